@@ -1,0 +1,52 @@
+"""tfcompress: a Keras Vision Transformer goes in; a phone-ready `.tflite` and the proof of what it kept come out."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfcompress.data.dataset import Dataset
+    from tfcompress.errors import UserError
+    from tfcompress.optimize.clustering import Cluster, LayerClustering
+    from tfcompress.optimize.pruning import LayerPruning, Prune
+    from tfcompress.optimize.quantization import LayerQuantization, Quantize
+    from tfcompress.pipeline import compress, run
+    from tfcompress.recipe import Export, Recipe
+    from tfcompress.report.document import Report
+    from tfcompress.training import Training
+
+__all__ = [
+    "Cluster",
+    "Dataset",
+    "Export",
+    "LayerClustering",
+    "LayerPruning",
+    "LayerQuantization",
+    "Prune",
+    "Quantize",
+    "Recipe",
+    "Report",
+    "Training",
+    "UserError",
+    "compress",
+    "run",
+]
+
+_HOMES = {
+    "data.dataset": ("Dataset",),
+    "errors": ("UserError",),
+    "optimize.clustering": ("Cluster", "LayerClustering"),
+    "optimize.pruning": ("LayerPruning", "Prune"),
+    "optimize.quantization": ("LayerQuantization", "Quantize"),
+    "pipeline": ("compress", "run"),
+    "recipe": ("Export", "Recipe"),
+    "report.document": ("Report",),
+    "training": ("Training",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use, because TensorFlow takes seconds to import and no part of it is needed for a --help.
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"tfcompress.{module}"), name)
+    raise AttributeError(f"module 'tfcompress' has no attribute {name!r}")

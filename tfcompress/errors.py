@@ -1,0 +1,8 @@
+"""The one exception that means: the user can fix this."""
+
+
+class UserError(ValueError):
+    """A mistake in what was given: one line that says what was given, what is accepted and what to do.
+
+    The command line prints it and exits with status 2; from Python it is an ordinary `ValueError`.
+    """

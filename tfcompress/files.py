@@ -1,0 +1,59 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfcompress.errors import UserError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yields a name beside `path` to write to; renames it to `path` at the end, or removes it after an error.
+
+    The yielded name keeps the suffix of `path`, because Keras chooses a format by it.
+    """
+    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turns a failure of the disk inside the block into a `UserError` that names `path`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, tf.errors.OpError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise UserError(f"cannot write {path}: {reason}; choose another folder or free some space") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all."""
+    with written_whole(path) as beside:
+        beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder with all it holds, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
