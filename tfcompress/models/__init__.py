@@ -1,0 +1,1 @@
+"""The compressible models, and how a user's own model becomes one."""

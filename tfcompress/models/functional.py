@@ -1,0 +1,182 @@
+"""Turns a user's own tf_keras model into one that every technique can treat, with the same outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.errors import UserError
+from tfcompress.models.layers import MaskBias, ScaledDotProductAttention
+from tfcompress.models.vit import patchify
+
+layers = tf_keras.layers
+
+_HOW_TO_KERAS_2 = (
+    "build it with tf_keras, or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, which makes tf.keras Keras 2"
+)
+_TOLERANCE = 1e-4
+"""Largest difference of outputs, as a share of the largest output, between a model and its rewritten copy."""
+
+
+def as_functional(model: object) -> tf_keras.Model:
+    """Returns a functional copy of a tf_keras model, its attention and patch embedding rewritten.
+
+    A `MultiHeadAttention` becomes Dense query, key, value and output around a weightless attention; a Conv2D that cuts
+    an image into patches becomes a Dense on patches; a softmax inside a Dense becomes a layer of its own. Weights and
+    outputs stay the same, which is checked on one input, and the model that is handed in is left as it is.
+
+    Raises:
+        UserError: the model is no tf_keras model, is neither functional nor sequential, has another model inside or
+            more than one output, is not float32, or uses attention in a way that has no equal here.
+    """
+    source = _checked(model)
+    tensors = {id(x): tf_keras.Input(x.shape[1:], x.shape[0], x.node.layer.name, x.dtype) for x in source.inputs}
+    rewritten: dict[str, Callable[..., Any]] = {}
+    for depth in sorted(source._nodes_by_depth, reverse=True):
+        for node in source._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            args, kwargs = tf.nest.map_structure(
+                lambda value: tensors.get(id(value), value), (tuple(node.call_args), dict(node.call_kwargs))
+            )
+            call = rewritten.setdefault(node.layer.name, _rewrite(node.layer, args))
+            outputs = call(*args, **kwargs)
+            for old, new in zip(tf.nest.flatten(node.outputs), tf.nest.flatten(outputs), strict=True):
+                tensors[id(old)] = new
+    copy = tf_keras.Model([tensors[id(x)] for x in source.inputs], tensors[id(source.outputs[0])], name=source.name)
+    _check_same_outputs(source, copy)
+    return copy
+
+
+def _checked(model: object) -> tf_keras.Model:
+    """Returns the model if it is of a kind that can be rewritten."""
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    if any(base.__module__.partition(".")[0] == "keras" for base in type(model).__mro__):
+        raise UserError(f"the model is a {kind}, which is Keras 3; tfmot needs Keras 2: {_HOW_TO_KERAS_2}")
+    if not isinstance(model, tf_keras.Model):
+        raise UserError(f"the model is a {kind}; what is needed is a functional tf_keras model")
+    if not (model._is_graph_network and model.inputs):
+        raise UserError(
+            f"the model is a {kind}, a subclassed or unbuilt model, whose layers cannot be replaced one by one; "
+            "connect its layers with tf_keras.Input and tf_keras.Model(inputs, outputs)"
+        )
+    if len(model.outputs) != 1:
+        raise UserError(f"the model has {len(model.outputs)} outputs; what is needed is one, of shape (batch, classes)")
+    for layer in model.layers:
+        if isinstance(layer, tf_keras.Model):
+            raise UserError(f"layer {layer.name} is a model itself; apply its layers in the outer model instead")
+        if layer.compute_dtype not in ("float32", "int32", "int64", "bool", "string", None):
+            raise UserError(f"layer {layer.name} computes in {layer.compute_dtype}; tfmot needs float32")
+    return model
+
+
+def _rewrite(layer: tf_keras.layers.Layer, args: tuple[Any, ...]) -> Callable[..., Any]:
+    """Returns what stands in for a layer: a call with the same arguments and the same weights."""
+    if isinstance(layer, layers.MultiHeadAttention):
+        return _attention(layer)
+    if type(layer) is layers.Conv2D and _cuts_patches(layer, args[0]):
+        return _patch_embedding(layer)
+    if type(layer) is layers.Dense and layer.activation is tf_keras.activations.softmax:
+        dense = layers.Dense.from_config({**layer.get_config(), "activation": "linear"})
+        softmax = layers.Activation("softmax", name=f"{layer.name}_softmax")
+        return lambda x: softmax(_with_weights(dense, layer.get_weights(), x))
+    copy = type(layer).from_config(layer.get_config())
+    return lambda *inputs, **options: _with_weights(copy, layer.get_weights(), *inputs, **options)
+
+
+def _with_weights(layer: tf_keras.layers.Layer, weights: list[Any], *args: Any, **kwargs: Any) -> Any:
+    outputs = layer(*args, **kwargs)
+    layer.set_weights(weights)
+    return outputs
+
+
+def _attention(layer: tf_keras.layers.MultiHeadAttention) -> Callable[..., Any]:
+    config, name = layer.get_config(), layer.name
+    if config["attention_axes"] not in (None, (1,), [1]) or isinstance(config["output_shape"], (list, tuple)):
+        raise UserError(f"attention {name} works on more than one axis; only (batch, tokens, width) can be compressed")
+    weights = {"/".join(w.name.split(":")[0].split("/")[-2:]): w.numpy() for w in layer.weights}
+
+    def dense(part: str, inputs: tf_keras.KerasTensor) -> tf_keras.KerasTensor:
+        kernel = weights[f"{'attention_output' if part == 'output' else part}/kernel"]
+        # (width, heads, size) of a projection, (heads, size, width) of the output.
+        matrix = kernel.reshape(-1, kernel.shape[-1]) if part == "output" else kernel.reshape(len(kernel), -1)
+        bias = weights.get(f"{'attention_output' if part == 'output' else part}/bias")
+        projection = layers.Dense(matrix.shape[1], use_bias=bias is not None, name=f"{name}_{part}")
+        return _with_weights(projection, [matrix] if bias is None else [matrix, bias.reshape(-1)], inputs)
+
+    def call(
+        query: Any,
+        value: Any,
+        key: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: Any = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        implicit = getattr(query, "_keras_mask", None) is not None
+        for used, what in (
+            (return_attention_scores, "returns its scores"),
+            (use_causal_mask, "uses a causal mask"),
+            (implicit, "takes a mask from an Embedding's mask_zero"),
+        ):
+            if used:
+                raise UserError(f"attention {name} {what}, which has no compressible equal; pass attention_mask")
+        key = value if key is None else key
+        inputs = [dense("query", query), dense("key", key), dense("value", value)]
+        if attention_mask is not None:
+            inputs.append(MaskBias(name=f"{name}_mask_bias")(attention_mask))
+        heads = ScaledDotProductAttention(config["num_heads"], config["dropout"], name=f"{name}_attention")
+        return dense("output", heads(inputs))
+
+    return call
+
+
+def _cuts_patches(layer: tf_keras.layers.Conv2D, image: Any) -> bool:
+    """Tells whether a convolution's windows neither overlap nor leave pixels out."""
+    patch = layer.kernel_size[0]
+    return bool(
+        patch > 1
+        and layer.kernel_size == layer.strides == (patch, patch)
+        and layer.dilation_rate == (1, 1)
+        and layer.groups == 1
+        and layer.data_format == "channels_last"
+        and layer.activation is tf_keras.activations.linear
+        and None not in image.shape[1:3]
+        and image.shape[1] % patch == image.shape[2] % patch == 0
+    )
+
+
+def _patch_embedding(layer: tf_keras.layers.Conv2D) -> Callable[..., Any]:
+    def call(image: Any) -> Any:
+        patch, width = layer.kernel_size[0], layer.filters
+        embedded = patchify(image, patch, width, layer.name, use_bias=layer.use_bias)
+        kernel, *bias = layer.get_weights()
+        embedded.node.layer.set_weights([kernel.reshape(-1, width), *bias])
+        grid = (image.shape[1] // patch, image.shape[2] // patch, width)
+        return layers.Reshape(grid, name=f"{layer.name}_grid")(embedded)
+
+    return call
+
+
+def _check_same_outputs(model: tf_keras.Model, copy: tf_keras.Model) -> None:
+    rng = np.random.default_rng(0)
+
+    def values(x: tf_keras.KerasTensor) -> Any:
+        shape = (2, *x.shape[1:])
+        return (
+            rng.uniform(size=shape).astype(np.float32)
+            if x.dtype.is_floating
+            else np.ones(shape, x.dtype.as_numpy_dtype)
+        )
+
+    inputs = [values(x) for x in model.inputs]
+    expected, found = (np.asarray(m(inputs[0] if len(inputs) == 1 else inputs, training=False)) for m in (model, copy))
+    difference = float(np.abs(expected - found).max())
+    if not difference <= _TOLERANCE * max(1e-6, float(np.abs(expected).max())):
+        raise UserError(
+            f"model {model.name} could not be rewritten: outputs differ by {difference:.2g}; please report it"
+        )

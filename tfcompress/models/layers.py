@@ -1,0 +1,120 @@
+"""The weighted and weightless layers of our transformers that Keras does not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+_register = tf_keras.utils.register_keras_serializable("tfcompress")
+
+
+def unquantizable(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns a float tensor that TFLite's converter leaves float, 1.2e-7 larger than the given one.
+
+    Where float values end in a fake-quantized tensor, the converter makes the operators before it int8: softmax
+    probabilities would get steps of 1/256, too coarse over hundreds of tokens. It stops at a multiplication without
+    fake-quantized output, and folds one by exactly 1 away.
+    """
+    return tensor * np.nextafter(np.float32(1), np.float32(2))
+
+
+@_register
+class ScaledDotProductAttention(tf_keras.layers.Layer):
+    """Multi-head attention without weights: softmax(QKᵀ/√d)·V for each head.
+
+    Query, key, value and output projections are plain `Dense` layers around it, because that is what every
+    technique of tfmot can wrap (its support for `MultiHeadAttention` is partial).
+
+    Inputs: `[query, key, value]` or `[query, key, value, bias]`; query and key `(batch, tokens, heads * d)`, value
+    `(batch, tokens, heads * e)`, bias float, broadcast to `(batch, heads, queries, keys)` and added to the scores.
+    Output: `(batch, queries, heads * e)`.
+
+    Args:
+        num_heads: heads; must divide the widths.
+        dropout: share of the attention probabilities dropped while training.
+        keep_float: for quantized models; see `unquantizable`.
+    """
+
+    def __init__(self, num_heads: int, dropout: float = 0.0, keep_float: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.keep_float = keep_float
+        self.dropout = tf_keras.layers.Dropout(dropout)
+
+    def call(self, inputs: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        query, key, value = (self._split(tensor) for tensor in inputs[:3])
+        scores = tf.matmul(query * query.shape[-1] ** -0.5, key, transpose_b=True)
+        if len(inputs) == 4:
+            scores += inputs[3]
+        probabilities = self.dropout(tf.nn.softmax(scores), training=training)
+        context = tf.matmul(probabilities, value)
+        if self.keep_float:
+            context = unquantizable(context)
+        context = tf.transpose(context, [0, 2, 1, 3])
+        return tf.reshape(context, [-1, context.shape[1], context.shape[2] * context.shape[3]])
+
+    def _split(self, tensor: tf.Tensor) -> tf.Tensor:
+        tokens, width = tensor.shape[1:]
+        split = tf.reshape(tensor, [-1, tokens, self.num_heads, width // self.num_heads])
+        return tf.transpose(split, [0, 2, 1, 3])
+
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+        return (*input_shape[0][:2], input_shape[2][2])
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"num_heads": self.num_heads, "dropout": self.dropout.rate, "keep_float": self.keep_float}
+        return {**super().get_config(), **own}
+
+
+@_register
+class ClassToken(tf_keras.layers.Layer):
+    """Puts one learned token in front of `(batch, tokens, width)`."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.token = self.add_weight("token", shape=(1, 1, input_shape[-1]), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.concat([tf.tile(self.token, [tf.shape(inputs)[0], 1, 1]), inputs], axis=1)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], (input_shape[1] or 0) + 1, input_shape[2])
+
+
+@_register
+class PositionEmbedding(tf_keras.layers.Layer):
+    """Adds a learned vector to each position of `(batch, tokens, width)`; tokens must be static."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.positions = self.add_weight(
+            "positions", shape=(1, *input_shape[1:]), initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02)
+        )
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs + self.positions
+
+
+@_register
+class MaskBias(tf_keras.layers.Layer):
+    """Turns a mask (1 to attend, 0 to ignore) into a float bias for the scores.
+
+    Input: `(batch, keys)` or `(batch, queries, keys)`, any type. Output: `(batch, 1, 1 or queries, keys)` float32, 0 or
+    -40: enough for a weight of 4e-18, and small enough for the scores' range to survive int8.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        bias = (tf.cast(inputs, tf.float32) - 1.0) * 40.0
+        return bias[:, None, None, :] if inputs.shape.rank == 2 else bias[:, None]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], 1, *((1,) if len(input_shape) == 2 else ()), *input_shape[1:])
+
+
+CUSTOM_LAYERS = {
+    layer.__name__: layer for layer in (ScaledDotProductAttention, ClassToken, PositionEmbedding, MaskBias)
+}
+"""Our layers by class name, for loaders that do not look at Keras's registry."""
