@@ -1,0 +1,1 @@
+"""One file a technique, all with the interface of `technique.Technique`."""

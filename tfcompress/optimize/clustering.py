@@ -1,0 +1,67 @@
+"""Weight clustering: each kernel keeps N distinct values (Han et al., arXiv 1510.00149; tfmot.clustering)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from pydantic import Field
+from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
+
+from tfcompress.optimize.technique import Context, Settings, Technique, copy_model
+from tfcompress.traits import KernelTraits, Traits
+
+_Init = tfmot.clustering.keras.CentroidInitialization
+_INITIALIZATIONS = {"kmeans++": _Init.KMEANS_PLUS_PLUS, "linear": _Init.LINEAR, "density": _Init.DENSITY_BASED}
+
+
+class LayerClustering(Settings):
+    """How the kernel of one layer is clustered."""
+
+    clusters: int = Field(64, ge=3, le=256, description="distinct values of the kernel; a pruned zero is one of them")
+    initialization: Literal["kmeans++", "linear", "density"] = Field(
+        "kmeans++", description="where the centroids start: sampled by distance, evenly spaced, or at quantiles"
+    )
+
+
+class Cluster(LayerClustering, Technique[LayerClustering]):
+    """Weight clustering of Dense kernels, and of Conv2D kernels where `types` or `layers` asks for them.
+
+    The zeros of a pruned kernel stay zero. A kernel that has no more distinct values than clusters is left as it is.
+    """
+
+    name: ClassVar[str] = "cluster"
+    layer_settings: ClassVar[type[Settings]] = LayerClustering
+    layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
+
+    def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        selected = self.select(model)
+
+        def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+            settings = selected.get(layer.name)
+            if settings is None or layer.kernel.shape.num_elements() <= settings.clusters:
+                return layer
+            return cluster_weights(
+                layer,
+                number_of_clusters=settings.clusters,
+                cluster_centroids_init=_INITIALIZATIONS[settings.initialization],
+                preserve_sparsity=bool(context.traits.get(layer.name, KernelTraits()).sparsity),
+            )
+
+        return copy_model(model, wrap)
+
+    def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
+        return []
+
+    def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
+        return tfmot.clustering.keras.strip_clustering(wrapped)
+
+    def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
+        clustered = {
+            name: replace(traits.get(name, KernelTraits()), clusters=settings.clusters)
+            for name, settings in self.select(model).items()
+        }
+        return {**traits, **clustered}

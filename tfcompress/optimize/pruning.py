@@ -1,0 +1,103 @@
+"""Magnitude pruning: the smallest weights become zero (Zhu & Gupta, arXiv 1710.01878; tfmot.sparsity)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from pydantic import Field, field_validator, model_validator
+
+from tfcompress.errors import UserError
+from tfcompress.optimize.technique import Context, Settings, Technique, copy_model
+from tfcompress.traits import KernelTraits, Traits
+
+_MASK_UPDATES = 20
+"""How often a polynomial schedule raises the sparsity."""
+
+
+class LayerPruning(Settings):
+    """How the kernel of one layer is pruned."""
+
+    sparsity: float = Field(0.5, gt=0, lt=1, description="share of weights, or of blocks, that become zero")
+    schedule: Literal["polynomial", "constant"] = Field(
+        "polynomial",
+        description="polynomial: cubically from zero over `ramp` of the steps; constant: at the first step",
+    )
+    ramp: float = Field(0.6, gt=0, le=1, description="share of the steps after which a polynomial schedule is done")
+    pattern: str = Field(
+        "unstructured", description="`unstructured`, `2:4` (two zeros in any four inputs) or blocks, such as `4x1`"
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _known_pattern(cls, pattern: str) -> str:
+        if pattern not in ("unstructured", "2:4") and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", pattern):
+            raise ValueError(f"{pattern!r} is neither unstructured nor 2:4 nor a block such as 4x1 (inputs x outputs)")
+        return pattern
+
+    @model_validator(mode="after")
+    def _half_if_two_of_four(self) -> LayerPruning:
+        if self.pattern == "2:4" and self.sparsity != 0.5:
+            raise ValueError(f"pattern 2:4 means sparsity 0.5, not {self.sparsity}")
+        return self
+
+
+class Prune(LayerPruning, Technique[LayerPruning]):
+    """Magnitude pruning of Dense kernels, and of Conv2D kernels where `types` or `layers` asks for them."""
+
+    name: ClassVar[str] = "prune"
+    layer_settings: ClassVar[type[Settings]] = LayerPruning
+    layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
+
+    def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        selected = self.select(model)
+
+        def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+            if layer.name not in selected:
+                return layer
+            options = _options(layer, selected[layer.name], context.total_steps)
+            return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
+
+        return copy_model(model, wrap)
+
+    def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
+        return [tfmot.sparsity.keras.UpdatePruningStep()]
+
+    def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
+        return tfmot.sparsity.keras.strip_pruning(wrapped)
+
+    def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
+        pruned = {
+            name: KernelTraits(sparsity=settings.sparsity, pattern=settings.pattern)
+            for name, settings in self.select(model).items()
+        }
+        return {**traits, **pruned}
+
+
+def _options(layer: tf_keras.layers.Layer, settings: LayerPruning, total_steps: int) -> dict[str, Any]:
+    """Returns tfmot's arguments for one layer."""
+    schedules = tfmot.sparsity.keras
+    # A constant schedule prunes once, at the first step; its masks then stay.
+    schedule = schedules.ConstantSparsity(settings.sparsity, begin_step=1, end_step=1, frequency=1)
+    if settings.pattern == "2:4":
+        inputs = layer.kernel.shape[-2]
+        if inputs % 4:
+            raise UserError(
+                f"prune: {layer.name} has {inputs} inputs, 2:4 needs a multiple of 4; leave it out in layers"
+            )
+        return {"pruning_schedule": schedule, "sparsity_m_by_n": (2, 4)}
+    if settings.schedule == "polynomial":
+        every = max(1, int(total_steps * settings.ramp) // _MASK_UPDATES)
+        updates = max(1, int(total_steps * settings.ramp) // every)
+        schedule = schedules.PolynomialDecay(
+            0.0, settings.sparsity, begin_step=0, end_step=updates * every, frequency=every
+        )
+    options: dict[str, Any] = {"pruning_schedule": schedule}
+    if "x" in settings.pattern:
+        if len(layer.kernel.shape) != 2:
+            raise UserError(f"prune: {layer.name} is a {type(layer).__name__}; blocks are for Dense layers")
+        options["block_size"] = tuple(int(side) for side in settings.pattern.split("x"))
+    return options

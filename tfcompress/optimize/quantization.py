@@ -1,0 +1,119 @@
+"""Quantization-aware training that keeps zeros and clusters: QAT, PQAT, CQAT, PCQAT (tfmot.quantization)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
+    cluster_preserve_quantize_registry as cluster_preserving,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve.cluster_utils import (
+    strip_clustering_cqat,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (
+    prune_preserve_quantize_registry as prune_preserving,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+    default_8bit_quantize_configs as configs,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+    default_8bit_quantize_registry as plain,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.default_8bit_quantize_scheme import (
+    Default8BitQuantizeScheme,
+)
+
+from tfcompress.models.layers import CUSTOM_LAYERS, ScaledDotProductAttention
+from tfcompress.optimize.technique import Context, Settings, Technique, copy_model
+from tfcompress.traits import KernelTraits, Traits
+
+_annotate = tfmot.quantization.keras.quantize_annotate_layer
+
+_FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, ScaledDotProductAttention)
+"""Computed in float; only their output is quantized, so that the Dense layer behind takes int8."""
+
+_MOVERS = (tf_keras.layers.Reshape, tf_keras.layers.Permute, tf_keras.layers.Flatten, tf_keras.layers.Cropping1D)
+"""They move values without changing them; annotated, they pass int8 on, as from the image to its patches."""
+
+
+class LayerQuantization(Settings):
+    """Nothing to set: weights and activations of a layer are int8 with one scale a tensor."""
+
+
+class Quantize(LayerQuantization, Technique[LayerQuantization]):
+    """Int8 weights and activations of Dense layers; LayerNorm, softmax and residuals stay float. The last technique."""
+
+    name: ClassVar[str] = "quantize"
+    layer_settings: ClassVar[type[Settings]] = LayerQuantization
+    layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense,)
+
+    def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        selected = self.select(model)
+        before_float = _names_before(model, _FLOAT_LAYERS)
+        supports = plain.Default8BitQuantizeRegistry().supports
+
+        def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+            if layer.name in selected or type(layer) in _MOVERS:
+                return _annotate(layer)
+            if type(layer) is ScaledDotProductAttention:
+                layer = ScaledDotProductAttention.from_config({**layer.get_config(), "keep_float": True})
+            if type(layer) in _FLOAT_LAYERS:
+                return _annotate(layer, configs.Default8BitOutputQuantizeConfig())
+            if layer.name in before_float and supports(layer):
+                # Otherwise tfmot would quantize the residual that the LayerNorm reads.
+                return _annotate(layer, configs.NoOpQuantizeConfig())
+            return layer
+
+        with tfmot.quantization.keras.quantize_scope(CUSTOM_LAYERS):
+            return tfmot.quantization.keras.quantize_apply(copy_model(model, wrap), _Scheme(context.traits))
+
+    def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
+        return []
+
+    def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
+        return strip_clustering_cqat(wrapped)
+
+    def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
+        quantized = {name: replace(traits.get(name, KernelTraits()), quantized=True) for name in self.select(model)}
+        return {**traits, **quantized}
+
+
+class _Scheme(Default8BitQuantizeScheme):
+    """Picks QAT, PQAT, CQAT or PCQAT for each layer from its traits; tfmot's own schemes know one for the model."""
+
+    def __init__(self, traits: Traits) -> None:
+        self._registry = _Registry(traits)
+
+    def get_quantize_registry(self) -> _Registry:
+        return self._registry
+
+
+class _Registry(plain.Default8BitQuantizeRegistry):
+    def __init__(self, traits: Traits) -> None:
+        super().__init__()
+        self._traits = traits
+
+    def get_quantize_config(self, layer: tf_keras.layers.Layer) -> tfmot.quantization.keras.QuantizeConfig:
+        scheme = self._traits.get(layer.name, KernelTraits()).scheme
+        if "C" in scheme:
+            registry = cluster_preserving.Default8bitClusterPreserveQuantizeRegistry(scheme == "PCQAT")
+            return registry.get_quantize_config(layer)
+        if scheme == "PQAT":
+            return prune_preserving.Default8bitPrunePreserveQuantizeRegistry().get_quantize_config(layer)
+        return super().get_quantize_config(layer)
+
+
+def load_scope() -> tf_keras.utils.CustomObjectScope:
+    """Returns the scope in which a saved quantized model can be loaded."""
+    return tfmot.quantization.keras.quantize_scope(CUSTOM_LAYERS)
+
+
+def _names_before(model: tf_keras.Model, kinds: tuple[type, ...]) -> set[str]:
+    """Returns the names of the layers whose output goes into a layer of `kinds`."""
+    nodes = (node for layer in model.layers if type(layer) in kinds for node in layer.inbound_nodes)
+    return {source.name for node in nodes for source in tf.nest.flatten(node.inbound_layers)}

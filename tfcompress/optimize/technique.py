@@ -1,0 +1,142 @@
+"""The one interface of all techniques, and how a setting reaches a layer."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import tf_keras
+from pydantic import BaseModel, ConfigDict, Field
+
+from tfcompress.errors import UserError
+from tfcompress.training import Training
+from tfcompress.traits import Traits
+
+ORDER = ("prune", "cluster", "quantize")
+"""The legal order of techniques; any subset of it is legal too. Each keeps what those before it established:
+clustering keeps pruned zeros at zero, quantization keeps zeros and clusters. The other way round they would undo it."""
+
+
+class Settings(BaseModel):
+    """Base of everything a user configures: unchangeable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a technique may need to know beside the model.
+
+    Attributes:
+        traits: what holds for each kernel of the model that is handed in.
+        total_steps: training steps that will follow `prepare`.
+    """
+
+    traits: Traits
+    total_steps: int
+
+
+class Technique(Settings, ABC, Generic[S]):
+    """A way to make a plain tf_keras model smaller: `prepare`, train with `callbacks()`, `finalize`.
+
+    A subclass inherits its per-layer settings `S` as well, so that the global setting is its own fields; `types` then
+    changes them for the layers of a class, and `layers` for those whose whole name matches a regular expression.
+    Later entries win. `false` leaves a layer alone.
+    """
+
+    name: ClassVar[str]
+    layer_settings: ClassVar[type[Settings]]
+    layer_types: ClassVar[tuple[type, ...]]
+    """The layers it can treat; only those of the first class are treated unasked."""
+
+    fit: Training = Field(Training(), description="the training that follows")
+    types: dict[str, S | Literal[False]] = Field({}, description="settings by layer class")
+    layers: dict[str, S | Literal[False]] = Field({}, description="settings by pattern of layer names")
+
+    @abstractmethod
+    def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        """Returns a wrapped copy of a plain model, ready to be trained; the model itself is never changed."""
+
+    @abstractmethod
+    def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
+        """Returns the callbacks that the training needs."""
+
+    @abstractmethod
+    def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
+        """Takes the wrapping off a trained model."""
+
+    @abstractmethod
+    def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
+        """Returns the traits that the finalized model will have, given those of the model before."""
+
+    def select(self, model: tf_keras.Model) -> dict[str, S]:
+        """Returns the settings of each layer to be treated, by the layer's name.
+
+        Raises:
+            UserError: a type or pattern that matches no layer this technique can treat.
+        """
+        known = {kind.__name__ for kind in self.layer_types}
+        for kind in self.types:
+            if kind not in known:
+                raise UserError(
+                    f"{self.name}.types: {kind!r} is not a layer type it can treat: {', '.join(sorted(known))}"
+                )
+        treatable = [layer for layer in model.layers if type(layer) in self.layer_types]
+        for what, keys, found in (
+            ("types", self.types, {type(layer).__name__ for layer in treatable}),
+            ("layers", self.layers, {key for key in self.layers if any(re.fullmatch(key, x.name) for x in treatable)}),
+        ):
+            for key in keys:
+                if key not in found:
+                    names = ", ".join(layer.name for layer in treatable)
+                    raise UserError(f"{self.name}.{what}: {key!r} matches no layer; those it can treat are {names}")
+        selected: dict[str, S] = {}
+        for layer in treatable:
+            overrides = [self.types[type(layer).__name__]] if type(layer).__name__ in self.types else []
+            overrides += [value for pattern, value in self.layers.items() if re.fullmatch(pattern, layer.name)]
+            asked_for = type(layer) is self.layer_types[0] or bool(overrides)
+            if asked_for and not (overrides and overrides[-1] is False):
+                selected[layer.name] = self._merged([o for o in overrides if o is not False])
+        return selected
+
+    def _merged(self, overrides: Sequence[S]) -> S:
+        merged: dict[str, Any] = {key: getattr(self, key) for key in self.layer_settings.model_fields}
+        for override in overrides:
+            merged |= override.model_dump(exclude_unset=True)
+        return self.layer_settings(**merged)  # type: ignore[return-value]
+
+
+def copy_model(
+    model: tf_keras.Model, wrap: Callable[[tf_keras.layers.Layer], tf_keras.layers.Layer] = lambda layer: layer
+) -> tf_keras.Model:
+    """Returns a copy of a functional model with its own weights, each layer passed through `wrap`.
+
+    Weights go in before the wrapping, because tfmot reads them when it wraps.
+    """
+    copy = tf_keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return tf_keras.models.clone_model(copy, clone_function=wrap)
+
+
+def check_order(names: Sequence[str]) -> None:
+    """Checks techniques against `ORDER`.
+
+    Raises:
+        UserError: an unknown, repeated or misplaced technique, with the reason.
+    """
+    for name in names:
+        if name not in ORDER:
+            raise UserError(f"unknown technique {name!r}; the techniques are {', '.join(ORDER)}")
+    for first, second in pairwise(names):
+        if first == "quantize":
+            raise UserError(f"{second} cannot follow quantize: a quantized model goes to export only")
+        if ORDER.index(first) >= ORDER.index(second):
+            reason = "it would be done twice" if first == second else f"it would undo what {first} established"
+            raise UserError(f"{second} cannot follow {first}: {reason}; the order is {' → '.join(ORDER)}")

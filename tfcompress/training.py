@@ -1,0 +1,199 @@
+"""Training that can be killed at any moment and ends as if it had not been."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import tensorflow as tf
+import tf_keras
+from pydantic import BaseModel, ConfigDict, Field
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.errors import UserError
+from tfcompress.files import remove_folder, writing_to
+from tfcompress.progress import TrainingProgress
+
+
+class Training(BaseModel):
+    """How long and how fast a stage trains."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(2, ge=1, description="passes over the training split")
+    batch_size: int = Field(64, ge=1, description="examples a step")
+    learning_rate: float = Field(1e-4, gt=0, description="its peak, if the schedule is not constant")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine falls to zero over all the steps")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps in which the rate rises from zero")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled, as in AdamW")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training minimises and watches, and with what; the user's to give.
+
+    Attributes:
+        loss: a Keras loss; by default sparse categorical cross-entropy of what the model gives, logits or
+            probabilities.
+        optimizer: used as it is in every stage, each with a fresh copy; by default Adam, or AdamW with weight decay,
+            at the rates of the stage's `Training`.
+        metrics: Keras metrics besides the loss; names such as `accuracy` make a fresh one each time.
+    """
+
+    loss: tf_keras.losses.Loss | None = None
+    optimizer: tf_keras.optimizers.Optimizer | None = None
+    metrics: Sequence[Any] = field(default=("accuracy",))
+
+
+def make_repeatable(seed: int) -> None:
+    """Makes this process compute the same bits each time: seeds, deterministic kernels, random layers with a state.
+
+    TensorFlow offers no way back, so this holds until the process ends.
+    """
+    tf_keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    tf_keras.backend.experimental.enable_tf_random_generator()
+
+
+def fit(
+    model: tf_keras.Model,
+    data: Dataset,
+    training: Training,
+    objective: Objective,
+    seed: int,
+    folder: Path,
+    callbacks: Sequence[tf_keras.callbacks.Callback] = (),
+    title: str = "training",
+) -> list[dict[str, float]]:
+    """Trains a model in place, from where an earlier call with the same arguments and `folder` was cut off.
+
+    Weights, optimizer and a technique's own variables are kept in `folder/checkpoint` after every epoch; shuffling,
+    augmentation and dropout depend on `seed` and the epoch's number alone. So the weights at the end are the same bits
+    however often the process was killed.
+
+    Args:
+        model: compiled here; any earlier compilation is lost.
+        data: its training split is shuffled, its validation split only watched.
+        training: how long and how fast.
+        objective: loss, optimizer, metrics.
+        seed: of shuffling, augmentation and dropout.
+        folder: keeps the checkpoint and `history.csv`; `forget` removes the former once the model is saved.
+        callbacks: what a technique needs beside our own.
+        title: what the progress bar and errors call it.
+
+    Returns:
+        A row an epoch: `epoch`, `loss`, `val_loss` and the metrics of both splits.
+
+    Raises:
+        UserError: the loss became NaN or infinite (the last good epoch stays in the checkpoint), or the disk is full.
+    """
+    steps = data.steps_per_epoch(training.batch_size)
+    compile_model(model, training, objective, steps)
+    checkpoint = folder / "checkpoint"
+    history = folder / "history.csv"
+    first_epoch = len(_read_history(history)) if checkpoint.is_dir() else 0
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # The backup comes last: once it is there, everything else about the epoch is on the disk.
+        backup = tf_keras.callbacks.BackupAndRestore(str(checkpoint), delete_checkpoint=False)
+        model.fit(
+            data.stream(training.batch_size, seed, first_epoch, training.epochs),
+            steps_per_epoch=steps,
+            epochs=training.epochs,
+            validation_data=data.batches("validation", max(training.batch_size, 256)),
+            verbose=0,
+            callbacks=[
+                *callbacks,
+                _StopAtNaN(title, checkpoint),
+                _SeededRandomLayers(seed),
+                TrainingProgress(title, training.epochs, steps, first_epoch),
+                tf_keras.callbacks.CSVLogger(str(history), append=True),
+                backup,
+            ],
+        )
+    return _read_history(history)[: training.epochs]
+
+
+def forget(folder: Path) -> None:
+    """Removes the checkpoint of a `fit` in `folder`, whose result has been saved elsewhere."""
+    remove_folder(folder / "checkpoint")
+
+
+def compile_model(model: tf_keras.Model, training: Training, objective: Objective, steps_per_epoch: int) -> None:
+    """Compiles a model for `training`, with a fresh optimizer."""
+    loss = objective.loss or tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not gives_probabilities(model))
+    optimizer = _optimizer(training, objective, training.epochs * steps_per_epoch)
+    # Built before the checkpoint is read, so that the slots are restored too.
+    optimizer.build(model.trainable_variables)
+    metrics = [m if isinstance(m, str) else type(m).from_config(m.get_config()) for m in objective.metrics]
+    model.compile(optimizer, loss, metrics=metrics)
+
+
+def gives_probabilities(model: tf_keras.Model) -> bool:
+    """Tells whether the model's last layer is a softmax, so that it gives probabilities instead of logits."""
+    last = model.layers[-1]
+    inner = getattr(last, "layer", last)
+    softmax = tf_keras.activations.softmax
+    return isinstance(inner, tf_keras.layers.Softmax) or getattr(inner, "activation", None) is softmax
+
+
+def _optimizer(training: Training, objective: Objective, steps: int) -> tf_keras.optimizers.Optimizer:
+    if objective.optimizer is not None:
+        return type(objective.optimizer).from_config(objective.optimizer.get_config())
+    rate: Any = training.learning_rate
+    warmup = round(training.warmup * steps)
+    if training.schedule == "cosine":
+        target = training.learning_rate if warmup else None
+        start = 0.0 if warmup else training.learning_rate
+        rate = tf_keras.optimizers.schedules.CosineDecay(
+            start, steps - warmup, warmup_target=target, warmup_steps=warmup
+        )
+    if training.weight_decay:
+        return tf_keras.optimizers.AdamW(rate, weight_decay=training.weight_decay)
+    return tf_keras.optimizers.Adam(rate)
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    """Reads the rows of a CSVLogger; of an epoch that was repeated after a kill the last counts."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = {row["epoch"]: {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
+    return list(rows.values())
+
+
+class _StopAtNaN(tf_keras.callbacks.Callback):
+    """Stops the training with an error before a NaN reaches the checkpoint."""
+
+    def __init__(self, title: str, checkpoint: Path) -> None:
+        super().__init__()
+        self._title, self._checkpoint, self._epoch = title, checkpoint, 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"{self._title}: the loss became {loss} in epoch {self._epoch + 1}, step {batch + 1}; lower "
+                f"learning_rate or check the data and the loss (the last good epoch is in {self._checkpoint})"
+            )
+
+
+class _SeededRandomLayers(tf_keras.callbacks.Callback):
+    """Sets the state of Dropout and its like from the seed and the epoch, because checkpoints leave it out."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for number, layer in enumerate(self.model._flatten_layers()):
+            generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
+            if generator is not None:
+                generator.reset_from_seed(self._seed * 1_000_003 + epoch * 10_007 + number)
