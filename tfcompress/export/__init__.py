@@ -1,0 +1,1 @@
+"""From a tf_keras model to a verified `.tflite` flatbuffer."""

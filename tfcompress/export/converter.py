@@ -1,0 +1,56 @@
+"""From a tf_keras model to a `.tflite` flatbuffer."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.errors import UserError
+from tfcompress.models.layers import unquantizable
+from tfcompress.quiet import native_libraries_quiet
+from tfcompress.training import gives_probabilities
+
+Format = Literal["float32", "float16", "dynamic", "int8"]
+"""`dynamic`: int8 weights, activations quantized at run time; `int8`: what quantization-aware training prepared."""
+
+FLOAT_FORMATS: tuple[Format, ...] = ("float32", "float16", "dynamic")
+assert {*FLOAT_FORMATS, "int8"} == set(get_args(Format))
+
+
+def convert(model: tf_keras.Model, format: Format, logits: bool = False, per_channel: bool = False) -> bytes:
+    """Converts a model for inputs of batch size one.
+
+    The signature `serving_default` takes the model's inputs by their names and gives `probabilities`, or `logits`,
+    float32 `(1, classes)`.
+
+    Args:
+        model: plain, or quantized for `int8`.
+        format: how weights are stored.
+        logits: leave out the softmax at the end. A model that ends in one itself always gives probabilities.
+        per_channel: a scale for each output of a Dense layer in `dynamic`; a bit more exact, but then the file needs
+            TFLite 2.17, which Maven Central does not have. One scale a tensor runs from 2.9 on.
+    """
+    if logits and gives_probabilities(model):
+        raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
+    batch_one = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.node.layer.name) for x in model.inputs]
+
+    @tf.function(input_signature=batch_one, autograph=False)  # type: ignore[untyped-decorator]
+    def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+        if logits:
+            return {"logits": outputs}
+        if not gives_probabilities(model):
+            outputs = tf.nn.softmax(unquantizable(outputs) if format == "int8" else outputs)
+        return {"probabilities": outputs}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], model)
+    if format != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if format == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel
+    with native_libraries_quiet():
+        content: bytes = converter.convert()
+    return content

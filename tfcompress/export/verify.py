@@ -1,0 +1,97 @@
+"""Proof that a flatbuffer holds what the techniques promised, tensor by tensor, and gives what the model gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tf_keras
+
+from tfcompress import traits
+from tfcompress.errors import UserError
+from tfcompress.export import flatbuffer
+from tfcompress.export.converter import Format
+from tfcompress.export.flatbuffer import WeightTensor
+from tfcompress.traits import FloatArray, KernelTraits, Traits
+
+_STORED_AS = {"float32": "float32", "float16": "float16", "dynamic": "int8", "int8": "int8"}
+_FLOAT16_EPSILON = 2.0**-11
+_SMALLEST_DYNAMIC = 1024
+"""The converter leaves weight tensors of fewer elements float in `dynamic`."""
+
+
+@dataclass(frozen=True)
+class VerifiedTensor:
+    """What was found in the flatbuffer for one kernel of the model.
+
+    Attributes:
+        layer: name in the model.
+        tensor: name in the file.
+        format: storage type.
+        shape: as stored, `(outputs, …, inputs)`.
+        distinct: distinct stored values.
+        sparsity: share of stored zeros.
+    """
+
+    layer: str
+    tensor: str
+    format: str
+    shape: tuple[int, ...]
+    distinct: int
+    sparsity: float
+
+
+def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Format) -> list[VerifiedTensor]:
+    """Finds each kernel of the model in the flatbuffer and checks its traits there.
+
+    A kernel is recognised by its values, not by its name: the tensor must hold them, to within about half a step of its
+    quantization.
+
+    Raises:
+        BrokenTraitError: a kernel lost its clusters, zeros or quantization on the way into the file.
+        UserError: a kernel is not in the file.
+    """
+    candidates = flatbuffer.weights(content)
+    verified = []
+    for name, kernel in traits.kernels(model).items():
+        expected = np.moveaxis(kernel, -1, 0)
+        tensor = next((t for t in candidates if _holds(t, expected)), None)
+        if tensor is None:
+            raise UserError(f"{name}: no weight tensor in the {format} file holds this kernel; please report it")
+        candidates.remove(tensor)
+        _check_format(name, tensor, format, promised.get(name, KernelTraits()))
+        stored = np.moveaxis(tensor.values, 0, -1)
+        traits.check(f"{tensor.name} ({name})", stored, promised.get(name, KernelTraits()), kernel)
+        distinct = len(np.unique(stored))
+        zeros = float(np.mean(stored == 0))
+        verified.append(VerifiedTensor(name, tensor.name, tensor.format, tensor.values.shape, distinct, zeros))
+    return verified
+
+
+def _holds(tensor: WeightTensor, expected: FloatArray) -> bool:
+    """Tells whether the tensor's values are the expected ones `(outputs, …, inputs)`, up to rounding and one factor.
+
+    The factor is there because the converter folds a multiplication that follows, such as attention's 1/√d, into the
+    weights.
+    """
+    if tensor.values.size != expected.size or tensor.values.shape[0] != expected.shape[0]:
+        return False
+    found = tensor.dequantized().reshape(expected.shape)
+    factor = float(np.vdot(found, expected) / max(np.vdot(expected, expected), np.finfo(np.float32).tiny))
+    if tensor.format == "int8":
+        tolerance = tensor.scales.reshape(-1, *(1,) * (expected.ndim - 1)) * 0.6
+    else:
+        tolerance = np.abs(found) * (_FLOAT16_EPSILON if tensor.format == "float16" else 1e-5) + 1e-7
+    return factor > 0 and bool(np.all(np.abs(found - factor * expected) <= tolerance))
+
+
+def _check_format(name: str, tensor: WeightTensor, format: Format, promised: KernelTraits) -> None:
+    wanted = _STORED_AS[format]
+    if format == "int8" and not promised.quantized:
+        wanted = "float32"
+    if format == "dynamic" and tensor.values.size < _SMALLEST_DYNAMIC:
+        return
+    if tensor.format != wanted:
+        raise traits.BrokenTraitError(f"{tensor.name} ({name}): stored as {tensor.format}, {wanted} was asked for")
+    if promised.quantized and len(tensor.scales) != 1:
+        raise traits.BrokenTraitError(f"{tensor.name} ({name}): {len(tensor.scales)} scales, one was asked for")

@@ -1,0 +1,51 @@
+"""Top-1 accuracy with its confidence, and the paired comparison of two models on the same examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of correct answers with a 95 % Wilson interval (Wilson 1927; `scipy.stats.binomtest`)."""
+
+    correct: int
+    examples: int
+    top1: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Flips:
+    """How the answers of two models differ, over the same examples.
+
+    Attributes:
+        lost: right before, wrong after.
+        gained: wrong before, right after.
+        p_value: of the exact two-sided McNemar test: how likely a split at least as uneven is if neither is better.
+    """
+
+    lost: int
+    gained: int
+    p_value: float
+
+
+def accuracy(correct: BoolArray) -> Accuracy:
+    """Summarises which of `(n,)` examples were answered correctly."""
+    hits, examples = int(correct.sum()), len(correct)
+    interval = binomtest(hits, examples).proportion_ci(method="wilson")
+    return Accuracy(hits, examples, hits / examples, float(interval.low), float(interval.high))
+
+
+def flips(before: BoolArray, after: BoolArray) -> Flips:
+    """Compares which of the same `(n,)` examples two models answered correctly."""
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    p_value = float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+    return Flips(lost, gained, p_value)

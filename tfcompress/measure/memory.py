@@ -1,0 +1,50 @@
+"""Peak memory of one inference, measured in a process of its own that holds nothing but LiteRT."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+# Run in the child by -c: importing this package there would count its memory too. VmHWM rather than getrusage, whose
+# peak a child inherits from its parent.
+_CHILD = """
+import json, sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+def peak():
+    with open("/proc/self/status") as status:
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+before = peak()
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+for detail in interpreter.get_input_details():
+    interpreter.set_tensor(detail["index"], np.ones(detail["shape"], detail["dtype"]))
+interpreter.invoke()
+print(json.dumps({"peak_rss": peak(), "above_empty": peak() - before}))
+"""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak resident memory in bytes.
+
+    Attributes:
+        peak_rss: of a Python process that loads LiteRT and the file and runs it once.
+        above_empty: the part of it that came with loading and running the file.
+    """
+
+    peak_rss: int
+    above_empty: int
+
+
+def memory(path: Path) -> Memory | None:
+    """Measures a file in a fresh process; None where the system has no /proc."""
+    if not Path("/proc/self/status").is_file():
+        return None
+    child = subprocess.run(
+        [sys.executable, "-c", _CHILD, str(path)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    return Memory(**json.loads(child.stdout))

@@ -1,0 +1,1 @@
+"""The proof: what a run found, as JSON and as a table."""

@@ -1,0 +1,129 @@
+"""What a run found, as one document that JSON can hold."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from tfcompress.export.verify import VerifiedTensor
+from tfcompress.files import read_json, write_json
+from tfcompress.measure.accuracy import Accuracy, Flips
+from tfcompress.measure.latency import Latency
+from tfcompress.measure.memory import Memory
+from tfcompress.measure.size import Size
+
+_PACKAGES = ("tfcompress", "tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a file's outputs differ from those of the Keras model it was made of, on the same test inputs."""
+
+    examples: int
+    largest_difference: float
+    mean_difference: float
+    top1_agreement: float
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One `.tflite` file and all that was measured of it.
+
+    Attributes:
+        stage: what its model has been through: `base`, `prune`, `cluster`, `quantize`.
+        format: how its weights are stored.
+        scheme: which quantization-aware training made it: QAT, PQAT, CQAT, PCQAT; empty for the others.
+        file: path below the working folder.
+        minimum_runtime: the oldest TFLite that runs it.
+        flips: against the first variant, the base model in float32; None for that one.
+        memory: None where it cannot be measured.
+        tensors: what was found in the file for every kernel.
+    """
+
+    stage: str
+    format: str
+    scheme: str
+    file: str
+    minimum_runtime: str
+    size: Size
+    accuracy: Accuracy
+    flips: Flips | None
+    agreement: Agreement
+    latency: Latency
+    memory: Memory | None
+    tensors: tuple[VerifiedTensor, ...]
+
+    @property
+    def name(self) -> str:
+        """Stage, scheme and format in words."""
+        return f"{self.stage} {self.scheme or self.format}"
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """A layer whose weights no technique of the run treated."""
+
+    layer: str
+    kind: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """All figures of a run, with what is needed to get them again.
+
+    Attributes:
+        run: the recipe, or what `compress` was called with.
+        history: a row an epoch for each stage.
+        left_alone: layers with weights that no technique treated.
+        variants: the first is the base model in float32, the last the most compressed one.
+    """
+
+    run: dict[str, Any]
+    date: str
+    versions: dict[str, str]
+    machine: dict[str, str | int]
+    history: dict[str, list[dict[str, float]]]
+    left_alone: tuple[LeftAlone, ...]
+    variants: tuple[Variant, ...]
+
+    def save(self, path: Path) -> None:
+        """Writes the report as JSON."""
+        write_json(path, TypeAdapter(Report).dump_python(self, mode="json"))
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """Reads a report that `save` wrote."""
+        return TypeAdapter(cls).validate_python(read_json(path))
+
+
+def make_report(
+    run: dict[str, Any],
+    history: dict[str, list[dict[str, float]]],
+    left_alone: Sequence[LeftAlone],
+    variants: Sequence[Variant],
+) -> Report:
+    """Puts a report together with the versions, the machine and the time."""
+    return Report(
+        run=run,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES},
+        machine={"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count() or 0},
+        history=history,
+        left_alone=tuple(left_alone),
+        variants=tuple(variants),
+    )
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
