@@ -1,0 +1,139 @@
+"""From finished stages to verified files and their figures."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tf_keras
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.export import flatbuffer
+from tfcompress.export.converter import Format, convert
+from tfcompress.export.verify import VerifiedTensor, verify
+from tfcompress.files import written_whole
+from tfcompress.measure.accuracy import accuracy, flips
+from tfcompress.measure.interpreter import FloatArray, predict
+from tfcompress.measure.latency import latencies
+from tfcompress.measure.memory import memory
+from tfcompress.measure.size import size
+from tfcompress.progress import bar, track
+from tfcompress.recipe import Export
+from tfcompress.report.document import Agreement, Variant
+from tfcompress.training import gives_probabilities
+from tfcompress.traits import Traits
+
+_AGREEMENT_EXAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage.
+
+    Attributes:
+        name: `base` or the technique's.
+        folder: below the working folder, `NN-name`.
+        model: plain, or quantized after `quantize`.
+        traits: what was checked of its kernels.
+        history: a row an epoch of its training.
+    """
+
+    name: str
+    folder: str
+    model: tf_keras.Model
+    traits: Traits
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class _File:
+    stage: Stage
+    format: Format
+    path: Path
+    tensors: tuple[VerifiedTensor, ...]
+
+
+def evaluate(stages: Sequence[Stage], data: Dataset, export: Export, workdir: Path) -> list[Variant]:
+    """Writes, verifies and measures the files of all stages; `workdir/model.tflite` is the last of them.
+
+    Files are verified before they get their name, and kept with their predictions for a later call.
+    """
+    planned = [(stage, stored_as) for stage in stages for stored_as in _formats(stage, export)]
+    files = [_write(*plan, export, workdir) for plan in track(planned, "converting", len(planned))]
+    example = next(data.examples("test").take(1).as_numpy_iterator())[0]
+    with bar("timing", 1):
+        times = latencies({file.path.stem: file.path for file in files}, example)
+    labels = data.labels["test"]
+    first: FloatArray | None = None
+    variants = []
+    for file in files:
+        outputs = _predictions(file, data, workdir)
+        first = outputs if first is None else first
+        correct = outputs.argmax(1) == labels
+        variants.append(
+            Variant(
+                stage=file.stage.name,
+                format=file.format,
+                scheme=_scheme(file.stage.traits),
+                file=str(file.path.relative_to(workdir)),
+                minimum_runtime=flatbuffer.minimum_runtime(file.path.read_bytes()),
+                size=size(file.path),
+                accuracy=accuracy(correct),
+                flips=None if first is outputs else flips(first.argmax(1) == labels, correct),
+                agreement=_agreement(file.stage.model, outputs, data, export),
+                latency=times[file.path.stem],
+                memory=memory(file.path),
+                tensors=file.tensors,
+            )
+        )
+    with written_whole(workdir / "model.tflite") as beside:
+        shutil.copyfile(files[-1].path, beside)
+    return variants
+
+
+def _formats(stage: Stage, export: Export) -> tuple[Format, ...]:
+    return ("int8",) if _scheme(stage.traits) else export.formats
+
+
+def _scheme(traits: Traits) -> str:
+    """Returns the richest quantization-aware training of any quantized kernel, or an empty string."""
+    return max((kernel.scheme for kernel in traits.values() if kernel.quantized), key=len, default="")
+
+
+def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> _File:
+    path = workdir / "tflite" / f"{stage.folder}-{format}.tflite"
+    if path.is_file():
+        tensors = verify(path.read_bytes(), stage.model, stage.traits, format)
+    else:
+        content = convert(stage.model, format, export.logits, export.per_channel)
+        tensors = verify(content, stage.model, stage.traits, format)
+        with written_whole(path) as beside:
+            beside.write_bytes(content)
+    return _File(stage, format, path, tuple(tensors))
+
+
+def _predictions(file: _File, data: Dataset, workdir: Path) -> FloatArray:
+    """Returns the file's outputs on the test split, from disk if they are there."""
+    path = workdir / "predictions" / f"{file.path.stem}.npy"
+    if not path.is_file():
+        examples = (features for features, _ in data.examples("test").as_numpy_iterator())
+        outputs = predict(file.path, track(examples, f"testing {file.path.stem}", data.size("test")))
+        with written_whole(path) as beside:
+            np.save(beside, outputs)
+    stored: FloatArray = np.load(path)
+    return stored
+
+
+def _agreement(model: tf_keras.Model, outputs: FloatArray, data: Dataset, export: Export) -> Agreement:
+    examples = data.examples("test").take(_AGREEMENT_EXAMPLES).batch(64)
+    expected = model.predict(examples.map(lambda features, _: features), verbose=0)
+    if not (export.logits or gives_probabilities(model)):
+        expected = np.exp(expected - expected.max(axis=1, keepdims=True))
+        expected /= expected.sum(axis=1, keepdims=True)
+    found = outputs[: len(expected)]
+    difference = np.abs(found - expected)
+    same = found.argmax(axis=1) == expected.argmax(axis=1)
+    return Agreement(len(found), float(difference.max()), float(difference.mean()), float(same.mean()))

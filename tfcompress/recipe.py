@@ -1,0 +1,210 @@
+"""Recipe: what one run does, as a YAML file says it."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from tfcompress.data import registry
+from tfcompress.errors import UserError
+from tfcompress.export.converter import Format
+from tfcompress.models.presets import VIT_PRESETS
+from tfcompress.optimize.clustering import Cluster
+from tfcompress.optimize.pruning import Prune
+from tfcompress.optimize.quantization import Quantize
+from tfcompress.optimize.technique import Settings, Technique, check_order
+from tfcompress.training import Training
+
+
+class Data(Settings):
+    """Which data set."""
+
+    name: str = Field(description="`tfcompress datasets` lists them")
+    folder: Path | None = Field(None, description="where the files are, if they are not where the set expects them")
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        registry.check_name(name)
+        return name
+
+
+class Model(Settings):
+    """Which model is trained."""
+
+    preset: str = Field(description="a name from `tfcompress.models.presets`")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of features dropped while training")
+
+    @field_validator("preset")
+    @classmethod
+    def _known(cls, preset: str) -> str:
+        if preset not in VIT_PRESETS:
+            raise UserError(f"unknown preset {preset!r}; the presets are {', '.join(VIT_PRESETS)}")
+        return preset
+
+
+class Export(Settings):
+    """What is written of every stage whose model is float; a quantized one is written as int8."""
+
+    formats: tuple[Format, ...] = Field(("float32",), min_length=1, description="float32, float16, dynamic")
+    logits: bool = Field(False, description="leave the softmax out of the file")
+    per_channel: bool = Field(False, description="a scale an output in `dynamic`; such a file needs TFLite 2.17")
+
+    @field_validator("formats")
+    @classmethod
+    def _float(cls, formats: tuple[Format, ...]) -> tuple[Format, ...]:
+        if "int8" in formats:
+            raise ValueError("int8 comes from the technique quantize; the formats are float32, float16 and dynamic")
+        return formats
+
+
+class Step(Settings):
+    """One technique with its settings."""
+
+    prune: Prune | None = None
+    cluster: Cluster | None = None
+    quantize: Quantize | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {value: None}
+        return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _one(self) -> Step:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"one technique a step; the techniques are {', '.join(Step.model_fields)}")
+        return self
+
+    @property
+    def technique(self) -> Technique[Any]:
+        """The technique itself."""
+        return next(value for _, value in self if value is not None)
+
+
+class Recipe(Settings):
+    """What one run does: a model is trained on data, techniques follow in order, files come out."""
+
+    data: Data
+    model: Model
+    seed: int = Field(0, ge=0, description="of weights, shuffling, augmentation, dropout and centroids")
+    training: Training = Field(Training(), description="of the base model")
+    techniques: tuple[Step, ...] = Field((), description="prune, cluster, quantize: any of them in this order")
+    export: Export = Field(Export(), description="which files")
+
+    @field_validator("techniques")
+    @classmethod
+    def _legal_order(cls, techniques: tuple[Step, ...]) -> tuple[Step, ...]:
+        check_order([step.technique.name for step in techniques])
+        return techniques
+
+    @classmethod
+    def load(cls, name: str, overrides: Sequence[str] = ()) -> Recipe:
+        """Reads a shipped recipe by its name, or any by its path.
+
+        Args:
+            name: one of `shipped()`, or the path of a YAML file.
+            overrides: `path=value` each, for instance `techniques[1].cluster.clusters=32`; values are YAML.
+
+        Raises:
+            UserError: with the path of each key that is wrong, what was found there and what is accepted.
+        """
+        content = _parse(_text(name), name)
+        for override in overrides:
+            path, equals, value = override.partition("=")
+            if not equals:
+                raise UserError(f"--set {override!r} has no '='; write --set key.path=value")
+            _set(content, path, _parse(value, f"--set {path}"))
+        return cls.checked(content, name)
+
+    @classmethod
+    def checked(cls, content: Any, source: str) -> Recipe:
+        """Makes a recipe of parsed YAML; `source` is what errors call it."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise UserError(f"{source}: " + "; ".join(_explained(cls, detail) for detail in error.errors())) from None
+
+
+def shipped() -> dict[str, str]:
+    """Returns the recipes that come with the package: name and the first comment line."""
+    files = sorted(f for f in resources.files("tfcompress.recipes").iterdir() if f.name.endswith(".yaml"))  # type: ignore[type-var]
+    return {f.name.removesuffix(".yaml"): f.read_text().splitlines()[0].lstrip("# ") for f in files}
+
+
+def _text(name: str) -> str:
+    if name in shipped():
+        return resources.files("tfcompress.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"recipe {name!r} is neither shipped ({', '.join(shipped())}) nor a readable YAML file ({error})"
+        ) from None
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise UserError(f"{source}: not valid YAML at {where}: {error.problem}") from None
+
+
+def _set(content: Any, path: str, value: Any) -> None:
+    """Sets one value inside parsed YAML, by a path such as `techniques[1].cluster.clusters`."""
+    *parents, last = re.findall(r"[^.\[\]]+", path) or [""]
+    target = content
+    try:
+        for part in parents:
+            if isinstance(target, list):
+                target = target[int(part)]
+                continue
+            if target.get(part) is None:
+                target[part] = {}
+            target = target[part]
+        target[int(last) if isinstance(target, list) else last] = value
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise UserError(f"--set {path}: there is no such place in the recipe") from None
+
+
+def _explained(kind: type[BaseModel], detail: Any) -> str:
+    """Turns one of pydantic's errors into `path: what is wrong, what was found, what is accepted`."""
+    path, keys = "", list(kind.model_fields)
+    current: Any = kind
+    for part in detail["loc"]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+            continue
+        inner = _models_in(current)
+        member = next((model for model in inner if part == model.__name__), None)
+        if member is not None or part.startswith("literal["):
+            current = member or current
+            continue
+        path += f".{part}" if path else part
+        owner = next((model for model in inner if part in model.model_fields), None)
+        keys = [key for model in inner for key in model.model_fields]
+        if owner is not None:
+            current = owner.model_fields[part].annotation
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown key; the keys are {', '.join(keys)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{path or 'recipe'}: {message}" + ("" if detail["type"] == "value_error" else f", not {detail['input']!r}")
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Returns the pydantic models that an annotation mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]

@@ -1,0 +1,41 @@
+"""Compresses an already trained tf_keras model with the data, techniques and exports of a recipe.
+
+python tools/compress.py --model=build/digits/stages/00-base/model.h5 --recipe=vit_digits --workdir=build/compressed
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import app, flags
+
+from tfcompress import pipeline
+from tfcompress.cli import as_user_sees
+from tfcompress.models import saved
+from tfcompress.recipe import Recipe
+from tfcompress.report.table import print_report
+
+_MODEL = flags.DEFINE_string("model", None, "A .h5 or .keras file or a SavedModel folder.", required=True)
+_RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all files.", required=True)
+_SET = flags.DEFINE_multi_string("set", [], "Change the recipe: techniques[0].prune.sparsity=0.7.")
+
+
+def main(_: list[str]) -> None:
+    """Compresses and prints the report."""
+    with as_user_sees():
+        recipe = Recipe.load(_RECIPE.value, _SET.value)
+        model = saved.load(Path(_MODEL.value))
+        report = pipeline.compress(
+            model,
+            pipeline.load_data(recipe),
+            [step.technique for step in recipe.techniques],
+            _WORKDIR.value,
+            export=recipe.export,
+            seed=recipe.seed,
+        )
+        print_report(report)
+
+
+if __name__ == "__main__":
+    app.run(main)
