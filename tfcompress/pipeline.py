@@ -208,7 +208,7 @@ class _Run:
         self, technique: Technique[Any], before: Stage, folder: Path
     ) -> tuple[tf_keras.Model, Traits, list[Any]]:
         steps = technique.fit.epochs * self.data.steps_per_epoch(technique.fit.batch_size)
-        wrapped = technique.prepare(before.model, Context(before.traits, steps))
+        wrapped = technique.prepare(before.model, Context(self.data, before.traits, steps))
         callbacks = technique.callbacks()
         name = technique.name
         history = fit(wrapped, self.data, technique.fit, self.objective, self.seed, folder, callbacks, name)

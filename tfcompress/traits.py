@@ -137,6 +137,7 @@ def check_model(model: tf_keras.Model, promised: Traits, before: tf_keras.Model 
 def _one_unit(kernel: npt.NDArray[np.generic], pattern: str) -> float:
     """The share of one weight, or one block: targets are rounded to whole ones."""
     if "x" not in pattern:
-        return 1 / kernel.size
+        return 1 / int(kernel.size)
     rows, columns = (int(side) for side in pattern.split("x"))
-    return 1 / (-(-kernel.shape[0] // rows) * -(-kernel.shape[1] // columns))
+    blocks: int = -(-kernel.shape[0] // rows) * -(-kernel.shape[1] // columns)
+    return 1 / blocks

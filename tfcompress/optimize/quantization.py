@@ -29,8 +29,11 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.d
 )
 
 from tfcompress.models.layers import CUSTOM_LAYERS, ScaledDotProductAttention
+from tfcompress.optimize.calibration import calibrate
 from tfcompress.optimize.technique import Context, Settings, Technique, copy_model
 from tfcompress.traits import KernelTraits, Traits
+
+_CALIBRATION_EXAMPLES = 256
 
 _annotate = tfmot.quantization.keras.quantize_annotate_layer
 
@@ -70,7 +73,10 @@ class Quantize(LayerQuantization, Technique[LayerQuantization]):
             return layer
 
         with tfmot.quantization.keras.quantize_scope(CUSTOM_LAYERS):
-            return tfmot.quantization.keras.quantize_apply(copy_model(model, wrap), _Scheme(context.traits))
+            wrapped = tfmot.quantization.keras.quantize_apply(copy_model(model, wrap), _Scheme(context.traits))
+        features = context.data.examples("train").map(lambda features, _: features)
+        calibrate(wrapped, model, features.take(_CALIBRATION_EXAMPLES).batch(32))
+        return wrapped
 
     def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
         return []

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import tf_keras
 from pydantic import BaseModel, ConfigDict, Field
 
+from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.training import Training
 from tfcompress.traits import Traits
@@ -35,10 +36,12 @@ class Context:
     """What a technique may need to know beside the model.
 
     Attributes:
+        data: the data set of the run.
         traits: what holds for each kernel of the model that is handed in.
         total_steps: training steps that will follow `prepare`.
     """
 
+    data: Dataset
     traits: Traits
     total_steps: int
 
@@ -82,6 +85,11 @@ class Technique(Settings, ABC, Generic[S]):
         Raises:
             UserError: a type or pattern that matches no layer this technique can treat.
         """
+        for pattern in self.layers:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UserError(f"{self.name}.layers: {pattern!r} is not a regular expression: {error}") from None
         known = {kind.__name__ for kind in self.layer_types}
         for kind in self.types:
             if kind not in known:
@@ -114,15 +122,15 @@ class Technique(Settings, ABC, Generic[S]):
 
 
 def copy_model(
-    model: tf_keras.Model, wrap: Callable[[tf_keras.layers.Layer], tf_keras.layers.Layer] = lambda layer: layer
+    model: tf_keras.Model, wrap: Callable[[tf_keras.layers.Layer], tf_keras.layers.Layer] | None = None
 ) -> tf_keras.Model:
-    """Returns a copy of a functional model with its own weights, each layer passed through `wrap`.
+    """Returns a copy of a functional model with its own weights, each layer passed through `wrap` if there is one.
 
     Weights go in before the wrapping, because tfmot reads them when it wraps.
     """
     copy = tf_keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    return tf_keras.models.clone_model(copy, clone_function=wrap)
+    return copy if wrap is None else tf_keras.models.clone_model(copy, clone_function=wrap)
 
 
 def check_order(names: Sequence[str]) -> None:

@@ -1,0 +1,61 @@
+"""What tests share: real digits and a real ViT, both small enough for a second."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.data.images import digits
+from tfcompress.models.vit import ViTConfig, vit
+from tfcompress.training import Objective, Training, fit, make_repeatable
+
+TINY = ViTConfig(image_size=8, patch_size=4, width=16, depth=1, heads=2)
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> Dataset:
+    """Digits, but 128 / 64 / 64 of them."""
+    full = digits()
+    return dataclasses.replace(
+        full, train=full.train.take(128), validation=full.validation.take(64), test=full.test.take(64)
+    )
+
+
+@pytest.fixture(scope="session")
+def trained_weights(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+    """The weights of a tiny ViT that has learned something."""
+    make_repeatable(0)
+    model = vit(TINY, 10)
+    training = Training(epochs=10, batch_size=16, learning_rate=3e-3)
+    fit(model, tiny_data, training, Objective(), 0, tmp_path_factory.mktemp("base"))
+    return model.get_weights()
+
+
+@pytest.fixture
+def tiny_vit(trained_weights: list[np.ndarray]) -> tf_keras.Model:
+    """A trained ViT of one block: eight Dense kernels."""
+    model = vit(TINY, 10)
+    model.set_weights(trained_weights)
+    return model
+
+
+@pytest.fixture
+def images(tiny_data: Dataset) -> np.ndarray:
+    """The 64 test images, (64, 8, 8, 3) float32."""
+    return np.stack([image for image, _ in tiny_data.examples("test").as_numpy_iterator()])
+
+
+@pytest.fixture
+def below_a_file(tmp_path: Path) -> Path:
+    """A path that nothing can be written to, not even by root."""
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "work"

@@ -1,0 +1,127 @@
+import keras
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.errors import UserError
+from tfcompress.models.functional import as_functional
+from tfcompress.models.layers import MaskBias, ScaledDotProductAttention
+
+layers = tf_keras.layers
+
+
+def usual_vit(**attention) -> tf_keras.Model:
+    """A ViT as tutorials write it: Conv2D patches, MultiHeadAttention, softmax in the head."""
+    image = tf_keras.Input((8, 8, 3), name="pixels")
+    x = layers.Conv2D(16, 4, 4, name="patches")(image)
+    x = layers.Reshape((4, 16))(x)
+    h = layers.LayerNormalization()(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 8, name="mha", **attention)(h, h)])
+    x = layers.GlobalAveragePooling1D()(x)
+    return tf_keras.Model(image, layers.Dense(10, activation="softmax", name="scores")(x))
+
+
+def types(model):
+    return [type(layer) for layer in model.layers]
+
+
+@pytest.mark.parametrize(
+    "attention", [{}, {"use_bias": False}, {"value_dim": 4}, {"output_shape": 16}, {"dropout": 0.1}]
+)
+def test_attention_patches_and_softmax_are_rewritten_with_the_same_outputs(images, attention):
+    model = usual_vit(**attention)
+    model.set_weights([np.random.default_rng(0).normal(size=w.shape, scale=0.3) for w in model.get_weights()])
+    rewritten = as_functional(model)
+    np.testing.assert_allclose(rewritten.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
+    assert layers.MultiHeadAttention not in types(rewritten)
+    assert layers.Conv2D not in types(rewritten)
+    names = {layer.name for layer in rewritten.layers if type(layer) is layers.Dense}
+    assert names == {"patches", "mha_query", "mha_key", "mha_value", "mha_output", "scores"}
+    assert rewritten.layers[-1].name == "scores_softmax"
+    assert rewritten.input_names == ["pixels"]
+
+
+def test_a_mask_becomes_a_bias():
+    tokens, mask = tf_keras.Input((5, 8)), tf_keras.Input((5,), dtype="int32")
+    x = layers.MultiHeadAttention(2, 4)(tokens, tokens, attention_mask=mask[:, None, :])
+    model = tf_keras.Model([tokens, mask], layers.Dense(3)(layers.Flatten()(x)))
+    rewritten = as_functional(model)
+    assert {MaskBias, ScaledDotProductAttention} <= set(types(rewritten))
+    values = np.random.default_rng(0).normal(size=(4, 5, 8)).astype(np.float32)
+    kept = np.array([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 1, 0]], np.int32)
+    expected, found = (m.predict([values, kept], verbose=0) for m in (model, rewritten))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_cross_attention_keeps_its_sides():
+    query, value, key = tf_keras.Input((3, 8)), tf_keras.Input((5, 6)), tf_keras.Input((5, 7))
+    x = layers.MultiHeadAttention(2, 4, value_dim=3)(query, value, key)
+    model = tf_keras.Model([query, value, key], layers.Dense(2)(layers.Flatten()(x)))
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=(2, *x.shape[1:])).astype(np.float32) for x in model.inputs]
+    expected, found = (m.predict(inputs, verbose=0) for m in (model, as_functional(model)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_layers_that_share_weights_still_do(images):
+    image = tf_keras.Input((8, 8, 3))
+    shared = layers.Dense(3, name="shared")
+    model = tf_keras.Model(image, layers.Dense(10)(layers.Flatten()(shared(shared(image)))))
+    rewritten = as_functional(model)
+    assert [layer.name for layer in rewritten.layers].count("shared") == 1
+    np.testing.assert_allclose(rewritten.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
+
+
+def test_a_sequential_model_is_taken(images):
+    model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(10)])
+    rewritten = as_functional(model)
+    np.testing.assert_allclose(rewritten.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6)
+
+
+def test_an_overlapping_convolution_stays_one():
+    image = tf_keras.Input((8, 8, 3))
+    model = tf_keras.Model(image, layers.Dense(2)(layers.Flatten()(layers.Conv2D(4, 3, 2)(image))))
+    assert layers.Conv2D in types(as_functional(model))
+
+
+class Subclassed(tf_keras.Model):
+    def call(self, inputs):
+        return inputs
+
+
+def causal():
+    x = tf_keras.Input((4, 8))
+    return tf_keras.Model(x, layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True))
+
+
+def nested():
+    x = tf_keras.Input((4,))
+    return tf_keras.Model(x, tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(2)], name="inner")(x))
+
+
+def two_outputs():
+    x = tf_keras.Input((4,))
+    return tf_keras.Model(x, [layers.Dense(2)(x), layers.Dense(3)(x)])
+
+
+def half():
+    x = tf_keras.Input((4,))
+    return tf_keras.Model(x, layers.Dense(2, name="low", dtype="mixed_float16")(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), r"keras.*Sequential, which is Keras 3.*TF_USE_LEGACY"),
+        (Subclassed, "Subclassed, a subclassed or unbuilt model"),
+        (lambda: tf_keras.Sequential([layers.Dense(2)]), "a subclassed or unbuilt model"),
+        (lambda: 3, "builtins.int; what is needed is a functional tf_keras model"),
+        (causal, "uses a causal mask"),
+        (nested, "layer inner is a model itself"),
+        (two_outputs, "has 2 outputs"),
+        (half, "layer low computes in float16"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compressed_is_refused(make, message):
+    with pytest.raises(UserError, match=message):
+        as_functional(make())

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.models.layers import CUSTOM_LAYERS, ClassToken, MaskBias, PositionEmbedding, ScaledDotProductAttention
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def test_attention_is_softmax_of_scaled_products_for_each_head():
+    rng = np.random.default_rng(0)
+    query, key, value = (rng.normal(size=(2, 5, 8)).astype(np.float32) for _ in range(3))
+    bias = rng.normal(size=(2, 1, 1, 5)).astype(np.float32)
+    found = ScaledDotProductAttention(2)([query, key, value, bias])
+    for batch in range(2):
+        for head in range(2):
+            part = slice(4 * head, 4 * head + 4)
+            scores = query[batch, :, part] @ key[batch, :, part].T / 2 + bias[batch, 0]
+            np.testing.assert_allclose(found[batch, :, part], softmax(scores) @ value[batch, :, part], atol=1e-5)
+
+
+def test_attention_drops_only_while_training():
+    x = np.random.default_rng(0).normal(size=(1, 50, 8)).astype(np.float32)
+    layer = ScaledDotProductAttention(2, dropout=0.5)
+    np.testing.assert_array_equal(layer([x, x, x], training=False), layer([x, x, x], training=False))
+    assert np.abs(layer([x, x, x], training=True) - layer([x, x, x], training=False)).max() > 1e-2
+
+
+def test_keeping_float_changes_next_to_nothing():
+    x = np.random.default_rng(0).normal(size=(1, 6, 8)).astype(np.float32)
+    plain, kept = ScaledDotProductAttention(2)([x] * 3), ScaledDotProductAttention(2, keep_float=True)([x] * 3)
+    np.testing.assert_allclose(kept, plain, rtol=3e-7)
+
+
+def test_the_class_token_comes_first_and_positions_are_added():
+    x = np.zeros((2, 3, 4), np.float32)
+    token, positions = ClassToken(), PositionEmbedding()
+    with_token = token(x)
+    token.set_weights([np.ones((1, 1, 4))])
+    with_token = token(x)
+    np.testing.assert_array_equal(with_token[:, 0], 1)
+    np.testing.assert_array_equal(with_token[:, 1:], 0)
+    np.testing.assert_allclose(
+        positions(with_token) - with_token, np.repeat(positions.get_weights()[0], 2, 0), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 4, 3)])
+def test_masked_positions_get_minus_forty(shape):
+    mask = np.random.default_rng(0).integers(0, 2, shape)
+    bias = MaskBias()(mask).numpy()
+    assert bias.shape == (2, 1, 1 if len(shape) == 2 else 4, 3)
+    np.testing.assert_array_equal(bias.reshape(shape), np.where(mask, 0.0, -40.0))
+    assert MaskBias().compute_output_shape(shape) == bias.shape
+
+
+def test_all_layers_survive_saving(tmp_path):
+    x, mask = tf_keras.Input((3, 4)), tf_keras.Input((4,), dtype="int32")
+    h = PositionEmbedding()(ClassToken()(x))
+    h = ScaledDotProductAttention(2, dropout=0.1)([h, h, h, MaskBias()(mask)])
+    model = tf_keras.Model([x, mask], h)
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        loaded = tf_keras.models.load_model(tmp_path / name, custom_objects=CUSTOM_LAYERS)
+        inputs = [np.ones((1, 3, 4), np.float32), np.ones((1, 4), np.int32)]
+        np.testing.assert_array_equal(loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0))

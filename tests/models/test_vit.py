@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.errors import UserError
+from tfcompress.models.presets import VIT_PRESETS, build, preset
+from tfcompress.models.vit import ViTConfig, fold_normalization, vit
+
+from ..conftest import TINY
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("deit_tiny", 5_717_416), ("deit_small", 22_050_664), ("vit_base", 86_567_656)]
+)
+def test_published_sizes_are_met(name, parameters):
+    assert build(name, 1000).count_params() == parameters
+
+
+@pytest.mark.parametrize("name", ["vit_digits", "vit_fashion_mnist"])
+def test_small_presets_give_logits(name):
+    size = VIT_PRESETS[name].image_size
+    logits = build(name, 10).predict(np.random.default_rng(0).random((2, size, size, 3), np.float32), verbose=0)
+    assert logits.shape == (2, 10)
+    assert np.isfinite(logits).all()
+
+
+def test_an_unknown_preset_lists_the_known():
+    with pytest.raises(UserError, match="unknown preset 'vit_huge'; the presets are vit_digits, "):
+        preset("vit_huge")
+
+
+def test_patches_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="image size 10 is not a multiple of patch size 4"):
+        vit(ViTConfig(10, 4, 16, 1, 2), 10)
+
+
+def test_normalization_is_folded_into_the_patch_embedding(tiny_vit, images):
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    folded = vit(TINY, 10)
+    folded.set_weights(tiny_vit.get_weights())
+    fold_normalization(folded, mean, std)
+    expected = tiny_vit.predict((images - np.float32(mean)) / np.float32(std), verbose=0)
+    np.testing.assert_allclose(folded.predict(images, verbose=0), expected, atol=1e-4)
+
+
+def test_a_preset_with_normalization_starts_with_it_folded():
+    plain, folded = ViTConfig(8, 4, 16, 1, 2), ViTConfig(8, 4, 16, 1, 2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    kernels = []
+    for config in (plain, folded):
+        tf_keras.utils.set_random_seed(0)
+        kernels.append(vit(config, 10).get_layer("patch_embedding").get_weights()[0])
+    np.testing.assert_allclose(kernels[1], kernels[0] * 2, rtol=1e-6)

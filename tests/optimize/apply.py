@@ -1,0 +1,27 @@
+"""Takes a model through one technique, as the pipeline does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tf_keras
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.optimize.technique import Context, Technique
+from tfcompress.training import Objective, fit
+from tfcompress.traits import Traits, check_model, measure_model
+
+
+def apply(
+    technique: Technique[Any], model: tf_keras.Model, data: Dataset, folder: Path, traits: Traits | None = None
+) -> tuple[tf_keras.Model, Traits]:
+    """Returns the finished model and its traits, which have been checked."""
+    traits = measure_model(model) if traits is None else traits
+    steps = technique.fit.epochs * data.steps_per_epoch(technique.fit.batch_size)
+    wrapped = technique.prepare(model, Context(data, traits, steps))
+    fit(wrapped, data, technique.fit, Objective(), 0, folder / technique.name, technique.callbacks())
+    finished = technique.finalize(wrapped)
+    promised = technique.promises(model, traits)
+    check_model(finished, promised, model)
+    return finished, promised

@@ -1,0 +1,107 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.errors import UserError
+from tfcompress.models.vit import vit
+from tfcompress.training import Objective, Training, fit, forget, gives_probabilities, make_repeatable
+
+from .conftest import TINY
+
+TRAINING = Training(epochs=3, batch_size=32, learning_rate=1e-3, warmup=0.2, weight_decay=0.01)
+
+
+class Killed(BaseException):
+    pass
+
+
+class KillIn(tf_keras.callbacks.Callback):
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at, self.epoch = (epoch, batch), 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise Killed
+
+
+def train(data, folder, *callbacks):
+    make_repeatable(7)
+    model = vit(TINY, 10, dropout=0.2)
+    rows = fit(model, data, TRAINING, Objective(), 7, folder, callbacks)
+    return model, rows
+
+
+def test_a_training_killed_twice_ends_with_the_same_bits(tiny_data, tmp_path):
+    whole, rows = train(tiny_data, tmp_path / "whole")
+    for at in [(0, 1), (2, 2)]:
+        with pytest.raises(Killed):
+            train(tiny_data, tmp_path / "killed", KillIn(*at))
+    resumed, resumed_rows = train(tiny_data, tmp_path / "killed")
+    for expected, found in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, found)
+    assert rows == resumed_rows
+
+
+def test_another_seed_gives_other_weights(tiny_data, tmp_path):
+    first, _ = train(tiny_data, tmp_path / "first")
+    make_repeatable(8)
+    second = vit(TINY, 10)
+    fit(second, tiny_data, TRAINING, Objective(), 8, tmp_path / "second")
+    difference = first.get_layer("head").kernel.numpy() - second.get_layer("head").kernel.numpy()
+    assert np.abs(difference).max() > 1e-3
+
+
+def test_nan_stops_and_keeps_the_last_good_epoch(tiny_data, tmp_path):
+    class NaNFromSecondEpoch(tf_keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                head = self.model.get_layer("head")
+                head.kernel.assign(head.kernel * np.nan)
+
+    with pytest.raises(UserError, match=r"loss became nan in epoch 2, step 1; lower learning_rate"):
+        train(tiny_data, tmp_path, NaNFromSecondEpoch())
+    model, rows = train(tiny_data, tmp_path)
+    assert len(rows) == 3
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_the_users_loss_optimizer_and_metrics_are_used(tiny_data, tmp_path):
+    objective = Objective(
+        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        tf_keras.optimizers.SGD(0.5),
+        [tf_keras.metrics.SparseTopKCategoricalAccuracy(3, name="top3")],
+    )
+    model = vit(TINY, 10)
+    rows = fit(model, tiny_data, TRAINING, objective, 0, tmp_path)
+    assert isinstance(model.optimizer, tf_keras.optimizers.SGD)
+    assert set(rows[0]) == {"epoch", "loss", "top3", "val_loss", "val_top3"}
+
+
+def test_the_checkpoint_goes_when_it_is_forgotten(tiny_data, tmp_path):
+    train(tiny_data, tmp_path)
+    assert (tmp_path / "checkpoint").is_dir()
+    forget(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tiny_data, below_a_file):
+    with pytest.raises(UserError, match="cannot write .*file/work"):
+        train(tiny_data, below_a_file)
+
+
+def test_more_examples_than_a_batch_are_not_needed(tiny_data, tmp_path):
+    few = dataclasses.replace(tiny_data, train=tiny_data.train.take(5))
+    rows = fit(vit(TINY, 10), few, Training(epochs=1, batch_size=64), Objective(), 0, tmp_path)
+    assert np.isfinite(rows[0]["loss"])
+
+
+def test_probabilities_are_recognised(tiny_vit):
+    assert not gives_probabilities(tiny_vit)
+    softmax = tf_keras.layers.Activation("softmax")(tiny_vit.output)
+    assert gives_probabilities(tf_keras.Model(tiny_vit.input, softmax))

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from tfcompress.traits import BrokenTraitError, KernelTraits, check, kernels, measure, measure_model, sparsity
+
+
+@pytest.fixture
+def kernel() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(8, 32)).astype(np.float32)
+
+
+def test_a_trained_kernel_is_neither_clustered_nor_sparse(kernel):
+    assert measure(kernel) == KernelTraits()
+
+
+def test_clusters_and_zeros_are_measured(kernel):
+    kernel[:, :8] = 0
+    assert measure(kernel) == KernelTraits(sparsity=0.25)
+    assert measure(np.round(kernel)) == KernelTraits(
+        clusters=len(np.unique(np.round(kernel))), sparsity=np.mean(np.round(kernel) == 0)
+    )
+
+
+def test_a_kernel_of_zeros_alone_is_not_called_pruned():
+    assert measure(np.zeros((8, 8), np.float32)).sparsity == 0
+
+
+def test_traits_are_found_by_layer_name(tiny_vit):
+    assert set(measure_model(tiny_vit)) == set(kernels(tiny_vit))
+    assert kernels(tiny_vit)["head"].shape == (16, 10)
+    assert len(kernels(tiny_vit)) == 8
+
+
+def test_too_many_values_are_named(kernel):
+    with pytest.raises(BrokenTraitError, match=r"query: 256 distinct values, at most 64"):
+        check("query", kernel, KernelTraits(clusters=64))
+
+
+def test_too_few_zeros_are_named(kernel):
+    kernel[0] = 0
+    check("query", kernel, KernelTraits(sparsity=1 / 8))
+    with pytest.raises(BrokenTraitError, match=r"query: sparsity 0\.1250 .* 0\.5000 was promised"):
+        check("query", kernel, KernelTraits(sparsity=0.5))
+
+
+def test_a_revived_zero_is_counted(kernel):
+    before = kernel.copy()
+    before[0] = 0
+    kernel[1] = 0
+    with pytest.raises(BrokenTraitError, match="32 weights that were pruned"):
+        check("query", kernel, KernelTraits(sparsity=1 / 8), before)
+
+
+def test_two_of_four_is_checked_along_the_inputs(kernel):
+    kernel[[0, 1, 4, 5]] = 0
+    check("query", kernel, KernelTraits(sparsity=0.5, pattern="2:4"))
+    kernel[[1, 6]] = kernel[[6, 1]]
+    with pytest.raises(BrokenTraitError, match="32 groups of 4 have fewer than 2 zeros"):
+        check("query", kernel, KernelTraits(sparsity=0.5, pattern="2:4"))
+
+
+def test_blocks_count_only_when_whole(kernel):
+    kernel[:4, :3] = 0
+    assert sparsity(kernel, "4x1") == 3 / 64
+    assert sparsity(kernel, "4x2") == 1 / 32
+
+
+def test_blocks_at_the_edge_may_be_cut():
+    kernel = np.ones((5, 4), np.float32)
+    kernel[4] = 0
+    assert sparsity(kernel, "4x4") == 1 / 2

@@ -1,0 +1,45 @@
+"""Activation ranges for quantization-aware training to start from."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.optimize.technique import copy_model
+
+
+def calibrate(wrapped: tf_keras.Model, model: tf_keras.Model, batches: tf.data.Dataset) -> None:
+    """Sets the activation ranges of a freshly wrapped model to those of the plain one, averaged over batches.
+
+    tfmot starts every range at ±6 and moves it by a thousandth of the way a step, so that short trainings would end
+    with ranges that clip or waste most of their steps.
+
+    Args:
+        wrapped: what tfmot's `quantize_apply` made of `model`; changed in place.
+        model: plain, float.
+        batches: features alone, a few batches.
+    """
+    float_model = copy_model(model)
+    variables, probes = [], []
+    for wrapper in wrapped.layers:
+        by_name = {variable.name.split(":")[0].split("/")[-1]: variable for variable in wrapper.weights}
+        for point in ("pre_activation", "post_activation", "output"):
+            if f"{point}_min" in by_name:
+                layer = float_model.get_layer(wrapper.layer.name)
+                variables.append((by_name[f"{point}_min"], by_name[f"{point}_max"]))
+                probes.append(_before_activation(layer) if point == "pre_activation" else layer.get_output_at(0))
+    probing = tf_keras.Model(float_model.inputs, [tf.stack([tf.reduce_min(x), tf.reduce_max(x)]) for x in probes])
+    ranges = np.mean([[np.asarray(found) for found in probing(features)] for features in batches], axis=0)
+    for (low, high), (smallest, largest) in zip(variables, ranges, strict=True):
+        low.assign(min(smallest, 0.0))
+        high.assign(max(largest, 0.0))
+
+
+def _before_activation(dense: tf_keras.layers.Dense) -> tf_keras.KerasTensor:
+    linear = tf_keras.layers.Dense.from_config(
+        {**dense.get_config(), "activation": "linear", "name": f"{dense.name}_sum"}
+    )
+    outputs = linear(dense.get_input_at(0))
+    linear.set_weights(dense.get_weights())
+    return outputs
