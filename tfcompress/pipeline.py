@@ -22,7 +22,7 @@ from tfcompress.models import presets
 from tfcompress.models.functional import as_functional
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.optimize.quantization import load_scope
-from tfcompress.optimize.technique import Context, Technique, check_order
+from tfcompress.optimize.technique import Context, Technique, check_order, thaw
 from tfcompress.recipe import Export, Recipe
 from tfcompress.report.document import LeftAlone, Report, make_report
 from tfcompress.training import Objective, Training, fit, forget, make_repeatable
@@ -213,6 +213,7 @@ class _Run:
         name = technique.name
         history = fit(wrapped, self.data, technique.fit, self.objective, self.seed, folder, callbacks, name)
         model = technique.finalize(wrapped)
+        thaw(model, before.model)
         traits = technique.promises(before.model, before.traits)
         kernel_traits.check_model(model, traits, before.model)
         return model, traits, history

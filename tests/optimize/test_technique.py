@@ -1,7 +1,13 @@
+import numpy as np
 import pytest
 
 from tfcompress.errors import UserError
+from tfcompress.optimize.clustering import Cluster
+from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.technique import ORDER, check_order
+from tfcompress.traits import kernels
+
+from .apply import apply
 
 
 @pytest.mark.parametrize("names", [[], ["prune"], ["cluster", "quantize"], list(ORDER)])
@@ -22,3 +28,13 @@ def test_any_subset_in_order_is_legal(names):
 def test_another_order_is_refused_with_the_reason(names, reason):
     with pytest.raises(UserError, match=reason):
         check_order(names)
+
+
+def test_a_layer_left_out_keeps_what_an_earlier_technique_established(tiny_vit, tiny_data, tmp_path):
+    fit = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-2}
+    pruned, traits = apply(Prune(sparsity=0.5, schedule="constant", fit=fit), tiny_vit, tiny_data, tmp_path)
+    partly = Cluster(clusters=16, layers={"head": False}, fit=fit)
+    clustered, traits = apply(partly, pruned, tiny_data, tmp_path, traits)
+    np.testing.assert_array_equal(kernels(clustered)["head"], kernels(pruned)["head"])
+    assert traits["head"].sparsity == 0.5
+    assert clustered.get_layer("head").trainable

@@ -11,7 +11,7 @@ import tf_keras
 from pydantic import Field
 from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
 
-from tfcompress.optimize.technique import Context, Settings, Technique, copy_model
+from tfcompress.optimize.technique import Context, Settings, Technique, copy_model, left_alone
 from tfcompress.traits import KernelTraits, Traits
 
 _Init = tfmot.clustering.keras.CentroidInitialization
@@ -43,7 +43,7 @@ class Cluster(LayerClustering, Technique[LayerClustering]):
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             settings = selected.get(layer.name)
             if settings is None or layer.kernel.shape.num_elements() <= settings.clusters:
-                return layer
+                return left_alone(layer, context.traits)
             return cluster_weights(
                 layer,
                 number_of_clusters=settings.clusters,

@@ -11,7 +11,7 @@ import tf_keras
 from pydantic import Field, field_validator, model_validator
 
 from tfcompress.errors import UserError
-from tfcompress.optimize.technique import Context, Settings, Technique, copy_model
+from tfcompress.optimize.technique import Context, Settings, Technique, copy_model, left_alone
 from tfcompress.traits import KernelTraits, Traits
 
 _MASK_UPDATES = 20
@@ -57,7 +57,7 @@ class Prune(LayerPruning, Technique[LayerPruning]):
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             if layer.name not in selected:
-                return layer
+                return left_alone(layer, context.traits)
             options = _options(layer, selected[layer.name], context.total_steps)
             return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
 

@@ -30,7 +30,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.d
 
 from tfcompress.models.layers import CUSTOM_LAYERS, ScaledDotProductAttention
 from tfcompress.optimize.calibration import calibrate
-from tfcompress.optimize.technique import Context, Settings, Technique, copy_model
+from tfcompress.optimize.technique import Context, Settings, Technique, copy_model, left_alone
 from tfcompress.traits import KernelTraits, Traits
 
 _CALIBRATION_EXAMPLES = 256
@@ -67,6 +67,7 @@ class Quantize(LayerQuantization, Technique[LayerQuantization]):
                 layer = ScaledDotProductAttention.from_config({**layer.get_config(), "keep_float": True})
             if type(layer) in _FLOAT_LAYERS:
                 return _annotate(layer, configs.Default8BitOutputQuantizeConfig())
+            layer = left_alone(layer, context.traits)
             if layer.name in before_float and supports(layer):
                 # Otherwise tfmot would quantize the residual that the LayerNorm reads.
                 return _annotate(layer, configs.NoOpQuantizeConfig())

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.training import Training
-from tfcompress.traits import Traits
+from tfcompress.traits import KernelTraits, Traits
 
 ORDER = ("prune", "cluster", "quantize")
 """The legal order of techniques; any subset of it is legal too. Each keeps what those before it established:
@@ -131,6 +131,24 @@ def copy_model(
     copy = tf_keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy if wrap is None else tf_keras.models.clone_model(copy, clone_function=wrap)
+
+
+def left_alone(layer: tf_keras.layers.Layer, traits: Traits) -> tf_keras.layers.Layer:
+    """Returns a copied layer that is not treated, frozen if training would break what an earlier technique established.
+
+    The pipeline thaws it after the stage.
+    """
+    established = traits.get(layer.name, KernelTraits())
+    if established.sparsity or established.clusters:
+        layer.trainable = False
+    return layer
+
+
+def thaw(finished: tf_keras.Model, source: tf_keras.Model) -> None:
+    """Makes the layers of a finalized model trainable again where those of the model it came from are."""
+    trainable = {layer.name: layer.trainable for layer in source.layers}
+    for layer in finished.layers:
+        layer.trainable = trainable.get(getattr(layer, "layer", layer).name, layer.trainable)
 
 
 def check_order(names: Sequence[str]) -> None:

@@ -1,0 +1,89 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.errors import UserError
+
+
+def numbered(n: int, labels=None, **options) -> Dataset:
+    """Examples that are their own numbers."""
+    x = np.arange(n, dtype=np.float32)[:, None]
+    y = np.arange(n) % 3 if labels is None else np.asarray(labels)
+    return Dataset.from_arrays("numbers", "abc", (x, y), (x[:5], y[:5]), (x[5:9], y[5:9]), **options)
+
+
+def order(stream: tf.data.Dataset) -> list[list[float]]:
+    return [features[:, 0].tolist() for features, _ in stream.as_numpy_iterator()]
+
+
+def test_every_epoch_has_its_own_order_of_all_examples():
+    data = numbered(12)
+    batches = order(data.stream(4, seed=0, first_epoch=0, epochs=2))
+    first, second = sum(batches[:3], []), sum(batches[3:], [])
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second
+    assert order(data.stream(4, seed=1, first_epoch=0, epochs=1)) != batches[:3]
+
+
+def test_a_stream_that_starts_late_goes_on_as_an_early_one_would():
+    data = numbered(12)
+    assert order(data.stream(4, 0, 1, 3)) == order(data.stream(4, 0, 0, 3))[3:]
+
+
+def test_batches_are_whole():
+    data = numbered(10)
+    assert data.steps_per_epoch(4) == 2
+    assert [len(batch) for batch in order(data.stream(4, 0, 0, 2))] == [4, 4, 4, 4]
+    assert data.steps_per_epoch(64) == 1
+    assert [len(batch) for batch in order(data.stream(64, 0, 0, 1))] == [10]
+
+
+def test_augmentation_depends_on_seed_epoch_and_position_alone():
+    def noisy(features, label, seed):
+        return features + tf.random.stateless_uniform((1,), seed), label
+
+    data = numbered(12, augment=noisy)
+    whole = order(data.stream(4, 0, 0, 2))
+    assert order(data.stream(4, 0, 1, 2)) == whole[3:]
+    assert whole != order(dataclasses.replace(data, augment=None).stream(4, 0, 0, 2))
+    assert order(data.batches("validation", 5)) == [[0, 1, 2, 3, 4]]
+
+
+def test_decoding_comes_after_shuffling_and_reaches_all_splits():
+    data = numbered(12, decode=lambda x: x * 10)
+    assert order(data.batches("test", 4)) == [[50, 60, 70, 80]]
+    assert sorted(sum(order(data.stream(4, 0, 0, 1)), [])) == [10.0 * i for i in range(12)]
+
+
+@pytest.mark.parametrize(("labels", "wrong"), [([0, 1, 3] * 4, "label 3"), ([0, -1, 2] * 4, "label -1")])
+def test_labels_out_of_range_are_named(labels, wrong):
+    with pytest.raises(UserError, match=f"numbers: {wrong} in the train split, but there are 3 classes; .* 0 to 2"):
+        numbered(12, labels).size("train")
+
+
+def test_arrays_of_different_length_are_refused():
+    with pytest.raises(UserError, match="4 examples but 3 labels"):
+        x = np.zeros((4, 1))
+        Dataset.from_arrays("bad", "ab", (x, np.zeros(3)), (x, np.zeros(4)), (x, np.zeros(4)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda train: train.batch(4), "the train split yields .* unbatched"),
+        (lambda train: train.repeat(), r"never ends; bound it with \.take"),
+        (lambda train: train.take(0), "the train split is empty"),
+    ],
+)
+def test_splits_that_cannot_be_used_are_refused(change, message):
+    data = numbered(12)
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(data, train=change(data.train)).size("train")
+
+
+def test_a_set_of_unknown_length_is_counted():
+    data = numbered(12)
+    assert dataclasses.replace(data, train=data.train.filter(lambda x, _: x[0] > 3)).size("train") == 8

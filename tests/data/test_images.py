@@ -1,0 +1,124 @@
+import gzip
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfcompress.data import images
+from tfcompress.data.registry import load
+from tfcompress.errors import UserError
+
+
+def pixels(data, split):
+    return np.stack([image for image, _ in data.examples(split).as_numpy_iterator()])
+
+
+def test_digits_have_fixed_disjoint_splits_in_rgb():
+    data = images.digits()
+    assert [data.size(split) for split in ("train", "validation", "test")] == [1147, 200, 450]
+    shown = [pixels(data, split) for split in ("train", "validation", "test")]
+    assert shown[2].shape == (450, 8, 8, 3)
+    assert shown[0].min() == 0
+    assert shown[0].max() == 1
+    seen = {image.tobytes() for image in shown[0]}
+    assert len(seen & {image.tobytes() for image in shown[2]}) == 0
+    np.testing.assert_array_equal(shown[2], pixels(images.digits(), "test"))
+
+
+def write_idx(path, array, magic=None):
+    magic = 0x0800 + array.ndim if magic is None else magic
+    content = struct.pack(f">{1 + array.ndim}i", magic, *array.shape) + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.fixture
+def fashion_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for prefix, n, suffix in (("train", 24, ".gz"), ("t10k", 6, "")):
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte{suffix}", rng.integers(0, 256, (n, 28, 28)))
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte{suffix}", rng.integers(0, 10, n))
+    return tmp_path
+
+
+def test_fashion_mnist_is_read_from_a_folder(fashion_folder):
+    data = images.fashion_mnist(fashion_folder)
+    assert [data.size(split) for split in ("train", "validation", "test")] == [22, 2, 6]
+    assert pixels(data, "test").shape == (6, 28, 28, 3)
+    assert len(data.classes) == 10
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "is not a whole IDX file"),
+        (lambda path: path.write_bytes(b"garbage"), "is not a whole IDX file"),
+        (lambda path: write_idx(path, np.zeros((2, 28, 28)), magic=7), "magic number 0x7, 0x803 expected"),
+        (lambda path: write_idx(path, np.zeros((2, 28, 28))), "2 train images but 24 labels"),
+        (lambda path: path.unlink(), "has no train-images-idx3-ubyte .*dataset-fashion-mnist"),
+    ],
+)
+def test_a_broken_idx_file_is_named(fashion_folder, spoil, message):
+    spoil(fashion_folder / "train-images-idx3-ubyte.gz")
+    with pytest.raises(UserError, match=message):
+        images.fashion_mnist(fashion_folder)
+
+
+@pytest.fixture
+def picture_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            picture = Image.fromarray(rng.integers(0, 100, (20, 30, 3), np.uint8) + np.uint8(100 * label))
+            picture.save(tmp_path / name / f"{number}{('.jpg', '.png')[number % 2]}")
+    (tmp_path / "cat" / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_a_folder_of_pictures_becomes_three_splits(picture_folder):
+    data = load("image_folder", picture_folder, image_size=16)
+    assert data.classes == ("cat", "dog")
+    assert [data.size(split) for split in ("train", "validation", "test")] == [12, 4, 4]
+    shown = pixels(data, "test")
+    assert shown.shape == (4, 16, 16, 3)
+    assert shown.dtype == np.float32
+    # Dogs are the brighter half.
+    assert ((shown.mean(axis=(1, 2, 3)) > 0.4) == data.labels["test"]).all()
+
+
+@pytest.mark.parametrize("name", ["0.jpg", "1.png"])
+def test_a_truncated_picture_is_named(picture_folder, name):
+    path = picture_folder / "dog" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=rf"dog/{name} cannot be decoded"):
+        load("image_folder", picture_folder, 16)
+
+
+def test_an_empty_class_folder_is_named(picture_folder):
+    (picture_folder / "owl").mkdir()
+    with pytest.raises(UserError, match="owl has 0 JPEG or PNG files; a class needs at least three"):
+        load("image_folder", picture_folder, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "message"),
+    [
+        ("image_folder", None, r"set data\.folder"),
+        ("image_folder", "missing", "is not a folder"),
+        ("image_folder", "cat", "has 0 sub-folders"),
+        ("cifar10", None, "unknown data set 'cifar10'; the data sets are digits, fashion_mnist, image_folder"),
+    ],
+)
+def test_a_wrong_choice_of_data_says_what_there_is(picture_folder, name, folder, message):
+    with pytest.raises(UserError, match=message):
+        load(name, picture_folder / folder if folder else None, 16)
+
+
+def test_augmentations_keep_shape_and_label():
+    image = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    for augment in (images.mirrored, images.shifted(1)):
+        results = [augment(image, 3, (0, number))[0].numpy() for number in range(20)]
+        assert {result.shape for result in results} == {(8, 8, 3)}
+        assert len({result.tobytes() for result in results}) > 1
+        np.testing.assert_array_equal(augment(image, 3, (0, 1))[0], results[1])

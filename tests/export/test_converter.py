@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import tf_keras
+from ai_edge_litert.interpreter import Interpreter
+
+from tfcompress.errors import UserError
+from tfcompress.export import flatbuffer
+from tfcompress.export.converter import convert
+from tfcompress.measure.interpreter import predict
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "tolerance"), [("float32", 1e-5), ("float16", 5e-3), ("dynamic", 0.1)]
+)
+def test_a_file_gives_the_models_probabilities(tiny_vit, images, tmp_path, stored_as, tolerance):
+    content = convert(tiny_vit, stored_as)
+    (tmp_path / "model.tflite").write_bytes(content)
+    found = predict(tmp_path / "model.tflite", images)
+    np.testing.assert_allclose(found, softmax(tiny_vit.predict(images, verbose=0)), atol=tolerance)
+    major, minor = (int(part) for part in flatbuffer.minimum_runtime(content).split(".")[:2])
+    assert (major, minor) <= (2, 16)
+
+
+def test_inputs_and_outputs_have_names(tiny_vit):
+    signature = {"inputs": ["image"], "outputs": ["probabilities"]}
+    assert Interpreter(model_content=convert(tiny_vit, "float32")).get_signature_list() == {"serving_default": signature}
+    logits = Interpreter(model_content=convert(tiny_vit, "float32", logits=True))
+    assert logits.get_signature_list()["serving_default"]["outputs"] == ["logits"]
+
+
+def test_several_inputs_keep_their_names():
+    left, right = tf_keras.Input((4,), name="left"), tf_keras.Input((4,), name="right")
+    model = tf_keras.Model([left, right], tf_keras.layers.Dense(3)(left - right))
+    runner = Interpreter(model_content=convert(model, "float32", logits=True)).get_signature_runner()
+    values = np.random.default_rng(0).random((2, 1, 4), np.float32)
+    expected = model.predict(list(values), verbose=0)
+    np.testing.assert_allclose(runner(left=values[0], right=values[1])["logits"], expected, atol=1e-6)
+
+
+def test_a_scale_for_each_output_is_the_exception(tiny_vit):
+    for per_channel, scales in ((False, {1}), (True, {16, 64})):
+        stored = flatbuffer.weights(convert(tiny_vit, "dynamic", per_channel=per_channel))
+        assert {len(w.scales) for w in stored if w.format == "int8"} == scales
+
+
+def test_softmax_and_layer_norm_stay_float_in_a_quantized_file(compressed):
+    content = convert(compressed["quantize"][0], "int8")
+    model = flatbuffer.read(content)
+    graph = model.subgraphs[0]
+    types = {}
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        name = next(k for k, v in vars(flatbuffer.schema.BuiltinOperator).items() if v == code)
+        types.setdefault(name, set()).add(graph.tensors[operator.outputs[0]].type)
+    float32, int8 = flatbuffer.schema.TensorType.FLOAT32, flatbuffer.schema.TensorType.INT8
+    assert int8 in types["FULLY_CONNECTED"]
+    for name in ("SOFTMAX", "RSQRT", "MEAN", "SQUARED_DIFFERENCE", "BATCH_MATMUL"):
+        assert types.get(name, {float32}) == {float32}, name
+
+
+def test_a_model_that_ends_in_softmax_has_no_logits(tiny_vit):
+    model = tf_keras.Model(tiny_vit.input, tf_keras.layers.Activation("softmax")(tiny_vit.output))
+    with pytest.raises(UserError, match="ends in a softmax, so it cannot be exported with logits: true"):
+        convert(model, "float32", logits=True)

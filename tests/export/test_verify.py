@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tfcompress.errors import UserError
+from tfcompress.export.converter import convert
+from tfcompress.export.verify import verify
+from tfcompress.traits import BrokenTraitError, kernels, measure_model
+
+
+@pytest.mark.parametrize("stage", ["prune", "cluster", "quantize"])
+def test_every_kernel_is_found_with_its_traits(compressed, stage):
+    model, traits = compressed[stage]
+    stored_as = "int8" if stage == "quantize" else "float32"
+    found = {tensor.layer: tensor for tensor in verify(convert(model, stored_as), model, traits, stored_as)}
+    assert set(found) == set(kernels(model))
+    for tensor in found.values():
+        assert tensor.sparsity >= 0.49
+        assert tensor.distinct <= (16 if stage != "prune" else 10_000)
+    if stage == "quantize":
+        assert {name: tensor.format for name, tensor in found.items() if tensor.format != "int8"} == {"head": "float32"}
+
+
+@pytest.mark.parametrize("stored_as", ["float16", "dynamic"])
+def test_clusters_and_zeros_outlast_other_formats(compressed, stored_as):
+    model, traits = compressed["cluster"]
+    for tensor in verify(convert(model, stored_as), model, traits, stored_as):
+        assert tensor.distinct <= 16
+        assert tensor.sparsity >= 0.49
+
+
+def test_a_kernel_that_changed_is_missed(tiny_vit):
+    content = convert(tiny_vit, "float32")
+    kernel = tiny_vit.get_layer("block_0_mlp1").kernel
+    kernel.assign(kernel.numpy()[:, ::-1])
+    with pytest.raises(UserError, match="block_0_mlp1: no weight tensor in the float32 file holds this kernel"):
+        verify(content, tiny_vit, measure_model(tiny_vit), "float32")
+
+
+def test_a_promise_that_the_file_does_not_keep_is_named(compressed):
+    model, traits = compressed["cluster"]
+    content = convert(model, "float32")
+    stricter = {name: replace(kernel, clusters=4) for name, kernel in traits.items()}
+    with pytest.raises(BrokenTraitError, match=r"\(patch_embedding\): \d+ distinct values, at most 4 were promised"):
+        verify(content, model, stricter, "float32")
+
+
+def test_float_weights_in_a_quantized_file_are_named(compressed):
+    model, traits = compressed["quantize"]
+    content = convert(model, "int8")
+    with pytest.raises(BrokenTraitError, match=r"\(head\): stored as float32, int8 was asked for"):
+        verify(content, model, {**traits, "head": replace(traits["head"], quantized=True)}, "int8")
+
+
+def test_per_channel_scales_still_hold_the_kernel(tiny_vit):
+    found = verify(convert(tiny_vit, "dynamic", per_channel=True), tiny_vit, measure_model(tiny_vit), "dynamic")
+    assert len(found) == 8
+    assert all(np.prod(tensor.shape) for tensor in found)
