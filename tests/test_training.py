@@ -91,7 +91,7 @@ def test_the_checkpoint_goes_when_it_is_forgotten(tiny_data, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_named(tiny_data, below_a_file):
-    with pytest.raises(UserError, match="cannot write .*file/work"):
+    with pytest.raises(UserError, match=r"cannot write .*file/work"):
         train(tiny_data, below_a_file)
 
 

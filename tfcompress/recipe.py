@@ -133,7 +133,10 @@ class Recipe(Settings):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise UserError(f"{source}: " + "; ".join(_explained(cls, detail) for detail in error.errors())) from None
+            details = error.errors()
+            # Where settings or `false` are accepted, wrong settings are also reported as not being `false`.
+            telling = [detail for detail in details if "literal[False]" not in detail["loc"]] or details
+            raise UserError(f"{source}: " + "; ".join(_explained(cls, detail) for detail in telling)) from None
 
 
 def shipped() -> dict[str, str]:
@@ -188,8 +191,9 @@ def _explained(kind: type[BaseModel], detail: Any) -> str:
             path += f"[{part}]"
             continue
         inner = _models_in(current)
-        member = next((model for model in inner if part == model.__name__), None)
-        if member is not None or part.startswith("literal["):
+        # pydantic puts the member of a union that it tried into the path.
+        member = next((model for model in inner if model.__name__ in re.findall(r"\w+", part)), None)
+        if member is not None or "[" in part:
             current = member or current
             continue
         path += f".{part}" if path else part

@@ -22,7 +22,7 @@ def order(stream: tf.data.Dataset) -> list[list[float]]:
 def test_every_epoch_has_its_own_order_of_all_examples():
     data = numbered(12)
     batches = order(data.stream(4, seed=0, first_epoch=0, epochs=2))
-    first, second = sum(batches[:3], []), sum(batches[3:], [])
+    first, second = np.concatenate(batches[:3]).tolist(), np.concatenate(batches[3:]).tolist()
     assert sorted(first) == sorted(second) == list(range(12))
     assert first != second
     assert order(data.stream(4, seed=1, first_epoch=0, epochs=1)) != batches[:3]
@@ -55,7 +55,7 @@ def test_augmentation_depends_on_seed_epoch_and_position_alone():
 def test_decoding_comes_after_shuffling_and_reaches_all_splits():
     data = numbered(12, decode=lambda x: x * 10)
     assert order(data.batches("test", 4)) == [[50, 60, 70, 80]]
-    assert sorted(sum(order(data.stream(4, 0, 0, 1)), [])) == [10.0 * i for i in range(12)]
+    assert sorted(np.concatenate(order(data.stream(4, 0, 0, 1)))) == [10.0 * i for i in range(12)]
 
 
 @pytest.mark.parametrize(("labels", "wrong"), [([0, 1, 3] * 4, "label 3"), ([0, -1, 2] * 4, "label -1")])
@@ -65,8 +65,8 @@ def test_labels_out_of_range_are_named(labels, wrong):
 
 
 def test_arrays_of_different_length_are_refused():
+    x = np.zeros((4, 1))
     with pytest.raises(UserError, match="4 examples but 3 labels"):
-        x = np.zeros((4, 1))
         Dataset.from_arrays("bad", "ab", (x, np.zeros(3)), (x, np.zeros(4)), (x, np.zeros(4)))
 
 

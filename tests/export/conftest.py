@@ -16,7 +16,7 @@ FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
 
 @pytest.fixture(scope="session")
 def compressed(tiny_data, trained_weights, tmp_path_factory) -> dict[str, tuple[tf_keras.Model, Traits]]:
-    """The tiny ViT after each stage of prune, cluster, quantize, with its traits; the head is left float by the last."""
+    """The tiny ViT after prune, after cluster and after quantize, which leaves the head float, with its traits."""
     from tfcompress.models.vit import vit
 
     folder = tmp_path_factory.mktemp("compressed")

@@ -14,9 +14,7 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-@pytest.mark.parametrize(
-    ("stored_as", "tolerance"), [("float32", 1e-5), ("float16", 5e-3), ("dynamic", 0.1)]
-)
+@pytest.mark.parametrize(("stored_as", "tolerance"), [("float32", 1e-5), ("float16", 5e-3), ("dynamic", 0.1)])
 def test_a_file_gives_the_models_probabilities(tiny_vit, images, tmp_path, stored_as, tolerance):
     content = convert(tiny_vit, stored_as)
     (tmp_path / "model.tflite").write_bytes(content)
@@ -28,7 +26,9 @@ def test_a_file_gives_the_models_probabilities(tiny_vit, images, tmp_path, store
 
 def test_inputs_and_outputs_have_names(tiny_vit):
     signature = {"inputs": ["image"], "outputs": ["probabilities"]}
-    assert Interpreter(model_content=convert(tiny_vit, "float32")).get_signature_list() == {"serving_default": signature}
+    assert Interpreter(model_content=convert(tiny_vit, "float32")).get_signature_list() == {
+        "serving_default": signature
+    }
     logits = Interpreter(model_content=convert(tiny_vit, "float32", logits=True))
     assert logits.get_signature_list()["serving_default"]["outputs"] == ["logits"]
 

@@ -89,6 +89,10 @@ class Subclassed(tf_keras.Model):
         return inputs
 
 
+def keras_3():
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+
+
 def causal():
     x = tf_keras.Input((4, 8))
     return tf_keras.Model(x, layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True))
@@ -112,7 +116,7 @@ def half():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), r"keras.*Sequential, which is Keras 3.*TF_USE_LEGACY"),
+        (keras_3, r"keras.*Sequential, which is Keras 3.*TF_USE_LEGACY"),
         (Subclassed, "Subclassed, a subclassed or unbuilt model"),
         (lambda: tf_keras.Sequential([layers.Dense(2)]), "a subclassed or unbuilt model"),
         (lambda: 3, "builtins.int; what is needed is a functional tf_keras model"),

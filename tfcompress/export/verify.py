@@ -15,7 +15,7 @@ from tfcompress.export.flatbuffer import WeightTensor
 from tfcompress.traits import FloatArray, KernelTraits, Traits
 
 _STORED_AS = {"float32": "float32", "float16": "float16", "dynamic": "int8", "int8": "int8"}
-_FLOAT16_EPSILON = 2.0**-11
+_FLOAT16_EPSILON = 2.0**-10
 _SMALLEST_DYNAMIC = 1024
 """The converter leaves weight tensors of fewer elements float in `dynamic`."""
 

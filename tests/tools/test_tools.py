@@ -1,0 +1,36 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfcompress.report.document import Report
+
+ROOT = Path(__file__).parents[2]
+SHORT = ["--recipe=vit_digits", "--set=training.epochs=1", "--set=training.batch_size=128"]
+
+
+def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, f"tools/{name}.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_then_compressed(tmp_path):
+    trained = tool("train", *SHORT, f"--workdir={tmp_path}/trained")
+    assert trained.returncode == 0, trained.stderr
+    model = trained.stdout.strip()
+    assert model == f"{tmp_path}/trained/stages/00-base/model.h5"
+    step = "--set=techniques=[{prune: {schedule: constant, fit: {epochs: 1}}}]"
+    compressed = tool("compress", *SHORT, f"--model={model}", f"--workdir={tmp_path}/compressed", step)
+    assert compressed.returncode == 0, compressed.stderr
+    assert "prune float32" in compressed.stdout
+    assert len(Report.load(tmp_path / "compressed" / "report.json").variants) == 4
+
+
+def test_a_missing_model_is_one_line(tmp_path):
+    ended = tool("compress", *SHORT, "--model=nothing.h5", f"--workdir={tmp_path}")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("error: nothing.h5 does not exist")
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,5 @@
+"""`python -m tfcompress` is `tfcompress`."""
+
+from tfcompress.cli import main
+
+main()
