@@ -115,9 +115,7 @@ def test_a_finished_run_is_only_read(finished, tiny_data, trained_weights):
 def test_another_run_in_the_same_folder_is_refused(finished, tiny_vit, tiny_data):
     _, workdir = finished
     changed = [CHAIN[0], Cluster(clusters=8, fit=FIT), CHAIN[2]]
-    with pytest.raises(
-        UserError, match=r"holds another run \(.*techniques\[1\]\.cluster\.clusters: 16 before, 8 now"
-    ):
+    with pytest.raises(UserError, match=r"holds another run \(.*techniques\[1\]\.cluster\.clusters: 16 before, 8 now"):
         compress(tiny_vit, tiny_data, changed, workdir, export=Export(formats=("float32", "dynamic")))
     with pytest.raises(UserError, match=r"seed: 0 before, 1 now"):
         compress(tiny_vit, tiny_data, CHAIN, workdir, export=Export(formats=("float32", "dynamic")), seed=1)

@@ -95,15 +95,15 @@ def fit(
     compile_model(model, training, objective, steps)
     checkpoint = folder / "checkpoint"
     history = folder / "history.csv"
-    first_epoch = len(_read_history(history)) if checkpoint.is_dir() else 0
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        # The backup comes last: once it is there, everything else about the epoch is on the disk.
-        backup = tf_keras.callbacks.BackupAndRestore(str(checkpoint), delete_checkpoint=False)
+        backup = _Backup(model, checkpoint)
+        first_epoch = backup.epochs_done()
         model.fit(
             data.stream(training.batch_size, seed, first_epoch, training.epochs),
             steps_per_epoch=steps,
             epochs=training.epochs,
+            initial_epoch=first_epoch,
             validation_data=data.batches("validation", max(training.batch_size, 256)),
             verbose=0,
             callbacks=[
@@ -112,7 +112,7 @@ def fit(
                 _SeededRandomLayers(seed),
                 TrainingProgress(title, training.epochs, steps, first_epoch),
                 tf_keras.callbacks.CSVLogger(str(history), append=True),
-                backup,
+                backup,  # Last: once it is there, everything else about the epoch is on the disk.
             ],
         )
     return _read_history(history)[: training.epochs]
@@ -164,6 +164,27 @@ def _read_history(path: Path) -> list[dict[str, float]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = {row["epoch"]: {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
     return list(rows.values())
+
+
+class _Backup(tf_keras.callbacks.Callback):
+    """Keeps the state of a compiled model after each epoch, and takes it up where an earlier run left it.
+
+    Keras's own BackupAndRestore does the same, but does not say which epoch comes next, which the data must know.
+    """
+
+    def __init__(self, model: tf_keras.Model, folder: Path) -> None:
+        super().__init__()
+        self._epochs_done = tf.Variable(0, dtype=tf.int64)
+        state = tf.train.Checkpoint(model=model, optimizer=model.optimizer, epochs_done=self._epochs_done)
+        self._manager = tf.train.CheckpointManager(state, str(folder), max_to_keep=1)
+        self._manager.restore_or_initialize()
+
+    def epochs_done(self) -> int:
+        return int(self._epochs_done.numpy())
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epochs_done.assign(epoch + 1)
+        self._manager.save()
 
 
 class _StopAtNaN(tf_keras.callbacks.Callback):
