@@ -20,7 +20,7 @@ from tfcompress.measure.interpreter import FloatArray, predict
 from tfcompress.measure.latency import latencies
 from tfcompress.measure.memory import memory
 from tfcompress.measure.size import size
-from tfcompress.progress import bar, track
+from tfcompress.progress import track
 from tfcompress.recipe import Export
 from tfcompress.report.document import Agreement, Variant
 from tfcompress.training import gives_probabilities
@@ -64,8 +64,7 @@ def evaluate(stages: Sequence[Stage], data: Dataset, export: Export, workdir: Pa
     planned = [(stage, stored_as) for stage in stages for stored_as in _formats(stage, export)]
     files = [_write(*plan, export, workdir) for plan in track(planned, "converting", len(planned))]
     example = next(data.examples("test").take(1).as_numpy_iterator())[0]
-    with bar("timing", 1):
-        times = latencies({file.path.stem: file.path for file in files}, example)
+    times = latencies({file.path.stem: file.path for file in files}, example)
     labels = data.labels["test"]
     first: FloatArray | None = None
     variants = []

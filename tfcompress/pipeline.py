@@ -23,6 +23,7 @@ from tfcompress.models.functional import as_functional
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.optimize.technique import Context, Technique, check_order, thaw
+from tfcompress.progress import bar
 from tfcompress.recipe import Export, Recipe
 from tfcompress.report.document import LeftAlone, Report, make_report
 from tfcompress.training import Objective, Training, fit, forget, make_repeatable
@@ -208,7 +209,9 @@ class _Run:
         self, technique: Technique[Any], before: Stage, folder: Path
     ) -> tuple[tf_keras.Model, Traits, list[Any]]:
         steps = technique.fit.epochs * self.data.steps_per_epoch(technique.fit.batch_size)
-        wrapped = technique.prepare(before.model, Context(self.data, before.traits, steps))
+        with bar(f"preparing {technique.name}", 1) as shown:
+            wrapped = technique.prepare(before.model, Context(self.data, before.traits, steps))
+            shown.advance()
         callbacks = technique.callbacks()
         name = technique.name
         history = fit(wrapped, self.data, technique.fit, self.objective, self.seed, folder, callbacks, name)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import remove_folder, writing_to
-from tfcompress.progress import TrainingProgress
+from tfcompress.progress import Bar, bar
 
 
 class Training(BaseModel):
@@ -99,22 +99,24 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         backup = _Backup(model, checkpoint)
         first_epoch = backup.epochs_done()
-        model.fit(
-            data.stream(training.batch_size, seed, first_epoch, training.epochs),
-            steps_per_epoch=steps,
-            epochs=training.epochs,
-            initial_epoch=first_epoch,
-            validation_data=data.batches("validation", max(training.batch_size, 256)),
-            verbose=0,
-            callbacks=[
-                *callbacks,
-                _StopAtNaN(title, checkpoint),
-                _SeededRandomLayers(seed),
-                TrainingProgress(title, training.epochs, steps, first_epoch),
-                tf_keras.callbacks.CSVLogger(str(history), append=True),
-                backup,  # Last: once it is there, everything else about the epoch is on the disk.
-            ],
-        )
+        with bar(title, training.epochs * steps) as shown:
+            shown.advance(first_epoch * steps)
+            model.fit(
+                data.stream(training.batch_size, seed, first_epoch, training.epochs),
+                steps_per_epoch=steps,
+                epochs=training.epochs,
+                initial_epoch=first_epoch,
+                validation_data=data.batches("validation", max(training.batch_size, 256)),
+                verbose=0,
+                callbacks=[
+                    *callbacks,
+                    _StopAtNaN(title, checkpoint),
+                    _SeededRandomLayers(seed),
+                    _Progress(shown),
+                    tf_keras.callbacks.CSVLogger(str(history), append=True),
+                    backup,  # Last: once it is there, everything else about the epoch is on the disk.
+                ],
+            )
     return _read_history(history)[: training.epochs]
 
 
@@ -164,6 +166,17 @@ def _read_history(path: Path) -> list[dict[str, float]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = {row["epoch"]: {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
     return list(rows.values())
+
+
+class _Progress(tf_keras.callbacks.Callback):
+    """Moves a bar with every step."""
+
+    def __init__(self, shown: Bar) -> None:
+        super().__init__()
+        self._bar = shown
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._bar.advance(note=f"loss {logs['loss']:.4f}" if logs else "")
 
 
 class _Backup(tf_keras.callbacks.Callback):

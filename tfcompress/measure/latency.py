@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfcompress.measure.interpreter import Example, Runner
+from tfcompress.progress import track
 
 _MIN_SECONDS_PER_TURN = 0.005
 """A turn repeats short inferences for so long, well above the clock's resolution."""
@@ -43,7 +44,7 @@ def latencies(files: Mapping[str, Path], example: Example, rounds: int = 50, thr
     repeats = {name: _repeats(runner) for name, runner in runners.items()}
     names = list(files)
     times: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds):
+    for number in track(range(rounds), "timing", rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             times[name].append(_seconds(runners[name], repeats[name]))
