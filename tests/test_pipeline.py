@@ -123,7 +123,8 @@ def test_another_run_in_the_same_folder_is_refused(finished, tiny_vit, tiny_data
 
 def test_the_model_handed_in_stays_as_it_was(tiny_vit, tiny_data, tmp_path):
     before = [w.copy() for w in tiny_vit.get_weights()]
-    compress(tiny_vit, tiny_data, [], tmp_path, export=Export(logits=True))
+    step = Prune(sparsity=0.5, schedule="constant", fit=FIT)
+    compress(tiny_vit, tiny_data, [step], tmp_path, export=Export(logits=True))
     for old, now in zip(before, tiny_vit.get_weights(), strict=True):
         np.testing.assert_array_equal(old, now)
 
@@ -159,6 +160,26 @@ def test_data_that_does_not_fit_the_model_is_refused(tiny_data, tmp_path, shape,
         compress(model, tiny_data, [], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"techniques": [Prune(layers={"blok": False})]}, r"prune\.layers: 'blok' matches no layer"),
+        ({"techniques": [Prune(layers={".*": False})]}, "prune: no layer is left to treat"),
+        (
+            {"techniques": [CHAIN[1]], "export": Export(per_channel=True)},
+            r"export\.per_channel would turn the clusters",
+        ),
+        ({"techniques": [], "seed": -1}, "seed is -1"),
+        ({"techniques": [], "loss": "mse"}, r"loss: 'mse' is a str; pass an object of tf_keras\.loss"),
+        ({"techniques": [], "optimizer": tf_keras.optimizers.legacy.SGD()}, r"pass an object of tf_keras\.optimizer"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_written(tiny_vit, tiny_data, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        compress(tiny_vit, tiny_data, options.pop("techniques"), tmp_path / "work", **options)
+    assert not (tmp_path / "work").exists()
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     whole = resumable(tmp_path / "whole")
@@ -166,7 +187,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     for sign in (
         "stages/01-prune/checkpoint/*",
         "stages/02-cluster/stage.json",
-        "stages/03-quantize/*.csv",
+        "stages/03-quantize/checkpoint/history.json",
         "tflite/*",
     ):
         _kill_when(killed, sign)

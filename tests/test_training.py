@@ -5,6 +5,7 @@ import pytest
 import tf_keras
 
 from tfcompress.errors import UserError
+from tfcompress.files import read_json, write_json
 from tfcompress.models.vit import vit
 from tfcompress.training import Objective, Training, fit, forget, gives_probabilities, make_repeatable
 
@@ -42,8 +43,8 @@ def test_a_training_killed_twice_ends_with_the_same_bits(tiny_data, tmp_path):
     for at in [(0, 1), (2, 2)]:
         with pytest.raises(Killed):
             train(tiny_data, tmp_path / "killed", KillIn(*at))
-    with (tmp_path / "killed" / "history.csv").open("a") as file:
-        file.write("2,0,0,0,0\n")  # As if the last kill had come between the row and the backup.
+    history = tmp_path / "killed" / "checkpoint" / "history.json"
+    write_json(history, [*read_json(history), {"epoch": 2}])  # As if the last kill had come between row and backup.
     for _ in range(2):  # The second time as if the kill had come after the last epoch.
         resumed, resumed_rows = train(tiny_data, tmp_path / "killed")
         assert rows == resumed_rows
@@ -54,7 +55,7 @@ def test_a_training_killed_twice_ends_with_the_same_bits(tiny_data, tmp_path):
 def test_another_seed_gives_other_weights(tiny_data, tmp_path):
     first, _ = train(tiny_data, tmp_path / "first")
     make_repeatable(8)
-    second = vit(TINY, 10)
+    second = vit(TINY, 10, dropout=0.2)
     fit(second, tiny_data, TRAINING, Objective(), 8, tmp_path / "second")
     difference = first.get_layer("head").kernel.numpy() - second.get_layer("head").kernel.numpy()
     assert np.abs(difference).max() > 1e-3
@@ -74,6 +75,17 @@ def test_nan_stops_and_keeps_the_last_good_epoch(tiny_data, tmp_path):
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
+def test_nan_from_the_last_step_of_an_epoch_is_found_in_the_validation(tiny_data, tmp_path):
+    class NaNAtTheEnd(tf_keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 3:
+                self.model.get_layer("head").kernel.assign(self.model.get_layer("head").kernel * np.nan)
+
+    with pytest.raises(UserError, match=r"loss became nan in epoch 1, validation"):
+        train(tiny_data, tmp_path, NaNAtTheEnd())
+    assert not (tmp_path / "checkpoint" / "history.json").exists()
+
+
 def test_the_users_loss_optimizer_and_metrics_are_used(tiny_data, tmp_path):
     objective = Objective(
         tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -90,7 +102,7 @@ def test_the_checkpoint_goes_when_it_is_forgotten(tiny_data, tmp_path):
     train(tiny_data, tmp_path)
     assert (tmp_path / "checkpoint").is_dir()
     forget(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(tiny_data, below_a_file):

@@ -51,7 +51,7 @@ def _version(
 @app.command()
 def recipes() -> None:
     """List the recipes that come with tfcompress."""
-    _import_tensorflow()
+    import_tensorflow()
     from tfcompress.recipe import shipped
 
     for name, what in shipped().items():
@@ -61,7 +61,7 @@ def recipes() -> None:
 @app.command()
 def datasets() -> None:
     """List the data sets that a recipe can name."""
-    _import_tensorflow()
+    import_tensorflow()
     from tfcompress.data.registry import NAMES
 
     for name, what in NAMES.items():
@@ -78,7 +78,7 @@ def run(
     ] = None,
 ) -> None:
     """Run a recipe: train, compress, export, verify, measure, report."""
-    _import_tensorflow()
+    import_tensorflow()
     from tfcompress import pipeline
     from tfcompress.recipe import Recipe
     from tfcompress.report.table import print_report
@@ -88,7 +88,7 @@ def run(
     print(f"{workdir / 'report.json'}  {workdir / 'model.tflite'}")
 
 
-def _import_tensorflow() -> None:
+def import_tensorflow() -> None:
     """Imports TensorFlow without what its libraries print when they are loaded, and without its warnings."""
     with native_libraries_quiet():
         import tensorflow as tf

@@ -49,20 +49,26 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
+    """A verified `.tflite` of a stage."""
+
     stage: Stage
     format: Format
     path: Path
     tensors: tuple[VerifiedTensor, ...]
 
 
-def evaluate(stages: Sequence[Stage], data: Dataset, export: Export, workdir: Path) -> list[Variant]:
-    """Writes, verifies and measures the files of all stages; `workdir/model.tflite` is the last of them.
+def export_stage(stage: Stage, export: Export, workdir: Path) -> list[File]:
+    """Writes a stage's files to `workdir/tflite`, each verified before it gets its name, and kept for a later call."""
+    formats = _formats(stage, export)
+    return [_write(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
 
-    Files are verified before they get their name, and kept with their predictions for a later call.
+
+def evaluate(files: Sequence[File], data: Dataset, export: Export, workdir: Path) -> list[Variant]:
+    """Measures the files, the first being the one to compare with; `workdir/model.tflite` becomes the last of them.
+
+    Predictions are kept for a later call.
     """
-    planned = [(stage, stored_as) for stage in stages for stored_as in _formats(stage, export)]
-    files = [_write(*plan, export, workdir) for plan in track(planned, "converting", len(planned))]
     example = next(data.examples("test").take(1).as_numpy_iterator())[0]
     times = latencies({file.path.stem: file.path for file in files}, example)
     labels = data.labels["test"]
@@ -102,7 +108,7 @@ def _scheme(traits: Traits) -> str:
     return max((kernel.scheme for kernel in traits.values() if kernel.quantized), key=len, default="")
 
 
-def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> _File:
+def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> File:
     path = workdir / "tflite" / f"{stage.folder}-{format}.tflite"
     if path.is_file():
         tensors = verify(path.read_bytes(), stage.model, stage.traits, format)
@@ -111,10 +117,10 @@ def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> _File
         tensors = verify(content, stage.model, stage.traits, format)
         with written_whole(path) as beside:
             beside.write_bytes(content)
-    return _File(stage, format, path, tuple(tensors))
+    return File(stage, format, path, tuple(tensors))
 
 
-def _predictions(file: _File, data: Dataset, workdir: Path) -> FloatArray:
+def _predictions(file: File, data: Dataset, workdir: Path) -> FloatArray:
     """Returns the file's outputs on the test split, from disk if they are there."""
     path = workdir / "predictions" / f"{file.path.stem}.npy"
     if not path.is_file():

@@ -19,9 +19,11 @@ from tfcompress.errors import UserError
 def written_whole(path: Path) -> Iterator[Path]:
     """Yields a name beside `path` to write to; renames it to `path` at the end, or removes it after an error.
 
+    What a killed process leaves there is overwritten the next time.
+
     The yielded name keeps the suffix of `path`, because Keras chooses a format by it.
     """
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    beside = path.with_name(f".{path.name}")
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 from pydantic import TypeAdapter
 
@@ -16,7 +17,7 @@ from tfcompress import traits as kernel_traits
 from tfcompress.data import registry
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
-from tfcompress.evaluation import Stage, evaluate
+from tfcompress.evaluation import Stage, evaluate, export_stage
 from tfcompress.files import read_json, write_json, written_whole
 from tfcompress.models import presets
 from tfcompress.models.functional import as_functional
@@ -26,7 +27,7 @@ from tfcompress.optimize.technique import Context, Technique, check_order, thaw
 from tfcompress.progress import bar
 from tfcompress.recipe import Export, Recipe
 from tfcompress.report.document import LeftAlone, Report, make_report
-from tfcompress.training import Objective, Training, fit, forget, make_repeatable
+from tfcompress.training import Objective, Training, fit, forget, gives_probabilities, make_repeatable
 from tfcompress.traits import KernelTraits, Traits
 
 _TRAITS = TypeAdapter(dict[str, KernelTraits])
@@ -82,14 +83,15 @@ def compress(
         UserError: what was given cannot be used; the message says what to change.
     """
     check_order([technique.name for technique in techniques])
-    functional = as_functional(model)
     objective = Objective(loss, optimizer, metrics)
-    given = [part.get_config() for part in (loss, optimizer) if part is not None]
-    description: dict[str, Any] = {
-        "model": {"name": functional.name, "weights_sha256": _fingerprint(functional)},
-        "data": {"name": data.name, "classes": list(data.classes), **{s: data.size(s) for s in data.labels}},
+    objective.check()
+    if seed < 0:
+        raise UserError(f"seed is {seed}; it must not be negative")
+    functional = as_functional(model)
+    description = {
+        "model": {"name": functional.name, "sha256": _fingerprint(functional)},
         "techniques": [{technique.name: technique.model_dump(mode="json")} for technique in techniques],
-        "objective": str(given),
+        "objective": objective.describe(),
         "export": export.model_dump(mode="json"),
         "seed": seed,
     }
@@ -138,16 +140,26 @@ class _Run:
     export: Export
     seed: int
 
-    def __post_init__(self) -> None:
+    def _check(self, model: tf_keras.Model) -> None:
+        """Finds what would only fail after hours of training."""
+        _check_fit(model, self.data)
+        for technique in self.techniques:
+            technique.check(model)
+        if self.export.logits and gives_probabilities(model):
+            raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
+        if self.export.per_channel and any(technique.name == "cluster" for technique in self.techniques):
+            raise UserError("export.per_channel would turn the clusters into more values in `dynamic`; leave it false")
+
+    def _claim_folder(self) -> None:
+        """Marks the working folder as this run's, or refuses if it is another's."""
         path = self.workdir / "run.json"
-        if path.is_file():
-            changes = list(_differences(read_json(path), self.description))
-            if changes:
-                raise UserError(
-                    f"{self.workdir} holds another run ({'; '.join(changes)}); choose another folder or undo the change"
-                )
-        else:
-            write_json(path, self.description)
+        description = {**self.description, "data set": self.data.describe()}
+        if not path.is_file():
+            write_json(path, description)
+        elif changes := list(_differences(read_json(path), description)):
+            raise UserError(
+                f"{self.workdir} holds another run ({'; '.join(changes)}); choose another folder or undo the change"
+            )
 
     def model_file(self, folder: str) -> Path:
         return self.workdir / "stages" / folder / "model.h5"
@@ -156,10 +168,14 @@ class _Run:
         """Runs what is left of the run and returns its report."""
         path = self.workdir / "report.json"
         if path.is_file():
+            self._claim_folder()
             return Report.load(path)
-        stages = list(self.stages())
+        stages, files = [], []
+        for stage in self.stages():
+            stages.append(stage)
+            files += export_stage(stage, self.export, self.workdir)
         left_alone = _left_alone(stages[0].model, self.techniques)
-        variants = evaluate(stages, self.data, self.export, self.workdir)
+        variants = evaluate(files, self.data, self.export, self.workdir)
         history = {stage.name: stage.history for stage in stages}
         report = make_report(self.description, history, left_alone, variants)
         report.save(path)
@@ -169,7 +185,8 @@ class _Run:
         """Yields the base model's stage, then one for each technique."""
         make_repeatable(self.seed)
         model = self.base()
-        _check_fit(model, self.data)
+        self._check(model)
+        self._claim_folder()
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
         with tf_keras.utils.custom_object_scope({**CUSTOM_LAYERS, **own_layers}):
             stage = self._stage("base", 0, lambda folder: self._base(model, folder))
@@ -185,6 +202,7 @@ class _Run:
         path = self.model_file(folder)
         record = path.with_name("stage.json")
         if record.is_file():
+            forget(path.parent)
             saved = read_json(record)
             with load_scope():
                 model = tf_keras.models.load_model(path, compile=False)
@@ -194,7 +212,10 @@ class _Run:
         model, traits, history = make(path.parent)
         with written_whole(path) as beside, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Keras advises against .h5; .keras cannot hold a QAT model.
-            model.save(beside, include_optimizer=False)
+            try:
+                model.save(beside, include_optimizer=False)
+            except RuntimeError as error:  # h5py's, when the disk is full.
+                raise OSError(str(error)) from error
         write_json(record, {"traits": _TRAITS.dump_python(dict(traits), mode="json"), "history": history})
         forget(path.parent)
         return Stage(name, folder, model, traits, history)
@@ -227,6 +248,8 @@ def _check_fit(model: tf_keras.Model, data: Dataset) -> None:
     expected = {x.node.layer.name: tuple(x.shape[1:]) for x in model.inputs}
     features = data.examples("train").element_spec[0]
     found = features if isinstance(features, dict) else {next(iter(expected)): features}
+    if not all(isinstance(spec, tf.TensorSpec) for spec in found.values()):
+        raise UserError(f"data set {data.name} yields features {features}; they must be a tensor or a dict of tensors")
     shapes = {name: tuple(spec.shape) for name, spec in found.items()}
     if shapes != expected:
         raise UserError(f"data set {data.name} yields features of shape {shapes}, but the model takes {expected}")

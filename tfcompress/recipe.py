@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import YAMLError
 
 from tfcompress.data import registry
 from tfcompress.errors import UserError
 from tfcompress.export.converter import Format
-from tfcompress.models.presets import VIT_PRESETS
+from tfcompress.models import presets
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize
@@ -46,8 +46,7 @@ class Model(Settings):
     @field_validator("preset")
     @classmethod
     def _known(cls, preset: str) -> str:
-        if preset not in VIT_PRESETS:
-            raise UserError(f"unknown preset {preset!r}; the presets are {', '.join(VIT_PRESETS)}")
+        presets.preset(preset)
         return preset
 
 
@@ -97,7 +96,7 @@ class Recipe(Settings):
 
     data: Data
     model: Model
-    seed: int = Field(0, ge=0, description="of weights, shuffling, augmentation, dropout and centroids")
+    seed: int = Field(0, ge=0, lt=2**31, description="of weights, shuffling, augmentation, dropout and centroids")
     training: Training = Field(Training(), description="of the base model")
     techniques: tuple[Step, ...] = Field((), description="prune, cluster, quantize: any of them in this order")
     export: Export = Field(Export(), description="which files")
@@ -159,10 +158,11 @@ def _text(name: str) -> str:
 def _parse(text: str, source: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise UserError(f"{source}: not valid YAML at {where}: {error.problem}") from None
+    except (YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{source}: not valid YAML{where}: {problem}") from None
 
 
 def _set(content: Any, path: str, value: Any) -> None:
@@ -191,9 +191,9 @@ def _explained(kind: type[BaseModel], detail: Any) -> str:
             path += f"[{part}]"
             continue
         inner = _models_in(current)
-        # pydantic puts the member of a union that it tried into the path.
-        member = next((model for model in inner if model.__name__ in re.findall(r"\w+", part)), None)
-        if member is not None or "[" in part:
+        # pydantic puts the member of a union that it tried into the path, as `Name` or `function-after[…, Name]`.
+        member = next((model for model in inner if part.split(", ")[-1].rstrip("]") == model.__name__), None)
+        if member is not None or part == "literal[False]":
             current = member or current
             continue
         path += f".{part}" if path else part

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
-from tfcompress.files import remove_folder, writing_to
+from tfcompress.files import read_json, remove_folder, write_json, writing_to
 from tfcompress.progress import Bar, bar
 
 
@@ -48,13 +47,28 @@ class Objective:
     optimizer: tf_keras.optimizers.Optimizer | None = None
     metrics: Sequence[Any] = field(default=("accuracy",))
 
+    def check(self) -> None:
+        """Raises a `UserError` for a loss, optimizer or metric that is no object of tf_keras."""
+        for what, given, kind in (
+            ("loss", self.loss, tf_keras.losses.Loss),
+            ("optimizer", self.optimizer, tf_keras.optimizers.Optimizer),
+            *(("metrics", metric, (str, tf_keras.metrics.Metric)) for metric in self.metrics),
+        ):
+            if given is not None and not isinstance(given, kind):
+                raise UserError(f"{what}: {given!r} is a {type(given).__name__}; pass an object of tf_keras.{what}")
+
+    def describe(self) -> list[str]:
+        """Returns a line for the loss, the optimizer and each metric."""
+        parts = (self.loss, self.optimizer, *self.metrics)
+        return [str(p) if p is None or isinstance(p, str) else f"{type(p).__name__} {p.get_config()}" for p in parts]
+
 
 def make_repeatable(seed: int) -> None:
     """Makes this process compute the same bits each time: seeds, deterministic kernels, random layers with a state.
 
     TensorFlow offers no way back, so this holds until the process ends.
     """
-    tf_keras.utils.set_random_seed(seed)
+    tf_keras.utils.set_random_seed(seed % 2**32)
     tf.config.experimental.enable_op_determinism()
     tf_keras.backend.experimental.enable_tf_random_generator()
 
@@ -81,7 +95,7 @@ def fit(
         training: how long and how fast.
         objective: loss, optimizer, metrics.
         seed: of shuffling, augmentation and dropout.
-        folder: keeps the checkpoint and `history.csv`; `forget` removes the former once the model is saved.
+        folder: keeps the state in `checkpoint/`, until `forget` removes it.
         callbacks: what a technique needs beside our own.
         title: what the progress bar and errors call it.
 
@@ -93,35 +107,24 @@ def fit(
     """
     steps = data.steps_per_epoch(training.batch_size)
     compile_model(model, training, objective, steps)
-    checkpoint = folder / "checkpoint"
-    history = folder / "history.csv"
-    with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        backup = _Backup(model, checkpoint)
-        first_epoch = backup.epochs_done()
-        with bar(title, training.epochs * steps) as shown:
-            shown.advance(first_epoch * steps)
-            model.fit(
-                data.stream(training.batch_size, seed, first_epoch, training.epochs),
-                steps_per_epoch=steps,
-                epochs=training.epochs,
-                initial_epoch=first_epoch,
-                validation_data=data.batches("validation", max(training.batch_size, 256)),
-                verbose=0,
-                callbacks=[
-                    *callbacks,
-                    _StopAtNaN(title, checkpoint),
-                    _SeededRandomLayers(seed),
-                    _Progress(shown),
-                    tf_keras.callbacks.CSVLogger(str(history), append=True),
-                    backup,  # Last: once it is there, everything else about the epoch is on the disk.
-                ],
-            )
-    return _read_history(history)[: training.epochs]
+    backup = _Backup(model, folder)
+    first_epoch = len(backup.rows)
+    with bar(title, training.epochs * steps) as shown:
+        shown.advance(first_epoch * steps)
+        model.fit(
+            data.stream(training.batch_size, seed, first_epoch, training.epochs),
+            steps_per_epoch=steps,
+            epochs=training.epochs,
+            initial_epoch=first_epoch,
+            validation_data=data.batches("validation", max(training.batch_size, 256)),
+            verbose=0,
+            callbacks=[*callbacks, _StopAtNaN(title, folder), _SeededRandomLayers(seed), _Progress(shown), backup],
+        )
+    return backup.rows
 
 
 def forget(folder: Path) -> None:
-    """Removes the checkpoint of a `fit` in `folder`, whose result has been saved elsewhere."""
+    """Removes what a `fit` kept in `folder`, once its result has been saved elsewhere."""
     remove_folder(folder / "checkpoint")
 
 
@@ -140,7 +143,9 @@ def gives_probabilities(model: tf_keras.Model) -> bool:
     last = model.layers[-1]
     inner = getattr(last, "layer", last)
     softmax = tf_keras.activations.softmax
-    return isinstance(inner, tf_keras.layers.Softmax) or getattr(inner, "activation", None) is softmax
+    if isinstance(inner, tf_keras.layers.Softmax) or getattr(inner, "activation", None) is softmax:
+        return True
+    return getattr(inner, "symbol", None) == "nn.softmax"  # tf.nn.softmax called on a symbolic tensor.
 
 
 def _optimizer(training: Training, objective: Objective, steps: int) -> tf_keras.optimizers.Optimizer:
@@ -157,15 +162,6 @@ def _optimizer(training: Training, objective: Objective, steps: int) -> tf_keras
     if training.weight_decay:
         return tf_keras.optimizers.AdamW(rate, weight_decay=training.weight_decay)
     return tf_keras.optimizers.Adam(rate)
-
-
-def _read_history(path: Path) -> list[dict[str, float]]:
-    """Reads the rows of a CSVLogger; of an epoch that was repeated after a kill the last counts."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = {row["epoch"]: {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
-    return list(rows.values())
 
 
 class _Progress(tf_keras.callbacks.Callback):
@@ -187,35 +183,51 @@ class _Backup(tf_keras.callbacks.Callback):
 
     def __init__(self, model: tf_keras.Model, folder: Path) -> None:
         super().__init__()
+        self._folder = folder / "checkpoint"
         self._epochs_done = tf.Variable(0, dtype=tf.int64)
         state = tf.train.Checkpoint(model=model, optimizer=model.optimizer, epochs_done=self._epochs_done)
-        self._manager = tf.train.CheckpointManager(state, str(folder), max_to_keep=1)
-        self._manager.restore_or_initialize()
+        with writing_to(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._manager = tf.train.CheckpointManager(state, str(self._folder), max_to_keep=1)
+            self._manager.restore_or_initialize()
+        # If the process was killed between the two, the history has a row more than the checkpoint.
+        done = int(self._epochs_done.numpy())
+        self.rows: list[dict[str, float]] = read_json(self._history)[:done] if done else []
 
-    def epochs_done(self) -> int:
-        return int(self._epochs_done.numpy())
+    @property
+    def _history(self) -> Path:
+        return self._folder / "history.json"
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.rows.append({"epoch": epoch} | {name: float(value) for name, value in (logs or {}).items()})
+        write_json(self._history, self.rows)
         self._epochs_done.assign(epoch + 1)
-        self._manager.save()
+        with writing_to(self._folder):
+            self._manager.save()
 
 
 class _StopAtNaN(tf_keras.callbacks.Callback):
     """Stops the training with an error before a NaN reaches the checkpoint."""
 
-    def __init__(self, title: str, checkpoint: Path) -> None:
+    def __init__(self, title: str, folder: Path) -> None:
         super().__init__()
-        self._title, self._checkpoint, self._epoch = title, checkpoint, 0
+        self._title, self._folder, self._epoch = title, folder, 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
+        self._check((logs or {}).get("loss", 0.0), f"step {batch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # The last step's update shows in the validation only.
+        self._check((logs or {}).get("val_loss", 0.0), "validation")
+
+    def _check(self, loss: float, where: str) -> None:
         if not math.isfinite(loss):
             raise UserError(
-                f"{self._title}: the loss became {loss} in epoch {self._epoch + 1}, step {batch + 1}; lower "
-                f"learning_rate or check the data and the loss (the last good epoch is in {self._checkpoint})"
+                f"{self._title}: the loss became {loss} in epoch {self._epoch + 1}, {where}; lower learning_rate or "
+                f"check the data and the loss (the last good epoch is in {self._folder / 'checkpoint'})"
             )
 
 

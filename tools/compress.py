@@ -9,11 +9,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tfcompress import pipeline
-from tfcompress.cli import as_user_sees
-from tfcompress.models import saved
-from tfcompress.recipe import Recipe
-from tfcompress.report.table import print_report
+from tfcompress.cli import as_user_sees, import_tensorflow
 
 _MODEL = flags.DEFINE_string("model", None, "A .h5 or .keras file or a SavedModel folder.", required=True)
 _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)
@@ -24,6 +20,12 @@ _SET = flags.DEFINE_multi_string("set", [], "Change the recipe: techniques[0].pr
 def main(_: list[str]) -> None:
     """Compresses and prints the report."""
     with as_user_sees():
+        import_tensorflow()
+        from tfcompress import pipeline
+        from tfcompress.models import saved
+        from tfcompress.recipe import Recipe
+        from tfcompress.report.table import print_report
+
         recipe = Recipe.load(_RECIPE.value, _SET.value)
         model = saved.load(Path(_MODEL.value))
         report = pipeline.compress(

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tfcompress import pipeline
-from tfcompress.cli import as_user_sees
-from tfcompress.recipe import Recipe
+from tfcompress.cli import as_user_sees, import_tensorflow
 
 _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all files.", required=True)
@@ -21,6 +19,10 @@ _SET = flags.DEFINE_multi_string("set", [], "Change the recipe: training.epochs=
 def main(_: list[str]) -> None:
     """Trains and prints the model's path."""
     with as_user_sees():
+        import_tensorflow()
+        from tfcompress import pipeline
+        from tfcompress.recipe import Recipe
+
         print(pipeline.train(Recipe.load(_RECIPE.value, _SET.value), Path(_WORKDIR.value)))
 
 

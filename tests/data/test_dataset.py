@@ -76,6 +76,8 @@ def test_arrays_of_different_length_are_refused():
         (lambda train: train.batch(4), "the train split yields .* unbatched"),
         (lambda train: train.repeat(), r"never ends; bound it with \.take"),
         (lambda train: train.take(0), "the train split is empty"),
+        (lambda train: train.shuffle(12), "the train split comes in another order each time"),
+        (lambda train: train.map(lambda x, y: (x, {"y": y})), "with a scalar integer label"),
     ],
 )
 def test_splits_that_cannot_be_used_are_refused(change, message):

@@ -53,6 +53,7 @@ def test_fashion_mnist_is_read_from_a_folder(fashion_folder):
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-20]), "is not a whole IDX file"),
         (lambda path: path.write_bytes(b"garbage"), "is not a whole IDX file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:40] + b"xxxx" + path.read_bytes()[44:]), "not a whole IDX"),
         (lambda path: write_idx(path, np.zeros((2, 28, 28)), magic=7), "magic number 0x7, 0x803 expected"),
         (lambda path: write_idx(path, np.zeros((2, 28, 28))), "2 train images but 24 labels"),
         (lambda path: path.unlink(), "has no train-images-idx3-ubyte .*dataset-fashion-mnist"),

@@ -23,6 +23,10 @@ def test_examples_are_fed_as_arrays_or_by_name(file, images):
     assert by_name.shape == (3, 10)
 
 
+def test_other_types_are_cast_as_keras_does(file, images):
+    np.testing.assert_array_equal(predict(file, images[:2].astype(np.float64)), predict(file, images[:2]))
+
+
 def test_an_output_outlives_the_next_inference(file, images):
     runner = Runner(file)
     runner.load(images[0])

@@ -113,6 +113,30 @@ def half():
     return tf_keras.Model(x, layers.Dense(2, name="low", dtype="mixed_float16")(x))
 
 
+def test_shared_attention_stays_shared():
+    x = tf_keras.Input((4, 8))
+    shared = layers.MultiHeadAttention(2, 4, name="mha")
+    model = tf_keras.Model(x, layers.Dense(2)(layers.Flatten()(shared(shared(x, x), x))))
+    rewritten = as_functional(model)
+    assert [layer.name for layer in rewritten.layers].count("mha_query") == 1
+    values = np.random.default_rng(0).normal(size=(3, 4, 8)).astype(np.float32)
+    np.testing.assert_allclose(rewritten.predict(values, verbose=0), model.predict(values, verbose=0), atol=1e-5)
+
+
+def no_config():
+    class Own(tf_keras.layers.Layer):
+        def __init__(self, factor, **kwargs):
+            super().__init__(**kwargs)
+
+    x = tf_keras.Input((4,))
+    return tf_keras.Model(x, Own(3, name="own")(x))
+
+
+def open_shape():
+    x = tf_keras.Input((None, 4), name="tokens")
+    return tf_keras.Model(x, layers.Dense(2)(x))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -121,6 +145,8 @@ def half():
         (lambda: tf_keras.Sequential([layers.Dense(2)]), "a subclassed or unbuilt model"),
         (lambda: 3, "builtins.int; what is needed is a functional tf_keras model"),
         (causal, "uses a causal mask"),
+        (no_config, r"layer own \(Own\) cannot be copied: .*get_config"),
+        (open_shape, "input tokens has shape .* all but the batch must be fixed"),
         (nested, "layer inner is a model itself"),
         (two_outputs, "has 2 outputs"),
         (half, "layer low computes in float16"),

@@ -13,11 +13,15 @@ def test_a_saved_model_comes_back(tiny_vit, images, tmp_path, name):
     np.testing.assert_allclose(loaded.predict(images, verbose=0), tiny_vit.predict(images, verbose=0), atol=1e-6)
 
 
-def test_a_lambda_layer_is_refused_before_it_runs(tmp_path):
+@pytest.mark.parametrize("name", ["model.h5", "saved_model"])
+def test_a_lambda_layer_is_refused_before_it_runs(tmp_path, name):
     x = tf_keras.Input((4,))
-    tf_keras.Model(x, tf_keras.layers.Lambda(lambda v: v * 2)(x)).save(tmp_path / "model.h5")
+    tf_keras.Model(x, tf_keras.layers.Lambda(lambda v: v * 2)(x)).save(tmp_path / name)
+    if name == "model.h5":
+        (tmp_path / name).rename(tmp_path / "renamed")
+        name = "renamed"
     with pytest.raises(UserError, match="has a Lambda layer, whose code would run"):
-        saved.load(tmp_path / "model.h5")
+        saved.load(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras"])

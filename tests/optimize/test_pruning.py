@@ -5,7 +5,6 @@ from pydantic import ValidationError
 
 from tfcompress.errors import UserError
 from tfcompress.optimize.pruning import LayerPruning, Prune
-from tfcompress.optimize.technique import Context
 from tfcompress.traits import kernels, sparsity
 
 from .apply import apply
@@ -90,8 +89,8 @@ def test_a_setting_for_no_layer_is_an_error(tiny_vit, technique, message):
         technique.select(tiny_vit)
 
 
-def test_two_of_four_needs_whole_groups(tiny_data):
+def test_two_of_four_needs_whole_groups():
     features = tf_keras.Input((6,))
     model = tf_keras.Model(features, tf_keras.layers.Dense(4, name="odd")(features))
     with pytest.raises(UserError, match="odd has 6 inputs, 2:4 needs a multiple of 4"):
-        Prune(pattern="2:4").prepare(model, Context(tiny_data, {}, 10))
+        Prune(pattern="2:4").check(model)

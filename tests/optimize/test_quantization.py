@@ -70,7 +70,7 @@ def test_activation_ranges_start_where_the_float_model_has_them(tiny_vit, tiny_d
         w.name.split(":")[0]: float(w.numpy()) for w in wrapped.get_layer("quant_block_0_mlp1").weights if w.shape == ()
     }
     probe = tf_keras.Model(tiny_vit.input, tiny_vit.get_layer("block_0_mlp1").output)
-    largest = [probe(x).numpy().max() for x, _ in tiny_data.batches("train", 32)]
+    largest = [probe(x).numpy().max() for x, _ in tiny_data.stream(32, 0, 0, 1)]
     assert ranges["quant_block_0_mlp1/post_activation_max"] == pytest.approx(np.mean(largest), rel=1e-4)
     assert ranges["quant_block_0_mlp1/pre_activation_min"] < ranges["quant_block_0_mlp1/post_activation_min"] < 0
     assert np.mean(largest) > 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +59,8 @@ class Dataset:
         for features, labels in (train, validation, test):
             if len(features) != len(labels):
                 raise UserError(f"{name}: {len(features)} examples but {len(labels)} labels")
+            if not np.issubdtype(labels.dtype, np.integer):
+                raise UserError(f"{name}: labels are {labels.dtype}; they must be integers")
         sets = [tf.data.Dataset.from_tensor_slices((x, y.astype(np.int32))) for x, y in (train, validation, test)]
         return cls(name, sets[0], sets[1], sets[2], tuple(classes), **options)
 
@@ -97,6 +100,13 @@ class Dataset:
         """Returns the number of whole batches in the training split, at least one."""
         return max(1, self.size("train") // batch_size)
 
+    def describe(self) -> dict[str, Any]:
+        """Returns name, classes, sizes and a digest of the labels: what tells this data set from another."""
+        labels = self.labels
+        digest = hashlib.sha256(b"".join(labels[split].tobytes() for split in labels)).hexdigest()
+        sizes = {str(split): len(found) for split, found in labels.items()}
+        return {"name": self.name, "classes": list(self.classes), "examples": sizes, "labels_sha256": digest}
+
     def size(self, split: Split) -> int:
         """Returns the number of examples of a split."""
         return len(self.labels[split])
@@ -114,15 +124,21 @@ class Dataset:
     def _checked_labels(self, split: Split) -> npt.NDArray[np.int64]:
         raw: tf.data.Dataset = getattr(self, split)
         spec = raw.element_spec
-        if not (isinstance(spec, tuple) and len(spec) == 2 and spec[1].dtype.is_integer and spec[1].shape.rank == 0):
+        label_spec = spec[1] if isinstance(spec, tuple) and len(spec) == 2 else None
+        if not (isinstance(label_spec, tf.TensorSpec) and label_spec.dtype.is_integer and label_spec.shape.rank == 0):
             raise UserError(
                 f"{self.name}: the {split} split yields {spec}; pass unbatched (features, label) pairs with a scalar "
                 "integer label"
             )
         if raw.cardinality() == tf.data.INFINITE_CARDINALITY:
             raise UserError(f"{self.name}: the {split} split never ends; bound it with .take(n)")
-        batches = raw.map(lambda _, label: tf.cast(label, tf.int64)).batch(4096).as_numpy_iterator()
-        labels: npt.NDArray[np.int64] = np.concatenate([np.zeros(0, np.int64), *batches])
+        only_labels = raw.map(lambda _, label: tf.cast(label, tf.int64)).batch(4096)
+        labels, again = (np.concatenate([np.zeros(0, np.int64), *only_labels.as_numpy_iterator()]) for _ in range(2))
+        if not np.array_equal(labels, again):
+            raise UserError(
+                f"{self.name}: the {split} split comes in another order each time, so answers could not be paired with "
+                "labels; use shuffle(reshuffle_each_iteration=False), or leave shuffling to tfcompress"
+            )
         if not len(labels):
             raise UserError(f"{self.name}: the {split} split is empty; every split needs examples")
         low, high, classes = int(labels.min()), int(labels.max()), len(self.classes)

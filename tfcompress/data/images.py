@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -165,5 +166,5 @@ def _read_idx(folder: Path, name: str, rank: int) -> UInt8Array:
         if magic != 0x0800 + rank:
             raise ValueError(f"magic number {magic:#x}, {0x0800 + rank:#x} expected")
         return np.frombuffer(content, np.uint8, offset=4 * (1 + rank)).reshape(shape)
-    except (EOFError, OSError, ValueError, struct.error) as error:
+    except (EOFError, OSError, ValueError, struct.error, zlib.error) as error:
         raise UserError(f"{path} is not a whole IDX file of rank {rank} ({error}); fetch it again") from error

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import tensorflow as tf
 import tf_keras
+from tensorflow.lite.python.convert import ConverterError
 
 from tfcompress.errors import UserError
 from tfcompress.models.layers import unquantizable
@@ -28,12 +29,13 @@ def convert(model: tf_keras.Model, format: Format, logits: bool = False, per_cha
     Args:
         model: plain, or quantized for `int8`.
         format: how weights are stored.
-        logits: leave out the softmax at the end. A model that ends in one itself always gives probabilities.
+        logits: leave out the softmax at the end; not of a model that ends in one itself.
         per_channel: a scale for each output of a Dense layer in `dynamic`; a bit more exact, but then the file needs
             TFLite 2.17, which Maven Central does not have. One scale a tensor runs from 2.9 on.
+
+    Raises:
+        UserError: the model has an operator that TFLite does not have.
     """
-    if logits and gives_probabilities(model):
-        raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
     batch_one = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.node.layer.name) for x in model.inputs]
 
     @tf.function(input_signature=batch_one, autograph=False)  # type: ignore[untyped-decorator]
@@ -51,6 +53,11 @@ def convert(model: tf_keras.Model, format: Format, logits: bool = False, per_cha
     if format == "float16":
         converter.target_spec.supported_types = [tf.float16]
     converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel
-    with native_libraries_quiet():
-        content: bytes = converter.convert()
+    converter._experimental_disable_per_channel = not per_channel
+    try:
+        with native_libraries_quiet():
+            content: bytes = converter.convert()
+    except ConverterError as error:
+        reason = next((line for line in str(error).splitlines() if "error:" in line), str(error)[:300])
+        raise UserError(f"model {model.name} cannot be converted to {format}: {reason.strip()}") from error
     return content

@@ -18,7 +18,7 @@ _NUMPY_TYPES = {
 _WEIGHTED_OPERATORS = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.CONV_2D)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WeightTensor:
     """The weights of one operator in a flatbuffer.
 

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
+from tfcompress.quiet import native_libraries_quiet
+
 Example = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 """Features of one example without a batch axis: an array, or arrays by the names of the model's inputs."""
 
@@ -25,18 +27,19 @@ class Runner:
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        self._interpreter = Interpreter(str(path), num_threads=threads)
-        self._interpreter.allocate_tensors()
+        with native_libraries_quiet():
+            self._interpreter = Interpreter(str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
         signature = self._interpreter.get_signature_runner()
-        self._inputs = {name: detail["index"] for name, detail in signature.get_input_details().items()}
+        self._inputs = {name: (d["index"], d["dtype"]) for name, d in signature.get_input_details().items()}
         (self._output,) = (detail["index"] for detail in signature.get_output_details().values())
         self.invoke = self._interpreter.invoke
 
     def load(self, example: Example) -> None:
-        """Feeds the features of one example."""
+        """Feeds the features of one example, cast to what the file takes, as Keras does."""
         features = example if isinstance(example, dict) else dict.fromkeys(self._inputs, example)
-        for name, index in self._inputs.items():
-            self._interpreter.set_tensor(index, features[name][None])
+        for name, (index, dtype) in self._inputs.items():
+            self._interpreter.set_tensor(index, np.asarray(features[name])[None].astype(dtype))
 
     def output(self) -> FloatArray:
         """Returns the output `(classes,)` of the last `invoke`."""

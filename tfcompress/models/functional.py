@@ -34,7 +34,7 @@ def as_functional(model: object) -> tf_keras.Model:
             more than one output, is not float32, or uses attention in a way that has no equal here.
     """
     source = _checked(model)
-    tensors = {id(x): tf_keras.Input(x.shape[1:], x.shape[0], x.node.layer.name, x.dtype) for x in source.inputs}
+    tensors = {id(x): tf_keras.Input(x.shape[1:], name=x.node.layer.name, dtype=x.dtype) for x in source.inputs}
     rewritten: dict[str, Callable[..., Any]] = {}
     for depth in sorted(source._nodes_by_depth, reverse=True):
         for node in source._nodes_by_depth[depth]:
@@ -43,7 +43,9 @@ def as_functional(model: object) -> tf_keras.Model:
             args, kwargs = tf.nest.map_structure(
                 lambda value: tensors.get(id(value), value), (tuple(node.call_args), dict(node.call_kwargs))
             )
-            call = rewritten.setdefault(node.layer.name, _rewrite(node.layer, args))
+            if node.layer.name not in rewritten:
+                rewritten[node.layer.name] = _rewrite(node.layer, args)
+            call = rewritten[node.layer.name]
             outputs = call(*args, **kwargs)
             for old, new in zip(tf.nest.flatten(node.outputs), tf.nest.flatten(outputs), strict=True):
                 tensors[id(old)] = new
@@ -66,7 +68,12 @@ def _checked(model: object) -> tf_keras.Model:
         )
     if len(model.outputs) != 1:
         raise UserError(f"the model has {len(model.outputs)} outputs; what is needed is one, of shape (batch, classes)")
+    for x in model.inputs:
+        if None in x.shape[1:]:
+            raise UserError(f"input {x.node.layer.name} has shape {tuple(x.shape)}; all but the batch must be fixed")
     for layer in model.layers:
+        if isinstance(layer, tf_keras.layers.InputLayer):
+            continue
         if isinstance(layer, tf_keras.Model):
             raise UserError(f"layer {layer.name} is a model itself; apply its layers in the outer model instead")
         if layer.compute_dtype not in ("float32", "int32", "int64", "bool", "string", None):
@@ -84,7 +91,14 @@ def _rewrite(layer: tf_keras.layers.Layer, args: tuple[Any, ...]) -> Callable[..
         dense = layers.Dense.from_config({**layer.get_config(), "activation": "linear"})
         softmax = layers.Activation("softmax", name=f"{layer.name}_softmax")
         return lambda x: softmax(_with_weights(dense, layer.get_weights(), x))
-    copy = type(layer).from_config(layer.get_config())
+    try:
+        copy = type(layer).from_config(layer.get_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"layer {layer.name} ({type(layer).__name__}) cannot be copied: {reason}; give it a get_config that "
+            "returns its constructor's arguments, and register its class and functions with Keras"
+        ) from error
     return lambda *inputs, **options: _with_weights(copy, layer.get_weights(), *inputs, **options)
 
 
@@ -100,13 +114,19 @@ def _attention(layer: tf_keras.layers.MultiHeadAttention) -> Callable[..., Any]:
         raise UserError(f"attention {name} works on more than one axis; only (batch, tokens, width) can be compressed")
     weights = {"/".join(w.name.split(":")[0].split("/")[-2:]): w.numpy() for w in layer.weights}
 
-    def dense(part: str, inputs: tf_keras.KerasTensor) -> tf_keras.KerasTensor:
-        kernel = weights[f"{'attention_output' if part == 'output' else part}/kernel"]
+    def projection(part: str) -> Callable[..., Any]:
+        stored_as = "attention_output" if part == "output" else part
+        kernel, bias = weights[f"{stored_as}/kernel"], weights.get(f"{stored_as}/bias")
         # (width, heads, size) of a projection, (heads, size, width) of the output.
         matrix = kernel.reshape(-1, kernel.shape[-1]) if part == "output" else kernel.reshape(len(kernel), -1)
-        bias = weights.get(f"{'attention_output' if part == 'output' else part}/bias")
-        projection = layers.Dense(matrix.shape[1], use_bias=bias is not None, name=f"{name}_{part}")
-        return _with_weights(projection, [matrix] if bias is None else [matrix, bias.reshape(-1)], inputs)
+        dense = layers.Dense(
+            matrix.shape[1], use_bias=bias is not None, name=f"{name}_{part}", trainable=layer.trainable
+        )
+        return lambda x: _with_weights(dense, [matrix] if bias is None else [matrix, bias.reshape(-1)], x)
+
+    query_of, key_of, value_of, output_of = (projection(part) for part in ("query", "key", "value", "output"))
+    heads = ScaledDotProductAttention(config["num_heads"], config["dropout"], name=f"{name}_attention")
+    mask_bias = MaskBias(name=f"{name}_mask_bias")
 
     def call(
         query: Any,
@@ -125,12 +145,10 @@ def _attention(layer: tf_keras.layers.MultiHeadAttention) -> Callable[..., Any]:
         ):
             if used:
                 raise UserError(f"attention {name} {what}, which has no compressible equal; pass attention_mask")
-        key = value if key is None else key
-        inputs = [dense("query", query), dense("key", key), dense("value", value)]
+        inputs = [query_of(query), key_of(value if key is None else key), value_of(value)]
         if attention_mask is not None:
-            inputs.append(MaskBias(name=f"{name}_mask_bias")(attention_mask))
-        heads = ScaledDotProductAttention(config["num_heads"], config["dropout"], name=f"{name}_attention")
-        return dense("output", heads(inputs))
+            inputs.append(mask_bias(attention_mask))
+        return output_of(heads(inputs))
 
     return call
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
+from zipfile import BadZipFile
 
 import h5py
+import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.models.layers import CUSTOM_LAYERS
+
+_BROKEN = (OSError, AttributeError, KeyError, TypeError, ValueError, BadZipFile, tf.errors.OpError)
+"""What Keras raises for a file that is no model, or one it cannot rebuild."""
 
 
 def load(path: Path) -> tf_keras.Model:
@@ -22,21 +27,24 @@ def load(path: Path) -> tf_keras.Model:
     if not path.exists():
         raise UserError(f"{path} does not exist; name a .h5 or .keras file or a SavedModel folder")
     try:
-        if path.suffix in (".h5", ".hdf5"):
-            with h5py.File(path) as file:
-                config = json.loads(file.attrs["model_config"])
-            if _has_lambda(config):
-                raise UserError(
-                    f"{path} has a Lambda layer, whose code would run now; write it as a Layer class instead"
-                )
-        return tf_keras.models.load_model(path, compile=False, custom_objects=CUSTOM_LAYERS)
-    except UserError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be loaded as a tf_keras model: {str(error).splitlines()[0]}") from error
+        has_lambda = _has_lambda(path)
+        model = None if has_lambda else tf_keras.models.load_model(path, compile=False, custom_objects=CUSTOM_LAYERS)
+    except _BROKEN as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} cannot be loaded as a tf_keras model: {reason}") from error
+    if has_lambda:
+        raise UserError(f"{path} has a Lambda layer, whose code would run now; write it as a Layer class instead")
+    return model
 
 
-def _has_lambda(config: object) -> bool:
-    if isinstance(config, dict):
-        return config.get("class_name") == "Lambda" or any(_has_lambda(value) for value in config.values())
-    return isinstance(config, list) and any(_has_lambda(value) for value in config)
+def _has_lambda(path: Path) -> bool:
+    """Tells whether a saved model's configuration mentions a Lambda. Keras itself refuses one in a zipped `.keras`."""
+    if path.is_dir():
+        metadata = path / "keras_metadata.pb"
+        config = metadata.read_bytes().decode(errors="replace") if metadata.is_file() else ""
+    elif h5py.is_hdf5(path):
+        with h5py.File(path) as file:
+            config = str(file.attrs["model_config"])
+    else:
+        return False
+    return re.search(r'"class_name":\s*"Lambda"', config) is not None

@@ -29,8 +29,9 @@ def calibrate(wrapped: tf_keras.Model, model: tf_keras.Model, batches: tf.data.D
                 layer = float_model.get_layer(wrapper.layer.name)
                 variables.append((by_name[f"{point}_min"], by_name[f"{point}_max"]))
                 probes.append(_before_activation(layer) if point == "pre_activation" else layer.get_output_at(0))
-    probing = tf_keras.Model(float_model.inputs, [tf.stack([tf.reduce_min(x), tf.reduce_max(x)]) for x in probes])
-    ranges = np.mean([[np.asarray(found) for found in probing(features)] for features in batches], axis=0)
+    extremes = tf.stack([tf.stack([tf.reduce_min(x), tf.reduce_max(x)]) for x in probes])
+    probing = tf_keras.Model(float_model.inputs, extremes)
+    ranges = np.mean([probing(features).numpy() for features in batches], axis=0)
     for (low, high), (smallest, largest) in zip(variables, ranges, strict=True):
         low.assign(min(smallest, 0.0))
         high.assign(max(largest, 0.0))

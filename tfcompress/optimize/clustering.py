@@ -30,7 +30,7 @@ class LayerClustering(Settings):
 class Cluster(LayerClustering, Technique[LayerClustering]):
     """Weight clustering of Dense kernels, and of Conv2D kernels where `types` or `layers` asks for them.
 
-    The zeros of a pruned kernel stay zero. A kernel that has no more distinct values than clusters is left as it is.
+    The zeros of a pruned kernel stay zero. A kernel that has no more weights than clusters is left as it is.
     """
 
     name: ClassVar[str] = "cluster"

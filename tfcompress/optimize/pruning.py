@@ -52,13 +52,23 @@ class Prune(LayerPruning, Technique[LayerPruning]):
     layer_settings: ClassVar[type[Settings]] = LayerPruning
     layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
 
+    def check(self, model: tf_keras.Model) -> None:
+        for name, settings in self.select(model).items():
+            shape = model.get_layer(name).kernel.shape
+            if settings.pattern == "2:4" and shape[-2] % 4:
+                raise UserError(
+                    f"prune: {name} has {shape[-2]} inputs, 2:4 needs a multiple of 4; set layers.{name}: false"
+                )
+            if "x" in settings.pattern and len(shape) != 2:
+                raise UserError(f"prune: the kernel of {name} is {tuple(shape)}; blocks are for Dense layers")
+
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         selected = self.select(model)
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             if layer.name not in selected:
                 return left_alone(layer, context.traits)
-            options = _options(layer, selected[layer.name], context.total_steps)
+            options = _options(selected[layer.name], context.total_steps)
             return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
 
         return copy_model(model, wrap)
@@ -77,17 +87,12 @@ class Prune(LayerPruning, Technique[LayerPruning]):
         return {**traits, **pruned}
 
 
-def _options(layer: tf_keras.layers.Layer, settings: LayerPruning, total_steps: int) -> dict[str, Any]:
+def _options(settings: LayerPruning, total_steps: int) -> dict[str, Any]:
     """Returns tfmot's arguments for one layer."""
     schedules = tfmot.sparsity.keras
     # A constant schedule prunes once, at the first step; its masks then stay.
     schedule = schedules.ConstantSparsity(settings.sparsity, begin_step=1, end_step=1, frequency=1)
     if settings.pattern == "2:4":
-        inputs = layer.kernel.shape[-2]
-        if inputs % 4:
-            raise UserError(
-                f"prune: {layer.name} has {inputs} inputs, 2:4 needs a multiple of 4; leave it out in layers"
-            )
         return {"pruning_schedule": schedule, "sparsity_m_by_n": (2, 4)}
     if settings.schedule == "polynomial":
         every = max(1, int(total_steps * settings.ramp) // _MASK_UPDATES)
@@ -97,7 +102,5 @@ def _options(layer: tf_keras.layers.Layer, settings: LayerPruning, total_steps: 
         )
     options: dict[str, Any] = {"pruning_schedule": schedule}
     if "x" in settings.pattern:
-        if len(layer.kernel.shape) != 2:
-            raise UserError(f"prune: {layer.name} is a {type(layer).__name__}; blocks are for Dense layers")
         options["block_size"] = tuple(int(side) for side in settings.pattern.split("x"))
     return options

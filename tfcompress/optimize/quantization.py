@@ -33,7 +33,7 @@ from tfcompress.optimize.calibration import calibrate
 from tfcompress.optimize.technique import Context, Settings, Technique, copy_model, left_alone
 from tfcompress.traits import KernelTraits, Traits
 
-_CALIBRATION_EXAMPLES = 256
+_CALIBRATION_BATCHES = 8
 
 _annotate = tfmot.quantization.keras.quantize_annotate_layer
 
@@ -75,8 +75,8 @@ class Quantize(LayerQuantization, Technique[LayerQuantization]):
 
         with tfmot.quantization.keras.quantize_scope(CUSTOM_LAYERS):
             wrapped = tfmot.quantization.keras.quantize_apply(copy_model(model, wrap), _Scheme(context.traits))
-        features = context.data.examples("train").map(lambda features, _: features)
-        calibrate(wrapped, model, features.take(_CALIBRATION_EXAMPLES).batch(32))
+        batches = context.data.stream(32, seed=0, first_epoch=0, epochs=1).take(_CALIBRATION_BATCHES)
+        calibrate(wrapped, model, batches.map(lambda features, _: features))
         return wrapped
 
     def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:

@@ -79,11 +79,15 @@ class Technique(Settings, ABC, Generic[S]):
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         """Returns the traits that the finalized model will have, given those of the model before."""
 
+    def check(self, model: tf_keras.Model) -> None:
+        """Raises a `UserError` for settings that do not fit a model; called before any training."""
+        self.select(model)
+
     def select(self, model: tf_keras.Model) -> dict[str, S]:
         """Returns the settings of each layer to be treated, by the layer's name.
 
         Raises:
-            UserError: a type or pattern that matches no layer this technique can treat.
+            UserError: a type or pattern that matches no layer this technique can treat, or no layer at all.
         """
         for pattern in self.layers:
             try:
@@ -112,6 +116,9 @@ class Technique(Settings, ABC, Generic[S]):
             asked_for = type(layer) is self.layer_types[0] or bool(overrides)
             if asked_for and not (overrides and overrides[-1] is False):
                 selected[layer.name] = self._merged([o for o in overrides if o is not False])
+        if not selected:
+            kinds = ", ".join(kind.__name__ for kind in self.layer_types)
+            raise UserError(f"{self.name}: no layer is left to treat; it can treat {kinds}")
         return selected
 
     def _merged(self, overrides: Sequence[S]) -> S:

@@ -43,7 +43,7 @@ class Variant:
         scheme: which quantization-aware training made it: QAT, PQAT, CQAT, PCQAT; empty for the others.
         file: path below the working folder.
         minimum_runtime: the oldest TFLite that runs it.
-        flips: against the first variant, the base model in float32; None for that one.
+        flips: against the first variant; None for that one.
         memory: None where it cannot be measured.
         tensors: what was found in the file for every kernel.
     """
@@ -84,7 +84,7 @@ class Report:
         run: the recipe, or what `compress` was called with.
         history: a row an epoch for each stage.
         left_alone: layers with weights that no technique treated.
-        variants: the first is the base model in float32, the last the most compressed one.
+        variants: the first is the base model in the first format asked for, the last the most compressed one.
     """
 
     run: dict[str, Any]
