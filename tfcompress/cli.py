@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from absl import logging
 from rich.console import Console
 
 from tfcompress.errors import UserError
@@ -93,3 +94,4 @@ def import_tensorflow() -> None:
     with native_libraries_quiet():
         import tensorflow as tf
     tf.get_logger().setLevel("ERROR")
+    logging.set_verbosity(logging.ERROR)
