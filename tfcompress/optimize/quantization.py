@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
@@ -28,7 +28,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.d
     Default8BitQuantizeScheme,
 )
 
-from tfcompress.models.layers import CUSTOM_LAYERS, ScaledDotProductAttention
+from tfcompress.models.layers import CUSTOM_LAYERS, ScaledDotProductAttention, unquantizable
 from tfcompress.optimize.calibration import calibrate
 from tfcompress.optimize.technique import Context, Settings, Technique, copy_model, left_alone
 from tfcompress.traits import KernelTraits, Traits
@@ -57,7 +57,8 @@ class Quantize(LayerQuantization, Technique[LayerQuantization]):
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         selected = self.select(model)
-        before_float = _names_before(model, _FLOAT_LAYERS)
+        before_float = _names_before(layer for layer in model.layers if type(layer) in _FLOAT_LAYERS)
+        before_int8 = _names_before(layer for layer in model.layers if layer.name in selected)
         supports = plain.Default8BitQuantizeRegistry().supports
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
@@ -68,12 +69,14 @@ class Quantize(LayerQuantization, Technique[LayerQuantization]):
             if type(layer) in _FLOAT_LAYERS:
                 return _annotate(layer, configs.Default8BitOutputQuantizeConfig())
             layer = left_alone(layer, context.traits)
+            if type(layer) in self.layer_types and layer.name in before_int8:
+                return _annotate(layer, FloatWeightsConfig())
             if layer.name in before_float and supports(layer):
                 # Otherwise tfmot would quantize the residual that the LayerNorm reads.
                 return _annotate(layer, configs.NoOpQuantizeConfig())
             return layer
 
-        with tfmot.quantization.keras.quantize_scope(CUSTOM_LAYERS):
+        with load_scope():
             wrapped = tfmot.quantization.keras.quantize_apply(copy_model(model, wrap), _Scheme(context.traits))
         batches = context.data.stream(32, seed=0, first_epoch=0, epochs=1).take(_CALIBRATION_BATCHES)
         calibrate(wrapped, model, batches.map(lambda features, _: features))
@@ -88,6 +91,22 @@ class Quantize(LayerQuantization, Technique[LayerQuantization]):
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         quantized = {name: replace(traits.get(name, KernelTraits()), quantized=True) for name in self.select(model)}
         return {**traits, **quantized}
+
+
+class FloatWeightsConfig(configs.Default8BitOutputQuantizeConfig):
+    """For a layer that is left float although the next one takes int8: only the output is quantized."""
+
+    def get_output_quantizers(
+        self, layer: tf_keras.layers.Layer
+    ) -> list[tfmot.quantization.keras.quantizers.Quantizer]:
+        return [_OutputOfFloat(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)]
+
+
+class _OutputOfFloat(tfmot.quantization.keras.quantizers.MovingAverageQuantizer):
+    """Between int8 neighbours the converter would make the layer int8 too."""
+
+    def __call__(self, inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+        return super().__call__(unquantizable(inputs), *args, **kwargs)
 
 
 class _Scheme(Default8BitQuantizeScheme):
@@ -117,10 +136,10 @@ class _Registry(plain.Default8BitQuantizeRegistry):
 
 def load_scope() -> tf_keras.utils.CustomObjectScope:
     """Returns the scope in which a saved quantized model can be loaded."""
-    return tfmot.quantization.keras.quantize_scope(CUSTOM_LAYERS)
+    return tfmot.quantization.keras.quantize_scope({**CUSTOM_LAYERS, "FloatWeightsConfig": FloatWeightsConfig})
 
 
-def _names_before(model: tf_keras.Model, kinds: tuple[type, ...]) -> set[str]:
-    """Returns the names of the layers whose output goes into a layer of `kinds`."""
-    nodes = (node for layer in model.layers if type(layer) in kinds for node in layer.inbound_nodes)
+def _names_before(layers: Iterable[tf_keras.layers.Layer]) -> set[str]:
+    """Returns the names of the layers whose output goes into one of `layers`."""
+    nodes = (node for layer in layers for node in layer.inbound_nodes)
     return {source.name for node in nodes for source in tf.nest.flatten(node.inbound_layers)}
