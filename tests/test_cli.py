@@ -52,7 +52,7 @@ def test_a_workdir_below_a_file_is_named(monkeypatch, capsys, below_a_file):
 
 def test_a_full_disk_ends_in_one_line_and_no_half_written_file(tmp_path):
     command = [sys.executable, "-m", "tfcompress", "run", "vit_digits", "--workdir", str(tmp_path / "work")]
-    changes = ["--set", "training.epochs=1", "--set", "techniques=[]"]
+    changes = ["--set", "training={epochs: 1, batch_size: 1000}", "--set", "techniques=[]"]
     limit = 300_000  # Bytes a file may have: less than the model.
     ended = subprocess.run(
         command + changes,

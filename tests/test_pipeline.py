@@ -184,12 +184,7 @@ def test_a_mistake_is_found_before_anything_is_written(tiny_vit, tiny_data, tmp_
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     whole = resumable(tmp_path / "whole")
     killed = tmp_path / "killed"
-    for sign in (
-        "stages/01-prune/checkpoint/*",
-        "stages/02-cluster/stage.json",
-        "stages/03-quantize/checkpoint/history.json",
-        "tflite/*",
-    ):
+    for sign in ("stages/01-prune/checkpoint/*", "stages/02-cluster/stage.json", "tflite/03*"):
         _kill_when(killed, sign)
     resumed = resumable(killed)
     for name in ("00-base", "01-prune", "02-cluster", "03-quantize"):

@@ -3,69 +3,62 @@ import pytest
 import tf_keras
 
 from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.models.vit import vit
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize, load_scope
 from tfcompress.optimize.technique import Context
 from tfcompress.traits import kernels, measure
 
+from ..conftest import TINY
 from .apply import apply
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
-STEPS = {
-    "prune": Prune(sparsity=0.5, schedule="constant", fit=FIT),
-    "cluster": Cluster(clusters=16, fit=FIT),
-    "quantize": Quantize(fit=FIT),
-}
+PRUNE = Prune(sparsity=0.5, schedule="constant", fit=FIT)
+QUANTIZE = Quantize(fit=FIT)
 
 
-@pytest.mark.parametrize(
-    ("before", "scheme"), [((), "QAT"), (("prune",), "PQAT"), (("cluster",), "CQAT"), (("prune", "cluster"), "PCQAT")]
-)
-def test_the_scheme_follows_from_the_traits(tiny_vit, tiny_data, tmp_path, images, before, scheme):
-    model, traits = tiny_vit, None
-    for name in (*before, "quantize"):
-        # The check inside `apply` proves that zeros and clusters outlast the training.
-        float_model = model
-        model, traits = apply(STEPS[name], model, tiny_data, tmp_path, traits)
+@pytest.fixture(scope="module")
+def before(tiny_data, trained_weights, tmp_path_factory) -> dict[str, tf_keras.Model]:
+    """Models as they are before quantization, by the scheme that they need."""
+    folder = tmp_path_factory.mktemp("before")
+    plain = vit(TINY, 10)
+    plain.set_weights(trained_weights)
+    pruned, _ = apply(PRUNE, plain, tiny_data, folder / "pruned")
+    clustered, _ = apply(Cluster(clusters=16, fit=FIT), plain, tiny_data, folder / "clustered")
+    both, _ = apply(Cluster(clusters=16, fit=FIT), pruned, tiny_data, folder / "both")
+    return {"QAT": plain, "PQAT": pruned, "CQAT": clustered, "PCQAT": both}
+
+
+@pytest.mark.parametrize("scheme", ["QAT", "PQAT", "CQAT", "PCQAT"])
+def test_the_scheme_follows_from_the_measured_traits(before, tiny_data, tmp_path, images, scheme):
+    float_model = before[scheme]
+    weights = [w.copy() for w in float_model.get_weights()]
+    # The check inside `apply` proves that zeros and clusters outlast the training.
+    quantized, traits = apply(QUANTIZE, float_model, tiny_data, tmp_path)
     assert {(t.scheme, t.quantized) for t in traits.values()} == {(scheme, True)}
-    answers, float_answers = (m.predict(images, verbose=0).argmax(1) for m in (model, float_model))
+    answers, float_answers = (m.predict(images, verbose=0).argmax(1) for m in (quantized, float_model))
     assert np.mean(answers == float_answers) > 0.8
-
-
-def test_traits_of_a_model_that_arrives_without_a_record_are_measured(tiny_vit, tiny_data, tmp_path):
-    clustered, _ = apply(STEPS["cluster"], tiny_vit, tiny_data, tmp_path)
-    _, traits = apply(STEPS["quantize"], clustered, tiny_data, tmp_path)
-    assert {t.scheme for t in traits.values()} == {"CQAT"}
-
-
-def test_each_layer_gets_the_scheme_of_its_own_traits(tiny_vit, tiny_data, tmp_path):
-    partly = Cluster(clusters=16, layers={"head": False}, fit=FIT)
-    clustered, traits = apply(partly, tiny_vit, tiny_data, tmp_path)
-    quantized, traits = apply(STEPS["quantize"], clustered, tiny_data, tmp_path, traits)
-    assert (traits["head"].scheme, traits["block_0_key"].scheme) == ("QAT", "CQAT")
-    assert measure(kernels(quantized)["block_0_key"]).clusters <= 16
-    assert measure(kernels(quantized)["head"]).clusters is None
-
-
-def test_a_saved_quantized_model_loads_with_the_same_outputs(tiny_vit, tiny_data, tmp_path, images):
-    quantized, _ = apply(STEPS["quantize"], tiny_vit, tiny_data, tmp_path)
+    for old, now in zip(weights, float_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
     quantized.save(tmp_path / "model.h5", include_optimizer=False)
     with load_scope():
         loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_LAYERS)
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), quantized.predict(images, verbose=0))
 
 
-def test_the_source_model_stays_as_it_was(tiny_vit, tiny_data, tmp_path):
-    before = [w.copy() for w in tiny_vit.get_weights()]
-    apply(STEPS["quantize"], tiny_vit, tiny_data, tmp_path)
-    for old, now in zip(before, tiny_vit.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, now)
+def test_each_layer_gets_the_scheme_of_its_own_traits(tiny_vit, tiny_data, tmp_path):
+    partly = Cluster(clusters=16, layers={"head": False}, fit=FIT)
+    clustered, traits = apply(partly, tiny_vit, tiny_data, tmp_path)
+    quantized, traits = apply(QUANTIZE, clustered, tiny_data, tmp_path, traits)
+    assert (traits["head"].scheme, traits["block_0_key"].scheme) == ("QAT", "CQAT")
+    assert measure(kernels(quantized)["block_0_key"]).clusters <= 16
+    assert measure(kernels(quantized)["head"]).clusters is None
 
 
 def test_activation_ranges_start_where_the_float_model_has_them(tiny_vit, tiny_data):
     tiny_vit.get_layer("block_0_mlp1").kernel.assign(tiny_vit.get_layer("block_0_mlp1").kernel * 20)
-    wrapped = STEPS["quantize"].prepare(tiny_vit, Context(tiny_data, {}, 1))
+    wrapped = QUANTIZE.prepare(tiny_vit, Context(tiny_data, {}, 1))
     ranges = {
         w.name.split(":")[0]: float(w.numpy()) for w in wrapped.get_layer("quant_block_0_mlp1").weights if w.shape == ()
     }
