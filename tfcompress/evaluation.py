@@ -110,11 +110,10 @@ def _scheme(traits: Traits) -> str:
 
 def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> File:
     path = workdir / "tflite" / f"{stage.folder}-{format}.tflite"
-    if path.is_file():
-        tensors = verify(path.read_bytes(), stage.model, stage.traits, format)
-    else:
-        content = convert(stage.model, format, export.logits, export.per_channel)
-        tensors = verify(content, stage.model, stage.traits, format)
+    written = path.is_file()
+    content = path.read_bytes() if written else convert(stage.model, format, export.logits, export.per_channel)
+    tensors = verify(content, stage.model, stage.traits, format)
+    if not written:
         with written_whole(path) as beside:
             beside.write_bytes(content)
     return File(stage, format, path, tuple(tensors))

@@ -283,7 +283,7 @@ def _fingerprint(model: tf_keras.Model) -> str:
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Yields `path: old → new` for each place where two JSON values differ."""
+    """Yields `path: old before, new now` for each place where two JSON values differ."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in before | now:
             yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import tensorflow as tf
 import tf_keras
@@ -15,9 +15,6 @@ from tfcompress.training import gives_probabilities
 
 Format = Literal["float32", "float16", "dynamic", "int8"]
 """`dynamic`: int8 weights, activations quantized at run time; `int8`: what quantization-aware training prepared."""
-
-FLOAT_FORMATS: tuple[Format, ...] = ("float32", "float16", "dynamic")
-assert {*FLOAT_FORMATS, "int8"} == set(get_args(Format))
 
 
 def convert(model: tf_keras.Model, format: Format, logits: bool = False, per_channel: bool = False) -> bytes:
