@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal
@@ -18,6 +18,9 @@ from tfcompress.errors import UserError
 Split = Literal["train", "validation", "test"]
 Decode = Callable[[tf.Tensor], Any]
 Augment = Callable[[Any, tf.Tensor, tf.Tensor], tuple[Any, tf.Tensor]]
+Targets = Callable[[Split, Any, tf.Tensor, tf.Tensor], Any]
+"""`(split, features, labels, indices)` of a batch to what the model is compared with; `indices`, int64 `(batch,)`, are
+the examples' places in the split."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,16 @@ class Dataset:
         cls,
         name: str,
         classes: Sequence[str],
-        train: tuple[npt.NDArray[Any], npt.NDArray[Any]],
-        validation: tuple[npt.NDArray[Any], npt.NDArray[Any]],
-        test: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+        train: tuple[Any, npt.NDArray[Any]],
+        validation: tuple[Any, npt.NDArray[Any]],
+        test: tuple[Any, npt.NDArray[Any]],
         **options: Any,
     ) -> Dataset:
-        """Makes a data set of `(features (n, …), labels (n,))` pairs of arrays."""
+        """Makes a data set of pairs: features, an array `(n, …)` or a dict of such, and labels `(n,)`."""
         for features, labels in (train, validation, test):
-            if len(features) != len(labels):
-                raise UserError(f"{name}: {len(features)} examples but {len(labels)} labels")
+            for array in tf.nest.flatten(features):
+                if len(array) != len(labels):
+                    raise UserError(f"{name}: {len(array)} examples but {len(labels)} labels")
             if not np.issubdtype(labels.dtype, np.integer):
                 raise UserError(f"{name}: labels are {labels.dtype}; they must be integers")
         sets = [tf.data.Dataset.from_tensor_slices((x, y.astype(np.int32))) for x, y in (train, validation, test)]
@@ -66,15 +70,22 @@ class Dataset:
 
     def examples(self, split: Split) -> tf.data.Dataset:
         """Returns the decoded examples of a split in their fixed order, unbatched."""
-        raw: tf.data.Dataset = getattr(self, split)
-        return self._decoded(raw)
+        return self._decoded(split).map(lambda _, example: example)
 
-    def batches(self, split: Split, batch_size: int) -> tf.data.Dataset:
-        """Returns the decoded examples of a split in their fixed order, in batches."""
-        return self.examples(split).batch(batch_size).prefetch(2)
+    def batches(self, split: Split, batch_size: int, targets: Targets | None = None) -> tf.data.Dataset:
+        """Returns the decoded examples of a split in their fixed order, in batches; see `Targets`."""
+        return _batched(self._decoded(split), split, batch_size, targets)
 
-    def stream(self, batch_size: int, seed: int, first_epoch: int, epochs: int) -> tf.data.Dataset:
-        """Returns the training batches of epochs `first_epoch` to `epochs - 1`, one after the other.
+    def sample(self, examples: int, seed: int) -> list[npt.NDArray[Any]]:
+        """Returns the features of some training examples, drawn by `seed` and not augmented, an array an input."""
+        plain = replace(self, augment=None)
+        features, _ = next(plain.stream(examples, seed, 0, 1).as_numpy_iterator())
+        return [np.asarray(array) for array in (features.values() if isinstance(features, dict) else [features])]
+
+    def stream(
+        self, batch_size: int, seed: int, first_epoch: int, epochs: int, targets: Targets | None = None
+    ) -> tf.data.Dataset:
+        """Returns the training batches of epochs `first_epoch` to `epochs - 1`, one after the other; see `Targets`.
 
         The order within an epoch depends on `seed` and the epoch's number alone, so that a run that starts in the
         middle sees what an uninterrupted one would. Every epoch has `steps_per_epoch` whole batches.
@@ -84,11 +95,10 @@ class Dataset:
 
         def epoch_batches(epoch: int) -> tf.data.Dataset:
             epoch_seed = seed * 1_000_003 + epoch
-            buffer = min(size, self.shuffle_buffer)
-            decoded = self._decoded(self.train.shuffle(buffer, seed=epoch_seed, reshuffle_each_iteration=False))
+            decoded = self._decoded("train", epoch_seed)
             if self.augment is not None:
                 decoded = self._augmented(decoded, epoch_seed)
-            return decoded.batch(batch_size, drop_remainder=True).prefetch(2)
+            return _batched(decoded, "train", batch_size, targets, drop_remainder=True)
 
         # A generator, because tf.data takes no seed that changes within a pipeline.
         return tf.data.Dataset.from_generator(
@@ -150,17 +160,32 @@ class Dataset:
             )
         return labels
 
-    def _decoded(self, raw: tf.data.Dataset) -> tf.data.Dataset:
+    def _decoded(self, split: Split, shuffle_seed: int | None = None) -> tf.data.Dataset:
+        """Yields `(index in the split, (features, label))`."""
+        indexed: tf.data.Dataset = getattr(self, split).enumerate()
+        if shuffle_seed is not None:
+            buffer = min(self.size(split), self.shuffle_buffer)
+            indexed = indexed.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
         if self.decode is None:
-            return raw
+            return indexed
         decode = self.decode
-        return raw.map(lambda features, label: (decode(features), label), num_parallel_calls=2)
+        return indexed.map(lambda index, example: (index, (decode(example[0]), example[1])), num_parallel_calls=2)
 
     def _augmented(self, decoded: tf.data.Dataset, epoch_seed: int) -> tf.data.Dataset:
         augment = self.augment
         assert augment is not None
 
-        def one(index: tf.Tensor, example: tuple[Any, tf.Tensor]) -> tuple[Any, tf.Tensor]:
-            return augment(*example, tf.stack([tf.constant(epoch_seed % 2**31), tf.cast(index, tf.int32)]))
+        def one(place: tf.Tensor, item: tuple[tf.Tensor, tuple[Any, tf.Tensor]]) -> Any:
+            index, example = item
+            return index, augment(*example, tf.stack([tf.constant(epoch_seed % 2**31), tf.cast(place, tf.int32)]))
 
         return decoded.enumerate().map(one, num_parallel_calls=2)
+
+
+def _batched(
+    decoded: tf.data.Dataset, split: Split, size: int, targets: Targets | None, drop_remainder: bool = False
+) -> tf.data.Dataset:
+    def compared(index: tf.Tensor, example: tuple[Any, tf.Tensor]) -> Any:
+        return example if targets is None else (example[0], targets(split, *example, index))
+
+    return decoded.batch(size, drop_remainder=drop_remainder).map(compared).prefetch(2)

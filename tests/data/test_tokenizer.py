@@ -1,0 +1,200 @@
+import dataclasses
+import pickle
+import string
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.data.tokenizer import SPECIAL, Tokenizer, parse_vocabulary
+from tfcompress.errors import UserError
+
+CHARACTERS = [*string.ascii_lowercase, *string.digits, *".,!?'#", *"éßñ中国😀"]
+PIECES = ["the", "film", "is", "café", "un", "##believ", "##able", "##ing", "crème"]
+VOCABULARY = (*SPECIAL, *CHARACTERS, *(f"##{character}" for character in CHARACTERS), *PIECES)
+TEXTS = [
+    "The film is unbelievable!",
+    "Café crème, STRASSE straße; naïve Señor e\u0301",
+    "中国film国",
+    "😀 is 😀😀 \u200d",
+    "[CLS] ##ing [MASK]",
+    "   \t\n",
+    "",
+    "q" * 101 + " the",
+    "the " * 40,
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer(VOCABULARY, sequence_length=16)
+
+
+def by_keras_nlp(texts, tokenizer):
+    import keras_nlp
+
+    layer = keras_nlp.models.BertTokenizer(list(tokenizer.vocabulary), lowercase=tokenizer.lowercase)
+    preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(layer, tokenizer.sequence_length)
+    rows = list(tf.data.Dataset.from_tensor_slices(texts).map(preprocessor).as_numpy_iterator())
+    return {name: np.stack([row[name] for row in rows]).astype(np.int32) for name in rows[0]}
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_ids_are_those_of_keras_nlp(lowercase):
+    tokenizer = Tokenizer(VOCABULARY, lowercase, 16)
+    expected = by_keras_nlp(TEXTS, tokenizer)
+    found = tokenizer.encode(TEXTS)
+    assert found.keys() == expected.keys() == {"token_ids", "segment_ids", "padding_mask"}
+    for name, ids in expected.items():
+        np.testing.assert_array_equal(found[name], ids)
+        assert found[name].dtype == np.int32
+
+
+def test_ids_mean_pieces(tokenizer):
+    def pieces(text):
+        encoded = tokenizer.encode([text])
+        return [VOCABULARY[i] for i in encoded["token_ids"][0][encoded["padding_mask"][0] == 1]]
+
+    assert pieces("The film is unbelievable!") == [
+        *("[CLS]", "the", "film", "is", "un", "##believ", "##able", "!", "[SEP]")
+    ]
+    assert pieces("") == ["[CLS]", "[SEP]"]
+    assert pieces("the " * 40) == ["[CLS]", *["the"] * 14, "[SEP]"]
+
+
+def test_a_data_set_is_decoded_by_it(tokenizer):
+    texts, labels = np.array(TEXTS, object), np.zeros(len(TEXTS), int)
+    raw = Dataset.from_arrays("texts", "a", *[(texts, labels)] * 3)
+    data = dataclasses.replace(raw, decode=tokenizer)
+    decoded = list(data.examples("test").as_numpy_iterator())
+    expected = tokenizer.encode(TEXTS)
+    for name, ids in expected.items():
+        np.testing.assert_array_equal(np.stack([features[name] for features, _ in decoded]), ids)
+    spec = data.batches("test", 4).element_spec[0]
+    assert {name: (s.shape.as_list(), s.dtype) for name, s in spec.items()} == {
+        name: ([None, 16], tf.int32) for name in expected
+    }
+    shuffled = next(iter(data.stream(4, seed=0, first_epoch=0, epochs=1)))
+    assert shuffled[0]["token_ids"].shape == (4, 16)
+
+
+def test_what_is_not_utf_8_becomes_a_replacement_character(tokenizer):
+    expected = tokenizer.encode(["the \ufffd film"])["token_ids"][0]
+    broken = tf.data.Dataset.from_tensors(b"the \xff film").map(tokenizer)
+    np.testing.assert_array_equal(next(iter(broken))["token_ids"], expected)
+    np.testing.assert_array_equal(tokenizer.encode(["the \udcff film"])["token_ids"][0, :3], expected[:3])
+
+
+@pytest.mark.parametrize("text", ["the film ", "x", "!", "中", " ", "é"])
+def test_a_megabyte_is_cut_within_seconds(tokenizer, text):
+    tokenizer.encode([""])
+    start = time.monotonic()
+    ids = tokenizer.encode([text * (1_000_000 // len(text.encode()))])["token_ids"]
+    assert time.monotonic() - start < 5
+    # A word of over 100 bytes is unknown.
+    longest = text * (100 // len(text.encode()) + 1)
+    np.testing.assert_array_equal(ids, tokenizer.encode([longest])["token_ids"])
+
+
+def test_no_texts_give_no_rows(tokenizer):
+    assert tokenizer.encode([])["token_ids"].shape == (0, 16)
+    assert tokenizer.used([]).tolist() == []
+
+
+def test_it_travels(tokenizer, tmp_path):
+    tokenizer.encode(["the film"])
+    for copy in (pickle.loads(pickle.dumps(tokenizer)), dataclasses.replace(tokenizer)):
+        assert copy == tokenizer
+        np.testing.assert_array_equal(copy.encode(TEXTS)["token_ids"], tokenizer.encode(TEXTS)["token_ids"])
+    odd = Tokenizer((*VOCABULARY, "\u2028", "\x85", "a\u3000"), lowercase=False, sequence_length=7)
+    odd.save(tmp_path / "folder")
+    assert Tokenizer.load(tmp_path / "folder") == odd
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["tokenizer.json", "vocab.txt"]
+    assert odd != tokenizer
+
+
+def test_a_vocabulary_is_learned_and_always_the_same():
+    texts = ["The film is unbelievable", "an unbelievable film", "Is it the film?"] * 20
+    learned = Tokenizer.trained(texts, 60, sequence_length=8)
+    assert learned.vocabulary[:5] == SPECIAL
+    assert {"film", "the", "unbelievable"} <= set(learned.vocabulary)
+    assert len(learned.vocabulary) <= 60
+    assert Tokenizer.trained(texts, 60, sequence_length=8) == learned
+    assert SPECIAL.index("[UNK]") not in learned.encode(texts)["token_ids"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "size"), [(["a"], 100_000), (["the film is", "a film"], 6), (["film \udcff"] * 3, 30)]
+)
+def test_few_texts_give_a_small_vocabulary(texts, size):
+    learned = Tokenizer.trained(texts, size)
+    assert len(SPECIAL) < len(learned.vocabulary) <= size
+    assert learned.encode(["film"])["token_ids"].shape == (1, 128)
+
+
+def test_a_restricted_tokenizer_keeps_its_texts_and_spells_the_rest(tokenizer):
+    texts = ["the unbelievable film", "is the café"]
+    small = tokenizer.restricted(tokenizer.used(texts))
+    kept = tokenizer.kept(tokenizer.used(texts))
+    assert len(small.vocabulary) == len(kept) < len(VOCABULARY)
+    assert not {"crème", "##ing"} & set(small.vocabulary)
+    np.testing.assert_array_equal(kept[small.encode(texts)["token_ids"]], tokenizer.encode(texts)["token_ids"])
+    unknown = small.encode(["singing crème zoo7"])["token_ids"]
+    assert small.vocabulary[unknown[0, 1]] == "s"
+    assert (unknown != small.vocabulary.index("[UNK]")).sum() == unknown.size - 1  # è was unknown before, too
+
+
+def test_used_looks_past_the_end_of_the_sequence(tokenizer):
+    used = tokenizer.used(["a " * 40 + "film"])
+    assert [VOCABULARY[i] for i in used] == ["a", "film"]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "length", "message"),
+    [
+        (("[PAD]", "[UNK]", "a"), 8, r"lacks \[CLS\], \[SEP\], \[MASK\]; a BERT needs all of"),
+        ((*SPECIAL, "a", "b", "a"), 8, r"holds 'a' twice \(line 8\)"),
+        ((*SPECIAL, "a", "", "b"), 8, r"has an empty piece \(line 7\)"),
+        ((*SPECIAL, "a"), 2, "sequence_length is 2; it must be at least 3"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_is_refused(vocabulary, length, message):
+    with pytest.raises(UserError, match=message):
+        Tokenizer(vocabulary, sequence_length=length)
+
+
+@pytest.mark.parametrize(
+    ("texts", "size", "message"),
+    [([], 100, "the 0 texts hold no words"), ([" ", ""], 100, "hold no words"), (["a"], 5, "5 pieces is too small")],
+)
+def test_texts_that_teach_nothing_are_refused(texts, size, message):
+    with pytest.raises(UserError, match=message):
+        Tokenizer.trained(texts, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("vocab.txt", None, r"vocab\.txt cannot be read \(No such file or directory\)"),
+        ("vocab.txt", b"[PAD]\n\xff\n", r"vocab\.txt is not UTF-8 in line 2"),
+        ("vocab.txt", b"a\nb\n", r"the vocabulary lacks \[PAD\]"),
+        ("tokenizer.json", None, r"tokenizer\.json cannot be read"),
+        ("tokenizer.json", b"{", r"tokenizer\.json is no tokenizer's"),
+        ("tokenizer.json", b"[]", r"tokenizer\.json is no tokenizer's"),
+        ("tokenizer.json", b'{"lowercase": true}', r"it needs lowercase and sequence_length"),
+    ],
+)
+def test_a_broken_folder_is_named(tokenizer, tmp_path, name, content, message):
+    tokenizer.save(tmp_path)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        Tokenizer.load(tmp_path)
+
+
+def test_lines_may_end_as_windows_ends_them():
+    assert parse_vocabulary("[PAD]\r\né\r\n".encode(), "vocab.txt") == ("[PAD]", "é")
