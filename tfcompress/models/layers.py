@@ -114,7 +114,63 @@ class MaskBias(tf_keras.layers.Layer):
         return (input_shape[0], 1, *((1,) if len(input_shape) == 2 else ()), *input_shape[1:])
 
 
+@_register
+class MeanOfTokens(tf_keras.layers.Layer):
+    """The mean of the states of all real tokens.
+
+    Inputs: `[states, mask]`, `(batch, tokens, width)` float and `(batch, tokens)` of 1 and 0. Output `(batch, width)`;
+    zeros where the mask has no 1.
+    """
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        states, mask = inputs
+        real = tf.cast(mask, tf.float32)[:, :, None]
+        return tf.reduce_sum(states * real, axis=1) / tf.maximum(tf.reduce_sum(real, axis=1), 1.0)
+
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+        return (input_shape[0][0], input_shape[0][2])
+
+
+@_register
+class Trigram(tf_keras.layers.Layer):
+    """Puts each token between its neighbours: `[right, token, left]`, zeros beyond the ends (MobileBERT's embedding).
+
+    Input: `(batch, tokens, width)`, tokens static. Output: `(batch, tokens, 3 * width)`.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        padded = tf.pad(inputs, [[0, 0], [1, 1], [0, 0]])
+        return tf.concat([padded[:, 2:], inputs, padded[:, :-2]], axis=-1)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:2], 3 * (input_shape[2] or 0))
+
+
+@_register
+class NoNorm(tf_keras.layers.Layer):
+    """Scales and shifts each feature of `(…, width)`: MobileBERT's LayerNormalization without mean and variance."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.gamma = self.add_weight("gamma", shape=input_shape[-1:], initializer="ones")
+        self.beta = self.add_weight("beta", shape=input_shape[-1:], initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        # Not `inputs * gamma + beta`: TFLite's converter folds that into the kernels of the Dense layers before and
+        # behind it, row by row, and their clusters are gone.
+        return inputs + (inputs * (self.gamma - 1.0) + self.beta)
+
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU by its tanh approximation, as keras-nlp's BERT uses it; up to 4.8e-4 off the exact one."""
+    return tf.nn.gelu(x, approximate=True)
+
+
+# tfmot knows activations by `__name__`: quantization-aware training takes this one because it is called `gelu`.
+approximate_gelu = tf_keras.utils.register_keras_serializable("tfcompress", "approximate_gelu")(gelu)
+
 CUSTOM_LAYERS = {
-    layer.__name__: layer for layer in (ScaledDotProductAttention, ClassToken, PositionEmbedding, MaskBias)
+    layer.__name__: layer
+    for layer in (ScaledDotProductAttention, ClassToken, PositionEmbedding, MaskBias, MeanOfTokens, Trigram, NoNorm)
 }
 """Our layers by class name, for loaders that do not look at Keras's registry."""

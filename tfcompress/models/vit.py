@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tf_keras
 
+from tfcompress.errors import UserError
 from tfcompress.models.layers import ClassToken, PositionEmbedding, ScaledDotProductAttention
 
 layers = tf_keras.layers
@@ -14,7 +16,15 @@ layers = tf_keras.layers
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """The shape of a Vision Transformer. Sizes in pixels, width in features."""
+    """The shape of a Vision Transformer. Sizes in pixels, width in features.
+
+    Attributes:
+        mlp_ratio: width inside the feed-forward layers, as a multiple of `width`.
+        mean, std: per channel of images in [0, 1]; folded into the patch embedding.
+        distilled: DeiT's distillation token behind the class token. The head reads the class token alone, as
+            keras-nlp's classifier does.
+        epsilon: of every LayerNormalization; Hugging Face's ViTs have 1e-12.
+    """
 
     image_size: int
     patch_size: int
@@ -24,6 +34,8 @@ class ViTConfig:
     mlp_ratio: int = 4
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    distilled: bool = False
+    epsilon: float = 1e-6
 
 
 def vit(config: ViTConfig, classes: int, dropout: float = 0.0, name: str = "vit") -> tf_keras.Model:
@@ -35,17 +47,19 @@ def vit(config: ViTConfig, classes: int, dropout: float = 0.0, name: str = "vit"
     """
     side = config.image_size // config.patch_size
     if side * config.patch_size != config.image_size:
-        raise ValueError(f"image size {config.image_size} is not a multiple of patch size {config.patch_size}")
+        raise UserError(f"image size {config.image_size} is not a multiple of patch size {config.patch_size}")
     image = tf_keras.Input((config.image_size, config.image_size, 3), name="image")
     x = patchify(image, config.patch_size, config.width, "patch_embedding")
+    if config.distilled:
+        x = ClassToken(name="distillation_token")(x)
     x = ClassToken(name="class_token")(x)
     x = PositionEmbedding(name="position_embedding")(x)
     if dropout:
         x = layers.Dropout(dropout, name="embedding_dropout")(x)
     for block in range(config.depth):
         x = _block(x, config, dropout, f"block_{block}")
-    x = layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
-    x = layers.Cropping1D((0, side * side), name="take_class_token")(x)
+    x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
+    x = layers.Cropping1D((0, x.shape[1] - 1), name="take_class_token")(x)
     x = layers.Reshape((config.width,), name="features")(x)
     model = tf_keras.Model(image, layers.Dense(classes, name="head")(x), name=name)
     if config.mean is not None and config.std is not None:
@@ -67,9 +81,7 @@ def patchify(
     return layers.Dense(width, use_bias=use_bias, name=name)(x)
 
 
-def fold_normalization(
-    model: tf_keras.Model, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> None:
+def fold_normalization(model: tf_keras.Model, mean: Sequence[float], std: Sequence[float]) -> None:
     """Folds `(image - mean) / std` into the patch embedding in place; the model then takes images in [0, 1]."""
     layer = model.get_layer("patch_embedding")
     kernel, bias = layer.get_weights()
@@ -81,14 +93,14 @@ def fold_normalization(
 def _block(x: tf_keras.KerasTensor, config: ViTConfig, dropout: float, name: str) -> tf_keras.KerasTensor:
     """One pre-norm encoder block on `(batch, tokens, width)`."""
     width = config.width
-    h = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
+    h = layers.LayerNormalization(epsilon=config.epsilon, name=f"{name}_norm1")(x)
     query, key, value = (layers.Dense(width, name=f"{name}_{part}")(h) for part in ("query", "key", "value"))
     h = ScaledDotProductAttention(config.heads, name=f"{name}_attention")([query, key, value])
     h = layers.Dense(width, name=f"{name}_output")(h)
     if dropout:
         h = layers.Dropout(dropout, name=f"{name}_dropout1")(h)
     x = layers.Add(name=f"{name}_add1")([x, h])
-    h = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm2")(x)
+    h = layers.LayerNormalization(epsilon=config.epsilon, name=f"{name}_norm2")(x)
     h = layers.Dense(width * config.mlp_ratio, activation="gelu", name=f"{name}_mlp1")(h)
     h = layers.Dense(width, name=f"{name}_mlp2")(h)
     if dropout:

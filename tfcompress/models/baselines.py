@@ -1,0 +1,102 @@
+"""MobileBERT (Sun et al., arXiv 2004.02984), the model to beat, in the design tfmot accepts.
+
+The other one, DistilBERT (Sanh et al., arXiv 1910.01108), is `bert` without segments; see `presets`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tf_keras
+
+from tfcompress.models.bert import dense, pooled, text_inputs
+from tfcompress.models.layers import MaskBias, NoNorm, PositionEmbedding, ScaledDotProductAttention, Trigram
+
+layers = tf_keras.layers
+
+
+@dataclass(frozen=True)
+class MobileBertConfig:
+    """The shape of a MobileBERT; as published by default. Lengths in tokens, widths in features.
+
+    Attributes:
+        vocabulary: rows of the token table.
+        sequence_length: fixed length of an input; also the rows of the position table.
+        width: between the blocks.
+        bottleneck: inside the blocks, attention included; `heads` divides it.
+        embedding: of the token table, before three neighbours become one vector of `width`.
+        mlp: width inside the feed-forward layers.
+        feedforwards: feed-forward networks in each block.
+        segments: rows of the segment table; 0 leaves it and the input `segment_ids` out.
+        pooling: see `BertConfig`.
+    """
+
+    vocabulary: int = 30522
+    sequence_length: int = 128
+    width: int = 512
+    depth: int = 24
+    heads: int = 4
+    bottleneck: int = 128
+    embedding: int = 128
+    mlp: int = 512
+    feedforwards: int = 4
+    segments: int = 2
+    pooling: Literal["tanh", "relu", "mean"] = "tanh"
+
+
+def mobilebert(
+    config: MobileBertConfig, classes: int, dropout: float = 0.0, name: str = "mobilebert"
+) -> tf_keras.Model:
+    """Builds a functional MobileBERT classifier: `bert.INPUTS`, int32 `(batch, tokens)`, to logits `(batch, classes)`.
+
+    It has the paper's NoNorm, ReLU, and one bottleneck that keys and queries share; values read the full width.
+    """
+    inputs = text_inputs(config.sequence_length, segments=config.segments > 0)
+    x = _embedding(config.vocabulary, config.embedding, "token_embedding")(inputs["token_ids"])
+    x = Trigram(name="trigram")(x)
+    x = dense(config.width, "embedding_projection")(x)
+    if config.segments:
+        segments = _embedding(config.segments, config.width, "segment_embedding")(inputs["segment_ids"])
+        x = layers.Add(name="embedding_add")([x, segments])
+    x = PositionEmbedding(name="position_embedding")(x)
+    x = NoNorm(name="embedding_norm")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="embedding_dropout")(x)
+    bias = MaskBias(name="mask_bias")(inputs["padding_mask"])
+    for block in range(config.depth):
+        x = _block(x, bias, config, dropout, f"block_{block}")
+    features = pooled(x, inputs["padding_mask"], config.pooling)
+    if dropout:
+        features = layers.Dropout(dropout, name="pooler_dropout")(features)
+    return tf_keras.Model(list(inputs.values()), dense(classes, "head")(features), name=name)
+
+
+def _embedding(rows: int, width: int, name: str) -> tf_keras.layers.Embedding:
+    initial = tf_keras.initializers.TruncatedNormal(stddev=0.02)
+    return layers.Embedding(rows, width, embeddings_initializer=initial, name=name)
+
+
+def _block(
+    x: tf_keras.KerasTensor, bias: tf_keras.KerasTensor, config: MobileBertConfig, dropout: float, name: str
+) -> tf_keras.KerasTensor:
+    """One block on `(batch, tokens, width)`: into the bottleneck, attention, feed-forward networks, and out again."""
+    narrow = config.bottleneck
+    h = NoNorm(name=f"{name}_bottleneck_norm")(dense(narrow, f"{name}_bottleneck")(x))
+    shared = NoNorm(name=f"{name}_shared_norm")(dense(narrow, f"{name}_shared")(x))
+    query, key = (dense(narrow, f"{name}_{part}")(shared) for part in ("query", "key"))
+    value = dense(narrow, f"{name}_value")(x)
+    context = ScaledDotProductAttention(config.heads, dropout, name=f"{name}_attention")([query, key, value, bias])
+    h = _add_norm(h, dense(narrow, f"{name}_output")(context), f"{name}_output")
+    for network in range(config.feedforwards):
+        prefix = f"{name}_mlp{network}"
+        wide = dense(config.mlp, f"{prefix}_in", "relu")(h)
+        h = _add_norm(h, dense(narrow, f"{prefix}_out")(wide), prefix)
+    h = dense(config.width, f"{name}_expand")(h)
+    if dropout:
+        h = layers.Dropout(dropout, name=f"{name}_dropout")(h)
+    return _add_norm(x, h, f"{name}_expand")
+
+
+def _add_norm(x: tf_keras.KerasTensor, h: tf_keras.KerasTensor, name: str) -> tf_keras.KerasTensor:
+    return NoNorm(name=f"{name}_norm")(layers.Add(name=f"{name}_add")([x, h]))

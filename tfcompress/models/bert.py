@@ -1,0 +1,114 @@
+"""BERT (Devlin et al., arXiv 1810.04805) in the design tfmot accepts; without segments it is DistilBERT's encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tf_keras
+
+from tfcompress.models.layers import (
+    MaskBias,
+    MeanOfTokens,
+    PositionEmbedding,
+    ScaledDotProductAttention,
+    approximate_gelu,
+)
+
+layers = tf_keras.layers
+
+INPUTS = ("token_ids", "segment_ids", "padding_mask")
+"""What a text model takes, each int32 `(batch, tokens)`, in the order of a phone's text classifier."""
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The shape of a BERT. Lengths in tokens, widths in features.
+
+    Attributes:
+        vocabulary: rows of the token table.
+        sequence_length: fixed length of an input; also the rows of the position table.
+        mlp: width inside the feed-forward layers.
+        segments: rows of the segment table; 0 leaves it and the input `segment_ids` out.
+        epsilon: of every LayerNormalization.
+        exact_gelu: Gaussian error function (the papers, Hugging Face) or its tanh approximation (keras-nlp).
+        pooling: what the head reads: `tanh` a Dense of the first token's state (BERT), `relu` the same with another
+            activation (DistilBERT), `mean` the mean of all tokens (sentence encoders).
+    """
+
+    vocabulary: int
+    sequence_length: int
+    width: int
+    depth: int
+    heads: int
+    mlp: int
+    segments: int = 2
+    epsilon: float = 1e-12
+    exact_gelu: bool = True
+    pooling: Literal["tanh", "relu", "mean"] = "tanh"
+
+
+def bert(config: BertConfig, classes: int, dropout: float = 0.0, name: str = "bert") -> tf_keras.Model:
+    """Builds a functional BERT classifier: `INPUTS`, int32 `(batch, tokens)`, to logits `(batch, classes)`."""
+    inputs = text_inputs(config.sequence_length, segments=config.segments > 0)
+    x = _embedding(config.vocabulary, config.width, "token_embedding")(inputs["token_ids"])
+    if config.segments:
+        segments = _embedding(config.segments, config.width, "segment_embedding")(inputs["segment_ids"])
+        x = layers.Add(name="embedding_add")([x, segments])
+    x = PositionEmbedding(name="position_embedding")(x)
+    x = layers.LayerNormalization(epsilon=config.epsilon, name="embedding_norm")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="embedding_dropout")(x)
+    bias = MaskBias(name="mask_bias")(inputs["padding_mask"])
+    for block in range(config.depth):
+        x = _block(x, bias, config, dropout, f"block_{block}")
+    features = pooled(x, inputs["padding_mask"], config.pooling)
+    if dropout:
+        features = layers.Dropout(dropout, name="pooler_dropout")(features)
+    return tf_keras.Model(list(inputs.values()), dense(classes, "head")(features), name=name)
+
+
+def text_inputs(length: int, segments: bool = True) -> dict[str, tf_keras.KerasTensor]:
+    """Returns the inputs of a text model by name."""
+    names = [name for name in INPUTS if segments or name != "segment_ids"]
+    return {name: tf_keras.Input((length,), dtype="int32", name=name) for name in names}
+
+
+def dense(units: int, name: str, activation: object = None) -> tf_keras.layers.Dense:
+    """Returns a Dense layer with BERT's initial weights."""
+    initial = tf_keras.initializers.TruncatedNormal(stddev=0.02)
+    return layers.Dense(units, activation=activation, kernel_initializer=initial, name=name)
+
+
+def pooled(x: tf_keras.KerasTensor, mask: tf_keras.KerasTensor, pooling: str) -> tf_keras.KerasTensor:
+    """Turns the states `(batch, tokens, width)` into one feature vector `(batch, width)`; see `BertConfig.pooling`."""
+    tokens, width = x.shape[1:]
+    if pooling == "mean":
+        return MeanOfTokens(name="features")([x, mask])
+    x = layers.Cropping1D((0, tokens - 1), name="take_first_token")(x)
+    x = layers.Reshape((width,), name="features")(x)
+    return dense(width, "pooler", pooling)(x)
+
+
+def _embedding(rows: int, width: int, name: str) -> tf_keras.layers.Embedding:
+    initial = tf_keras.initializers.TruncatedNormal(stddev=0.02)
+    return layers.Embedding(rows, width, embeddings_initializer=initial, name=name)
+
+
+def _block(
+    x: tf_keras.KerasTensor, bias: tf_keras.KerasTensor, config: BertConfig, dropout: float, name: str
+) -> tf_keras.KerasTensor:
+    """One post-norm encoder block on `(batch, tokens, width)`."""
+    query, key, value = (dense(config.width, f"{name}_{part}")(x) for part in ("query", "key", "value"))
+    h = ScaledDotProductAttention(config.heads, dropout, name=f"{name}_attention")([query, key, value, bias])
+    h = dense(config.width, f"{name}_output")(h)
+    if dropout:
+        h = layers.Dropout(dropout, name=f"{name}_dropout1")(h)
+    x = layers.Add(name=f"{name}_add1")([x, h])
+    x = layers.LayerNormalization(epsilon=config.epsilon, name=f"{name}_norm1")(x)
+    h = dense(config.mlp, f"{name}_mlp1", "gelu" if config.exact_gelu else approximate_gelu)(x)
+    h = dense(config.width, f"{name}_mlp2")(h)
+    if dropout:
+        h = layers.Dropout(dropout, name=f"{name}_dropout2")(h)
+    x = layers.Add(name=f"{name}_add2")([x, h])
+    return layers.LayerNormalization(epsilon=config.epsilon, name=f"{name}_norm2")(x)
