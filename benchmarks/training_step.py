@@ -21,7 +21,7 @@ from rich.table import Table
 
 from tfcompress import Cluster, Dataset, Prune, Quantize, Training
 from tfcompress.models import presets
-from tfcompress.optimize.technique import Context, Technique
+from tfcompress.optimize.technique import Context, LayerTechnique
 from tfcompress.training import Objective, compile_model, fit, make_repeatable
 from tfcompress.traits import Traits, check_model, measure_model
 
@@ -30,7 +30,7 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Examples a step.")
 _ROUNDS = flags.DEFINE_integer("rounds", 30, "Steps of each variant.")
 
 _ONE_EPOCH = Training(epochs=1, batch_size=32)
-_CHAINS: dict[str, tuple[Technique[Any], ...]] = {
+_CHAINS: dict[str, tuple[LayerTechnique[Any], ...]] = {
     "prune": (Prune(fit=_ONE_EPOCH),),
     "cluster": (Cluster(fit=_ONE_EPOCH),),
     "cluster, zeros kept": (Prune(schedule="constant", fit=_ONE_EPOCH), Cluster(fit=_ONE_EPOCH)),
@@ -44,7 +44,7 @@ _CHAINS: dict[str, tuple[Technique[Any], ...]] = {
 def main(_: Sequence[str]) -> None:
     """Prints a row a technique: median over the rounds of its step by the plain step of the same round."""
     make_repeatable(0)
-    size = presets.preset(_PRESET.value).image_size
+    size = presets.VIT_PRESETS[_PRESET.value].image_size
     data = _random_images(size)
     plain = presets.build(_PRESET.value, 10)
     variants = {"plain": plain} | {name: _prepared(plain, chain, data) for name, chain in _CHAINS.items()}
@@ -69,7 +69,7 @@ def main(_: Sequence[str]) -> None:
     Console(width=100).print(table)
 
 
-def _prepared(model: tf_keras.Model, chain: Sequence[Technique[Any]], data: Dataset) -> tf_keras.Model:
+def _prepared(model: tf_keras.Model, chain: Sequence[LayerTechnique[Any]], data: Dataset) -> tf_keras.Model:
     """Returns the model wrapped by the last technique of a chain, after a short training by those before."""
     traits: Traits = measure_model(model)
     for technique in chain:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # Two test processes share two cores.
 
 import dataclasses
 from pathlib import Path
@@ -15,6 +16,8 @@ import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.images import digits
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.vit import ViTConfig, vit
 from tfcompress.training import Objective, Training, fit, make_repeatable
 
@@ -59,3 +62,47 @@ def below_a_file(tmp_path: Path) -> Path:
     """A path that nothing can be written to, not even by root."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "work"
+
+
+_WORDS = {"animal": "horse dog sparrow trout lizard", "fruit": "apple pear cherry melon fig", "tool": "hammer saw file"}
+
+
+@pytest.fixture(scope="session")
+def tiny_text() -> Dataset:
+    """Sentences on animals, fruit and tools, 96 / 48 / 48; the tokenizer knows words that occur in none of them."""
+    rng = np.random.default_rng(0)
+
+    def split(size: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.integers(0, 3, size)
+        nouns = [rng.choice(list(_WORDS.values())[label].split()) for label in labels]
+        texts = [f"{rng.choice(['the', 'one', 'that'])} {noun} {rng.choice(['here', 'there', ''])}" for noun in nouns]
+        return np.array(texts, object), labels
+
+    splits = [split(size) for size in (96, 48, 48)]
+    known = [*splits[0][0], "zebra zebra quince quince city city country country"]
+    return Dataset.from_arrays("words", tuple(_WORDS), *splits, decode=Tokenizer.trained(known, 90, 12))
+
+
+@pytest.fixture(scope="session")
+def bert_weights(tiny_text: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+    """The weights of a tiny BERT that has learned something."""
+    make_repeatable(0)
+    model = tiny_bert_of(tiny_text)
+    training = Training(epochs=8, batch_size=16, learning_rate=3e-3)
+    fit(model, tiny_text, training, Objective(), 0, tmp_path_factory.mktemp("bert"))
+    return model.get_weights()
+
+
+@pytest.fixture
+def tiny_bert(tiny_text: Dataset, bert_weights: list[np.ndarray]) -> tf_keras.Model:
+    """A trained BERT of two blocks with two heads each."""
+    model = tiny_bert_of(tiny_text)
+    model.set_weights(bert_weights)
+    return model
+
+
+def tiny_bert_of(data: Dataset) -> tf_keras.Model:
+    """Returns an untrained tiny BERT for the data's tokenizer."""
+    assert isinstance(data.decode, Tokenizer)
+    config = BertConfig(len(data.decode.vocabulary), sequence_length=12, width=16, depth=2, heads=2, mlp=32)
+    return bert(config, len(data.classes), dropout=0.1)

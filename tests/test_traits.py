@@ -31,6 +31,16 @@ def test_traits_are_found_by_layer_name(tiny_vit):
     assert len(kernels(tiny_vit)) == 8
 
 
+def test_a_table_counts_as_a_kernel_but_is_never_called_pruned(tiny_bert):
+    table = kernels(tiny_bert)["token_embedding"]
+    assert table.shape == (tiny_bert.get_layer("token_embedding").input_dim, 16)
+    table[: len(table) // 2] = 0
+    tiny_bert.get_layer("token_embedding").set_weights([table])
+    assert measure_model(tiny_bert)["token_embedding"] == KernelTraits()
+    tiny_bert.get_layer("token_embedding").set_weights([np.round(table)])
+    assert measure_model(tiny_bert)["token_embedding"] == KernelTraits(clusters=len(np.unique(np.round(table))))
+
+
 def test_too_many_values_are_named(kernel):
     with pytest.raises(BrokenTraitError, match=r"query: 256 distinct values, at most 64"):
         check("query", kernel, KernelTraits(clusters=64))

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 from pydantic import BaseModel, ConfigDict, Field
 
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, remove_folder, write_json, writing_to
 from tfcompress.progress import Bar, bar
@@ -82,6 +82,7 @@ def fit(
     folder: Path,
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     title: str = "training",
+    targets: Targets | None = None,
 ) -> list[dict[str, float]]:
     """Trains a model in place, from where an earlier call with the same arguments and `folder` was cut off.
 
@@ -98,6 +99,7 @@ def fit(
         folder: keeps the state in `checkpoint/`, until `forget` removes it.
         callbacks: what a technique needs beside our own.
         title: what the progress bar and errors call it.
+        targets: what the outputs are compared with, if that is not the labels.
 
     Returns:
         A row an epoch: `epoch`, `loss`, `val_loss` and the metrics of both splits.
@@ -112,11 +114,11 @@ def fit(
     with bar(title, training.epochs * steps) as shown:
         shown.advance(first_epoch * steps)
         model.fit(
-            data.stream(training.batch_size, seed, first_epoch, training.epochs),
+            data.stream(training.batch_size, seed, first_epoch, training.epochs, targets),
             steps_per_epoch=steps,
             epochs=training.epochs,
             initial_epoch=first_epoch,
-            validation_data=data.batches("validation", max(training.batch_size, 256)),
+            validation_data=data.batches("validation", max(training.batch_size, 256), targets),
             verbose=0,
             callbacks=[*callbacks, _StopAtNaN(title, folder), _SeededRandomLayers(seed), _Progress(shown), backup],
         )
@@ -134,8 +136,11 @@ def compile_model(model: tf_keras.Model, training: Training, objective: Objectiv
     optimizer = _optimizer(training, objective, training.epochs * steps_per_epoch)
     # Built before the checkpoint is read, so that the slots are restored too.
     optimizer.build(model.trainable_variables)
-    metrics = [m if isinstance(m, str) else type(m).from_config(m.get_config()) for m in objective.metrics]
-    model.compile(optimizer, loss, metrics=metrics)
+    model.compile(optimizer, loss, metrics=tf.nest.map_structure(_fresh, list(objective.metrics)))
+
+
+def _fresh(metric: Any) -> Any:
+    return metric if isinstance(metric, str) else type(metric).from_config(metric.get_config())
 
 
 def gives_probabilities(model: tf_keras.Model) -> bool:

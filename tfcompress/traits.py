@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,12 @@ from tfcompress.errors import UserError
 
 FloatArray = npt.NDArray[np.float32]
 
-KERNEL_LAYERS: tuple[type, ...] = (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
-"""The layers whose `kernel` the techniques know, by exact class."""
+KERNELS: Mapping[type, str] = {
+    tf_keras.layers.Dense: "kernel",
+    tf_keras.layers.Conv2D: "kernel",
+    tf_keras.layers.Embedding: "embeddings",
+}
+"""The layers that the techniques know, by exact class, and what Keras calls their kernel; a table counts as one."""
 
 MAX_CLUSTERS = 256
 """A kernel of at most this many distinct values counts as clustered: more than an 8-bit index can name is not."""
@@ -54,16 +58,16 @@ Traits = Mapping[str, KernelTraits]
 
 
 def kernels(model: tf_keras.Model) -> dict[str, FloatArray]:
-    """Returns the kernels of a model's Dense and Conv2D layers by layer name; a QAT model's by the plain name."""
-    found = {}
-    for layer in model.layers:
-        inner = getattr(layer, "layer", layer)
-        if type(inner) in KERNEL_LAYERS:
-            # Under QAT `inner.kernel` is the fake-quantized tensor, so the variable is looked up by its name.
-            found[inner.name] = next(
-                w.numpy() for w in layer.weights if w.name.split(":")[0].split("/")[-1] == "kernel"
-            )
-    return found
+    """Returns the kernels of a model's Dense and Conv2D layers and its token tables `(rows, width)` by layer name.
+
+    Those of a QAT model are found under the plain layer's name.
+    """
+    return {layer.name: kernel for layer, kernel in _found(model)}
+
+
+def is_table(layer: tf_keras.layers.Layer) -> bool:
+    """Tells whether the kernel of a plain layer is a table, whose rows are looked up."""
+    return type(layer) is tf_keras.layers.Embedding
 
 
 def measure(kernel: npt.NDArray[np.generic]) -> KernelTraits:
@@ -77,8 +81,14 @@ def measure(kernel: npt.NDArray[np.generic]) -> KernelTraits:
 
 
 def measure_model(model: tf_keras.Model) -> dict[str, KernelTraits]:
-    """Measures the traits of each kernel of a plain model that arrives without a record of them."""
-    return {name: measure(kernel) for name, kernel in kernels(model).items()}
+    """Measures the traits of each kernel of a plain model that arrives without a record of them.
+
+    Zeros of a table do not count: nothing prunes tables, and rows that no text reads may be zero.
+    """
+    return {
+        layer.name: replace(measure(kernel), sparsity=0.0) if is_table(layer) else measure(kernel)
+        for layer, kernel in _found(model)
+    }
 
 
 def sparsity(kernel: npt.NDArray[np.generic], pattern: str) -> float:
@@ -132,6 +142,16 @@ def check_model(model: tf_keras.Model, promised: Traits, before: tf_keras.Model 
     earlier = kernels(before) if before is not None else {}
     for name, kernel in kernels(model).items():
         check(name, kernel, promised.get(name, KernelTraits()), earlier.get(name))
+
+
+def _found(model: tf_keras.Model) -> Iterator[tuple[tf_keras.layers.Layer, FloatArray]]:
+    """Yields each layer that has a kernel, plain or taken out of its QAT wrapper, with the kernel."""
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)
+        if type(inner) in KERNELS:
+            # Under QAT `inner.kernel` is the fake-quantized tensor, so the variable is looked up by its name.
+            named = {weight.name.split(":")[0].split("/")[-1]: weight for weight in layer.weights}
+            yield inner, named[KERNELS[type(inner)]].numpy()
 
 
 def _one_unit(kernel: npt.NDArray[np.generic], pattern: str) -> float:

@@ -56,3 +56,30 @@ def test_per_channel_scales_still_hold_the_kernel(tiny_vit):
     found = verify(convert(tiny_vit, "dynamic", per_channel=True), tiny_vit, measure_model(tiny_vit), "dynamic")
     assert len(found) == 8
     assert {tensor.format for tensor in found} == {"int8", "float32"}
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "formats"),
+    [
+        ("float32", {"token_embedding": "float32", "segment_embedding": "float32"}),
+        ("float16", {"token_embedding": "float16", "segment_embedding": "float16"}),
+        ("dynamic", {"token_embedding": "int8", "segment_embedding": "float32"}),  # That is too small.
+    ],
+)
+def test_tables_are_found_in_every_format(tiny_bert, stored_as, formats):
+    found = verify(convert(tiny_bert, stored_as), tiny_bert, measure_model(tiny_bert), stored_as)
+    assert {tensor.layer for tensor in found} == set(kernels(tiny_bert))
+    tables = {tensor.layer: tensor for tensor in found if tensor.table}
+    assert {name: table.format for name, table in tables.items()} == formats
+    rows, width = tables["token_embedding"].shape
+    assert (rows, width) == kernels(tiny_bert)["token_embedding"].shape
+    size = {"float32": 4, "float16": 2, "int8": 1}[formats["token_embedding"]]
+    assert tables["token_embedding"].bytes == rows * width * size
+
+
+def test_a_table_that_changed_is_missed(tiny_bert):
+    content = convert(tiny_bert, "float32")
+    table = tiny_bert.get_layer("token_embedding").embeddings
+    table.assign(table.numpy()[::-1])
+    with pytest.raises(UserError, match="token_embedding: no weight tensor in the float32 file holds this kernel"):
+        verify(content, tiny_bert, {"token_embedding": KernelTraits(clusters=256)}, "float32")

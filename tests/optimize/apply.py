@@ -1,9 +1,8 @@
-"""Takes a model through one technique, as the pipeline does."""
+"""Takes a model through one technique, as the pipeline does, and scores it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import tf_keras
 
@@ -14,7 +13,7 @@ from tfcompress.traits import Traits, check_model, measure_model
 
 
 def apply(
-    technique: Technique[Any], model: tf_keras.Model, data: Dataset, folder: Path, traits: Traits | None = None
+    technique: Technique, model: tf_keras.Model, data: Dataset, folder: Path, traits: Traits | None = None
 ) -> tuple[tf_keras.Model, Traits]:
     """Returns the finished model and its traits, which have been checked."""
     traits = measure_model(model) if traits is None else traits
@@ -26,3 +25,9 @@ def apply(
     promised = technique.promises(model, traits)
     check_model(finished, promised, model)
     return finished, promised
+
+
+def accuracy(model: tf_keras.Model, data: Dataset) -> float:
+    """Returns the top-1 on the test split."""
+    answers = model.predict(data.batches("test", 64), verbose=0).argmax(1)
+    return float((answers == data.labels["test"]).mean())

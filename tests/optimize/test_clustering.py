@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tfcompress.optimize.clustering import Cluster, LayerClustering
+from tfcompress.optimize.kmeans import clustered
 from tfcompress.optimize.pruning import Prune
 from tfcompress.traits import kernels
 
@@ -47,3 +48,39 @@ def test_a_kernel_smaller_than_the_clusters_is_left_as_it_is(tiny_vit, tiny_data
     technique = Cluster(clusters=200, fit=FIT | {"epochs": 1})
     model, _ = apply(technique, tiny_vit, tiny_data, tmp_path)
     assert len(np.unique(kernels(model)["head"])) == 160
+
+
+def test_a_table_is_clustered_on_request_and_stays_as_it_is_from_then_on(tiny_bert, tiny_text, tmp_path):
+    tables_alone = {"Dense": False, "Embedding": LayerClustering(clusters=32)}
+    technique = Cluster(types=tables_alone, fit=FIT | {"epochs": 1})
+    model, traits = apply(technique, tiny_bert, tiny_text, tmp_path)
+    table = kernels(model)["token_embedding"]
+    assert (len(np.unique(table)), traits["token_embedding"].clusters) == (32, 32)
+    np.testing.assert_array_equal(table, clustered(kernels(tiny_bert)["token_embedding"], 32, "kmeans++", seed=0))
+    assert np.any(kernels(model)["head"] != kernels(tiny_bert)["head"])
+    assert model.get_layer("token_embedding").trainable
+    pruned, _ = apply(Prune(sparsity=0.5, schedule="constant", fit=FIT), model, tiny_text, tmp_path, traits)
+    np.testing.assert_array_equal(kernels(pruned)["token_embedding"], table)
+
+
+def test_no_table_is_clustered_unasked(tiny_bert):
+    assert "token_embedding" not in Cluster().select(tiny_bert)
+    assert Cluster(layers={"token_.*": LayerClustering(clusters=8)}).select(tiny_bert)["token_embedding"].clusters == 8
+
+
+@pytest.mark.parametrize("initialization", ["kmeans++", "linear", "density"])
+def test_k_means_comes_close_to_the_best_known_quantizer(initialization):
+    values = np.random.default_rng(0).normal(size=(200, 500)).astype(np.float32)
+    replaced = clustered(values, 16, initialization)
+    assert len(np.unique(replaced)) == 16
+    # Lloyd-Max on a normal distribution (Max, 1960): 0.009497 of its variance is lost with 16 levels.
+    assert np.mean((replaced - values) ** 2) == pytest.approx(0.009497, rel=0.05)
+    centroids = np.unique(replaced)
+    assert np.all(np.abs(values[..., None] - centroids).min(-1) >= np.abs(values - replaced) - 1e-6)
+
+
+def test_k_means_leaves_few_values_alone_and_survives_an_outlier():
+    few = np.repeat(np.float32([-1, 0, 0.5]), 50).reshape(10, 15)
+    np.testing.assert_array_equal(clustered(few, 3, "kmeans++"), few)
+    values = np.append(np.random.default_rng(0).normal(size=999), 1e30).astype(np.float32)
+    assert len(np.unique(clustered(values, 8, "kmeans++"))) <= 8

@@ -2,12 +2,18 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tfcompress.export.converter import convert
+from tfcompress.export.verify import verify
+from tfcompress.measure.interpreter import predict
+from tfcompress.models.baselines import MobileBertConfig, mobilebert
+from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.models.vit import vit
-from tfcompress.optimize.clustering import Cluster
+from tfcompress.optimize.clustering import Cluster, LayerClustering
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize, load_scope
 from tfcompress.optimize.technique import Context
+from tfcompress.training import Objective, Training, fit
 from tfcompress.traits import kernels, measure
 
 from ..conftest import TINY
@@ -67,3 +73,68 @@ def test_activation_ranges_start_where_the_float_model_has_them(tiny_vit, tiny_d
     assert ranges["quant_block_0_mlp1/post_activation_max"] == pytest.approx(np.mean(largest), rel=1e-4)
     assert ranges["quant_block_0_mlp1/pre_activation_min"] < ranges["quant_block_0_mlp1/post_activation_min"] < 0
     assert np.mean(largest) > 6
+
+
+def test_a_bert_becomes_int8_with_its_tables(tiny_bert, tiny_text, tmp_path):
+    assert_int8(tiny_bert, tiny_text, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["relu", "mean"])
+def test_other_poolings_become_int8(tiny_text, tmp_path, pooling):
+    config = BertConfig(len(tiny_text.decode.vocabulary), 12, width=16, depth=1, heads=2, mlp=32, pooling=pooling)
+    assert_int8(trained(bert(config, 3, dropout=0.1), tiny_text, tmp_path), tiny_text, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_mobilebert_becomes_int8_with_its_tables(tiny_text, tmp_path):
+    config = MobileBertConfig(
+        len(tiny_text.decode.vocabulary), 12, width=32, depth=1, heads=2, bottleneck=16, embedding=16, mlp=32
+    )
+    assert_int8(trained(mobilebert(config, 3), tiny_text, tmp_path), tiny_text, tmp_path)
+
+
+def trained(model, data, folder):
+    fit(model, data, Training(epochs=4, batch_size=16, learning_rate=3e-3), Objective(), 0, folder / "base")
+    return model
+
+
+def assert_int8(model, data, folder):
+    """Quantizes; every Dense and table must be int8 in the file, which must answer as the Keras model does."""
+    quantized, traits = apply(QUANTIZE, model, data, folder)
+    assert np.any(kernels(quantized)["token_embedding"] != kernels(model)["token_embedding"])
+    assert {name for name, found in traits.items() if found.quantized} == set(kernels(model))
+    quantized.save(folder / "model.h5", include_optimizer=False)
+    with load_scope():
+        loaded = tf_keras.models.load_model(folder / "model.h5", compile=False)
+    batches = data.batches("test", 64)
+    expected = loaded.predict(batches, verbose=0)
+    np.testing.assert_array_equal(expected, quantized.predict(batches, verbose=0))
+    content = convert(loaded, "int8", logits=True)
+    found = {tensor.layer: tensor for tensor in verify(content, loaded, traits, "int8")}
+    assert {(name, tensor.format) for name, tensor in found.items()} == {(name, "int8") for name in kernels(model)}
+    assert found["token_embedding"].table
+    (folder / "model.tflite").write_bytes(content)
+    examples = (features for features, _ in data.examples("test").as_numpy_iterator())
+    outputs = predict(folder / "model.tflite", examples)
+    assert np.mean(outputs.argmax(1) == expected.argmax(1)) > 0.95
+    float_answers = model.predict(batches, verbose=0).argmax(1)
+    assert np.mean(expected.argmax(1) == float_answers) > 0.8
+
+
+def test_a_clustered_table_stays_as_it_is(tiny_bert, tiny_text, tmp_path):
+    cluster = Cluster(types={"Dense": False, "Embedding": LayerClustering(clusters=24)}, fit=FIT)
+    clustered, traits = apply(cluster, tiny_bert, tiny_text, tmp_path)
+    quantized, traits = apply(QUANTIZE, clustered, tiny_text, tmp_path, traits)
+    np.testing.assert_array_equal(kernels(quantized)["token_embedding"], kernels(clustered)["token_embedding"])
+    table = {t.layer: t for t in verify(convert(quantized, "int8"), quantized, traits, "int8")}["token_embedding"]
+    assert (table.format, traits["token_embedding"].clusters) == ("int8", 24)
+    assert table.distinct <= 24
+
+
+def test_a_table_can_be_left_float(tiny_bert, tiny_text, tmp_path):
+    technique = Quantize(types={"Embedding": False}, fit=FIT)
+    assert "token_embedding" not in technique.select(tiny_bert)
+    quantized, traits = apply(technique, tiny_bert, tiny_text, tmp_path)
+    formats = {t.layer: t.format for t in verify(convert(quantized, "int8"), quantized, traits, "int8")}
+    assert (formats["token_embedding"], formats["head"]) == ("float32", "int8")

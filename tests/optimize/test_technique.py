@@ -10,7 +10,7 @@ from tfcompress.traits import kernels
 from .apply import apply
 
 
-@pytest.mark.parametrize("names", [[], ["prune"], ["cluster", "quantize"], list(ORDER)])
+@pytest.mark.parametrize("names", [[], ["prune"], ["cluster", "quantize"], ["distil", "distil"], list(ORDER)])
 def test_any_subset_in_order_is_legal(names):
     check_order(names)
 
@@ -22,7 +22,8 @@ def test_any_subset_in_order_is_legal(names):
         (["prune", "prune"], "it would be done twice"),
         (["quantize", "cluster"], "a quantized model goes to export only"),
         (["quantize", "quantize"], "a quantized model goes to export only"),
-        (["distil"], "unknown technique 'distil'; the techniques are prune, cluster, quantize"),
+        (["prune", "distil"], "distil cannot follow prune: it would undo what prune established"),
+        (["shrink"], "unknown technique 'shrink'; the techniques are halve, remove, trim_vocabulary, distil, prune"),
     ],
 )
 def test_another_order_is_refused_with_the_reason(names, reason):

@@ -15,7 +15,12 @@ _NUMPY_TYPES = {
     schema.TensorType.FLOAT16: np.float16,
     schema.TensorType.INT8: np.int8,
 }
-_WEIGHTED_OPERATORS = (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.CONV_2D)
+_WEIGHT_INPUTS = {
+    schema.BuiltinOperator.FULLY_CONNECTED: 1,
+    schema.BuiltinOperator.CONV_2D: 1,
+    schema.BuiltinOperator.GATHER: 0,
+}
+"""Which input of an operator holds its weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +29,15 @@ class WeightTensor:
 
     Attributes:
         name: as in the file.
-        values: stored values `(outputs, …, inputs)`, float32, float16 or int8.
+        values: stored values `(outputs, …, inputs)`, of a table `(rows, width)`; float32, float16 or int8.
         scales: empty, or one scale for the tensor, or one for each output channel.
+        table: whether its rows are looked up (GATHER), as those of an Embedding.
     """
 
     name: str
     values: npt.NDArray[Any]
     scales: npt.NDArray[np.float32]
+    table: bool = False
 
     @property
     def format(self) -> str:
@@ -51,16 +58,18 @@ def read(content: bytes) -> schema.ModelT:
 
 
 def weights(content: bytes) -> list[WeightTensor]:
-    """Returns the constant weights of all FULLY_CONNECTED and CONV_2D operators, each tensor once."""
+    """Returns the constant weights of all FULLY_CONNECTED and CONV_2D operators and tables of GATHER, each once."""
     model = read(content)
     found = {}
     for graph in model.subgraphs:
         dequantized = {
             op.outputs[0]: op.inputs[0] for op in _operators(model, graph, schema.BuiltinOperator.DEQUANTIZE)
         }
-        for operator in _operators(model, graph, *_WEIGHTED_OPERATORS):
+        for operator in _operators(model, graph, *_WEIGHT_INPUTS):
+            code = _code(model, operator)
+            place = operator.inputs[_WEIGHT_INPUTS[code]]
             # float16 weights pass through a DEQUANTIZE.
-            tensor = graph.tensors[dequantized.get(operator.inputs[1], operator.inputs[1])]
+            tensor = graph.tensors[dequantized.get(place, place)]
             data = model.buffers[tensor.buffer].data
             if data is not None and len(data) and tensor.type in _NUMPY_TYPES:
                 values = np.frombuffer(np.asarray(data, np.uint8).tobytes(), _NUMPY_TYPES[tensor.type])
@@ -70,6 +79,7 @@ def weights(content: bytes) -> list[WeightTensor]:
                     tensor.name.decode(),
                     values.reshape(tensor.shape),
                     np.zeros(0, np.float32) if scales is None else np.asarray(scales, np.float32),
+                    code == schema.BuiltinOperator.GATHER,
                 )
     return list(found.values())
 
@@ -85,7 +95,9 @@ def minimum_runtime(content: bytes) -> str:
 
 
 def _operators(model: schema.ModelT, graph: schema.SubGraphT, *codes: int) -> Iterator[schema.OperatorT]:
-    for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        if max(code.builtinCode, code.deprecatedBuiltinCode) in codes:
-            yield operator
+    return (operator for operator in graph.operators if _code(model, operator) in codes)
+
+
+def _code(model: schema.ModelT, operator: schema.OperatorT) -> int:
+    code = model.operatorCodes[operator.opcodeIndex]
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))

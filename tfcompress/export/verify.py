@@ -28,9 +28,11 @@ class VerifiedTensor:
         layer: name in the model.
         tensor: name in the file.
         format: storage type.
-        shape: as stored, `(outputs, …, inputs)`.
+        shape: as stored, `(outputs, …, inputs)`, of a table `(rows, width)`.
         distinct: distinct stored values.
         sparsity: share of stored zeros.
+        table: whether it is the table of an Embedding.
+        bytes: of the stored values.
     """
 
     layer: str
@@ -39,6 +41,8 @@ class VerifiedTensor:
     shape: tuple[int, ...]
     distinct: int
     sparsity: float
+    table: bool
+    bytes: int
 
 
 def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Format) -> list[VerifiedTensor]:
@@ -57,27 +61,35 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Form
     candidates = flatbuffer.weights(content)
     verified = []
     for name, kernel in traits.kernels(model).items():
-        expected = np.moveaxis(kernel, -1, 0)
-        tensor = next((t for t in candidates if _holds(t, expected)), None)
+        tensor = next((t for t in candidates if _holds(t, kernel)), None)
         if tensor is None and promised.get(name, KernelTraits()) == KernelTraits():
             continue  # The converter folds a BatchNormalization behind it, channel by channel, into a kernel.
         if tensor is None:
             raise UserError(f"{name}: no weight tensor in the {format} file holds this kernel; please report it")
         _check_format(name, tensor, format, promised.get(name, KernelTraits()))
-        stored = np.moveaxis(tensor.values, 0, -1)
+        stored = tensor.values if tensor.table else np.moveaxis(tensor.values, 0, -1)
         traits.check(f"{tensor.name} ({name})", stored, promised.get(name, KernelTraits()), kernel)
-        distinct = len(np.unique(stored))
-        zeros = float(np.mean(stored == 0))
-        verified.append(VerifiedTensor(name, tensor.name, tensor.format, tensor.values.shape, distinct, zeros))
+        found = VerifiedTensor(
+            layer=name,
+            tensor=tensor.name,
+            format=tensor.format,
+            shape=tensor.values.shape,
+            distinct=len(np.unique(stored)),
+            sparsity=float(np.mean(stored == 0)),
+            table=tensor.table,
+            bytes=tensor.values.nbytes,
+        )
+        verified.append(found)
     return verified
 
 
-def _holds(tensor: WeightTensor, expected: FloatArray) -> bool:
-    """Tells whether the tensor's values are the expected ones `(outputs, …, inputs)`, up to rounding and one factor.
+def _holds(tensor: WeightTensor, kernel: FloatArray) -> bool:
+    """Tells whether the tensor's values are those of a kernel `(…, inputs, outputs)`, up to rounding and one factor.
 
     The factor is there because the converter folds a multiplication that follows, such as attention's 1/√d, into the
     weights.
     """
+    expected = kernel if tensor.table else np.moveaxis(kernel, -1, 0)
     if tensor.values.size != expected.size or tensor.values.shape[0] != expected.shape[0]:
         return False
     found = tensor.dequantized().reshape(expected.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -11,8 +10,9 @@ import tf_keras
 from pydantic import Field
 from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
 
-from tfcompress.optimize.technique import Context, Settings, Technique, copy_model, left_alone
-from tfcompress.traits import KernelTraits, Traits
+from tfcompress.optimize.kmeans import clustered
+from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, left_alone
+from tfcompress.traits import KernelTraits, Traits, is_table
 
 _Init = tfmot.clustering.keras.CentroidInitialization
 _INITIALIZATIONS = {"kmeans++": _Init.KMEANS_PLUS_PLUS, "linear": _Init.LINEAR, "density": _Init.DENSITY_BASED}
@@ -27,23 +27,34 @@ class LayerClustering(Settings):
     )
 
 
-class Cluster(LayerClustering, Technique[LayerClustering]):
-    """Weight clustering of Dense kernels, and of Conv2D kernels where `types` or `layers` asks for them.
+class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
+    """Weight clustering of Dense kernels, and of Conv2D kernels and Embedding tables where they are asked for.
 
-    The zeros of a pruned kernel stay zero. A kernel that has no more weights than clusters is left as it is.
+    `types` and `layers` ask for them. The zeros of a pruned kernel stay zero. A kernel that has no more weights than
+    clusters is left as it is. A table is clustered once and then frozen: to train its centroids, tfmot would need
+    memory for weights × clusters.
     """
 
     name: ClassVar[str] = "cluster"
     layer_settings: ClassVar[type[Settings]] = LayerClustering
-    layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
+    layer_types: ClassVar[tuple[type, ...]] = (
+        tf_keras.layers.Dense,
+        tf_keras.layers.Conv2D,
+        tf_keras.layers.Embedding,
+    )
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         selected = self.select(model)
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             settings = selected.get(layer.name)
-            if settings is None or layer.kernel.shape.num_elements() <= settings.clusters:
+            if settings is None or layer.weights[0].shape.num_elements() <= settings.clusters:
                 return left_alone(layer, context.traits)
+            if is_table(layer):
+                table = layer.get_weights()[0]
+                layer.set_weights([clustered(table, settings.clusters, settings.initialization, context.seed)])
+                layer.trainable = False
+                return layer
             return cluster_weights(
                 layer,
                 number_of_clusters=settings.clusters,
@@ -52,9 +63,6 @@ class Cluster(LayerClustering, Technique[LayerClustering]):
             )
 
         return copy_model(model, wrap)
-
-    def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
-        return []
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
         return tfmot.clustering.keras.strip_clustering(wrapped)

@@ -11,7 +11,7 @@ import tf_keras
 from pydantic import Field, field_validator, model_validator
 
 from tfcompress.errors import UserError
-from tfcompress.optimize.technique import Context, Settings, Technique, copy_model, left_alone
+from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, left_alone
 from tfcompress.traits import KernelTraits, Traits
 
 _MASK_UPDATES = 20
@@ -45,7 +45,7 @@ class LayerPruning(Settings):
         return self
 
 
-class Prune(LayerPruning, Technique[LayerPruning]):
+class Prune(LayerPruning, LayerTechnique[LayerPruning]):
     """Magnitude pruning of Dense kernels, and of Conv2D kernels where `types` or `layers` asks for them."""
 
     name: ClassVar[str] = "prune"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -27,33 +27,52 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.default_8bit_quantize_scheme import (
     Default8BitQuantizeScheme,
 )
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
-from tfcompress.models.layers import CUSTOM_LAYERS, ScaledDotProductAttention, unquantizable
+from tfcompress.models.layers import (
+    CUSTOM_LAYERS,
+    MeanOfTokens,
+    NoNorm,
+    ScaledDotProductAttention,
+    Trigram,
+    unquantizable,
+)
 from tfcompress.optimize.calibration import calibrate
-from tfcompress.optimize.technique import Context, Settings, Technique, copy_model, left_alone
-from tfcompress.traits import KernelTraits, Traits
+from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, left_alone
+from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table
 
 _CALIBRATION_BATCHES = 8
 
 _annotate = tfmot.quantization.keras.quantize_annotate_layer
 
-_FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, ScaledDotProductAttention)
+_FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, NoNorm, ScaledDotProductAttention, MeanOfTokens, Trigram)
 """Computed in float; only their output is quantized, so that the Dense layer behind takes int8."""
+
+_READERS_OF_INT = (tf_keras.layers.Embedding, MeanOfTokens)
+"""They take token ids or a mask; annotated, tfmot would put a float quantizer on that input."""
 
 _MOVERS = (tf_keras.layers.Reshape, tf_keras.layers.Permute, tf_keras.layers.Flatten, tf_keras.layers.Cropping1D)
 """They move values without changing them; annotated, they pass int8 on, as from the image to its patches."""
 
 
 class LayerQuantization(Settings):
-    """Nothing to set: weights and activations of a layer are int8 with one scale a tensor."""
+    """Nothing to set: weights and activations of a layer, or a token table, are int8 with one scale a tensor."""
 
 
-class Quantize(LayerQuantization, Technique[LayerQuantization]):
-    """Int8 weights and activations of Dense layers; LayerNorm, softmax and residuals stay float. The last technique."""
+class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
+    """Int8 weights and activations of Dense layers, int8 tables of Embedding layers. The last technique.
+
+    LayerNorm, softmax and what follows the sum of a residual stay float.
+    """
 
     name: ClassVar[str] = "quantize"
     layer_settings: ClassVar[type[Settings]] = LayerQuantization
-    layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense,)
+    layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense, tf_keras.layers.Embedding)
+
+    def select(self, model: tf_keras.Model) -> dict[str, LayerQuantization]:
+        # Tables are treated unasked as well: they are half of a BERT.
+        unasked = {"Embedding": LayerQuantization()} if any(is_table(layer) for layer in model.layers) else {}
+        return super(Quantize, self.model_copy(update={"types": unasked | self.types})).select(model)
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         selected = self.select(model)
@@ -62,15 +81,19 @@ class Quantize(LayerQuantization, Technique[LayerQuantization]):
         supports = plain.Default8BitQuantizeRegistry().supports
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+            annotate: Any = QuantizedReader if type(layer) in _READERS_OF_INT else _annotate
+            if layer.name in selected and is_table(layer):
+                config = plain.Default8BitQuantizeConfig(["embeddings"], [], quantize_output=False)
+                return annotate(left_alone(layer, context.traits), config)
             if layer.name in selected or type(layer) in _MOVERS:
-                return _annotate(layer)
+                return annotate(layer)
             if type(layer) is ScaledDotProductAttention:
                 layer = ScaledDotProductAttention.from_config({**layer.get_config(), "keep_float": True})
             if type(layer) in _FLOAT_LAYERS:
-                return _annotate(layer, configs.Default8BitOutputQuantizeConfig())
+                return annotate(layer, configs.Default8BitOutputQuantizeConfig())
             layer = left_alone(layer, context.traits)
             if type(layer) in self.layer_types and layer.name in before_int8:
-                return _annotate(layer, FloatWeightsConfig())
+                return annotate(layer, FloatWeightsConfig())
             if layer.name in before_float and supports(layer):
                 # Otherwise tfmot would quantize the residual that the LayerNorm reads.
                 return _annotate(layer, configs.NoOpQuantizeConfig())
@@ -82,15 +105,30 @@ class Quantize(LayerQuantization, Technique[LayerQuantization]):
         calibrate(wrapped, model, batches.map(lambda features, _: features))
         return wrapped
 
-    def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
-        return []
-
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
-        return strip_clustering_cqat(wrapped)
+        finished = strip_clustering_cqat(wrapped)
+        _set_ranges(finished)
+        return finished
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         quantized = {name: replace(traits.get(name, KernelTraits()), quantized=True) for name in self.select(model)}
         return {**traits, **quantized}
+
+
+class QuantizedReader(QuantizeWrapperV2):
+    """A quantized layer that takes integers; unlike tfmot's own wrapper, it is not trained when it is frozen."""
+
+    def __init__(self, layer: tf_keras.layers.Layer, quantize_config: Any, **options: Any) -> None:
+        super().__init__(layer, quantize_config, **{"trainable": layer.trainable, **options})
+
+    @property
+    def trainable_weights(self) -> list[tf.Variable]:
+        return list(super().trainable_weights) if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[tf.Variable]:
+        frozen = [] if self.trainable else super().trainable_weights
+        return [*frozen, *super().non_trainable_weights]
 
 
 class FloatWeightsConfig(configs.Default8BitOutputQuantizeConfig):
@@ -136,7 +174,19 @@ class _Registry(plain.Default8BitQuantizeRegistry):
 
 def load_scope() -> tf_keras.utils.CustomObjectScope:
     """Returns the scope in which a saved quantized model can be loaded."""
-    return tfmot.quantization.keras.quantize_scope({**CUSTOM_LAYERS, "FloatWeightsConfig": FloatWeightsConfig})
+    own = {kind.__name__: kind for kind in (FloatWeightsConfig, QuantizedReader)}
+    return tfmot.quantization.keras.quantize_scope({**CUSTOM_LAYERS, **own})
+
+
+def _set_ranges(model: tf_keras.Model) -> None:
+    """Sets the range of each quantized kernel to what it holds now; tfmot's is from before the last training step."""
+    for wrapper in model.layers:
+        by_name = {variable.name.split(":")[0].split("/")[-1]: variable for variable in wrapper.weights}
+        for name in set(KERNELS.values()):
+            if f"{name}_max" in by_name:
+                largest = tf.reduce_max(tf.abs(by_name[name]))
+                by_name[f"{name}_min"].assign(-largest)
+                by_name[f"{name}_max"].assign(largest)
 
 
 def _names_before(layers: Iterable[tf_keras.layers.Layer]) -> set[str]:

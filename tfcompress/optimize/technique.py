@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import tf_keras
 from pydantic import BaseModel, ConfigDict, Field
 
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
-from tfcompress.training import Training
+from tfcompress.training import Objective, Training
 from tfcompress.traits import KernelTraits, Traits
 
-ORDER = ("prune", "cluster", "quantize")
-"""The legal order of techniques; any subset of it is legal too. Each keeps what those before it established:
-clustering keeps pruned zeros at zero, quantization keeps zeros and clusters. The other way round they would undo it."""
+ORDER = ("halve", "remove", "trim_vocabulary", "distil", "prune", "cluster", "quantize")
+"""The legal order of techniques; any subset of it is legal too. Structure changes first, distillation mends what that
+cost, and each of the others keeps what those before it established: clustering keeps pruned zeros at zero, quantization
+keeps zeros and clusters. The other way round they would undo it."""
 
 
 class Settings(BaseModel):
@@ -32,29 +34,97 @@ S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A model of the run with the data it takes: a tokenizer's vocabulary may have been trimmed since."""
+
+    model: tf_keras.Model
+    data: Dataset
+
+
+@dataclass(frozen=True)
 class Context:
     """What a technique may need to know beside the model.
 
     Attributes:
-        data: the data set of the run.
+        data: what the model takes, and learns from if it is trained.
         traits: what holds for each kernel of the model that is handed in.
         total_steps: training steps that will follow `prepare`.
+        seed: of whatever is drawn.
+        objective: what the run's training minimises.
+        earlier: the models of the stages before, by the stage's name.
+        folder: for what the stage keeps while it trains.
     """
 
     data: Dataset
     traits: Traits
-    total_steps: int
+    total_steps: int = 0
+    seed: int = 0
+    objective: Objective = field(default_factory=Objective)
+    earlier: Mapping[str, Finished] = field(default_factory=dict)
+    folder: Path = Path()
 
 
-class Technique(Settings, ABC, Generic[S]):
-    """A way to make a plain tf_keras model smaller: `prepare`, train with `callbacks()`, `finalize`.
+@dataclass(frozen=True)
+class Lesson:
+    """What a stage learns instead of the labels alone.
+
+    Attributes:
+        objective: with losses for the targets.
+        targets: what a batch is compared with.
+    """
+
+    objective: Objective
+    targets: Targets
+
+
+class Technique(Settings, ABC):
+    """A way to make a plain tf_keras model smaller: `prepare`, train with `callbacks()`, `finalize`."""
+
+    name: ClassVar[str]
+
+    fit: Training | None = Field(None, description="the training that follows; none by default")
+
+    @abstractmethod
+    def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        """Returns a wrapped copy of a plain model, ready to be trained; the model itself is never changed."""
+
+    def lesson(self, wrapped: tf_keras.Model, context: Context) -> Lesson | None:
+        """Returns what the wrapped model learns, or None for the run's own objective."""
+        return None
+
+    def learns_from(self, data: Dataset) -> Dataset:
+        """Returns what the wrapped model learns from."""
+        return data
+
+    def adapt(self, data: Dataset) -> Dataset:
+        """Returns the data as the finalized model takes it."""
+        return data
+
+    def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
+        """Returns the callbacks that the training needs."""
+        return []
+
+    def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
+        """Takes the wrapping off a trained model."""
+        return wrapped
+
+    @abstractmethod
+    def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
+        """Returns the traits that the finalized model will have, given those of the model before."""
+
+    @abstractmethod
+    def check(self, model: tf_keras.Model) -> None:
+        """Raises a `UserError` for settings that do not fit a model; called before any training."""
+
+
+class LayerTechnique(Technique, Generic[S]):
+    """A technique that treats layers one by one, each with its own settings.
 
     A subclass inherits its per-layer settings `S` as well, so that the global setting is its own fields; `types` then
     changes them for the layers of a class, and `layers` for those whose whole name matches a regular expression.
     Later entries win. `false` leaves a layer alone.
     """
 
-    name: ClassVar[str]
     layer_settings: ClassVar[type[Settings]]
     layer_types: ClassVar[tuple[type, ...]]
     """The layers it can treat; only those of the first class are treated unasked."""
@@ -63,24 +133,7 @@ class Technique(Settings, ABC, Generic[S]):
     types: dict[str, S | Literal[False]] = Field({}, description="settings by layer class")
     layers: dict[str, S | Literal[False]] = Field({}, description="settings by pattern of layer names")
 
-    @abstractmethod
-    def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
-        """Returns a wrapped copy of a plain model, ready to be trained; the model itself is never changed."""
-
-    @abstractmethod
-    def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
-        """Returns the callbacks that the training needs."""
-
-    @abstractmethod
-    def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
-        """Takes the wrapping off a trained model."""
-
-    @abstractmethod
-    def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
-        """Returns the traits that the finalized model will have, given those of the model before."""
-
     def check(self, model: tf_keras.Model) -> None:
-        """Raises a `UserError` for settings that do not fit a model; called before any training."""
         self.select(model)
 
     def select(self, model: tf_keras.Model) -> dict[str, S]:
@@ -170,6 +223,6 @@ def check_order(names: Sequence[str]) -> None:
     for first, second in pairwise(names):
         if first == "quantize":
             raise UserError(f"{second} cannot follow quantize: a quantized model goes to export only")
-        if ORDER.index(first) >= ORDER.index(second):
+        if ORDER.index(first) >= ORDER.index(second) and not first == second == "distil":
             reason = "it would be done twice" if first == second else f"it would undo what {first} established"
             raise UserError(f"{second} cannot follow {first}: {reason}; the order is {' → '.join(ORDER)}")

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, computed_field
 
 from tfcompress.export.verify import VerifiedTensor
 from tfcompress.files import read_json, write_json
@@ -38,11 +38,12 @@ class Variant:
     """One `.tflite` file and all that was measured of it.
 
     Attributes:
-        stage: what its model has been through: `base`, `prune`, `cluster`, `quantize`.
+        stage: what its model has been through: `base` or a technique's name.
         format: how its weights are stored.
         scheme: which quantization-aware training made it: QAT, PQAT, CQAT, PCQAT; empty for the others.
         file: path below the working folder.
         minimum_runtime: the oldest TFLite that runs it.
+        inputs: type and shape by the name of each input.
         flips: against the first variant; None for that one.
         memory: None where it cannot be measured.
         tensors: what was found in the file for every kernel.
@@ -53,6 +54,7 @@ class Variant:
     scheme: str
     file: str
     minimum_runtime: str
+    inputs: dict[str, str]
     size: Size
     accuracy: Accuracy
     flips: Flips | None
@@ -65,6 +67,18 @@ class Variant:
     def name(self) -> str:
         """Stage, scheme and format in words."""
         return f"{self.stage} {self.scheme or self.format}"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def embedding_bytes(self) -> int:
+        """Bytes of the token and segment tables in the file."""
+        return sum(tensor.bytes for tensor in self.tensors if tensor.table)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def encoder_bytes(self) -> int:
+        """Bytes of all the rest of the file: encoder, head and graph."""
+        return self.size.raw - self.embedding_bytes
 
 
 @dataclass(frozen=True)

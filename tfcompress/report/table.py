@@ -10,19 +10,23 @@ from tfcompress.report.document import Report, Variant
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """Prints a row a file, what was left alone, and how the ratios are meant."""
-    console = console or Console(width=None if Console().is_terminal else 140)
+    text = any(variant.embedding_bytes for variant in report.variants)
+    console = console or Console(width=None if Console().is_terminal else 170 if text else 140)
     table = Table()
     table.add_column("model")
-    for heading in ("top-1 (95 %)", "lost/gained (p)", "bytes", "gzip", "of base", "time", "memory", "values", "zeros"):
+    headings = ("top-1 (95 %)", "lost/gained (p)", "bytes", "gzip", "of base", "time", "memory", "values", "zeros")
+    for heading in (*headings, "embedding", "encoder") if text else headings:
         table.add_column(heading, justify="right")
     for variant in report.variants:
-        table.add_row(*_cells(variant, report.variants[0]))
+        parts = (f"{variant.embedding_bytes:,}", f"{variant.encoder_bytes:,}") if text else ()
+        table.add_row(*_cells(variant, report.variants[0]), *parts)
     console.print(table)
     console.print(
         f"{report.variants[0].accuracy.examples} test examples, paired with the first row for lost/gained (exact "
         "McNemar test). 'of base' is gzip by the bytes of the first row; 'time' is the median latency by the first "
         "row's, one thread, interleaved; 'memory' is peak RSS above an empty interpreter, each in its own process; "
-        "'values' the most distinct weights of a kernel, 'zeros' the smallest share.",
+        "'values' the most distinct weights of a kernel, 'zeros' the smallest share"
+        + ("; 'embedding' is the bytes of the token tables, 'encoder' those of all the rest." if text else "."),
         style="dim",
     )
     if report.left_alone:
@@ -32,6 +36,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 def _cells(variant: Variant, base: Variant) -> list[str]:
     accuracy, flips, size = variant.accuracy, variant.flips, variant.size
+    kernels = [tensor for tensor in variant.tensors if not tensor.table]
     return [
         variant.name,
         f"{accuracy.top1:.2%} ({accuracy.low:.1%}-{accuracy.high:.1%})",
@@ -41,6 +46,6 @@ def _cells(variant: Variant, base: Variant) -> list[str]:
         f"1/{base.size.raw / size.gzip:.1f}",
         f"{variant.latency.ratio:.2f}",
         f"{variant.memory.above_empty / 2**20:.1f} MiB" if variant.memory else "",
-        str(max(tensor.distinct for tensor in variant.tensors)) if variant.tensors else "",
-        f"{min(tensor.sparsity for tensor in variant.tensors):.0%}" if variant.tensors else "",
+        str(max(kernel.distinct for kernel in kernels)) if kernels else "",
+        f"{min(kernel.sparsity for kernel in kernels):.0%}" if kernels else "",
     ]

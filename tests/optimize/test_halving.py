@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import tf_keras
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.errors import UserError
+from tfcompress.models.vit import ViTConfig, vit
+from tfcompress.optimize.halving import Halve
+from tfcompress.optimize.technique import Context
+
+from .apply import accuracy
+
+layers = tf_keras.layers
+
+
+def halved(model: tf_keras.Model, data: Dataset) -> tf_keras.Model:
+    technique = Halve()
+    return technique.finalize(technique.prepare(model, Context(data, {})))
+
+
+def test_a_halved_bert_answers_as_its_teacher_without_training(teacher, words):
+    before = teacher.get_weights()
+    student = halved(teacher, words)
+    assert student.get_layer("block_0_query").kernel.shape == (16, 16)
+    assert student.get_layer("block_0_mlp1").kernel.shape == (16, 32)
+    assert student.get_layer("block_0_attention").num_heads == 2
+    assert student.get_layer("token_embedding").embeddings.shape == (40, 16)
+    assert accuracy(teacher, words) > 0.95
+    assert accuracy(student, words) > accuracy(teacher, words) - 0.1
+    for old, now in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+def test_a_halved_vit_gives_its_teachers_logits_without_training(tiny_vit, tiny_data):
+    student = halved(tiny_vit, tiny_data)
+    assert student.count_params() < tiny_vit.count_params() / 2
+    wanted, found = (model.predict(tiny_data.batches("test", 64), verbose=0) for model in (tiny_vit, student))
+    assert ((wanted - found) ** 2).sum() < 0.5 * ((wanted - wanted.mean(0)) ** 2).sum()
+
+
+def test_the_same_seed_gives_the_same_student(tiny_vit, tiny_data):
+    for one, other in zip(
+        halved(tiny_vit, tiny_data).get_weights(), halved(tiny_vit, tiny_data).get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_odd_number_of_heads_is_kept_and_each_head_halved(tiny_data):
+    model = vit(ViTConfig(image_size=8, patch_size=4, width=24, depth=1, heads=3), 10)
+    student = halved(model, tiny_data)
+    assert student.get_layer("block_0_attention").num_heads == 3
+    assert student.get_layer("block_0_query").kernel.shape == (12, 12)
+
+
+def test_an_odd_width_is_an_error_that_says_why(tiny_data):
+    model = vit(ViTConfig(image_size=8, patch_size=4, width=15, depth=1, heads=3), 10, name="odd")
+    with pytest.raises(UserError, match="model odd is 15 wide, an odd number"):
+        Halve().check(model)
+
+
+def test_heads_and_sizes_that_are_odd_are_an_error(tiny_data):
+    model = vit(ViTConfig(image_size=8, patch_size=4, width=30, depth=1, heads=6), 10)
+    halved(model, tiny_data)  # Six heads of five features: three are kept.
+    model = vit(ViTConfig(image_size=8, patch_size=4, width=18, depth=1, heads=9), 10)
+    assert halved(model, tiny_data).get_layer("block_0_attention").num_heads == 9
+
+
+def test_a_layer_of_unknown_role_is_refused():
+    x = tf_keras.Input((8, 8, 3))
+    y = layers.Conv2D(8, 3)(x)
+    model = tf_keras.Model(x, layers.Dense(2)(layers.Flatten()(y)))
+    with pytest.raises(UserError, match="no attention"):
+        Halve().check(model)

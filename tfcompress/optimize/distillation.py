@@ -1,0 +1,282 @@
+"""Knowledge distillation: a student learns a teacher's soft labels and, if asked, its hidden states.
+
+Soft labels are Hinton et al.'s (arXiv 1503.02531); hidden states through one learned map are FitNets' (arXiv 1412.6550)
+and TinyBERT's (arXiv 1909.10351).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tf_keras
+from pydantic import Field, model_validator
+
+from tfcompress.data import registry, text
+from tfcompress.data.dataset import Dataset, Split, Targets
+from tfcompress.errors import UserError
+from tfcompress.files import written_whole
+from tfcompress.models.anatomy import Anatomy
+from tfcompress.models.layers import MaskBias
+from tfcompress.optimize.technique import Context, Finished, Lesson, Technique, copy_model
+from tfcompress.progress import track
+from tfcompress.training import Objective, Training, gives_probabilities
+from tfcompress.traits import Traits
+
+_SAMPLE = 256
+"""Training examples on which the states' scales and the first map are found."""
+
+
+class Distil(Technique):
+    """Training by a teacher, an earlier and larger model of the same run.
+
+    Two of them may follow each other: first a general one by `states` on unlabelled texts, then one for the task.
+    """
+
+    name: ClassVar[str] = "distil"
+
+    fit: Training = Field(Training(), description="the training that follows")
+    teacher: str = Field("base", description="a stage before this one, by its name")
+    labels: float = Field(0.1, ge=0, description="weight of the loss on the labels")
+    soft_labels: float = Field(0.9, ge=0, description="weight of the divergence from the teacher's probabilities")
+    states: float = Field(0.0, ge=0, description="weight of the relative error of all hidden states")
+    temperature: float = Field(2.0, gt=0, description="softens both models' probabilities")
+    unlabelled: tuple[str, ...] = Field((), description="text data sets whose training texts are learned from, too")
+    keep: bool = Field(False, description="whether the stages behind learn the labels and soft labels, too")
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Distil:
+        if not (self.labels or self.soft_labels or self.states):
+            raise ValueError("labels, soft_labels and states are all 0, so there is nothing to learn; set one of them")
+        if self.unlabelled and self.labels:
+            raise ValueError(f"labels is {self.labels}, but unlabelled texts have none; set labels: 0")
+        for name in self.unlabelled:
+            registry.check_name(name)
+        return self
+
+    def check(self, model: tf_keras.Model) -> None:
+        if self.states:
+            _ = Anatomy(model).stream
+
+    def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        student = copy_model(model)
+        if not self.states:
+            return student
+        teacher = self._teacher(context)
+        states, wanted = (Anatomy(m).stream for m in (student, teacher.model))
+        if len(states) != len(wanted):
+            raise UserError(
+                f"distil: the student has {len(states)} hidden states and the teacher {self.teacher} {len(wanted)}; "
+                "states can be learned from a teacher of the same depth only, so set states: 0"
+            )
+        width = teacher.model.get_layer(wanted[0]).output_shape[-1]
+        mapped = StateMap(width, name="state_map")([student.get_layer(name).output for name in states])
+        scaled = ScaledStates(_scales(teacher, wanted, context), name="states")(_masked(student, mapped))
+        wrapped = tf_keras.Model(student.inputs, [student.output, scaled], name=student.name)
+        _fit_map(wrapped, teacher, wanted, context)
+        return wrapped
+
+    def lesson(self, wrapped: tf_keras.Model, context: Context) -> Lesson:
+        """See `Technique.lesson`; also for the model of a later stage, which then learns labels and soft labels."""
+        teacher = self._teacher(context)
+        data = context.data
+        outputs = [teacher.model.output]
+        losses: list[tf_keras.losses.Loss] = [SoftLabels(self, context.objective, wrapped)]
+        if len(wrapped.outputs) > 1:
+            scales = wrapped.get_layer("states").scales
+            states = [teacher.model.get_layer(name).output for name in Anatomy(teacher.model).stream]
+            outputs.append(ScaledStates(scales)(_masked(teacher.model, tf.stack(states, axis=1))))
+            losses.append(_Weighted(self.states))
+        taught = tf_keras.Model(teacher.model.inputs, outputs)
+        same_texts = replace(data, decode=teacher.data.decode)
+        targets = _targets(taught, same_texts, context.folder / f"{self.teacher}-{len(outputs)}-{data.size('train')}")
+        metrics = [[LabelAccuracy("accuracy")], []][: len(losses)]
+        single = len(losses) == 1
+        objective = replace(
+            context.objective, loss=losses[0] if single else losses, metrics=metrics[0] if single else metrics
+        )
+        return Lesson(objective, targets)
+
+    def learns_from(self, data: Dataset) -> Dataset:
+        if not self.unlabelled:
+            return data
+        texts = text.unlabelled(data, *(registry.load(name) for name in self.unlabelled), apart_from=data)
+        train = tf.data.Dataset.from_tensor_slices((texts, np.zeros(len(texts), np.int32)))
+        return replace(data, train=train)
+
+    def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
+        if len(wrapped.outputs) == 1:
+            return wrapped
+        return tf_keras.Model(wrapped.inputs, wrapped.outputs[0], name=wrapped.name)
+
+    def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
+        return {}
+
+    def _teacher(self, context: Context) -> Finished:
+        if self.teacher not in context.earlier:
+            raise UserError(f"distil.teacher: no stage {self.teacher!r} before; there are {', '.join(context.earlier)}")
+        return context.earlier[self.teacher]
+
+
+class SoftLabels(tf_keras.losses.Loss):
+    """The loss on the labels, and the divergence from the teacher's softened probabilities.
+
+    Targets are float32 `(batch, 1 + classes)`: the label, then the teacher's logits.
+    """
+
+    def __init__(self, settings: Distil, objective: Objective, student: tf_keras.Model) -> None:
+        super().__init__(name="soft_labels")
+        self._settings = settings
+        self._probabilities = gives_probabilities(student)
+        self._hard = objective.loss or tf_keras.losses.SparseCategoricalCrossentropy(
+            from_logits=not self._probabilities
+        )
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        temperature = self._settings.temperature
+        own = tf.math.log(tf.maximum(y_pred, 1e-9)) if self._probabilities else y_pred
+        wanted = tf.nn.log_softmax(y_true[:, 1:] / temperature)
+        divergence = tf.reduce_sum(tf.exp(wanted) * (wanted - tf.nn.log_softmax(own / temperature)), axis=-1)
+        loss = self._settings.soft_labels * temperature**2 * divergence
+        if self._settings.labels:
+            loss += self._settings.labels * self._hard(y_true[:, 0], y_pred)
+        return loss
+
+
+class LabelAccuracy(tf_keras.metrics.SparseCategoricalAccuracy):
+    """Top-1 against the label in front of soft labels."""
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Any:
+        return super().update_state(y_true[:, :1], y_pred, sample_weight)
+
+
+class StateMap(tf_keras.layers.Layer):
+    """Maps a list of hidden states `(batch, tokens, width)` by one matrix, with a bias each.
+
+    Output: `(batch, states, tokens, units)`.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
+        self.kernel = self.add_weight("kernel", (input_shape[0][-1], self.units))
+        self.bias = self.add_weight("bias", (len(input_shape), 1, self.units), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        return tf.einsum("lbtd,du->bltu", tf.stack(inputs), self.kernel) + self.bias
+
+
+class ScaledStates(tf_keras.layers.Layer):
+    """Scales each of the states, so that their mean square error is relative to the teacher's variance."""
+
+    def __init__(self, scales: npt.NDArray[np.float32], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scales = scales
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs * self.scales[:, None, None]
+
+
+class _Weighted(tf_keras.losses.Loss):
+    """Mean square error with a weight."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(name="states")
+        self._weight = weight
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return self._weight * tf.reduce_mean(tf.math.squared_difference(y_true, y_pred), axis=-1)
+
+
+def _mask(model: tf_keras.Model) -> tf_keras.KerasTensor | None:
+    """Returns the model's padding mask `(batch, tokens)`, or None for images."""
+    found = [layer for layer in model.layers if type(layer) is MaskBias]
+    return found[0].input if found else None
+
+
+def _masked(model: tf_keras.Model, states: tf_keras.KerasTensor) -> tf_keras.KerasTensor:
+    mask = _mask(model)
+    return states if mask is None else states * tf.cast(mask, tf.float32)[:, None, :, None]
+
+
+def _sampled(finished: Finished, outputs: Any, context: Context) -> Any:
+    """Returns outputs of a model on some training examples, as arrays."""
+    examples = finished.data.sample(_SAMPLE, context.seed)
+    return tf_keras.Model(finished.model.inputs, outputs).predict(examples, batch_size=32, verbose=0)
+
+
+def _scales(teacher: Finished, states: list[str], context: Context) -> npt.NDArray[np.float32]:
+    stacked = tf.stack([teacher.model.get_layer(name).output for name in states], axis=1)
+    values = np.moveaxis(_sampled(teacher, _masked(teacher.model, stacked), context), 1, 0)
+    flat = values.reshape(len(states), -1, values.shape[-1])
+    real = (flat != 0).any(-1)
+    variances = [rows[kept].var(0).mean() * kept.mean() for rows, kept in zip(flat, real, strict=True)]
+    return np.asarray(variances, np.float32) ** -0.5
+
+
+def _fit_map(wrapped: tf_keras.Model, teacher: Finished, wanted: list[str], context: Context) -> None:
+    """Starts the map at the least-squares fit of the teacher's states by the student's."""
+    layer = wrapped.get_layer("state_map")
+    data = replace(teacher.data, decode=context.data.decode)
+    own = _sampled(Finished(wrapped, data), layer.input, context)
+    theirs = _sampled(teacher, [teacher.model.get_layer(name).output for name in wanted], context)
+    mask = _mask(wrapped)
+    real = slice(None) if mask is None else _sampled(Finished(wrapped, data), mask, context).reshape(-1) > 0
+    x, y = ([a.reshape(-1, a.shape[-1])[real] for a in arrays] for arrays in (own, theirs))
+    centred = np.concatenate([a - a.mean(0) for a in x])
+    kernel = np.linalg.lstsq(centred, np.concatenate([a - a.mean(0) for a in y]), rcond=1e-4)[0]
+    bias = np.stack([b.mean(0) - a.mean(0) @ kernel for a, b in zip(x, y, strict=True)])
+    layer.set_weights([kernel, bias[:, None]])
+
+
+def _targets(taught: tf_keras.Model, data: Dataset, folder: Path) -> Targets:
+    """Returns what puts the teacher's outputs beside the labels: kept on disk, or computed anew if pictures change."""
+    shapes = [output.shape[1:] for output in taught.outputs]
+    to_logits = (lambda p: tf.math.log(tf.maximum(p, 1e-9))) if gives_probabilities(taught) else tf.identity
+    kept: dict[Split, list[npt.NDArray[Any]]] = {}
+    if data.augment is None:
+        splits: tuple[Split, ...] = ("train", "validation")
+        kept = {split: _kept(taught, data, split, folder) for split in splits}
+
+    def targets(split: Split, features: Any, labels: tf.Tensor, indices: tf.Tensor) -> Any:
+        if kept:
+            types = [array.dtype for array in kept[split]]
+            outputs = tf.numpy_function(lambda i: [array[i] for array in kept[split]], [indices], types)
+        else:
+            outputs = taught(list(features.values()) if isinstance(features, dict) else features, training=False)
+        outputs = [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs)]
+        for output, shape in zip(outputs, shapes, strict=True):
+            output.set_shape([None, *shape])
+        soft = tf.concat([tf.cast(labels, tf.float32)[:, None], to_logits(outputs[0])], axis=1)
+        return (soft, *outputs[1:]) if len(outputs) > 1 else soft
+
+    return targets
+
+
+def _kept(taught: tf_keras.Model, data: Dataset, split: Split, folder: Path) -> list[npt.NDArray[Any]]:
+    """Returns the teacher's outputs on a split, memory-mapped, computing what an earlier call has not left."""
+    size, batch = data.size(split), 32
+    paths = [folder / f"{split}-{number}.npy" for number in range(len(taught.outputs))]
+    if not all(path.is_file() for path in paths):
+        with ExitStack() as stack:
+            arrays = []
+            for path, output in zip(paths, taught.outputs, strict=True):
+                kind = np.float32 if output is taught.outputs[0] else np.float16
+                beside = stack.enter_context(written_whole(path))
+                arrays.append(np.lib.format.open_memmap(beside, "w+", kind, (size, *output.shape[1:])))
+            batches = (features for features, _ in data.batches(split, batch))
+            for number, features in enumerate(track(batches, f"teacher on {split}", -(-size // batch))):
+                outputs = taught(list(features.values()) if isinstance(features, dict) else features, training=False)
+                for array, output in zip(arrays, tf.nest.flatten(outputs), strict=True):
+                    array[number * batch : (number + 1) * batch] = output.numpy()
+            for array in arrays:
+                array.flush()
+    return [np.load(path, mmap_mode="r") for path in paths]

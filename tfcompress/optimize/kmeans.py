@@ -1,0 +1,49 @@
+"""One-dimensional k-means (Lloyd, 1982), for tables of millions of values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from sklearn.cluster import kmeans_plusplus
+
+from tfcompress.traits import FloatArray
+
+_BINS = 65_536
+"""Values are taken together in so many bins, so that the time does not grow with the table."""
+_ROUNDS = 500
+
+
+def clustered(
+    values: FloatArray, clusters: int, initialization: Literal["kmeans++", "linear", "density"], seed: int = 0
+) -> FloatArray:
+    """Returns the values, of any shape, each replaced by the nearest of `clusters` centroids.
+
+    Values of which there are no more than that stay as they are.
+    """
+    if len(np.unique(values)) <= clusters:
+        return values
+    counts = np.histogram(values, _BINS)[0].astype(np.float64)
+    sums = np.histogram(values, _BINS, weights=values.astype(np.float64))[0]
+    counts, sums = counts[counts > 0], sums[counts > 0]
+    points = sums / counts
+    mass, moment = (np.concatenate([[0.0], np.cumsum(x)]) for x in (counts, sums))
+    clusters = min(clusters, len(points))
+    if initialization == "linear":
+        centroids = np.linspace(points[0], points[-1], clusters)
+    elif initialization == "density":
+        centroids = np.quantile(values, (np.arange(clusters) + 0.5) / clusters).astype(np.float64)
+    else:
+        found, _ = kmeans_plusplus(points[:, None], clusters, sample_weight=counts, random_state=seed)
+        centroids = np.sort(found[:, 0])
+    for _ in range(_ROUNDS):
+        # A cluster's bins are neighbours, so its mean comes from two running totals.
+        borders = np.concatenate([[0], np.searchsorted(points, (centroids[:-1] + centroids[1:]) / 2), [len(points)]])
+        size = np.diff(mass[borders])
+        moved = np.where(size > 0, np.diff(moment[borders]) / np.maximum(size, 1), centroids)
+        if np.array_equal(moved, centroids):
+            break
+        centroids = moved
+    nearest = np.searchsorted((centroids[:-1] + centroids[1:]) / 2, values)
+    replaced: FloatArray = centroids.astype(values.dtype)[nearest]
+    return replaced

@@ -1,0 +1,75 @@
+"""Trains embedding tables on the rows that occur: passes over 30,000 rows can cost more than the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.optimize.resizing import resized
+
+_WORTH_IT = 2_000
+"""Shorter tables are left whole."""
+
+Restore = Callable[[tf_keras.Model], tf_keras.Model]
+
+
+def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Dataset, Restore]:
+    """Returns a model whose tables hold only the rows that training and validation examples use, and data to match.
+
+    Training it changes the same numbers in the same way, because a row that no example reads gets no gradient (weight
+    decay aside, which is no loss). The third value puts the trained rows back into whole tables.
+    """
+    tables = {
+        layer.name: (_input_name(layer), layer.get_weights()[0])
+        for layer in model.layers
+        if type(layer) is tf_keras.layers.Embedding and layer.input_dim >= _WORTH_IT and _input_name(layer)
+    }
+    if not tables or data.decode is None:
+        return model, data, lambda trained: trained
+    used = {name: _used(data, name) for name, _ in tables.values()}
+    rows = {layer: used[name] for layer, (name, _) in tables.items()}
+    short = _with_tables(model, {layer: table[rows[layer]] for layer, (_, table) in tables.items()})
+    decode = data.decode
+    lookups = {name: _lookup(kept) for name, kept in used.items()}
+
+    def renumbered(features: Any) -> Any:
+        decoded = decode(features)
+        return {name: tf.gather(lookups[name], x) if name in lookups else x for name, x in decoded.items()}
+
+    def restore(trained: tf_keras.Model) -> tf_keras.Model:
+        whole = {layer: table.copy() for layer, (_, table) in tables.items()}
+        for layer, table in whole.items():
+            table[rows[layer]] = trained.get_layer(layer).get_weights()[0]
+        return _with_tables(trained, whole)
+
+    return short, replace(data, decode=renumbered), restore
+
+
+def _input_name(layer: tf_keras.layers.Layer) -> str:
+    source = layer.inbound_nodes[0].inbound_layers
+    return str(source.name) if isinstance(source, tf_keras.layers.InputLayer) else ""
+
+
+def _used(data: Dataset, name: str) -> np.ndarray[Any, np.dtype[np.intp]]:
+    seen: set[int] = set()
+    for split in ("train", "validation"):
+        for features, _ in data.batches(split, 256).as_numpy_iterator():
+            seen.update(np.unique(features[name]).tolist())
+    return np.array(sorted(seen))
+
+
+def _lookup(kept: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    lookup = np.zeros(kept.max() + 1, np.int32)
+    lookup[kept] = np.arange(len(kept))
+    return lookup
+
+
+def _with_tables(model: tf_keras.Model, tables: dict[str, Any]) -> tf_keras.Model:
+    configs = {layer: {"input_dim": len(table)} for layer, table in tables.items()}
+    return resized(model, configs, {layer: [table] for layer, table in tables.items()})

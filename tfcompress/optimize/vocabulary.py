@@ -1,0 +1,89 @@
+"""Vocabulary trimming: the rows of tokens that a corpus never uses go (Abdaoui et al., arXiv 2010.05609)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import tf_keras
+from pydantic import Field, field_validator
+
+from tfcompress.data import registry
+from tfcompress.data.dataset import Dataset
+from tfcompress.data.text import texts
+from tfcompress.data.tokenizer import IntArray, Tokenizer
+from tfcompress.errors import UserError
+from tfcompress.optimize.resizing import resized
+from tfcompress.optimize.technique import Context, Technique
+from tfcompress.traits import Traits
+
+
+class TrimVocabulary(Technique):
+    """Takes the rows of unused tokens out of the token table, and their pieces out of the tokenizer.
+
+    Texts of used tokens alone give the same outputs as before. Special tokens and single characters stay, so that
+    other words can still be spelled.
+    """
+
+    name: ClassVar[str] = "trim_vocabulary"
+
+    corpus: tuple[str, ...] = Field(
+        (), description="text data sets whose training texts count as used, besides those of the run"
+    )
+
+    @field_validator("corpus")
+    @classmethod
+    def _known(cls, corpus: tuple[str, ...]) -> tuple[str, ...]:
+        for name in corpus:
+            registry.check_name(name)
+            if name not in registry.TEXT:
+                raise ValueError(f"{name} has no texts; those that do are {', '.join(registry.TEXT)}")
+        return corpus
+
+    def check(self, model: tf_keras.Model) -> None:
+        _token_table(model)
+
+    def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        table = _token_table(model)
+        tokenizer = _tokenizer(context.data)
+        if table.input_dim < len(tokenizer.vocabulary):
+            raise UserError(
+                f"trim_vocabulary: {table.name} has {table.input_dim} rows, but the tokenizer of {context.data.name} "
+                f"{len(tokenizer.vocabulary)} pieces; use the tokenizer that the model was trained with"
+            )
+        kept = tokenizer.kept(self._used(context.data))
+        rows = table.get_weights()[0][kept]
+        return resized(model, {table.name: {"input_dim": len(rows)}}, {table.name: [rows]})
+
+    def adapt(self, data: Dataset) -> Dataset:
+        return replace(data, decode=_tokenizer(data).restricted(self._used(data)))
+
+    def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
+        return traits
+
+    def _used(self, data: Dataset) -> IntArray:
+        tokenizer = _tokenizer(data)
+        corpus = [data, *(registry.load(name) for name in self.corpus)]
+        return np.unique(np.concatenate([tokenizer.used(texts(source, "train")) for source in corpus]))
+
+
+def _tokenizer(data: Dataset) -> Tokenizer:
+    if not isinstance(data.decode, Tokenizer):
+        raise UserError(
+            f"trim_vocabulary: data set {data.name} has no Tokenizer as its `decode`; it takes texts that a Tokenizer "
+            "cuts into tokens"
+        )
+    return data.decode
+
+
+def _token_table(model: tf_keras.Model) -> tf_keras.layers.Embedding:
+    for layer in model.layers:
+        if type(layer) is tf_keras.layers.Embedding:
+            source = layer.inbound_nodes[0].inbound_layers
+            if isinstance(source, tf_keras.layers.InputLayer) and source.name == "token_ids":
+                return layer
+    raise UserError(
+        f"trim_vocabulary: model {model.name} has no Embedding that reads the input token_ids; it is for text models "
+        "such as those of tfcompress.models.bert"
+    )
