@@ -32,7 +32,7 @@ def test_what_there_is_is_listed(monkeypatch, capsys, verb, expected):
     [
         ("techniques[1].cluster.clusters=two", "techniques[1].cluster.clusters"),
         ("data.name=cifar", "the data sets are digits"),
-        ("data={name: fashion_mnist, folder: /nothing/here}", "/nothing/here has no train-images"),
+        ("data={name: fashion_mnist, path: /nothing/here}", "/nothing/here has no train-images"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_two(monkeypatch, capsys, tmp_path, change, message):

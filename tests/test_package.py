@@ -6,8 +6,9 @@ import tfcompress
 
 def test_the_public_names_are_these():
     assert tfcompress.__all__ == [
-        "Cluster", "Dataset", "Export", "LayerClustering", "LayerPruning", "LayerQuantization", "Prune", "Quantize",
-        "Recipe", "Report", "Training", "UserError", "compress", "run",
+        "Cluster", "Dataset", "Distil", "Export", "Halve", "LayerClustering", "LayerPruning", "LayerQuantization",
+        "Prune", "Quantize", "Recipe", "Remove", "Report", "Tokenizer", "Training", "TrimVocabulary",
+        "UserError", "compress", "run",
     ]  # fmt: skip
     assert all(getattr(tfcompress, name) for name in tfcompress.__all__)
 

@@ -59,7 +59,14 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ),
         ("techniques[0].prune.layers={head: {sparsty: 1}}", r"prune\.layers\.head\.sparsty: unknown key; .*sparsity"),
         ("techniques[0].prune.fit.epochs=0", r"techniques\[0\]\.prune\.fit\.epochs: .*greater than or equal to 1"),
-        ("techniques=[{distil: {}}]", r"techniques\[0\]\.distil: unknown key; the keys are prune, cluster, quantize"),
+        (
+            "techniques=[{shrink: {}}]",
+            r"techniques\[0\]\.shrink: unknown key; the keys are halve, remove, trim_vocabulary, ",
+        ),
+        ("techniques=[prune, halve]", "techniques: halve cannot follow prune: it would undo what prune established"),
+        ("model={}", "model: no model given; name one of preset, keras_nlp, hugging_face"),
+        ("model.keras_nlp=bert", "model: preset and keras_nlp given; name one of preset, keras_nlp, hugging_face"),
+        ("techniques=[{distil: {labels: 0, soft_labels: 0}}]", r"techniques\[0\]\.distil: .* nothing to learn"),
         ("techniques=[{prune: {}, cluster: {}}]", r"techniques\[0\]: one technique a step"),
         ("techniques=[quantize, prune]", "techniques: prune cannot follow quantize: a quantized model goes to export"),
         ("data.name=cifar", "data.name: unknown data set 'cifar'; the data sets are digits, "),
@@ -92,7 +99,5 @@ def test_a_broken_file_is_named(tmp_path, text, message):
 
 
 def test_an_unknown_recipe_lists_the_shipped():
-    with pytest.raises(
-        UserError, match=r"'vit_digit' is neither shipped \(vit_digits, vit_fashion_mnist\) nor a readable"
-    ):
+    with pytest.raises(UserError, match=r"'vit_digit' is neither shipped \(bert_half_trec, .*\) nor a readable"):
         Recipe.load("vit_digit")

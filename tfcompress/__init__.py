@@ -1,14 +1,19 @@
-"""tfcompress: a Keras Vision Transformer goes in; a phone-ready `.tflite` and the proof of what it kept come out."""
+"""tfcompress: a Keras ViT or BERT goes in; a phone-ready `.tflite` and the proof of what it kept come out."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
+    from tfcompress.data.tokenizer import Tokenizer
     from tfcompress.errors import UserError
     from tfcompress.optimize.clustering import Cluster, LayerClustering
+    from tfcompress.optimize.distillation import Distil
+    from tfcompress.optimize.halving import Halve
     from tfcompress.optimize.pruning import LayerPruning, Prune
     from tfcompress.optimize.quantization import LayerQuantization, Quantize
+    from tfcompress.optimize.removal import Remove
+    from tfcompress.optimize.vocabulary import TrimVocabulary
     from tfcompress.pipeline import compress, run
     from tfcompress.recipe import Export, Recipe
     from tfcompress.report.document import Report
@@ -17,15 +22,20 @@ if TYPE_CHECKING:
 __all__ = [
     "Cluster",
     "Dataset",
+    "Distil",
     "Export",
+    "Halve",
     "LayerClustering",
     "LayerPruning",
     "LayerQuantization",
     "Prune",
     "Quantize",
     "Recipe",
+    "Remove",
     "Report",
+    "Tokenizer",
     "Training",
+    "TrimVocabulary",
     "UserError",
     "compress",
     "run",
@@ -33,10 +43,15 @@ __all__ = [
 
 _HOMES = {
     "data.dataset": ("Dataset",),
+    "data.tokenizer": ("Tokenizer",),
     "errors": ("UserError",),
     "optimize.clustering": ("Cluster", "LayerClustering"),
+    "optimize.distillation": ("Distil",),
+    "optimize.halving": ("Halve",),
     "optimize.pruning": ("LayerPruning", "Prune"),
     "optimize.quantization": ("LayerQuantization", "Quantize"),
+    "optimize.removal": ("Remove",),
+    "optimize.vocabulary": ("TrimVocabulary",),
     "pipeline": ("compress", "run"),
     "recipe": ("Export", "Recipe"),
     "report.document": ("Report",),

@@ -43,7 +43,7 @@ def as_user_sees() -> Iterator[None]:
 def _version(
     show: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
 ) -> None:
-    """Makes a Keras Vision Transformer small and fast for phones, with proof."""
+    """Makes a Keras Vision Transformer or BERT small and fast for phones, with proof."""
     if show:
         print(version("tfcompress"))
         raise typer.Exit
@@ -67,6 +67,16 @@ def datasets() -> None:
 
     for name, what in NAMES.items():
         print(f"{name:20} {what}")
+
+
+@app.command()
+def presets() -> None:
+    """List the models that a recipe can name."""
+    import_tensorflow()
+    from tfcompress.models.presets import PRESETS
+
+    for name, config in PRESETS.items():
+        print(f"{name:20} {config}")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from tfcompress.export.converter import Format, convert
 from tfcompress.export.verify import VerifiedTensor, verify
 from tfcompress.files import written_whole
 from tfcompress.measure.accuracy import accuracy, flips
-from tfcompress.measure.interpreter import FloatArray, predict
+from tfcompress.measure.interpreter import FloatArray, inputs, predict
 from tfcompress.measure.latency import latencies
 from tfcompress.measure.memory import memory
 from tfcompress.measure.size import size
@@ -37,6 +37,7 @@ class Stage:
         name: `base` or the technique's.
         folder: below the working folder, `NN-name`.
         model: plain, or quantized after `quantize`.
+        data: as the model takes it.
         traits: what was checked of its kernels.
         history: a row an epoch of its training.
     """
@@ -44,6 +45,7 @@ class Stage:
     name: str
     folder: str
     model: tf_keras.Model
+    data: Dataset
     traits: Traits
     history: list[dict[str, float]]
 
@@ -64,18 +66,20 @@ def export_stage(stage: Stage, export: Export, workdir: Path) -> list[File]:
     return [_write(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
 
 
-def evaluate(files: Sequence[File], data: Dataset, export: Export, workdir: Path) -> list[Variant]:
+def evaluate(files: Sequence[File], export: Export, workdir: Path) -> list[Variant]:
     """Measures the files, the first being the one to compare with; `workdir/model.tflite` becomes the last of them.
 
     Predictions are kept for a later call.
     """
+    # The last stage's, because token ids of a trimmed vocabulary are in range for a whole one, too.
+    data = files[-1].stage.data
     example = next(data.examples("test").take(1).as_numpy_iterator())[0]
     times = latencies({file.path.stem: file.path for file in files}, example)
     labels = data.labels["test"]
     first: FloatArray | None = None
     variants = []
     for file in files:
-        outputs = _predictions(file, data, workdir)
+        outputs = _predictions(file, workdir)
         first = outputs if first is None else first
         correct = outputs.argmax(1) == labels
         variants.append(
@@ -85,10 +89,11 @@ def evaluate(files: Sequence[File], data: Dataset, export: Export, workdir: Path
                 scheme=_scheme(file.stage.traits),
                 file=str(file.path.relative_to(workdir)),
                 minimum_runtime=flatbuffer.minimum_runtime(file.path.read_bytes()),
+                inputs=inputs(file.path),
                 size=size(file.path),
                 accuracy=accuracy(correct),
                 flips=None if first is outputs else flips(first.argmax(1) == labels, correct),
-                agreement=_agreement(file.stage.model, outputs, data, export),
+                agreement=_agreement(file.stage, outputs, export),
                 latency=times[file.path.stem],
                 memory=memory(file.path),
                 tensors=file.tensors,
@@ -119,10 +124,11 @@ def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> File:
     return File(stage, format, path, tuple(tensors))
 
 
-def _predictions(file: File, data: Dataset, workdir: Path) -> FloatArray:
+def _predictions(file: File, workdir: Path) -> FloatArray:
     """Returns the file's outputs on the test split, from disk if they are there."""
     path = workdir / "predictions" / f"{file.path.stem}.npy"
     if not path.is_file():
+        data = file.stage.data
         examples = (features for features, _ in data.examples("test").as_numpy_iterator())
         outputs = predict(file.path, track(examples, f"testing {file.path.stem}", data.size("test")))
         with written_whole(path) as beside:
@@ -131,8 +137,9 @@ def _predictions(file: File, data: Dataset, workdir: Path) -> FloatArray:
     return stored
 
 
-def _agreement(model: tf_keras.Model, outputs: FloatArray, data: Dataset, export: Export) -> Agreement:
-    examples = data.examples("test").take(_AGREEMENT_EXAMPLES).batch(64)
+def _agreement(stage: Stage, outputs: FloatArray, export: Export) -> Agreement:
+    model = stage.model
+    examples = stage.data.examples("test").take(_AGREEMENT_EXAMPLES).batch(64)
     expected = model.predict(examples.map(lambda features, _: features), verbose=0)
     if not (export.logits or gives_probabilities(model)):
         expected = np.exp(expected - expected.max(axis=1, keepdims=True))

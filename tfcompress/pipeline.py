@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 import tf_keras
 from pydantic import TypeAdapter
 
 from tfcompress import traits as kernel_traits
-from tfcompress.data import registry
+from tfcompress.base import build_model, check_fit, load_data, take_model
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.evaluation import Stage, evaluate, export_stage
-from tfcompress.files import read_json, write_json, written_whole
-from tfcompress.models import presets
-from tfcompress.models.functional import as_functional
+from tfcompress.files import read_json, remove_folder, write_json, written_whole
 from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.quantization import load_scope
-from tfcompress.optimize.technique import Context, Technique, check_order, thaw
+from tfcompress.optimize.short_tables import Restore, shorten
+from tfcompress.optimize.technique import Context, Finished, LayerTechnique, Lesson, Technique, check_order, thaw
 from tfcompress.progress import bar
 from tfcompress.recipe import Export, Recipe
 from tfcompress.report.document import LeftAlone, Report, make_report
@@ -54,7 +54,7 @@ def train(recipe: Recipe, workdir: Path) -> Path:
 def compress(
     model: object,
     data: Dataset,
-    techniques: Sequence[Technique[Any]],
+    techniques: Sequence[Technique],
     workdir: Path | str,
     *,
     loss: tf_keras.losses.Loss | None = None,
@@ -63,12 +63,13 @@ def compress(
     export: Export = Export(),  # noqa: B008 - unchangeable
     seed: int = 0,
 ) -> Report:
-    """Compresses a trained tf_keras model with a user's own data and techniques.
+    """Compresses a trained model with a user's own data and techniques.
 
     Args:
-        model: functional or sequential, with one output `(batch, classes)`, logits or probabilities; left as it is.
+        model: tf_keras, functional or sequential, with one output `(batch, classes)`, logits or probabilities; or a
+            classifier of keras-nlp (Keras 3) on a BERT, DistilBERT, ViT or DeiT backbone. Left as it is.
         data: three splits; the test split is read for the final figures only.
-        techniques: `Prune`, `Cluster`, `Quantize`, any of them in this order.
+        techniques: any of them in the order of `tfcompress.optimize.technique.ORDER`.
         workdir: for all files; calling again with the same arguments goes on where a call was cut off.
         loss: of every stage, see `Objective`.
         optimizer: of every stage, see `Objective`.
@@ -87,7 +88,7 @@ def compress(
     objective.check()
     if seed < 0:
         raise UserError(f"seed is {seed}; it must not be negative")
-    functional = as_functional(model)
+    functional, data = take_model(model, data)
     description = {
         "model": {"name": functional.name, "sha256": _fingerprint(functional)},
         "techniques": [{technique.name: technique.model_dump(mode="json")} for technique in techniques],
@@ -96,13 +97,8 @@ def compress(
         "seed": seed,
     }
     return _Run(
-        Path(workdir), description, lambda: functional, None, data, techniques, objective, export, seed
+        Path(workdir), description, lambda: (functional, data), None, data, techniques, objective, export, seed
     ).finish()
-
-
-def load_data(recipe: Recipe) -> Dataset:
-    """Loads a recipe's data set, with images of the size that its model takes."""
-    return registry.load(recipe.data.name, recipe.data.folder, presets.preset(recipe.model.preset).image_size)
 
 
 def _recipe_run(recipe: Recipe, workdir: Path) -> _Run:
@@ -110,7 +106,7 @@ def _recipe_run(recipe: Recipe, workdir: Path) -> _Run:
     return _Run(
         workdir,
         recipe.model_dump(mode="json"),
-        lambda: presets.build(recipe.model.preset, len(data.classes), recipe.model.dropout),
+        lambda: build_model(recipe, data),
         recipe.training,
         data,
         [step.technique for step in recipe.techniques],
@@ -126,23 +122,23 @@ class _Run:
 
     Attributes:
         description: all that decides the result; kept in `run.json`, so that a folder is never used for two runs.
-        base: makes the base model.
+        base: makes the base model, and the data as it takes them.
         training: of the base model, or None if it is trained.
     """
 
     workdir: Path
     description: dict[str, Any]
-    base: Callable[[], tf_keras.Model]
+    base: Callable[[], tuple[tf_keras.Model, Dataset]]
     training: Training | None
     data: Dataset
-    techniques: Sequence[Technique[Any]]
+    techniques: Sequence[Technique]
     objective: Objective
     export: Export
     seed: int
 
-    def _check(self, model: tf_keras.Model) -> None:
+    def _check(self, model: tf_keras.Model, data: Dataset) -> None:
         """Finds what would only fail after hours of training."""
-        _check_fit(model, self.data)
+        check_fit(model, data)
         for technique in self.techniques:
             technique.check(model)
         if self.export.logits and gives_probabilities(model):
@@ -174,9 +170,10 @@ class _Run:
         for stage in self.stages():
             stages.append(stage)
             files += export_stage(stage, self.export, self.workdir)
+        remove_folder(self.workdir / "teacher")
         left_alone = _left_alone(stages[0].model, self.techniques)
-        variants = evaluate(files, self.data, self.export, self.workdir)
-        history = {stage.name: stage.history for stage in stages}
+        variants = evaluate(files, self.export, self.workdir)
+        history = {stage.folder: stage.history for stage in stages}
         report = make_report(self.description, history, left_alone, variants)
         report.save(path)
         return report
@@ -184,19 +181,32 @@ class _Run:
     def stages(self) -> Iterator[Stage]:
         """Yields the base model's stage, then one for each technique."""
         make_repeatable(self.seed)
-        model = self.base()
-        self._check(model)
+        model, data = self.base()
+        self._check(model, data)
         self._claim_folder()
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
         with tf_keras.utils.custom_object_scope({**CUSTOM_LAYERS, **own_layers}):
-            stage = self._stage("base", 0, lambda folder: self._base(model, folder))
+            stage = self._stage("base", 0, data, lambda folder: self._base(model, data, folder))
+            done = {"base": stage}
             yield stage
             for number, technique in enumerate(self.techniques, start=1):
                 before = stage
-                stage = self._stage(technique.name, number, lambda folder: self._apply(technique, before, folder))  # noqa: B023
+                stage = self._stage(
+                    technique.name,
+                    number,
+                    technique.adapt(before.data),
+                    lambda folder: self._apply(technique, before, done, folder),  # noqa: B023
+                )
+                done[technique.name] = stage
                 yield stage
 
-    def _stage(self, name: str, number: int, make: Callable[[Path], tuple[tf_keras.Model, Traits, list[Any]]]) -> Stage:
+    def _stage(
+        self,
+        name: str,
+        number: int,
+        data: Dataset,
+        make: Callable[[Path], tuple[tf_keras.Model, Traits, list[Any]]],
+    ) -> Stage:
         """Makes a stage, or loads it if an earlier call finished it."""
         folder = f"{number:02}-{name}"
         path = self.model_file(folder)
@@ -206,10 +216,12 @@ class _Run:
             saved = read_json(record)
             with load_scope():
                 model = tf_keras.models.load_model(path, compile=False)
-            return Stage(name, folder, model, _TRAITS.validate_python(saved["traits"]), saved["history"])
+            return Stage(name, folder, model, data, _TRAITS.validate_python(saved["traits"]), saved["history"])
         # Every stage starts from its own seed, whether the one before it ran in this process or not.
         make_repeatable(self.seed * 100 + number)
         model, traits, history = make(path.parent)
+        if isinstance(data.decode, Tokenizer):
+            data.decode.save(path.parent)
         with written_whole(path) as beside, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Keras advises against .h5; .keras cannot hold a QAT model.
             try:
@@ -218,51 +230,57 @@ class _Run:
                 raise OSError(str(error)) from error
         write_json(record, {"traits": _TRAITS.dump_python(dict(traits), mode="json"), "history": history})
         forget(path.parent)
-        return Stage(name, folder, model, traits, history)
+        return Stage(name, folder, model, data, traits, history)
 
-    def _base(self, model: tf_keras.Model, folder: Path) -> tuple[tf_keras.Model, Traits, list[Any]]:
+    def _base(self, model: tf_keras.Model, data: Dataset, folder: Path) -> tuple[tf_keras.Model, Traits, list[Any]]:
         history: list[dict[str, float]] = []
         if self.training is not None:
-            history = fit(model, self.data, self.training, self.objective, self.seed, folder, title="base")
+            model, data, restore = shorten(model, data)
+            history = fit(model, data, self.training, self.objective, self.seed, folder, title="base")
+            model = restore(model)
         return model, kernel_traits.measure_model(model), history
 
     def _apply(
-        self, technique: Technique[Any], before: Stage, folder: Path
+        self, technique: Technique, before: Stage, done: Mapping[str, Stage], folder: Path
     ) -> tuple[tf_keras.Model, Traits, list[Any]]:
-        steps = technique.fit.epochs * self.data.steps_per_epoch(technique.fit.batch_size)
-        with bar(f"preparing {technique.name}", 1) as shown:
-            wrapped = technique.prepare(before.model, Context(self.data, before.traits, steps))
+        name, training = technique.name, technique.fit
+        source, data = before.model, technique.learns_from(before.data)
+        restore: Restore = _unchanged
+        if training is not None and name in ("distil", "prune"):  # The others may treat the tables themselves.
+            source, data, restore = shorten(source, data)
+        steps = training.epochs * data.steps_per_epoch(training.batch_size) if training is not None else 0
+        earlier = {stage: Finished(s.model, s.data) for stage, s in done.items()}
+        context = Context(data, before.traits, steps, self.seed, self.objective, earlier, self.workdir / "teacher")
+        with bar(f"preparing {name}", 1) as shown:
+            model = technique.prepare(source, context)
             shown.advance()
-        callbacks = technique.callbacks()
-        name = technique.name
-        history = fit(wrapped, self.data, technique.fit, self.objective, self.seed, folder, callbacks, name)
-        model = technique.finalize(wrapped)
-        thaw(model, before.model)
+        history: list[dict[str, float]] = []
+        if training is not None:
+            lesson = technique.lesson(model, context) or self._kept_lesson(model, context)
+            objective = lesson.objective if lesson else self.objective
+            targets = lesson.targets if lesson else None
+            history = fit(model, data, training, objective, self.seed, folder, technique.callbacks(), name, targets)
+        model = technique.finalize(model)
+        thaw(model, source)
+        model = restore(model)
         traits = technique.promises(before.model, before.traits)
         kernel_traits.check_model(model, traits, before.model)
         return model, traits, history
 
-
-def _check_fit(model: tf_keras.Model, data: Dataset) -> None:
-    """Checks that the model takes what the data set yields and gives a score for each class."""
-    expected = {x.node.layer.name: tuple(x.shape[1:]) for x in model.inputs}
-    features = data.examples("train").element_spec[0]
-    found = features if isinstance(features, dict) else {next(iter(expected)): features}
-    if not all(isinstance(spec, tf.TensorSpec) for spec in found.values()):
-        raise UserError(f"data set {data.name} yields features {features}; they must be a tensor or a dict of tensors")
-    shapes = {name: tuple(spec.shape) for name, spec in found.items()}
-    if shapes != expected:
-        raise UserError(f"data set {data.name} yields features of shape {shapes}, but the model takes {expected}")
-    classes = model.output_shape[-1]
-    if len(model.output_shape) != 2 or classes != len(data.classes):
-        raise UserError(
-            f"the model's output is {model.output_shape}, but data set {data.name} has {len(data.classes)} classes; "
-            "the output must be (batch, classes)"
-        )
+    def _kept_lesson(self, model: tf_keras.Model, context: Context) -> Lesson | None:
+        """Returns the lesson of a distillation before this stage that is to be kept."""
+        keeping = [t for t in self.techniques if isinstance(t, Distil) and t.keep]
+        return keeping[-1].lesson(model, context) if keeping and "distil" in context.earlier else None
 
 
-def _left_alone(model: tf_keras.Model, techniques: Sequence[Technique[Any]]) -> list[LeftAlone]:
-    treated = {name for technique in techniques for name in technique.select(model)}
+def _unchanged(model: tf_keras.Model) -> tf_keras.Model:
+    return model
+
+
+def _left_alone(model: tf_keras.Model, techniques: Sequence[Technique]) -> list[LeftAlone]:
+    treated = {
+        name for technique in techniques if isinstance(technique, LayerTechnique) for name in technique.select(model)
+    }
     return [
         LeftAlone(layer.name, type(layer).__name__, layer.count_params())
         for layer in model.layers

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -18,9 +18,13 @@ from tfcompress.errors import UserError
 from tfcompress.export.converter import Format
 from tfcompress.models import presets
 from tfcompress.optimize.clustering import Cluster
+from tfcompress.optimize.distillation import Distil
+from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize
-from tfcompress.optimize.technique import Settings, Technique, check_order
+from tfcompress.optimize.removal import Remove
+from tfcompress.optimize.technique import ORDER, Settings, Technique, check_order
+from tfcompress.optimize.vocabulary import TrimVocabulary
 from tfcompress.training import Training
 
 
@@ -28,7 +32,8 @@ class Data(Settings):
     """Which data set."""
 
     name: str = Field(description="`tfcompress datasets` lists them")
-    folder: Path | None = Field(None, description="where the files are, if they are not where the set expects them")
+    path: Path | None = Field(None, description="the file or folder, if it is yours or not where the set expects it")
+    image_size: int | None = Field(None, ge=8, description="of an image_folder, in pixels, if the model is no preset")
 
     @field_validator("name")
     @classmethod
@@ -38,16 +43,29 @@ class Data(Settings):
 
 
 class Model(Settings):
-    """Which model is trained."""
+    """Which model is trained: exactly one of `preset`, `keras_nlp` and `hugging_face`."""
 
-    preset: str = Field(description="a name from `tfcompress.models.presets`")
+    preset: str | None = Field(None, description="`tfcompress presets` lists them")
+    keras_nlp: str | None = Field(None, description="a preset of keras-nlp with its weights: a name or a local folder")
+    hugging_face: Path | None = Field(None, description="a folder with config.json and model.safetensors")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of features dropped while training")
+    sequence_length: int = Field(128, ge=2, description="tokens of a text, with the two special ones")
+    vocabulary: int | None = Field(None, ge=100, description="tokens of an own WordPiece vocabulary, for a fresh model")
+    pooling: Literal["tanh", "relu", "mean"] | None = Field(None, description="what a text model's head reads")
 
     @field_validator("preset")
     @classmethod
-    def _known(cls, preset: str) -> str:
-        presets.preset(preset)
+    def _known(cls, preset: str | None) -> str | None:
+        if preset is not None:
+            presets.preset(preset)
         return preset
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Model:
+        given = [name for name in ("preset", "keras_nlp", "hugging_face") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"{' and '.join(given) or 'no model'} given; name one of preset, keras_nlp, hugging_face")
+        return self
 
 
 class Export(Settings):
@@ -68,6 +86,10 @@ class Export(Settings):
 class Step(Settings):
     """One technique with its settings."""
 
+    halve: Halve | None = None
+    remove: Remove | None = None
+    trim_vocabulary: TrimVocabulary | None = None
+    distil: Distil | None = None
     prune: Prune | None = None
     cluster: Cluster | None = None
     quantize: Quantize | None = None
@@ -86,9 +108,10 @@ class Step(Settings):
         return self
 
     @property
-    def technique(self) -> Technique[Any]:
+    def technique(self) -> Technique:
         """The technique itself."""
-        return next(value for _, value in self if value is not None)
+        techniques: list[Technique] = [value for _, value in self if value is not None]
+        return techniques[0]
 
 
 class Recipe(Settings):
@@ -98,7 +121,7 @@ class Recipe(Settings):
     model: Model
     seed: int = Field(0, ge=0, lt=2**31, description="of weights, shuffling, augmentation, dropout and centroids")
     training: Training = Field(Training(), description="of the base model")
-    techniques: tuple[Step, ...] = Field((), description="prune, cluster, quantize: any of them in this order")
+    techniques: tuple[Step, ...] = Field((), description=f"{', '.join(ORDER)}: any of them in this order")
     export: Export = Field(Export(), description="which files")
 
     @field_validator("techniques")

@@ -22,6 +22,7 @@ def main(_: list[str]) -> None:
     with as_user_sees():
         import_tensorflow()
         from tfcompress import pipeline
+        from tfcompress.base import load_data, with_tokenizer
         from tfcompress.models import saved
         from tfcompress.recipe import Recipe
         from tfcompress.report.table import print_report
@@ -30,7 +31,7 @@ def main(_: list[str]) -> None:
         model = saved.load(Path(_MODEL.value))
         report = pipeline.compress(
             model,
-            pipeline.load_data(recipe),
+            with_tokenizer(load_data(recipe), Path(_MODEL.value).parent),
             [step.technique for step in recipe.techniques],
             _WORKDIR.value,
             export=recipe.export,

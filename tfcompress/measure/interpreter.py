@@ -47,6 +47,13 @@ class Runner:
         return result
 
 
+def inputs(path: Path) -> dict[str, str]:
+    """Returns what a file takes: by the inputs' names, type and shape, such as `int32 (1, 128)`."""
+    with native_libraries_quiet():
+        details = Interpreter(str(path)).get_signature_runner().get_input_details()
+    return {name: f"{np.dtype(d['dtype'])} {tuple(map(int, d['shape']))}" for name, d in details.items()}
+
+
 def predict(path: Path, examples: Iterable[Example]) -> FloatArray:
     """Returns the outputs `(n, classes)` of a file for examples without a batch axis."""
     runner = Runner(path)

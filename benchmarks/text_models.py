@@ -1,0 +1,84 @@
+"""Bytes, memory and latency of halved models beside whole ones and beside DistilBERT and MobileBERT.
+
+Weights are random: none of these three figures depends on them.
+
+python benchmarks/text_models.py --tokens=128
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table
+
+from tfcompress.cli import as_user_sees, import_tensorflow
+
+_TOKENS = flags.DEFINE_integer("tokens", 128, "Length of the input.", lower_bound=2)
+_ROUNDS = flags.DEFINE_integer("rounds", 30, "Rounds of the latency measurement.", lower_bound=1)
+
+_MINILM_HALF: dict[str, Any] = {"width": 192, "heads": 6, "mlp": 768}
+_GROUPS: tuple[tuple[str, tuple[tuple[str, str, dict[str, Any]], ...]], ...] = (
+    ("float32", (("bert_base", "bert_base", {}), ("bert_half", "bert_half", {}))),
+    ("float32", (("minilm_l6", "minilm_l6", {}), ("minilm_l6 halved", "minilm_l6", _MINILM_HALF))),
+    (
+        "dynamic",
+        (
+            ("distilbert", "distilbert", {}),
+            ("mobilebert", "mobilebert", {}),
+            ("bert_half", "bert_half", {}),
+            ("minilm_l6 halved", "minilm_l6", _MINILM_HALF),
+        ),
+    ),
+)
+
+
+def main(_: Sequence[str]) -> None:
+    """Prints a table a group; ratios are to the group's first row, in the same process and rounds."""
+    with as_user_sees():
+        import_tensorflow()
+        for kind, models in _GROUPS:
+            _compare(kind, models)
+
+
+def _compare(format: Any, models: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+    from tfcompress.export.converter import convert
+    from tfcompress.measure.latency import latencies
+    from tfcompress.measure.memory import memory
+    from tfcompress.models import presets
+
+    with tempfile.TemporaryDirectory() as folder:
+        files, parameters = {}, {}
+        for number, (name, preset, changes) in enumerate(models):
+            model = presets.build(preset, 2, sequence_length=_TOKENS.value, **changes)
+            files[name] = Path(folder) / f"{number}.tflite"
+            files[name].write_bytes(convert(model, format))
+            parameters[name] = model.count_params()
+            tf_keras.backend.clear_session()
+        ones = np.ones(_TOKENS.value, np.int32)
+        example = {"token_ids": ones, "segment_ids": 0 * ones, "padding_mask": ones}
+        times = latencies(files, example, _ROUNDS.value)
+        table = Table(f"{format}, {_TOKENS.value} tokens", "parameters", "bytes", "of first", "peak RSS", "time", "ms")
+        first = next(iter(files.values())).stat().st_size
+        for name, path in files.items():
+            used = memory(path)
+            table.add_row(
+                name,
+                f"{parameters[name]:,}",
+                f"{path.stat().st_size:,}",
+                f"1/{first / path.stat().st_size:.2f}",
+                f"{used.peak_rss / 2**20:.0f} MiB" if used else "",
+                f"{times[name].ratio:.3f}",
+                f"{times[name].median_ms:.1f}",
+            )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    app.run(main)

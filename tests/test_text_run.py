@@ -1,0 +1,70 @@
+"""The whole line on real text: the shipped recipe, shortened."""
+
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.pipeline import run
+from tfcompress.recipe import Recipe
+from tfcompress.report.document import Report
+
+SHORT = (
+    "model.vocabulary=1000",
+    "training.epochs=2",
+    *(f"techniques[{number}].{name}.fit.epochs=1" for number, name in ((2, "distil"), (3, "prune"))),
+    *(f"techniques[{number}].{name}.fit.epochs=1" for number, name in ((4, "cluster"), (5, "quantize"))),
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Report, object]:
+    workdir = tmp_path_factory.mktemp("run")
+    return run(Recipe.load("bert_half_trec", SHORT), workdir), workdir
+
+
+def test_every_stage_has_its_file_and_the_last_is_the_smallest(finished):
+    report, workdir = finished
+    assert [v.stage for v in report.variants] == [
+        "base", "halve", "trim_vocabulary", "distil", "prune", "cluster", "quantize"
+    ]  # fmt: skip
+    first, last = report.variants[0], report.variants[-1]
+    assert last.scheme == "PCQAT"
+    assert last.size.raw < first.size.raw / 6
+    assert last.size.gzip < first.size.raw / 8
+    assert not (workdir / "teacher").exists()
+
+
+def test_the_compressed_model_still_answers(finished):
+    report, _ = finished
+    first, last = report.variants[0], report.variants[-1]
+    assert first.accuracy.top1 > 0.5
+    assert last.accuracy.top1 > first.accuracy.top1 - 0.15
+
+
+def test_the_file_takes_what_a_phones_text_classifier_feeds(finished):
+    _, workdir = finished
+    interpreter = Interpreter(str(workdir / "model.tflite"))
+    inputs = interpreter.get_signature_runner().get_input_details()
+    assert set(inputs) == {"token_ids", "segment_ids", "padding_mask"}
+    assert all(detail["dtype"].__name__ == "int32" and list(detail["shape"]) == [1, 32] for detail in inputs.values())
+    with pytest.raises(ValueError, match=r"non-fixed|resize|ResizeInput"):
+        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], [1, 16], strict=True)
+
+
+def test_the_vocabulary_travels_with_each_stage(finished):
+    _, workdir = finished
+    sizes = {path.name: len(Tokenizer.load(path).vocabulary) for path in sorted((workdir / "stages").iterdir())}
+    assert sizes["00-base"] == sizes["01-halve"]
+    assert sizes["02-trim_vocabulary"] <= sizes["01-halve"]
+    assert sizes["06-quantize"] == sizes["02-trim_vocabulary"]
+
+
+def test_every_kernel_and_table_is_int8_and_clustered(finished):
+    report, _ = finished
+    tensors = report.variants[-1].tensors
+    assert {tensor.format for tensor in tensors} == {"int8"}
+    assert max(tensor.distinct for tensor in tensors if not tensor.table) <= 64
+    assert max(tensor.distinct for tensor in tensors if tensor.table) <= 256
+    assert min(tensor.sparsity for tensor in tensors if not tensor.table) >= 0.49
