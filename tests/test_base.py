@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfcompress.base import build_model, load_data, take_model, with_tokenizer
+from tfcompress.base import build_model, check_fit, load_data, take_model, with_tokenizer
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import SPECIAL, Tokenizer
 from tfcompress.errors import UserError
@@ -101,3 +101,11 @@ def test_a_vocabulary_larger_than_the_table_is_refused(reviews, tmp_path):
     data = replace(load_data(recipe(reviews)), decode=Tokenizer(tuple(WORDS), sequence_length=6))
     with pytest.raises(UserError, match=r"ids up to 8 in token_ids, .* use the vocabulary that the model was trained"):
         compress(model, data, [], tmp_path / "work")
+
+
+def test_a_distilbert_takes_texts_without_their_segments(reviews):
+    model = bert(BertConfig(vocabulary=100, sequence_length=8, width=8, depth=1, heads=1, mlp=8, segments=0), 2)
+    data = replace(load_data(recipe(reviews)), decode=Tokenizer(tuple(WORDS), sequence_length=8))
+    check_fit(model, data)
+    assert model.input_names == ["token_ids", "padding_mask"]
+    assert model.predict(data.batches("test", 4), verbose=0).shape[1] == 2

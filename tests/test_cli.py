@@ -20,7 +20,9 @@ def test_the_version_is_the_packages(monkeypatch, capsys):
     assert run(monkeypatch, capsys, "--version")[:2] == (0, version("tfcompress") + "\n")
 
 
-@pytest.mark.parametrize(("verb", "expected"), [("recipes", "vit_fashion_mnist"), ("datasets", "image_folder")])
+@pytest.mark.parametrize(
+    ("verb", "expected"), [("recipes", "vit_fashion_mnist"), ("datasets", "image_folder"), ("presets", "minilm_l6")]
+)
 def test_what_there_is_is_listed(monkeypatch, capsys, verb, expected):
     status, out, _ = run(monkeypatch, capsys, verb)
     assert status == 0

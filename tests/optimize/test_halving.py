@@ -1,14 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
+from tfcompress.models.bert import bert
 from tfcompress.models.vit import ViTConfig, vit
 from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.technique import Context
 
 from .apply import accuracy
+from .conftest import BERT
 
 layers = tf_keras.layers
 
@@ -29,6 +33,14 @@ def test_a_halved_bert_answers_as_its_teacher_without_training(teacher, words):
     assert accuracy(student, words) > accuracy(teacher, words) - 0.1
     for old, now in zip(before, teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(old, now)
+
+
+def test_a_halved_bert_has_the_shape_of_the_half_config(teacher, words):
+    half = bert(replace(BERT, width=16, heads=2, mlp=32), 3)
+    student = halved(teacher, words)
+    for name in (layer.name for layer in half.layers):
+        shapes = [[w.shape for w in model.get_layer(name).weights] for model in (half, student)]
+        assert shapes[0] == shapes[1]
 
 
 def test_a_halved_vit_gives_its_teachers_logits_without_training(tiny_vit, tiny_data):

@@ -76,11 +76,11 @@ class Dataset:
         """Returns the decoded examples of a split in their fixed order, in batches; see `Targets`."""
         return _batched(self._decoded(split), split, batch_size, targets)
 
-    def sample(self, examples: int, seed: int) -> list[npt.NDArray[Any]]:
-        """Returns the features of some training examples, drawn by `seed` and not augmented, an array an input."""
+    def sample(self, examples: int, seed: int) -> Any:
+        """Returns the features of some training examples, drawn by `seed` and not augmented: an array or a dict."""
         plain = replace(self, augment=None)
         features, _ = next(plain.stream(examples, seed, 0, 1).as_numpy_iterator())
-        return [np.asarray(array) for array in (features.values() if isinstance(features, dict) else [features])]
+        return features
 
     def stream(
         self, batch_size: int, seed: int, first_epoch: int, epochs: int, targets: Targets | None = None

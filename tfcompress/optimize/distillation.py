@@ -6,9 +6,7 @@ and TinyBERT's (arXiv 1909.10351).
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,13 +16,12 @@ import tf_keras
 from pydantic import Field, model_validator
 
 from tfcompress.data import registry, text
-from tfcompress.data.dataset import Dataset, Split, Targets
+from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
-from tfcompress.files import written_whole
 from tfcompress.models.anatomy import Anatomy
 from tfcompress.models.layers import MaskBias
+from tfcompress.optimize.teacher import teacher_targets
 from tfcompress.optimize.technique import Context, Finished, Lesson, Technique, copy_model
-from tfcompress.progress import track
 from tfcompress.training import Objective, Training, gives_probabilities
 from tfcompress.traits import Traits
 
@@ -94,7 +91,8 @@ class Distil(Technique):
             losses.append(_Weighted(self.states))
         taught = tf_keras.Model(teacher.model.inputs, outputs)
         same_texts = replace(data, decode=teacher.data.decode)
-        targets = _targets(taught, same_texts, context.folder / f"{self.teacher}-{len(outputs)}-{data.size('train')}")
+        folder = context.folder / f"{self.teacher}-{len(outputs)}-{data.size('train')}"
+        targets = teacher_targets(taught, gives_probabilities(teacher.model), same_texts, folder)
         metrics = [[LabelAccuracy("accuracy")], []][: len(losses)]
         single = len(losses) == 1
         objective = replace(
@@ -235,48 +233,3 @@ def _fit_map(wrapped: tf_keras.Model, teacher: Finished, wanted: list[str], cont
     kernel = np.linalg.lstsq(centred, np.concatenate([a - a.mean(0) for a in y]), rcond=1e-4)[0]
     bias = np.stack([b.mean(0) - a.mean(0) @ kernel for a, b in zip(x, y, strict=True)])
     layer.set_weights([kernel, bias[:, None]])
-
-
-def _targets(taught: tf_keras.Model, data: Dataset, folder: Path) -> Targets:
-    """Returns what puts the teacher's outputs beside the labels: kept on disk, or computed anew if pictures change."""
-    shapes = [output.shape[1:] for output in taught.outputs]
-    to_logits = (lambda p: tf.math.log(tf.maximum(p, 1e-9))) if gives_probabilities(taught) else tf.identity
-    kept: dict[Split, list[npt.NDArray[Any]]] = {}
-    if data.augment is None:
-        splits: tuple[Split, ...] = ("train", "validation")
-        kept = {split: _kept(taught, data, split, folder) for split in splits}
-
-    def targets(split: Split, features: Any, labels: tf.Tensor, indices: tf.Tensor) -> Any:
-        if kept:
-            types = [array.dtype for array in kept[split]]
-            outputs = tf.numpy_function(lambda i: [array[i] for array in kept[split]], [indices], types)
-        else:
-            outputs = taught(list(features.values()) if isinstance(features, dict) else features, training=False)
-        outputs = [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs)]
-        for output, shape in zip(outputs, shapes, strict=True):
-            output.set_shape([None, *shape])
-        soft = tf.concat([tf.cast(labels, tf.float32)[:, None], to_logits(outputs[0])], axis=1)
-        return (soft, *outputs[1:]) if len(outputs) > 1 else soft
-
-    return targets
-
-
-def _kept(taught: tf_keras.Model, data: Dataset, split: Split, folder: Path) -> list[npt.NDArray[Any]]:
-    """Returns the teacher's outputs on a split, memory-mapped, computing what an earlier call has not left."""
-    size, batch = data.size(split), 32
-    paths = [folder / f"{split}-{number}.npy" for number in range(len(taught.outputs))]
-    if not all(path.is_file() for path in paths):
-        with ExitStack() as stack:
-            arrays = []
-            for path, output in zip(paths, taught.outputs, strict=True):
-                kind = np.float32 if output is taught.outputs[0] else np.float16
-                beside = stack.enter_context(written_whole(path))
-                arrays.append(np.lib.format.open_memmap(beside, "w+", kind, (size, *output.shape[1:])))
-            batches = (features for features, _ in data.batches(split, batch))
-            for number, features in enumerate(track(batches, f"teacher on {split}", -(-size // batch))):
-                outputs = taught(list(features.values()) if isinstance(features, dict) else features, training=False)
-                for array, output in zip(arrays, tf.nest.flatten(outputs), strict=True):
-                    array[number * batch : (number + 1) * batch] = output.numpy()
-            for array in arrays:
-                array.flush()
-    return [np.load(path, mmap_mode="r") for path in paths]

@@ -51,7 +51,8 @@ class Halve(Technique):
         roles = _Roles(Anatomy(model))
         tokens = model.get_layer(roles.anatomy.stream[0]).output_shape[1]
         examples = context.data.sample(min(self.examples, max(16, _MAX_TOKENS // tokens)), context.seed)
-        return _Fit(roles, dict(zip(model.input_names, examples, strict=True))).student()
+        inputs = examples if isinstance(examples, dict) else {model.input_names[0]: examples}
+        return _Fit(roles, {name: inputs[name] for name in model.input_names}).student()
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         return {}

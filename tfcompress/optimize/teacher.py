@@ -1,0 +1,73 @@
+"""What a teacher says of each example, kept on disk so that it runs once."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.data.dataset import Dataset, Split, Targets
+from tfcompress.files import written_whole
+from tfcompress.progress import track
+
+
+def teacher_targets(taught: tf_keras.Model, probabilities: bool, data: Dataset, folder: Path) -> Targets:
+    """Returns what puts a teacher's outputs beside the labels.
+
+    They are computed once and kept in `folder`, or anew for each batch if training examples are augmented.
+
+    Args:
+        taught: gives logits or probabilities `(batch, classes)`, then whatever else is to be learned.
+        probabilities: which of the two.
+        data: as the teacher takes it.
+        folder: for the outputs.
+
+    Returns:
+        Targets: float32 `(batch, 1 + classes)`, the label and the logits; with more outputs, a tuple that begins so.
+    """
+    shapes = [output.shape[1:] for output in taught.outputs]
+    to_logits = (lambda p: tf.math.log(tf.maximum(p, 1e-9))) if probabilities else tf.identity
+    kept: dict[Split, list[npt.NDArray[Any]]] = {}
+    if data.augment is None:
+        splits: tuple[Split, ...] = ("train", "validation")
+        kept = {split: _kept(taught, data, split, folder) for split in splits}
+
+    def targets(split: Split, features: Any, labels: tf.Tensor, indices: tf.Tensor) -> Any:
+        if kept:
+            types = [array.dtype for array in kept[split]]
+            outputs = tf.numpy_function(lambda i: [array[i] for array in kept[split]], [indices], types)
+        else:
+            outputs = taught(features, training=False)
+        outputs = [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs)]
+        for output, shape in zip(outputs, shapes, strict=True):
+            output.set_shape([None, *shape])
+        soft = tf.concat([tf.cast(labels, tf.float32)[:, None], to_logits(outputs[0])], axis=1)
+        return (soft, *outputs[1:]) if len(outputs) > 1 else soft
+
+    return targets
+
+
+def _kept(taught: tf_keras.Model, data: Dataset, split: Split, folder: Path) -> list[npt.NDArray[Any]]:
+    """Returns the teacher's outputs on a split, memory-mapped, computing what an earlier call has not left."""
+    size, batch = data.size(split), 32
+    paths = [folder / f"{split}-{number}.npy" for number in range(len(taught.outputs))]
+    if not all(path.is_file() for path in paths):
+        with ExitStack() as stack:
+            arrays = []
+            for path, output in zip(paths, taught.outputs, strict=True):
+                kind = np.float32 if output is taught.outputs[0] else np.float16
+                beside = stack.enter_context(written_whole(path))
+                arrays.append(np.lib.format.open_memmap(beside, "w+", kind, (size, *output.shape[1:])))
+            batches = (features for features, _ in data.batches(split, batch))
+            for number, features in enumerate(track(batches, f"teacher on {split}", -(-size // batch))):
+                outputs = taught(features, training=False)
+                for array, output in zip(arrays, tf.nest.flatten(outputs), strict=True):
+                    array[number * batch : (number + 1) * batch] = output.numpy()
+            for array in arrays:
+                array.flush()
+    return [np.load(path, mmap_mode="r") for path in paths]
