@@ -80,7 +80,7 @@ def test_the_file_gives_what_keras_gives_and_holds_every_kernel(kind, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", ["distilbert", "mobilebert"])  # The shipped text recipe takes a BERT through all.
 def test_every_technique_and_the_converter_take_it(kind, tmp_path):
     model = random(CONFIGS[kind])
     data, inputs, traits = dataset(model), features(model, 32, seed=3), None

@@ -50,7 +50,7 @@ def test_hidden_states_come_closer_and_the_student_keeps_one_output(teacher, stu
     technique = Distil(labels=0, states=1, fit=FIT)
     before = student.get_weights()
     model, rows = distilled(technique, student, words, teacher, tmp_path)
-    assert rows[-1]["states_loss"] < 0.8 * rows[0]["states_loss"]
+    assert rows[-1]["states_loss"] < 0.95 * rows[0]["states_loss"]
     assert rows[0]["states_loss"] < 1  # The map starts at the least-squares fit.
     assert model.output_shape == (None, 3)
     assert accuracy(model, words) >= accuracy(student, words)
