@@ -14,6 +14,7 @@ from tfcompress.data.dataset import Dataset, Split
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.models import hugging_face, keras_nlp, presets
+from tfcompress.models.anatomy import input_tables
 from tfcompress.models.functional import as_functional
 from tfcompress.models.pretrained import Pretrained
 from tfcompress.models.vit import ViTConfig
@@ -100,8 +101,7 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
             f"the model's output is {model.output_shape}, but data set {data.name} has {len(data.classes)} classes; "
             "the output must be (batch, classes)"
         )
-    tables = {layer.input.node.layer.name: layer for layer in model.layers if _reads_ids(layer)}
-    for name, layer in tables.items():
+    for name, layer in input_tables(model):
         if isinstance(data.decode, Tokenizer):
             largest = len(data.decode.vocabulary) - 1 if name == "token_ids" else 0
         else:
@@ -111,11 +111,6 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
                 f"data set {data.name} has ids up to {largest} in {name}, but the table {layer.name} has rows for 0 to "
                 f"{layer.input_dim - 1}; use the vocabulary that the model was trained with"
             )
-
-
-def _reads_ids(layer: tf_keras.layers.Layer) -> bool:
-    """Tells whether a layer is a table that looks an input up as it is."""
-    return type(layer) is tf_keras.layers.Embedding and isinstance(layer.input.node.layer, tf_keras.layers.InputLayer)
 
 
 def _largest(data: Dataset, split: Split, name: str) -> int:

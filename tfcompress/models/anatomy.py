@@ -12,7 +12,7 @@ import tf_keras
 from tf_keras.src.engine.keras_tensor import KerasTensor
 
 from tfcompress.errors import UserError
-from tfcompress.models.layers import ScaledDotProductAttention
+from tfcompress.models.layers import MaskBias, ScaledDotProductAttention
 
 Layer: TypeAlias = tf_keras.layers.Layer
 
@@ -133,6 +133,14 @@ class Anatomy:
         """Whether LayerNormalization stands in the stream (BERT) or in front of each part (ViT)."""
         return self.writers[0].norm is not None
 
+    @property
+    def mask(self) -> str | None:
+        """The input that tells real tokens from padding, `(batch, tokens)` of 1 and 0, if there is one."""
+        biases = (node.layer for node in self.nodes if type(node.layer) is MaskBias)
+        sources = (self.sources(bias)[0] for bias in biases)
+        found = (s for s in sources if isinstance(s, tf_keras.layers.InputLayer) and s.output.shape.rank == 2)
+        return next((str(source.name) for source in found), None)
+
     def _writer(self, layer: Layer) -> Writer:
         written = self.behind(layer, (tf_keras.layers.Dropout,))
         readers = self.readers(written)
@@ -177,6 +185,13 @@ class Anatomy:
             if len(after) == 1 and type(after[0]) is tf_keras.layers.Dense and after[0].name not in taken:
                 taken.add(after[0].name)
                 yield FeedForward(first.name, last.name, after[0].name)
+
+
+def input_tables(model: tf_keras.Model) -> list[tuple[str, Layer]]:
+    """Returns the Embedding layers that look an input up as it is, each behind that input's name."""
+    tables = (layer for layer in model.layers if type(layer) is tf_keras.layers.Embedding)
+    found = ((table.inbound_nodes[0].inbound_layers, table) for table in tables)
+    return [(str(s.name), table) for s, table in found if isinstance(s, tf_keras.layers.InputLayer)]
 
 
 def run_node(node: Any, values: dict[str, Any], layer: Layer | None = None) -> Any:

@@ -10,8 +10,8 @@ from typing import Literal
 
 import tf_keras
 
-from tfcompress.models.bert import dense, pooled, text_inputs
-from tfcompress.models.layers import MaskBias, NoNorm, PositionEmbedding, ScaledDotProductAttention, Trigram
+from tfcompress.models.bert import dense, embedding, text_classifier
+from tfcompress.models.layers import NoNorm, ScaledDotProductAttention, Trigram
 
 layers = tf_keras.layers
 
@@ -52,29 +52,12 @@ def mobilebert(
 
     It has the paper's NoNorm, ReLU, and one bottleneck that keys and queries share; values read the full width.
     """
-    inputs = text_inputs(config.sequence_length, segments=config.segments > 0)
-    x = _embedding(config.vocabulary, config.embedding, "token_embedding")(inputs["token_ids"])
-    x = Trigram(name="trigram")(x)
-    x = dense(config.width, "embedding_projection")(x)
-    if config.segments:
-        segments = _embedding(config.segments, config.width, "segment_embedding")(inputs["segment_ids"])
-        x = layers.Add(name="embedding_add")([x, segments])
-    x = PositionEmbedding(name="position_embedding")(x)
-    x = NoNorm(name="embedding_norm")(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="embedding_dropout")(x)
-    bias = MaskBias(name="mask_bias")(inputs["padding_mask"])
-    for block in range(config.depth):
-        x = _block(x, bias, config, dropout, f"block_{block}")
-    features = pooled(x, inputs["padding_mask"], config.pooling)
-    if dropout:
-        features = layers.Dropout(dropout, name="pooler_dropout")(features)
-    return tf_keras.Model(list(inputs.values()), dense(classes, "head")(features), name=name)
 
+    def embed(token_ids: tf_keras.KerasTensor) -> tf_keras.KerasTensor:
+        x = embedding(config.vocabulary, config.embedding, "token_embedding")(token_ids)
+        return dense(config.width, "embedding_projection")(Trigram(name="trigram")(x))
 
-def _embedding(rows: int, width: int, name: str) -> tf_keras.layers.Embedding:
-    initial = tf_keras.initializers.TruncatedNormal(stddev=0.02)
-    return layers.Embedding(rows, width, embeddings_initializer=initial, name=name)
+    return text_classifier(config, embed, NoNorm(name="embedding_norm"), _block, classes, dropout, name)
 
 
 def _block(

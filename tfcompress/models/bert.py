@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import tf_keras
 
@@ -50,18 +51,55 @@ class BertConfig:
 
 def bert(config: BertConfig, classes: int, dropout: float = 0.0, name: str = "bert") -> tf_keras.Model:
     """Builds a functional BERT classifier: `INPUTS`, int32 `(batch, tokens)`, to logits `(batch, classes)`."""
+    embed = embedding(config.vocabulary, config.width, "token_embedding")
+    norm = layers.LayerNormalization(epsilon=config.epsilon, name="embedding_norm")
+    return text_classifier(config, embed, norm, _block, classes, dropout, name)
+
+
+class TextConfig(Protocol):
+    """What the shapes of all text models have; see `BertConfig`."""
+
+    @property
+    def sequence_length(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def segments(self) -> int: ...
+    @property
+    def pooling(self) -> str: ...
+
+
+def text_classifier(
+    config: TextConfig,
+    embed: Callable[[tf_keras.KerasTensor], tf_keras.KerasTensor],
+    norm: tf_keras.layers.Layer,
+    block: Callable[..., tf_keras.KerasTensor],
+    classes: int,
+    dropout: float,
+    name: str,
+) -> tf_keras.Model:
+    """Builds what text classifiers have in common around their blocks.
+
+    Args:
+        config: of the model.
+        embed: token ids `(batch, tokens)` to `(batch, tokens, width)`.
+        norm: behind the sum of all embeddings.
+        block: `(states, mask bias, config, dropout, name)` to the next states, `(batch, tokens, width)`.
+        classes: logits of the head.
+        dropout: share dropped while training.
+        name: of the model.
+    """
     inputs = text_inputs(config.sequence_length, segments=config.segments > 0)
-    x = _embedding(config.vocabulary, config.width, "token_embedding")(inputs["token_ids"])
+    x = embed(inputs["token_ids"])
     if config.segments:
-        segments = _embedding(config.segments, config.width, "segment_embedding")(inputs["segment_ids"])
+        segments = embedding(config.segments, x.shape[-1], "segment_embedding")(inputs["segment_ids"])
         x = layers.Add(name="embedding_add")([x, segments])
-    x = PositionEmbedding(name="position_embedding")(x)
-    x = layers.LayerNormalization(epsilon=config.epsilon, name="embedding_norm")(x)
+    x = norm(PositionEmbedding(name="position_embedding")(x))
     if dropout:
         x = layers.Dropout(dropout, name="embedding_dropout")(x)
     bias = MaskBias(name="mask_bias")(inputs["padding_mask"])
-    for block in range(config.depth):
-        x = _block(x, bias, config, dropout, f"block_{block}")
+    for number in range(config.depth):
+        x = block(x, bias, config, dropout, f"block_{number}")
     features = pooled(x, inputs["padding_mask"], config.pooling)
     if dropout:
         features = layers.Dropout(dropout, name="pooler_dropout")(features)
@@ -90,7 +128,8 @@ def pooled(x: tf_keras.KerasTensor, mask: tf_keras.KerasTensor, pooling: str) ->
     return dense(width, "pooler", pooling)(x)
 
 
-def _embedding(rows: int, width: int, name: str) -> tf_keras.layers.Embedding:
+def embedding(rows: int, width: int, name: str) -> tf_keras.layers.Embedding:
+    """Returns a table with BERT's initial weights."""
     initial = tf_keras.initializers.TruncatedNormal(stddev=0.02)
     return layers.Embedding(rows, width, embeddings_initializer=initial, name=name)
 

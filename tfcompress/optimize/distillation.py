@@ -19,7 +19,6 @@ from tfcompress.data import registry, text
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy
-from tfcompress.models.layers import MaskBias
 from tfcompress.optimize.teacher import teacher_targets
 from tfcompress.optimize.technique import Context, Finished, Lesson, Technique, copy_model
 from tfcompress.training import Objective, Training, gives_probabilities
@@ -196,8 +195,8 @@ class _Weighted(tf_keras.losses.Loss):
 
 def _mask(model: tf_keras.Model) -> tf_keras.KerasTensor | None:
     """Returns the model's padding mask `(batch, tokens)`, or None for images."""
-    found = [layer for layer in model.layers if type(layer) is MaskBias]
-    return found[0].input if found else None
+    name = Anatomy(model).mask
+    return None if name is None else model.get_layer(name).output
 
 
 def _masked(model: tf_keras.Model, states: tf_keras.KerasTensor) -> tf_keras.KerasTensor:

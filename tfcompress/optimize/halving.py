@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy, run_node
-from tfcompress.models.layers import ClassToken, MaskBias, PositionEmbedding, ScaledDotProductAttention
+from tfcompress.models.layers import ClassToken, PositionEmbedding, ScaledDotProductAttention
 from tfcompress.optimize.least_squares import Ridge
 from tfcompress.optimize.principal import Kept, moments
 from tfcompress.optimize.technique import Context, Technique
@@ -111,8 +111,7 @@ class _Fit:
         self.anatomy, self.model = roles.anatomy, roles.anatomy.model
         self.copy = tf_keras.models.clone_model(self.model, clone_function=self._half)
         self.copy._name = f"{self.model.name}_half"
-        masks = [node.layer for node in self.anatomy.nodes if type(node.layer) is MaskBias]
-        self.mask = inputs[self.anatomy.sources(masks[0])[0].name] > 0 if masks else None
+        self.mask = inputs[self.anatomy.mask] > 0 if self.anatomy.mask else None
         self.teacher: dict[str, Array] = dict(inputs)
         self.own: dict[str, Array] = dict(inputs)
 
@@ -120,8 +119,7 @@ class _Fit:
         """Returns the fitted student."""
         nodes = self.anatomy.nodes
         with bar("halving", 2 * len(nodes)) as shown:
-            watched = self.anatomy, self.inputs, self._chunks(), self._rows
-            self.kept = Kept(self.anatomy, moments(*watched))
+            self.kept = Kept(self.anatomy, moments(self.anatomy, self.inputs, self._chunks(), self._rows))
             shown.advance(len(nodes))
             for position, node in enumerate(nodes):
                 self._run_teacher(node.layer.name)
@@ -152,7 +150,7 @@ class _Fit:
         if not layer.weights:
             return
         if name in roles.writers:
-            self._fit_writer(source, layer)
+            self._fit_writer(layer)
         elif name in roles.projections:
             attention, place = roles.projections[name]
             _set(layer, *self._ridge(layer)(self._of_teacher(name) @ self.kept.heads[attention][place]))
@@ -171,7 +169,7 @@ class _Fit:
     def _ridge(self, layer: tf_keras.layers.Layer) -> Ridge:
         return Ridge(self._own_input(layer))
 
-    def _fit_writer(self, source: tf_keras.layers.Layer, layer: tf_keras.layers.Layer) -> None:
+    def _fit_writer(self, layer: tf_keras.layers.Layer) -> None:
         """Fits what is added to the stream so that the stream behind comes out right, whatever went wrong before."""
         writer = self.roles.writers[layer.name]
         features = self._own_input(layer)
@@ -209,9 +207,8 @@ class _Fit:
         """Returns what the student's stream should be behind a layer: the teacher's principal components."""
         value = self._of_teacher(name)
         if self.anatomy.post_norm:
-            stream = (
-                name if name in self.kept.mean else self.anatomy.stream[0]
-            )  # A Dropout may stand behind the first norm.
+            # A Dropout may stand behind the first norm.
+            stream = name if name in self.kept.mean else self.anatomy.stream[0]
             value = value - self.kept.mean[stream].astype(np.float32)
         return value @ self.kept.basis.astype(np.float32)
 

@@ -22,10 +22,15 @@ class Ridge:
     def __init__(self, features: Array) -> None:
         self.mean = features.mean(0)
         self.centred = features - self.mean
-        self.gram = (self.centred.T @ self.centred).astype(np.float64)
-        self.gram[np.diag_indices_from(self.gram)] += _PENALTY * np.trace(self.gram) / len(self.gram) + 1e-12
+        self.gram = penalised((self.centred.T @ self.centred).astype(np.float64))
 
     def __call__(self, target: Array) -> tuple[Array, Array]:
         mean = target.mean(0)
         kernel = np.linalg.solve(self.gram, self.centred.T @ (target - mean)).astype(np.float32)
         return kernel, (mean - self.mean @ kernel).astype(np.float32)
+
+
+def penalised(gram: Array) -> Array:
+    """Adds the penalty to a covariance or Gram matrix `(n, n)`, in place, and returns it."""
+    gram[np.diag_indices_from(gram)] += _PENALTY * np.trace(gram) / len(gram) + 1e-12
+    return gram

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy
-from tfcompress.models.layers import MaskBias
+from tfcompress.optimize.least_squares import penalised
 from tfcompress.optimize.resizing import resized
 from tfcompress.optimize.technique import Context, Technique, copy_model
 from tfcompress.progress import track
@@ -31,8 +31,6 @@ layers = tf_keras.layers
 Array = npt.NDArray[Any]
 
 _BATCH = 32
-_RIDGE = 1e-3
-"""Penalty of the least squares, as a share of the mean variance of what stays."""
 
 
 class Remove(Technique):
@@ -135,21 +133,13 @@ def _observe(model: tf_keras.Model, parts: Sequence[_Part], context: Context, ex
         from_logits=not gives_probabilities(model)
     )
     units = [part.units for part in parts]
-    step = tf.function(partial(_step, watching, loss, units, _mask(Anatomy(model))), reduce_retracing=True)
+    step = tf.function(partial(_step, watching, loss, units, Anatomy(model).mask), reduce_retracing=True)
     batches = context.data.examples("validation").take(examples).batch(_BATCH)
     totals: Any = None
     for features, labels in track(batches, "judging heads and neurons", -(-examples // _BATCH)):
         sums = tf.nest.map_structure(lambda x: x.numpy().astype(np.float64), step(features, labels))
         totals = sums if totals is None else tf.nest.map_structure(np.add, totals, sums)
     return [_seen(*part) for part in totals]
-
-
-def _mask(anatomy: Anatomy) -> str | None:
-    """Returns the input that tells real tokens from padding, `(batch, tokens)`, if there is one."""
-    biases = (node.layer for node in anatomy.nodes if type(node.layer) is MaskBias)
-    sources = (anatomy.sources(bias)[0] for bias in biases)
-    found = (s for s in sources if isinstance(s, layers.InputLayer) and s.output.shape.rank == 2)
-    return next((str(source.name) for source in found), None)
 
 
 def _step(
@@ -185,9 +175,7 @@ def _features(units: Array, size: int) -> Array:
 def _refitted(layer: tf_keras.layers.Dense, seen: _Seen, kept: Array) -> list[Array]:
     """Returns kernel and bias for the kept inputs alone that come closest to the layer's outputs with all of them."""
     kernel, *bias = layer.get_weights()
-    penalised = seen.covariance[np.ix_(kept, kept)]
-    penalised[np.diag_indices_from(penalised)] += _RIDGE * np.trace(penalised) / len(kept) + 1e-12
+    fitted = np.linalg.solve(penalised(seen.covariance[np.ix_(kept, kept)]), seen.covariance[kept] @ kernel)
     if not bias:
-        return [np.linalg.solve(penalised, seen.covariance[kept] @ kernel).astype(np.float32)]
-    fitted = np.linalg.solve(penalised, seen.covariance[kept] @ kernel)
+        return [fitted.astype(np.float32)]
     return [fitted.astype(np.float32), (bias[0] + seen.mean @ kernel - seen.mean[kept] @ fitted).astype(np.float32)]

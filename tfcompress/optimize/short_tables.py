@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
+from tfcompress.models.anatomy import input_tables
 from tfcompress.optimize.resizing import resized
 
 _WORTH_IT = 2_000
@@ -26,9 +27,9 @@ def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Datas
     decay aside, which is no loss). The third value puts the trained rows back into whole tables.
     """
     tables = {
-        layer.name: (_input_name(layer), layer.get_weights()[0])
-        for layer in model.layers
-        if type(layer) is tf_keras.layers.Embedding and layer.input_dim >= _WORTH_IT and _input_name(layer)
+        layer.name: (name, layer.get_weights()[0])
+        for name, layer in input_tables(model)
+        if layer.input_dim >= _WORTH_IT
     }
     if not tables or data.decode is None:
         return model, data, lambda trained: trained
@@ -49,11 +50,6 @@ def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Datas
         return _with_tables(trained, whole)
 
     return short, replace(data, decode=renumbered), restore
-
-
-def _input_name(layer: tf_keras.layers.Layer) -> str:
-    source = layer.inbound_nodes[0].inbound_layers
-    return str(source.name) if isinstance(source, tf_keras.layers.InputLayer) else ""
 
 
 def _used(data: Dataset, name: str) -> np.ndarray[Any, np.dtype[np.intp]]:

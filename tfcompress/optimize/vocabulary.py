@@ -14,6 +14,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.data.text import texts
 from tfcompress.data.tokenizer import IntArray, Tokenizer
 from tfcompress.errors import UserError
+from tfcompress.models.anatomy import input_tables
 from tfcompress.optimize.resizing import resized
 from tfcompress.optimize.technique import Context, Technique
 from tfcompress.traits import Traits
@@ -78,11 +79,9 @@ def _tokenizer(data: Dataset) -> Tokenizer:
 
 
 def _token_table(model: tf_keras.Model) -> tf_keras.layers.Embedding:
-    for layer in model.layers:
-        if type(layer) is tf_keras.layers.Embedding:
-            source = layer.inbound_nodes[0].inbound_layers
-            if isinstance(source, tf_keras.layers.InputLayer) and source.name == "token_ids":
-                return layer
+    for name, layer in input_tables(model):
+        if name == "token_ids":
+            return layer
     raise UserError(
         f"trim_vocabulary: model {model.name} has no Embedding that reads the input token_ids; it is for text models "
         "such as those of tfcompress.models.bert"
