@@ -9,11 +9,12 @@ from ai_edge_litert.interpreter import Interpreter
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.report.document import Report
 
+FIT = "{epochs: 1, batch_size: 128, learning_rate: 5.0e-4}"
+TRAINED = {2: "distil", 3: "prune", 4: "cluster", 5: "quantize"}
 SHORT = (
     "model.vocabulary=1000",
     "training.epochs=1",
-    *(f"techniques[{number}].{name}.fit.epochs=1" for number, name in ((2, "distil"), (3, "prune"))),
-    *(f"techniques[{number}].{name}.fit.epochs=1" for number, name in ((4, "cluster"), (5, "quantize"))),
+    *(f"techniques[{number}].{name}.fit={FIT}" for number, name in TRAINED.items()),
 )
 
 pytestmark = pytest.mark.slow
