@@ -49,6 +49,13 @@ def test_tokens_of_another_corpus_stay(tiny_bert, tiny_text, trimmed):
     np.testing.assert_array_equal(states(model, data, sentence), states(tiny_bert, tiny_text, sentence))
 
 
+def test_a_corpus_can_be_the_users_own_file(tiny_text, trimmed, tmp_path):
+    rows = [f"a quince number {number}\t{'fruit' if number % 2 else 'other'}" for number in range(40)]
+    (tmp_path / "own.tsv").write_text("\n".join(["text\tlabel", *rows]))
+    data = TrimVocabulary(corpus=(f"text_file:{tmp_path}/own.tsv",)).adapt(tiny_text)
+    assert "quince" in set(data.decode.vocabulary) - set(trimmed[1].decode.vocabulary)
+
+
 def test_what_has_no_vocabulary_is_refused(tiny_vit, tiny_bert, tiny_data, tiny_text):
     with pytest.raises(UserError, match="vit has no Embedding that reads the input token_ids"):
         TrimVocabulary().check(tiny_vit)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from tfcompress.data import images, text
 from tfcompress.data.dataset import Dataset
@@ -62,3 +65,21 @@ def load(name: str, path: Path | None = None, image_size: int | None = None) -> 
             raise UserError("image_folder needs the size of images that the model takes: choose a model for images")
         return images.image_folder(path, image_size)
     return text.sst2(path) if name == "sst2" else text.text_file(path)
+
+
+def check_texts(name: str) -> str:
+    """Returns `name` if it is `NAME` or `NAME:PATH` of a set of texts; raises a `UserError` otherwise."""
+    check_name(name.partition(":")[0])
+    if name.partition(":")[0] not in TEXT:
+        raise UserError(f"{name} has no texts; those that do are {', '.join(TEXT)}")
+    return name
+
+
+TextSet = Annotated[str, AfterValidator(check_texts)]
+"""A set of texts in one word: `trec`, or `text_file:reviews.tsv`."""
+
+
+def load_texts(name: TextSet) -> Dataset:
+    """Loads a set of texts by `NAME` or `NAME:PATH`."""
+    plain, _, path = name.partition(":")
+    return load(plain, Path(path) if path else None)

@@ -42,7 +42,9 @@ class Distil(Technique):
     soft_labels: float = Field(0.9, ge=0, description="weight of the divergence from the teacher's probabilities")
     states: float = Field(0.0, ge=0, description="weight of the relative error of all hidden states")
     temperature: float = Field(2.0, gt=0, description="softens both models' probabilities")
-    unlabelled: tuple[str, ...] = Field((), description="text data sets whose training texts are learned from, too")
+    unlabelled: tuple[registry.TextSet, ...] = Field(
+        (), description="text data sets, NAME or NAME:PATH, whose training texts are learned from, too"
+    )
     keep: bool = Field(False, description="whether the stages behind learn the labels and soft labels, too")
 
     @model_validator(mode="after")
@@ -51,8 +53,6 @@ class Distil(Technique):
             raise ValueError("labels, soft_labels and states are all 0, so there is nothing to learn; set one of them")
         if self.unlabelled and self.labels:
             raise ValueError(f"labels is {self.labels}, but unlabelled texts have none; set labels: 0")
-        for name in self.unlabelled:
-            registry.check_name(name)
         return self
 
     def check(self, model: tf_keras.Model) -> None:
@@ -102,7 +102,7 @@ class Distil(Technique):
     def learns_from(self, data: Dataset) -> Dataset:
         if not self.unlabelled:
             return data
-        texts = text.unlabelled(data, *(registry.load(name) for name in self.unlabelled), apart_from=data)
+        texts = text.unlabelled(data, *(registry.load_texts(name) for name in self.unlabelled), apart_from=data)
         train = tf.data.Dataset.from_tensor_slices((texts, np.zeros(len(texts), np.int32)))
         return replace(data, train=train)
 

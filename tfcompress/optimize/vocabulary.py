@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import tf_keras
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from tfcompress.data import registry
 from tfcompress.data.dataset import Dataset
@@ -29,18 +29,9 @@ class TrimVocabulary(Technique):
 
     name: ClassVar[str] = "trim_vocabulary"
 
-    corpus: tuple[str, ...] = Field(
-        (), description="text data sets whose training texts count as used, besides those of the run"
+    corpus: tuple[registry.TextSet, ...] = Field(
+        (), description="text data sets, NAME or NAME:PATH, whose training texts count as used besides the run's"
     )
-
-    @field_validator("corpus")
-    @classmethod
-    def _known(cls, corpus: tuple[str, ...]) -> tuple[str, ...]:
-        for name in corpus:
-            registry.check_name(name)
-            if name not in registry.TEXT:
-                raise ValueError(f"{name} has no texts; those that do are {', '.join(registry.TEXT)}")
-        return corpus
 
     def check(self, model: tf_keras.Model) -> None:
         _token_table(model)
@@ -65,7 +56,7 @@ class TrimVocabulary(Technique):
 
     def _used(self, data: Dataset) -> IntArray:
         tokenizer = _tokenizer(data)
-        corpus = [data, *(registry.load(name) for name in self.corpus)]
+        corpus = [data, *(registry.load_texts(name) for name in self.corpus)]
         return np.unique(np.concatenate([tokenizer.used(texts(source, "train")) for source in corpus]))
 
 
