@@ -30,3 +30,5 @@ $(INSTALLED): requirements.lock pyproject.toml
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file requirements.lock
+	echo "mediapipe==1.2.2" | uv pip compile - --universal --python-version 3.11 --generate-hashes --quiet \
+		--custom-compile-command "make lock" --output-file tests/mediapipe.lock
