@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from tfcompress.traits import BrokenTraitError, KernelTraits, check, kernels, measure, measure_model, sparsity
+from tfcompress.traits import (
+    BrokenTraitError,
+    KernelTraits,
+    check,
+    distinct_values,
+    kernels,
+    measure,
+    measure_model,
+    sparsity,
+)
 
 
 @pytest.fixture
@@ -79,3 +88,8 @@ def test_blocks_at_the_edge_may_be_cut():
     kernel = np.ones((5, 4), np.float32)
     kernel[4] = 0
     assert sparsity(kernel, "4x4") == 1 / 2
+
+
+def test_values_of_a_large_float16_kernel_are_counted_once():
+    values = np.random.default_rng(0).choice(np.linspace(-1, 1, 50), (500, 400)).astype(np.float16)
+    assert distinct_values(values) == 50

@@ -1,25 +1,251 @@
-"""Reading a `.tflite` flatbuffer: its weights, what runs it, what it holds."""
+"""Reading a `.tflite` flatbuffer, without copies and without trusting it.
+
+Constants are views of the file. A garbled file ends in a `UserError`: no length in it is believed before it was held
+against the size of the file, and all that is read of the graph comes off an allowance that a valid file cannot exceed.
+"""
 
 from __future__ import annotations
 
+import mmap
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-_NUMPY_TYPES = {
-    schema.TensorType.FLOAT32: np.float32,
-    schema.TensorType.FLOAT16: np.float16,
-    schema.TensorType.INT8: np.int8,
-}
-_WEIGHT_INPUTS = {
-    schema.BuiltinOperator.FULLY_CONNECTED: 1,
-    schema.BuiltinOperator.CONV_2D: 1,
-    schema.BuiltinOperator.GATHER: 0,
-}
+from tfcompress.errors import UserError
+from tfcompress.export.graph import Bytes, Graph, Operator, OperatorCode, Signature, Tensor
+
+Content = bytes | bytearray | mmap.mmap
+
+_TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
+_OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+
+_SCHEMA_VERSION = 3
+_TABLE_BYTES = 16  # at least, with its place in a vector; Python needs about 10 µs for one
+_MOST_GRAPH_BYTES = 64 << 20
+_MOST_NAME_BYTES = 1 << 16
+_MOST_DIMENSIONS = 64  # NumPy's
+_MOST_ELEMENTS = 1 << 62  # of a sparse tensor, few of which are stored
+_LIBRARY_ERRORS = (
+    *(struct.error, IndexError, TypeError, ValueError, OverflowError, AttributeError, AssertionError),
+    *(MemoryError, RecursionError),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Flatbuffer:
+    """All of a file.
+
+    Attributes:
+        content: of the file.
+        codes: kinds of operators, in the file's order.
+        graphs: the first is what runs where no signature is named.
+        signatures: may be empty.
+        metadata: name and bytes of each entry.
+        buffers: the bytes of each, those behind the flatbuffer too.
+    """
+
+    content: Content
+    codes: tuple[OperatorCode, ...]
+    graphs: tuple[Graph, ...]
+    signatures: tuple[Signature, ...]
+    metadata: tuple[tuple[str, Bytes], ...]
+    buffers: tuple[Bytes, ...]
+
+
+def open_file(path: Path) -> Flatbuffer:
+    """Reads a file, mapped into memory.
+
+    Raises:
+        UserError: it cannot be read, or is not a valid `.tflite`.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a file; give the path of a .tflite file")
+    try:
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                raise UserError(f"{path} is not a valid .tflite: it is empty")
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give the path of a .tflite file") from error
+    return read(content, str(path))
+
+
+def read(content: Content, name: str = "this content") -> Flatbuffer:
+    """Reads what `content` holds; errors call it `name`.
+
+    Raises:
+        UserError: it is not a valid `.tflite`.
+    """
+    try:
+        return _Reader(content).file()
+    except _GarbledError as error:
+        raise UserError(f"{name} is not a valid .tflite: {error}") from error
+    except _LIBRARY_ERRORS as error:
+        reason = "it is cut off or garbled; copy or convert it again"
+        raise UserError(f"{name} is not a valid .tflite: {reason}") from error
+
+
+class _GarbledError(Exception):
+    """What is wrong with a file."""
+
+
+class _Reader:
+    """Reads a file once, front to back of its tables; `schema` is the generated, unchecked access to them."""
+
+    def __init__(self, content: Content) -> None:
+        self.content, self.bytes = content, np.frombuffer(content, np.uint8)
+        # Tables that several others point to may be read more than once.
+        self.graph_bytes_left = min(4 * len(content) + 4096, _MOST_GRAPH_BYTES)
+        self.buffers: list[Bytes] = []
+        self.codes: list[OperatorCode] = []
+
+    def file(self) -> Flatbuffer:
+        if not schema.Model.ModelBufferHasIdentifier(self.content, 0):
+            raise _GarbledError("TFL3 does not stand at byte 4; a model of another kind must be converted first")
+        model = schema.Model.GetRootAs(self.content, 0)
+        if model.Version() != _SCHEMA_VERSION:
+            raise _GarbledError(f"schema version {model.Version()} instead of {_SCHEMA_VERSION}")
+        self.buffers = [self.data(buffer) for buffer in self.tables(model, "Buffers")]
+        if sum(len(buffer) for buffer in self.buffers) > 4 * len(self.content):
+            raise _GarbledError("its buffers are larger than the file")
+        self.codes = [self.code(code) for code in self.tables(model, "OperatorCodes")]
+        graphs = [self.graph(graph) for graph in self.tables(model, "Subgraphs")]
+        if not graphs:
+            raise _GarbledError("it has no graph")
+        signatures = [self.signature(one, graphs) for one in self.tables(model, "SignatureDefs")]
+        entries = [(self.text(one.Name()), self.buffers[one.Buffer()]) for one in self.tables(model, "Metadata")]
+        return Flatbuffer(
+            self.content, tuple(self.codes), tuple(graphs), tuple(signatures), tuple(entries), tuple(self.buffers)
+        )
+
+    def spend(self, amount: int) -> None:
+        self.graph_bytes_left -= amount
+        if self.graph_bytes_left < 0:
+            raise _GarbledError("it lists more than a file of its size can hold")
+
+    def tables(self, owner: Any, field: str) -> Iterator[Any]:
+        count = getattr(owner, f"{field}Length")()
+        self.spend(_TABLE_BYTES * count)
+        return (getattr(owner, field)(index) for index in range(count))
+
+    def array(self, owner: Any, field: str) -> npt.NDArray[Any]:
+        """Returns a view; NumPy refuses one that does not lie in the file."""
+        length = getattr(owner, f"{field}Length")()
+        return getattr(owner, f"{field}AsNumpy")() if length else np.zeros(0, np.uint8)
+
+    def numbers(self, owner: Any, field: str) -> tuple[int, ...]:
+        array = self.array(owner, field)
+        self.spend(array.nbytes)
+        return tuple(array.tolist())
+
+    def text(self, content: bytes | None) -> str:
+        content = content or b""
+        self.spend(len(content))
+        if len(content) > _MOST_NAME_BYTES:
+            raise _GarbledError(f"a name of {len(content):,} bytes")
+        return content.decode(errors="replace")
+
+    def data(self, buffer: Any) -> Bytes:
+        place, size = buffer.Offset(), buffer.Size()
+        if place <= 1:  # 1 is a place kept free for an offset.
+            return self.array(buffer, "Data")
+        if place + size > len(self.content):
+            raise _GarbledError(f"a buffer of {size:,} bytes at {place:,} in a file of {len(self.content):,}")
+        return self.bytes[place : place + size]
+
+    def code(self, code: Any) -> OperatorCode:
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        custom = number == schema.BuiltinOperator.CUSTOM
+        own = self.text(code.CustomCode())
+        name = own or "CUSTOM" if custom else _OPERATORS.get(number, f"operator {number}")
+        return OperatorCode(name, code.Version(), custom)
+
+    def graph(self, graph: Any) -> Graph:
+        tensors = [self.tensor(tensor) for tensor in self.tables(graph, "Tensors")]
+        operators = [
+            Operator(
+                self.codes[operator.OpcodeIndex()],
+                self.indices(operator, "Inputs", len(tensors), -1),
+                self.indices(operator, "Outputs", len(tensors)),
+            )
+            for operator in self.tables(graph, "Operators")
+        ]
+        inputs, outputs = (self.indices(graph, field, len(tensors)) for field in ("Inputs", "Outputs"))
+        for tensor in tensors:
+            if any(index >= len(tensors) for index in tensor.scale_tensors):
+                raise _GarbledError(f"tensor {tensor.name!r} has its scales in a tensor that is not there")
+        return Graph(self.text(graph.Name()), tuple(tensors), tuple(operators), inputs, outputs)
+
+    def indices(self, owner: Any, field: str, count: int, lowest: int = 0) -> tuple[int, ...]:
+        found = self.numbers(owner, field)
+        if found and not lowest <= min(found) <= max(found) < count:
+            raise _GarbledError(f"tensor {max(found, key=abs)} of {count} is used")
+        return found
+
+    def tensor(self, tensor: Any) -> Tensor:
+        quantization = tensor.Quantization()
+        none = np.zeros(0)
+        type_code = tensor.Type()
+        read = Tensor(
+            name=self.text(tensor.Name()),
+            shape=self.numbers(tensor, "Shape"),
+            type=_TYPES.get(type_code, f"type {type_code}"),
+            buffer=tensor.Buffer(),
+            data=self.buffers[tensor.Buffer()],
+            scales=(self.array(quantization, "Scale") if quantization else none).astype(np.float32, copy=False),
+            zero_points=(self.array(quantization, "ZeroPoint") if quantization else none).astype(np.int64, copy=False),
+            axis=quantization.QuantizedDimension() if quantization else 0,
+            sparse=tensor.Sparsity() is not None,
+            scale_tensors=_scale_tensors(quantization),
+        )
+        _check_size(read)
+        return read
+
+    def signature(self, signature: Any, graphs: list[Graph]) -> Signature:
+        tensors = len(graphs[signature.SubgraphIndex()].tensors)
+        named: dict[str, dict[str, int]] = {}
+        for field in ("Inputs", "Outputs"):
+            named[field] = {self.text(one.Name()): one.TensorIndex() for one in self.tables(signature, field)}
+            if any(index >= tensors for index in named[field].values()):
+                raise _GarbledError("a signature names a tensor that is not there")
+        name = self.text(signature.SignatureKey())
+        return Signature(name, signature.SubgraphIndex(), named["Inputs"], named["Outputs"])
+
+
+def _scale_tensors(quantization: Any) -> tuple[int, ...]:
+    details = {
+        schema.QuantizationDetails.BlockwiseQuantization: schema.BlockwiseQuantization,
+        schema.QuantizationDetails.MultiAxisQuantization: schema.MultiAxisQuantization,
+    }
+    kind = details.get(quantization.DetailsType()) if quantization else None
+    if kind is None:
+        return ()
+    table, found = quantization.Details(), kind()
+    found.Init(table.Bytes, table.Pos)
+    return tuple(index for index in (found.Scales(), found.ZeroPoints()) if index > 0)
+
+
+def _check_size(tensor: Tensor) -> None:
+    """Checks that a constant has the bytes of its shape, as the runtime does when it loads a file."""
+    if not len(tensor.data) or not tensor.bits:
+        return
+    if min(tensor.shape, default=0) < 0 or len(tensor.shape) > _MOST_DIMENSIONS or tensor.elements > _MOST_ELEMENTS:
+        raise _GarbledError(f"constant {tensor.name!r} has shape {tensor.shape}")
+    expected = -(-tensor.elements * tensor.bits // 8)
+    whole = len(tensor.data) * 8 % max(tensor.bits, 8) == 0
+    if len(tensor.data) > expected or not whole or (len(tensor.data) < expected and not tensor.sparse):
+        raise _GarbledError(
+            f"{tensor.name!r}, {tensor.type} {tensor.shape}, takes {expected:,} bytes and has {len(tensor.data):,}"
+        )
+
+
+_WEIGHT_INPUTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "GATHER": 0}
 """Which input of an operator holds its weights."""
 
 
@@ -52,52 +278,18 @@ class WeightTensor:
         return self.values.astype(np.float32) * scales
 
 
-def read(content: bytes) -> schema.ModelT:
-    """Parses a flatbuffer into the schema's object tree."""
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-
-
-def weights(content: bytes) -> list[WeightTensor]:
+def weights(content: Content) -> list[WeightTensor]:
     """Returns the constant weights of all FULLY_CONNECTED and CONV_2D operators and tables of GATHER, each once."""
-    model = read(content)
     found = {}
-    for graph in model.subgraphs:
-        dequantized = {
-            op.outputs[0]: op.inputs[0] for op in _operators(model, graph, schema.BuiltinOperator.DEQUANTIZE)
-        }
-        for operator in _operators(model, graph, *_WEIGHT_INPUTS):
-            code = _code(model, operator)
-            place = operator.inputs[_WEIGHT_INPUTS[code]]
-            # float16 weights pass through a DEQUANTIZE.
-            tensor = graph.tensors[dequantized.get(place, place)]
-            data = model.buffers[tensor.buffer].data
-            if data is not None and len(data) and tensor.type in _NUMPY_TYPES:
-                values = np.frombuffer(np.asarray(data, np.uint8).tobytes(), _NUMPY_TYPES[tensor.type])
-                quantization = tensor.quantization
-                scales = None if quantization is None else quantization.scale
-                found[id(tensor)] = WeightTensor(
-                    tensor.name.decode(),
-                    values.reshape(tensor.shape),
-                    np.zeros(0, np.float32) if scales is None else np.asarray(scales, np.float32),
-                    code == schema.BuiltinOperator.GATHER,
-                )
+    for graph in read(content).graphs:
+        # float16 weights pass through a DEQUANTIZE.
+        unpacked = (node for node in graph.operators if node.code.name == "DEQUANTIZE" and node.inputs and node.outputs)
+        sources = {node.outputs[0]: node.inputs[0] for node in unpacked}
+        for node in graph.operators:
+            place = _WEIGHT_INPUTS.get(node.code.name, len(node.inputs))
+            if place < len(node.inputs) and node.inputs[place] >= 0:
+                tensor = graph.tensors[sources.get(node.inputs[place], node.inputs[place])]
+                if len(tensor.data) and tensor.type in ("float32", "float16", "int8") and not tensor.sparse:
+                    table = node.code.name == "GATHER"
+                    found[id(tensor)] = WeightTensor(tensor.name, tensor.values(), tensor.scales, table)
     return list(found.values())
-
-
-def minimum_runtime(content: bytes) -> str:
-    """Returns the oldest TFLite version that runs the file, as its metadata says, or an empty string."""
-    model = read(content)
-    for entry in model.metadata or []:
-        if entry.name == b"min_runtime_version":
-            text: bytes = np.asarray(model.buffers[entry.buffer].data, np.uint8).tobytes()
-            return text.rstrip(b"\0").decode()
-    return ""
-
-
-def _operators(model: schema.ModelT, graph: schema.SubGraphT, *codes: int) -> Iterator[schema.OperatorT]:
-    return (operator for operator in graph.operators if _code(model, operator) in codes)
-
-
-def _code(model: schema.ModelT, operator: schema.OperatorT) -> int:
-    code = model.operatorCodes[operator.opcodeIndex]
-    return int(max(code.builtinCode, code.deprecatedBuiltinCode))

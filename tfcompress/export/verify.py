@@ -74,7 +74,7 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Form
             tensor=tensor.name,
             format=tensor.format,
             shape=tensor.values.shape,
-            distinct=len(np.unique(stored)),
+            distinct=traits.distinct_values(stored),
             sparsity=float(np.mean(stored == 0)),
             table=tensor.table,
             bytes=tensor.values.nbytes,

@@ -1,0 +1,135 @@
+"""Which TFLite runtime loads a file.
+
+TensorFlow's `tensorflow/compiler/mlir/lite/tools/versioning`, at commit 03f49db, has two lists of it. `runtimes.csv` is
+its `runtime_version.cc`, the runtime of each version of an operator. Which version quantized weights need is from its
+`op_version.cc`; it is asked because ai-edge-quantizer leaves the versions of the float model in the file: with these,
+TFLite 2.14 loads int8 weights that have a scale a channel, and gives zeros.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from tfcompress.export.flatbuffer import Content, Flatbuffer, read
+from tfcompress.export.graph import Graph, Operator, OperatorCode
+
+_WEIGHTS = {
+    "CONV_2D": 1,
+    "DEPTHWISE_CONV_2D": 1,
+    "DEQUANTIZE": 0,
+    "EMBEDDING_LOOKUP": 1,
+    "FULLY_CONNECTED": 1,
+    "GATHER": 0,
+}
+"""Which input of an operator holds its weights."""
+
+_NEEDED = {
+    ("CONV_2D", "float32", "int8"): (2, 5),
+    ("CONV_2D", "int8", "int4"): (7, 7),
+    ("DEPTHWISE_CONV_2D", "float32", "int8"): (4, 6),
+    ("DEPTHWISE_CONV_2D", "int8", "int4"): (7, 7),
+    ("DEQUANTIZE", "int8", "int8"): (2, 5),
+    ("DEQUANTIZE", "int4", "int4"): (6, 6),
+    ("DEQUANTIZE", "int2", "int2"): (7, 7),
+    ("DEQUANTIZE", "uint4", "uint4"): (8, 8),
+    ("EMBEDDING_LOOKUP", "int32", "int8"): (1, 4),
+    ("EMBEDDING_LOOKUP", "int32", "int4"): (4, 4),
+    ("EMBEDDING_LOOKUP", "int32", "int2"): (5, 5),
+    ("FULLY_CONNECTED", "float32", "int8"): (3, 12),
+    ("FULLY_CONNECTED", "int16", "int4"): (13, 13),
+    ("FULLY_CONNECTED", "int8", "int4"): (10, 10),
+    ("FULLY_CONNECTED", "float32", "int2"): (14, 14),
+    ("FULLY_CONNECTED", "int8", "int2"): (14, 14),
+    ("GATHER", "int8", "int8"): (2, 2),
+    ("GATHER", "int4", "int4"): (7, 7),
+}
+"""The version that an operator needs by the types of its first input and its weights, for one scale and for several."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """An operator in one version that a runtime must have to load a file.
+
+    Attributes:
+        operator: the schema's name, such as `FULLY_CONNECTED`, or a custom operator's own.
+        version: of the operator: as the file states, or what its weights need if that is more.
+        runtime: the first TFLite version that has it, such as `2.17.0`; empty where TensorFlow does not say: custom
+            operators, versions that it does not list, weights of four bits beside float inputs, scales a block.
+    """
+
+    operator: str
+    version: int
+    runtime: str
+
+
+def requirements(content: Content | Flatbuffer) -> list[Requirement]:
+    """Returns what a runtime must have to run the file, an operator and version each, the newest runtime first.
+
+    Operators count even where no node uses them: a runtime looks up all that a file lists.
+
+    Raises:
+        UserError: it is not a valid `.tflite`.
+    """
+    file = content if isinstance(content, Flatbuffer) else read(content)
+    used = {(node.code, requirement(node, graph)) for graph in file.graphs for node in graph.operators}
+    unused = set(file.codes) - {code for code, _ in used}
+    found = {needed for _, needed in used} | {stated(code) for code in unused}
+    return sorted(found, key=lambda one: (tuple(-part for part in _parts(one.runtime)), one.operator, one.version))
+
+
+def minimum_runtime(content: Content | Flatbuffer) -> str:
+    """Returns the oldest TFLite version that runs the file: the newest that its metadata or an operator asks for.
+
+    Returns:
+        For example `2.17.0`; empty if nothing says so. Operators whose runtime is not known do not count.
+
+    Raises:
+        UserError: it is not a valid `.tflite`.
+    """
+    file = content if isinstance(content, Flatbuffer) else read(content)
+    named = [one.runtime for one in requirements(file)]
+    for name, data in file.metadata:
+        text = data.tobytes().rstrip(b"\0")
+        if name == "min_runtime_version" and re.fullmatch(rb"\d{1,4}(\.\d{1,4}){1,3}", text):
+            named.append(text.decode())
+    return max(named, key=_parts, default="")
+
+
+def newer(a: str, b: str) -> bool:
+    """Tells whether version `a` is newer than `b`; `2.16` is `2.16.0`, and an empty one is older than all."""
+    return _parts(a) > _parts(b)
+
+
+def stated(code: OperatorCode) -> Requirement:
+    """Returns what the file states of a kind of operator."""
+    return Requirement(code.name, code.version, "" if code.custom else _table().get((code.name, code.version), ""))
+
+
+def requirement(node: Operator, graph: Graph) -> Requirement:
+    """Returns what one operator needs."""
+    as_stated = stated(node.code)
+    place = _WEIGHTS.get(node.code.name, len(node.inputs))
+    if node.code.custom or place >= len(node.inputs) or min(node.inputs[0], node.inputs[place]) < 0:
+        return as_stated
+    first, weights = graph.tensors[node.inputs[0]], graph.tensors[node.inputs[place]]
+    needed = _NEEDED.get((node.code.name, first.type, weights.type))
+    if weights.scale_tensors or (weights.bits in (2, 4) and needed is None):
+        return Requirement(node.code.name, node.code.version, "")
+    version = needed[len(weights.scales) > 1] if needed else 0
+    return as_stated if version <= node.code.version else stated(OperatorCode(node.code.name, version, False))
+
+
+@cache
+def _table() -> dict[tuple[str, int], str]:
+    with resources.files(__package__).joinpath("runtimes.csv").open(encoding="ascii") as lines:
+        return {(row["operator"], int(row["version"])): row["runtime"] for row in csv.DictReader(lines)}
+
+
+def _parts(version: str) -> tuple[int, int, int]:
+    """Returns the first three numbers of a version, which may lack some."""
+    major, minor, patch, *_ = (*(int(part) for part in re.findall(r"\d+", version)), 0, 0, 0)
+    return major, minor, patch
