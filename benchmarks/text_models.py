@@ -21,7 +21,7 @@ from rich.table import Table
 from tfcompress.cli import as_user_sees, import_tensorflow
 
 _TOKENS = flags.DEFINE_integer("tokens", 128, "Length of the input.", lower_bound=2)
-_ROUNDS = flags.DEFINE_integer("rounds", 30, "Rounds of the latency measurement.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 30, "Rounds of the latency measurement.", lower_bound=2)
 
 _MINILM_HALF: dict[str, Any] = {"width": 192, "heads": 6, "mlp": 768}
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str, dict[str, Any]], ...]], ...] = (
@@ -63,11 +63,11 @@ def _compare(format: Any, models: Sequence[tuple[str, str, dict[str, Any]]]) -> 
             tf_keras.backend.clear_session()
         ones = np.ones(_TOKENS.value, np.int32)
         example = {"token_ids": ones, "segment_ids": 0 * ones, "padding_mask": ones}
-        times = latencies(files, example, _ROUNDS.value)
+        times = latencies(files, dict.fromkeys(files, example), _ROUNDS.value)
         table = Table(f"{format}, {_TOKENS.value} tokens", "parameters", "bytes", "of first", "peak RSS", "time", "ms")
         first = next(iter(files.values())).stat().st_size
         for name, path in files.items():
-            used = memory(path)
+            used, _ = memory(path)
             table.add_row(
                 name,
                 f"{parameters[name]:,}",

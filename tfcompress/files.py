@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import tensorflow as tf
 
 from tfcompress.errors import UserError
 
@@ -40,9 +39,15 @@ def writing_to(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, tf.errors.OpError) as error:
+    except _failures() as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         raise UserError(f"cannot write {path}: {reason}; choose another folder or free some space") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Returns what a failing disk raises; TensorFlow's own only if it is there, for not all that writes needs it."""
+    tensorflow = sys.modules.get("tensorflow")
+    return (OSError,) if tensorflow is None else (OSError, tensorflow.errors.OpError)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,9 +3,10 @@ import gzip
 import numpy as np
 import pytest
 
+from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
-from tfcompress.measure.interpreter import Runner, predict
-from tfcompress.measure.latency import latencies
+from tfcompress.measure.interpreter import Runner, inputs, predict
+from tfcompress.measure.latency import latencies, latency
 from tfcompress.measure.memory import memory
 from tfcompress.measure.size import size
 
@@ -29,27 +30,126 @@ def test_other_types_are_cast_as_keras_does(file, images):
 
 def test_an_output_outlives_the_next_inference(file, images):
     runner = Runner(file)
-    runner.load(images[0])
-    runner.invoke()
-    first = runner.output()
+    first = runner.run(images[0])
     kept = first.copy()
-    runner.load(images[1])
-    runner.invoke()
+    runner.run(images[1])
     np.testing.assert_array_equal(first, kept)
 
 
-def test_latency_is_relative_to_the_first_file(file, images):
-    found = latencies({"a": file, "b": file}, images[0], rounds=5)
-    assert found["a"].ratio == 1
-    assert found["b"].ratio > 0
-    assert found["b"].median_ms > 0
+def test_inputs_are_named_with_or_without_a_signature(foreign):
+    assert inputs(foreign["float"]) == {"pixels": "float32 (1, 8, 8, 3)"}
+    assert inputs(foreign["unsigned"]) == inputs(foreign["float"])
+    assert inputs(foreign["uint8"]) == {"pixels": "uint8 (1, 8, 8, 3)"}
+
+
+def test_a_quantized_file_is_fed_and_read_in_real_numbers(foreign, images):
+    expected = predict(foreign["float"], images)
+    np.testing.assert_allclose(predict(foreign["uint8"], images), expected, atol=0.05)
+    as_bytes = np.round(images * 255).astype(np.uint8)
+    np.testing.assert_array_equal(predict(foreign["uint8"], as_bytes), predict(foreign["uint8"], images))
+
+
+def test_of_several_outputs_the_scores_are_read(foreign):
+    row = np.arange(4, dtype=np.float32)
+    runner = Runner(foreign["several"])
+    assert runner.scores.name == "logits"
+    assert runner.run(row).shape == (3,)
+
+
+def test_of_several_signatures_the_first_subgraphs_is_run(foreign):
+    row = np.arange(4, dtype=np.float32)
+    runner = Runner(foreign["signatures"])
+    assert runner.scores.name == "double"
+    np.testing.assert_array_equal(runner.run(row), 2 * row)
+
+
+def test_a_batch_is_filled_with_the_example(foreign):
+    row = np.arange(4, dtype=np.float32)
+    np.testing.assert_allclose(Runner(foreign["batch"]).run(row), Runner(foreign["several"]).run(row), rtol=1e-6)
+
+
+def test_the_rows_of_a_table_are_found_behind_other_operators(foreign, tiny_bert, tiny_text, tmp_path):
+    assert Runner(foreign["table"]).table_rows() == {"ids": 4}
+    assert Runner(foreign["float"]).table_rows() == {}
+    (tmp_path / "bert.tflite").write_bytes(convert(tiny_bert, "dynamic"))
+    vocabulary = len(tiny_text.decode.vocabulary)
+    assert Runner(tmp_path / "bert.tflite").table_rows() == {"token_ids": vocabulary, "segment_ids": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing", r"missing\.tflite does not exist"),
+        ("garbage", r"LiteRT cannot run .*garbage\.tflite: Model provided is schema version 0"),
+        ("custom", r"LiteRT cannot run .*custom\.tflite: .*custom op: Betainc"),
+        ("free", r"free\.tflite: input x has no fixed size"),
+    ],
+)
+def test_a_file_that_cannot_be_run_is_named(foreign, name, message):
+    with pytest.raises(UserError, match=message):
+        Runner(foreign[name])
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (np.zeros((8, 8, 1), np.float32), r"float\.tflite takes float32 \(1, 8, 8, 3\) as pixels.* shape \(8, 8, 1\)"),
+        ({"image": np.zeros((8, 8, 3), np.float32)}, r"float\.tflite takes pixels; the examples have image"),
+    ],
+)
+def test_an_example_that_does_not_fit_is_told(foreign, example, message):
+    with pytest.raises(UserError, match=message):
+        Runner(foreign["float"]).run(example)
+
+
+def test_an_id_behind_the_table_is_told(foreign):
+    with pytest.raises(UserError, match=r"LiteRT cannot run .*table\.tflite: gather index out of bounds"):
+        Runner(foreign["table"]).run(np.array([0, 1, 2, 3, 4]))
+
+
+def test_latency_is_relative_to_the_first_file(file, foreign, images):
+    files = {"a": file, "b": foreign["float"]}
+    found = latencies(files, dict.fromkeys(files, images[0]), rounds=5)
+    assert (found["a"].ratio, found["a"].ratio_low, found["a"].ratio_high) == (1, 1, 1)
+    assert 0 < found["b"].ratio_low <= found["b"].ratio <= found["b"].ratio_high
+    assert 0 < found["b"].low_ms <= found["b"].median_ms <= found["b"].high_ms
+
+
+def test_the_interval_of_the_ratio_covers_the_true_one():
+    covered = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        # Noise of the machine that hits a round's turns alike, and some of each turn's own.
+        load = rng.lognormal(0, 0.5, 50)
+        first, second = (load * rng.lognormal(0, 0.1, 50) for _ in range(2))
+        found = latency(0.8 * second, first)
+        covered += found.ratio_low <= 0.8 <= found.ratio_high
+        assert found.ratio_high - found.ratio_low < 0.2
+        assert found == latency(0.8 * second, first)
+    assert 90 <= covered <= 99
+
+
+def test_the_spread_is_that_of_the_rounds():
+    found = latency(np.arange(1, 12) / 1e3, np.ones(11) / 1e3)
+    assert (found.low_ms, found.median_ms, found.high_ms) == pytest.approx((2, 6, 10))
 
 
 def test_memory_counts_the_file_and_not_the_parent(file):
-    found = memory(file)
+    found, reason = memory(file, threads=2)
+    assert reason == ""
     assert 0 < found.above_empty < 64 * 2**20
     # The parent holds TensorFlow, several hundred megabytes.
     assert found.peak_rss < 200 * 2**20
+
+
+def test_a_process_that_dies_is_a_reason_and_no_error(file, tmp_path, monkeypatch):
+    dying = tmp_path / "python"
+    dying.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(dying))
+    assert memory(file) == (None, "its process died of SIGSEGV")
+    dying.write_text("#!/bin/sh\necho RuntimeError: no >&2; exit 1\n")
+    assert memory(file) == (None, "its process stopped: RuntimeError: no")
 
 
 def test_size_is_raw_and_gzip(file):

@@ -1,4 +1,4 @@
-"""Top-1 accuracy with its confidence, and the paired comparison of two models on the same examples."""
+"""Top-1 accuracy with its confidence, and what two models answer to the same examples, in pairs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,21 @@ class Flips:
     p_value: float
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How the outputs of two models differ on the same examples.
+
+    Attributes:
+        largest_difference, mean_difference: of all single scores, absolute.
+        top1_agreement: share of examples with the same highest score.
+    """
+
+    examples: int
+    largest_difference: float
+    mean_difference: float
+    top1_agreement: float
+
+
 def accuracy(correct: BoolArray) -> Accuracy:
     """Summarises which of `(n,)` examples were answered correctly."""
     hits, examples = int(correct.sum()), len(correct)
@@ -49,3 +65,10 @@ def flips(before: BoolArray, after: BoolArray) -> Flips:
     lost, gained = int((before & ~after).sum()), int((~before & after).sum())
     p_value = float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
     return Flips(lost, gained, p_value)
+
+
+def agreement(found: FloatArray, expected: FloatArray) -> Agreement:
+    """Compares the scores `(n, …, classes)` that two models give to the same examples."""
+    difference = np.abs(found - expected)
+    same = found.argmax(axis=-1) == expected.argmax(axis=-1)
+    return Agreement(len(found), float(difference.max()), float(difference.mean()), float(same.mean()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
+from tfcompress.errors import UserError
 from tfcompress.quiet import native_libraries_quiet
 
 Example = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -18,48 +21,184 @@ Example = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 FloatArray = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a file.
+
+    Attributes:
+        name: by the signature, or, without one, the tensor's.
+        index: of the tensor.
+        shape: with the batch axis; a free batch is 1.
+        dtype: as stored.
+        scale: what one step of a quantized integer means; 0 for all else.
+        zero_point: the integer that means 0.
+        free: whether an axis behind the first has no fixed length.
+    """
+
+    name: str
+    index: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float
+    zero_point: int
+    free: bool
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}"
+
+    @property
+    def real(self) -> bool:
+        """Whether its values are real numbers, stored as such or quantized."""
+        return bool(np.issubdtype(self.dtype, np.floating) or self.scale)
+
+    def encoded(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Casts values to the stored type, as Keras does; real ones are quantized where the file wants integers."""
+        if self.scale and np.issubdtype(values.dtype, np.floating):
+            limits = np.iinfo(self.dtype)
+            values = np.clip(np.round(values / self.scale) + self.zero_point, limits.min, limits.max)
+        return values.astype(self.dtype)
+
+    def decoded(self, stored: npt.NDArray[Any]) -> FloatArray:
+        """Returns what stored values mean."""
+        values = stored.astype(np.float32)
+        return (values - self.zero_point) * np.float32(self.scale) if self.scale else values
+
+
 class Runner:
-    """A loaded file with one signature, fed by `load`, run by `invoke`, read by `output`.
+    """A loaded file, fed by `load`, run by `invoke`, read by `output`; or all three by `run`.
+
+    The first subgraph is run. A batch that is fixed to more than one is filled with copies of the example.
 
     Args:
         path: of the `.tflite`.
         threads: for one inference.
+
+    Attributes:
+        inputs, results: by name.
+        scores: the output that is read: of several the first of real numbers and rank 2, or what comes nearest.
+
+    Raises:
+        UserError: LiteRT cannot load the file, or an input has no fixed size.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        with native_libraries_quiet():
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; name a .tflite file")
+        self._path = path
+        with native_libraries_quiet(), _blaming(path):
             self._interpreter = Interpreter(str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
-        signature = self._interpreter.get_signature_runner()
-        self._inputs = {name: (d["index"], d["dtype"]) for name, d in signature.get_input_details().items()}
-        (self._output,) = (detail["index"] for detail in signature.get_output_details().values())
+        inputs, outputs = _ports(self._interpreter)
+        self.inputs = {port.name: port for port in inputs}
+        self.results = {port.name: port for port in outputs}
+        for name, port in self.inputs.items():
+            if port.free:
+                raise UserError(f"{path}: input {name} has no fixed size; convert the model for inputs of one size")
+        self.scores = min(outputs, key=lambda port: (not port.real, len(port.shape) != 2))
         self.invoke = self._interpreter.invoke
 
     def load(self, example: Example) -> None:
-        """Feeds the features of one example, cast to what the file takes, as Keras does."""
-        features = example if isinstance(example, dict) else dict.fromkeys(self._inputs, example)
-        for name, (index, dtype) in self._inputs.items():
-            self._interpreter.set_tensor(index, np.asarray(features[name])[None].astype(dtype))
+        """Feeds the features of one example; see `Port.encoded`.
+
+        Raises:
+            UserError: the example lacks an input, or has another shape.
+        """
+        features = example if isinstance(example, dict) else dict.fromkeys(self.inputs, example)
+        for name, port in self.inputs.items():
+            if name not in features:
+                raise UserError(f"{self._path} takes {', '.join(self.inputs)}; the examples have {', '.join(features)}")
+            values = np.asarray(features[name])
+            if values.shape not in (port.shape, port.shape[1:]):
+                raise UserError(f"{self._path} takes {port} as {name}; the examples have shape {values.shape}")
+            self._interpreter.set_tensor(port.index, np.broadcast_to(port.encoded(values), port.shape))
 
     def output(self) -> FloatArray:
-        """Returns the output `(classes,)` of the last `invoke`."""
-        result: FloatArray = self._interpreter.get_tensor(self._output)[0]
-        return result
+        """Returns the scores of the last `invoke`, `(classes,)` or whatever shape they have without a batch axis."""
+        return self._read(self.scores)
+
+    def outputs(self) -> dict[str, FloatArray]:
+        """Returns all outputs of the last `invoke`, by name and without a batch axis."""
+        return {name: self._read(port) for name, port in self.results.items()}
+
+    def _read(self, port: Port) -> FloatArray:
+        values = port.decoded(self._interpreter.get_tensor(port.index))
+        found: FloatArray = values[0] if values.ndim > 1 else values
+        return found
+
+    def run(self, example: Example) -> FloatArray:
+        """Returns the output for an example.
+
+        Raises:
+            UserError: see `load`; or LiteRT stops, for instance at an id that is no row of its table.
+        """
+        self.load(example)
+        with _blaming(self._path):
+            self.invoke()
+        return self.output()
+
+    def table_rows(self) -> dict[str, int]:
+        """Returns the number of rows of the (shortest) table that an input's values look up, for inputs that do."""
+        shapes = {tensor["index"]: tensor["shape"] for tensor in self._interpreter.get_tensor_details()}
+        operators = self._interpreter._get_ops_details()
+        found = {}
+        for name, port in self.inputs.items():
+            ids, rows = {port.index}, []
+            for operator in operators:
+                inputs = [int(index) for index in operator["inputs"]]
+                place = {"GATHER": 1, "EMBEDDING_LOOKUP": 0}.get(operator["op_name"])
+                if place is not None and inputs[place] in ids:
+                    rows.append(int(shapes[inputs[1 - place]][0]))
+                elif ids & set(inputs) and all(np.issubdtype(kind, np.integer) for kind in operator["result_types"]):
+                    ids |= set(map(int, operator["outputs"]))  # reshaped, cast or clipped on the way
+            if rows:
+                found[name] = min(rows)
+        return found
 
 
 def inputs(path: Path) -> dict[str, str]:
     """Returns what a file takes: by the inputs' names, type and shape, such as `int32 (1, 128)`."""
-    with native_libraries_quiet():
-        details = Interpreter(str(path)).get_signature_runner().get_input_details()
-    return {name: f"{np.dtype(d['dtype'])} {tuple(map(int, d['shape']))}" for name, d in details.items()}
+    return {name: str(port) for name, port in Runner(path).inputs.items()}
 
 
 def predict(path: Path, examples: Iterable[Example]) -> FloatArray:
     """Returns the outputs `(n, classes)` of a file for examples without a batch axis."""
     runner = Runner(path)
-    outputs = []
-    for example in examples:
-        runner.load(example)
-        runner.invoke()
-        outputs.append(runner.output())
-    return np.stack(outputs)
+    return np.stack([runner.run(example) for example in examples])
+
+
+def _ports(interpreter: Interpreter) -> tuple[list[Port], list[Port]]:
+    """Returns inputs and outputs of the first subgraph."""
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    tensors = {(detail["index"], detail["name"]) for detail in (*inputs, *outputs)}
+    names: dict[int, str] = {}
+    for key in interpreter.get_signature_list():
+        signature = interpreter.get_signature_runner(key)
+        ends = {**signature.get_input_details(), **signature.get_output_details()}
+        if tensors >= {(detail["index"], detail["name"]) for detail in ends.values()}:  # else of another subgraph
+            names = {detail["index"]: name for name, detail in ends.items()}
+            break
+    return [_port(detail, names) for detail in inputs], [_port(detail, names) for detail in outputs]
+
+
+def _port(detail: dict[str, Any], names: dict[int, str]) -> Port:
+    scale, zero_point = detail["quantization"]
+    plain = detail["name"].removeprefix("serving_default_").removesuffix(":0")  # what the converter puts around it
+    return Port(
+        names.get(detail["index"], plain),
+        int(detail["index"]),
+        tuple(map(int, detail["shape"])),
+        np.dtype(detail["dtype"]),
+        float(scale) if np.issubdtype(detail["dtype"], np.integer) else 0.0,
+        int(zero_point),
+        -1 in detail["shape_signature"][1:],
+    )
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turns what LiteRT raises into a `UserError` that names the file."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"LiteRT cannot run {path}: {reason}; name a .tflite file that it can") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ def peak():
     with open("/proc/self/status") as status:
         return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 before = peak()
-interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter = Interpreter(sys.argv[1], num_threads=int(sys.argv[2]))
 interpreter.allocate_tensors()
 for detail in interpreter.get_input_details():
     interpreter.set_tensor(detail["index"], np.ones(detail["shape"], detail["dtype"]))
@@ -40,11 +41,19 @@ class Memory:
     above_empty: int
 
 
-def memory(path: Path) -> Memory | None:
-    """Measures a file in a fresh process; None where the system has no /proc."""
+def memory(path: Path, threads: int = 1) -> tuple[Memory | None, str]:
+    """Measures a file in a fresh process.
+
+    Returns:
+        The figures and an empty string; or None, and why there are none: no /proc, or the process died.
+    """
     if not Path("/proc/self/status").is_file():
-        return None
+        return None, "this system has no /proc"
     child = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(path)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", _CHILD, str(path), str(threads)], capture_output=True, text=True, check=False
     )
-    return Memory(**json.loads(child.stdout))
+    if child.returncode == 0:
+        return Memory(**json.loads(child.stdout)), ""
+    if child.returncode < 0:
+        return None, f"its process died of {signal.Signals(-child.returncode).name}"
+    return None, f"its process stopped: {(child.stderr.strip() or 'no message').splitlines()[-1]}"

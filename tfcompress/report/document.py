@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, computed_field
 
+from tfcompress.errors import UserError
 from tfcompress.export.verify import VerifiedTensor
 from tfcompress.files import read_json, write_json
-from tfcompress.measure.accuracy import Accuracy, Flips
+from tfcompress.measure import environment
+from tfcompress.measure.accuracy import Accuracy, Agreement, Flips
 from tfcompress.measure.latency import Latency
 from tfcompress.measure.memory import Memory
 from tfcompress.measure.size import Size
-
-_PACKAGES = ("tfcompress", "tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How a file's outputs differ from those of the Keras model it was made of, on the same test inputs."""
-
-    examples: int
-    largest_difference: float
-    mean_difference: float
-    top1_agreement: float
 
 
 @dataclass(frozen=True)
@@ -45,6 +31,7 @@ class Variant:
         minimum_runtime: the oldest TFLite that runs it.
         inputs: type and shape by the name of each input.
         flips: against the first variant; None for that one.
+        agreement: with the Keras model that the file was made of.
         memory: None where it cannot be measured.
         tensors: what was found in the file for every kernel.
     """
@@ -115,8 +102,18 @@ class Report:
 
     @classmethod
     def load(cls, path: Path) -> Report:
-        """Reads a report that `save` wrote."""
-        return TypeAdapter(cls).validate_python(read_json(path))
+        """Reads a report that `save` wrote.
+
+        Raises:
+            UserError: it is of another version, or none.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(read_json(path))
+        except ValueError as error:
+            raise UserError(
+                f"{path} is not a report of this version; delete it and give the run's command again: finished stages "
+                "are kept"
+            ) from error
 
 
 def make_report(
@@ -128,16 +125,10 @@ def make_report(
     """Puts a report together with the versions, the machine and the time."""
     return Report(
         run=run,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES},
-        machine={"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count() or 0},
+        date=environment.now(),
+        versions=environment.versions(),
+        machine=environment.machine(),
         history=history,
         left_alone=tuple(left_alone),
         variants=tuple(variants),
     )
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

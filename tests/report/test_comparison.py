@@ -1,0 +1,42 @@
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from tfcompress.export.converter import convert
+from tfcompress.measure.comparison import compare
+from tfcompress.report.comparison import print_comparison
+
+
+def printed(comparison):
+    text = io.StringIO()
+    print_comparison(comparison, Console(file=text, width=160))
+    return text.getvalue()
+
+
+def test_costs_and_answers_have_a_row_a_file(tiny_vit, images, tiny_data, tmp_path):
+    files = [tmp_path / f"{stored_as}.tflite" for stored_as in ("float32", "dynamic")]
+    for path in files:
+        path.write_bytes(convert(tiny_vit, path.stem))
+    found = compare(files, images, tiny_data.labels["test"], rounds=2, data="digits")
+    text = printed(found)
+    second = found.files[1]
+    cost, answers = [line for line in text.splitlines() if "│ dynamic" in line]
+    assert f"{second.size.gzip:,}" in cost
+    time = second.costs[0].latency
+    assert f"{time.ratio:.3f} ({time.ratio_low:.3f}-{time.ratio_high:.3f})" in cost
+    assert f"{second.costs[0].memory.peak_rss / 2**20:.1f} MiB" in cost
+    assert f"{second.agreement.top1_agreement:.1%}" in answers
+    assert f"{second.accuracy.top1:.2%}" in answers
+    assert f"{second.flips.lost}/{second.flips.gained} ({second.flips.p_value:.2f})" in answers
+    assert "digits, 64 test examples" in text
+
+    bare = replace(second, agreement=None, accuracy=None, flips=None, output="boxes: float32 (1, 4)")
+    bare = replace(bare, costs=(replace(second.costs[0], memory=None, no_memory="its process died of SIGSEGV"),))
+    first = replace(found.files[0], accuracy=None)
+    text = printed(replace(found, data="", files=(first, bare)))
+    assert "No memory of dynamic: its process died of SIGSEGV." in text
+    assert "dynamic gives boxes: float32 (1, 4), but float32 probabilities: float32 (1, 10): not compared." in text
+    assert "64 random inputs" in text
+    assert "lost/gained" not in text
+    assert "same top-1" not in printed(replace(found, files=(first,)))

@@ -1,0 +1,285 @@
+"""Several `.tflite` files side by side: bytes, time, memory, what they answer to the same examples, and how rightly."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, computed_field
+
+from tfcompress.errors import UserError
+from tfcompress.files import read_json, write_json
+from tfcompress.measure import environment
+from tfcompress.measure.accuracy import Accuracy, Agreement, Flips, accuracy, agreement, flips
+from tfcompress.measure.interpreter import Example, FloatArray, Port, Runner
+from tfcompress.measure.latency import Latency, latencies
+from tfcompress.measure.memory import Memory, memory
+from tfcompress.measure.size import Size, size
+from tfcompress.progress import track
+
+RANDOM_EXAMPLES = 32
+
+
+class Examples(Protocol):
+    """Examples that can be gone through several times, such as a list of them."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one inference costs.
+
+    Attributes:
+        memory: None where it cannot be measured.
+        no_memory: why not; empty otherwise.
+    """
+
+    threads: int
+    latency: Latency
+    memory: Memory | None
+    no_memory: str
+
+
+@dataclass(frozen=True)
+class ComparedFile:
+    """One file and all that was measured of it.
+
+    Attributes:
+        name: that tells it from the others.
+        path: as it was given.
+        inputs: type and shape by the name of each input.
+        output: name, type and shape of the output that was read.
+        costs: for each number of threads.
+        agreement: with the first file; None for that one, and where its output has another shape.
+        accuracy: None without labels.
+        flips: against the first file; None for that one, and without labels.
+    """
+
+    name: str
+    path: str
+    inputs: dict[str, str]
+    output: str
+    size: Size
+    costs: tuple[Cost, ...]
+    agreement: Agreement | None
+    accuracy: Accuracy | None
+    flips: Flips | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All figures of a comparison, with what is needed to get them again.
+
+    Attributes:
+        data: name of the data set; empty for random inputs.
+        data_path: where it was; empty if it needs no path.
+        examples: how many the outputs are compared on.
+        rounds: of the latency measurement.
+        files: the first is the one to compare with.
+    """
+
+    date: str
+    versions: dict[str, str]
+    machine: dict[str, str | int]
+    data: str
+    data_path: str
+    examples: int
+    threads: tuple[int, ...]
+    rounds: int
+    files: tuple[ComparedFile, ...]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def command(self) -> str:
+        """The command that makes it again."""
+        data = ["--data", self.data, "--examples", str(self.examples)] if self.data else []
+        path = ["--path", self.data_path] if self.data_path else []
+        times = ["--threads", ",".join(map(str, self.threads)), "--rounds", str(self.rounds)]
+        return shlex.join(["tfcompress", "compare", *(file.path for file in self.files), *data, *path, *times])
+
+    def save(self, path: Path) -> None:
+        """Writes the comparison as JSON."""
+        write_json(path, TypeAdapter(Comparison).dump_python(self, mode="json"))
+
+    @classmethod
+    def load(cls, path: Path) -> Comparison:
+        """Reads a comparison that `save` wrote.
+
+        Raises:
+            UserError: the file is missing, or none.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(read_json(path))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is not what `tfcompress compare --json` of this version writes") from error
+
+
+def compare(
+    files: Sequence[Path],
+    examples: Examples | Mapping[Path, Examples] | None = None,
+    labels: npt.NDArray[np.integer[Any]] | None = None,
+    threads: Sequence[int] = (1,),
+    rounds: int = 50,
+    data: str = "",
+    data_path: str = "",
+) -> Comparison:
+    """Compares files with the first of them.
+
+    Args:
+        files: paths of `.tflite` files, of whatever origin.
+        examples: features without a batch axis, for all files, or for each file where they take the same examples in
+            different ways. By default `RANDOM_EXAMPLES` random ones, seeded: real numbers from 0 to 1, or from all that
+            a quantized input can hold; ids up to the last row of the shortest table; ones for any other integers.
+        labels: `(n,)`, of the examples.
+        threads: numbers of threads to measure with.
+        rounds: of the latency measurement, at least two.
+        data: what the examples are called in the result.
+        data_path: where they are from.
+
+    Raises:
+        UserError: a file cannot be run, files take different inputs, or examples and files do not fit.
+    """
+    if not files or rounds < 2 or not threads or min(threads) < 1:
+        raise UserError(
+            f"{len(files)} files, {rounds} rounds, {list(threads)} threads; at least one file, two rounds and one "
+            "thread are needed"
+        )
+    names = _names(files)
+    paths = dict(zip(names, files, strict=True))
+    runners = {name: Runner(path) for name, path in paths.items()}
+    if examples is None:
+        examples = random_examples(paths, runners)
+    feeds: dict[str, Examples] = {
+        name: examples[path] if isinstance(examples, Mapping) else examples for name, path in paths.items()
+    }
+    number = len(feeds[names[0]])
+    if not number:
+        raise UserError("there are no examples; at least one is needed")
+    if labels is not None and len(labels) != number:
+        raise UserError(f"there are {number} examples but {len(labels)} labels; every example needs one")
+    outputs = {name: _outputs(name, runners[name], feeds[name]) for name in names}
+    correct = None if labels is None else {name: _correct(name, found, labels) for name, found in outputs.items()}
+    costs = _costs(paths, {name: next(iter(feed)) for name, feed in feeds.items()}, threads, rounds)
+    first = outputs[names[0]]
+    compared = [
+        ComparedFile(
+            name=name,
+            path=str(path),
+            inputs={port.name: str(port) for port in runners[name].inputs.values()},
+            output=f"{runners[name].scores.name}: {runners[name].scores}",
+            size=size(path),
+            costs=tuple(costs[name]),
+            agreement=agreement(outputs[name], first)
+            if name != names[0] and outputs[name].shape == first.shape
+            else None,
+            accuracy=accuracy(correct[name]) if correct else None,
+            flips=flips(correct[names[0]], correct[name]) if correct and name != names[0] else None,
+        )
+        for name, path in paths.items()
+    ]
+    return Comparison(
+        date=environment.now(),
+        versions=environment.versions(),
+        machine=environment.machine(),
+        data=data,
+        data_path=data_path,
+        examples=number,
+        threads=tuple(threads),
+        rounds=rounds,
+        files=tuple(compared),
+    )
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Returns a name for each file: its own, or where several have that its path, or where that is the same a count."""
+    stems, paths = Counter(path.stem for path in files), Counter(map(str, files))
+    seen: Counter[str] = Counter()
+    names = []
+    for path in files:
+        seen[str(path)] += 1
+        name = path.stem if stems[path.stem] == 1 else str(path)
+        names.append(f"{name} ({seen[str(path)]})" if paths[str(path)] > 1 else name)
+    return names
+
+
+def _outputs(name: str, runner: Runner, examples: Examples) -> FloatArray:
+    return np.stack([runner.run(example) for example in track(examples, f"running {name}", len(examples))])
+
+
+def _costs(
+    paths: Mapping[str, Path], examples: Mapping[str, Example], threads: Sequence[int], rounds: int
+) -> dict[str, list[Cost]]:
+    costs: dict[str, list[Cost]] = {name: [] for name in paths}
+    for count in threads:
+        times = latencies(paths, examples, rounds, count)
+        for name, path in track(paths.items(), f"memory, threads: {count}", len(paths)):
+            costs[name].append(Cost(count, times[name], *memory(path, count)))
+    return costs
+
+
+def _correct(name: str, outputs: FloatArray, labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+    if outputs.ndim != 2 or labels.max() >= outputs.shape[1]:
+        raise UserError(
+            f"{name} gives {outputs.shape[1:]} scores an example, but labels go up to {labels.max()}; a file for these "
+            "labels gives a score for each"
+        )
+    correct: npt.NDArray[np.bool_] = outputs.argmax(axis=1) == labels
+    return correct
+
+
+def random_examples(paths: Mapping[str, Path], runners: Mapping[str, Runner]) -> list[Example]:
+    """Returns `RANDOM_EXAMPLES` random examples that all files take; see `compare`."""
+    first, *others = runners
+    takes = runners[first].inputs
+    for other in others:
+        if _kinds(runners[other].inputs) != _kinds(takes):
+            told = [
+                f"{paths[name]} takes {', '.join(f'{port} as {port.name}' for port in runners[name].inputs.values())}"
+                for name in (first, other)
+            ]
+            raise UserError(f"{told[0]}, but {told[1]}; only a data set (--data) can be fed to both")
+    rows: dict[str, int] = {}
+    for runner in runners.values():
+        for name, found in runner.table_rows().items():
+            rows[_key(takes, name)] = min(found, rows.get(_key(takes, name), found))
+    rng = np.random.default_rng(0)
+    columns = {name: _values(rng, port, rows.get(_key(takes, name), 0)) for name, port in takes.items()}
+    if len(columns) == 1:
+        return list(next(iter(columns.values())))
+    return [{name: values[i] for name, values in columns.items()} for i in range(RANDOM_EXAMPLES)]
+
+
+def _key(inputs: Mapping[str, Port], name: str) -> str:
+    """Returns what an input has in common between files: its name, unless it is the only one."""
+    return name if len(inputs) > 1 else ""
+
+
+def _kinds(inputs: Mapping[str, Port]) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """Returns what must be the same in two files for them to take the same examples."""
+    return {_key(inputs, name): (port.shape, port.real) for name, port in inputs.items()}
+
+
+def _values(rng: np.random.Generator, port: Port, rows: int) -> npt.NDArray[Any]:
+    """Returns random values for an input, `(RANDOM_EXAMPLES, …)` without its batch axis."""
+    shape = (RANDOM_EXAMPLES, *(port.shape[1:] if len(port.shape) > 1 else port.shape))
+    if port.scale:
+        limits = np.iinfo(port.dtype)
+        return port.decoded(rng.integers(limits.min, limits.max, shape, endpoint=True))
+    if np.issubdtype(port.dtype, np.floating):
+        return rng.random(shape, np.float32)
+    if rows:
+        return rng.integers(0, rows, shape)
+    if port.dtype == np.uint8:
+        return rng.integers(0, 256, shape)
+    if np.issubdtype(port.dtype, np.integer) or port.dtype == np.bool_:
+        return np.ones(shape, np.int64)
+    raise UserError(f"input {port.name} takes {port}, for which there are no random values; pass examples")

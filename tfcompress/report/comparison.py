@@ -1,0 +1,89 @@
+"""A comparison of files as tables on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from tfcompress.measure.comparison import ComparedFile, Comparison, Cost
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Prints what the files cost, a row for each number of threads; what they answer; and how the figures are meant."""
+    console = console or Console(width=None if Console().is_terminal else 130)
+    first = comparison.files[0]
+    costs = _table("bytes", "gzip", "of first", "threads", "ms", "10-90 %", "time (95 %)", "peak RSS")
+    for file in comparison.files:
+        for cost in file.costs:
+            head = _head(file, first) if cost is file.costs[0] else [""] * 4
+            costs.add_row(*head, str(cost.threads), *_cost(cost, file is first))
+    console.print(costs)
+    console.print(
+        "'of first' is bytes by the first file's; 'ms' the median of an inference and '10-90 %' its range over "
+        f"{comparison.rounds} rounds, interleaved in one process; 'time' the median ratio to the first file in the "
+        "same round, with a bootstrap interval; 'peak RSS' is of a fresh Python process that loads LiteRT and the file "
+        "and runs it once.",
+        style="dim",
+    )
+    for file in comparison.files:
+        if reason := next((cost.no_memory for cost in file.costs if cost.no_memory), ""):
+            console.print(f"No memory of {file.name}: {reason}.", style="dim")
+    if first.accuracy is not None or len(comparison.files) > 1:
+        _print_answers(comparison, console)
+
+
+def _print_answers(comparison: Comparison, console: Console) -> None:
+    first, data = comparison.files[0], comparison.data
+    labelled = first.accuracy is not None
+    answers = _table("same top-1", "mean difference", "largest", *(("top-1 (95 %)", "lost/gained (p)") * labelled))
+    for file in comparison.files:
+        answers.add_row(file.name, *_agreement(file), *(_correctness(file) if labelled else ()))
+    console.print(answers)
+    note = " 'lost/gained' is by the exact McNemar test." * labelled
+    if data:
+        what = f"{data}, {comparison.examples} test examples"
+    else:
+        what = f"{comparison.examples} random inputs"
+        note += " Real ones tell more: name a data set with --data."
+    console.print(f"{what}, compared with the first file.{note}", style="dim")
+    for file in comparison.files[1:]:
+        if file.agreement is None:
+            console.print(
+                f"{file.name} gives {file.output}, but {first.name} {first.output}: not compared.", style="dim"
+            )
+
+
+def _table(*headings: str) -> Table:
+    table = Table("file")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _head(file: ComparedFile, first: ComparedFile) -> list[str]:
+    return [file.name, f"{file.size.raw:,}", f"{file.size.gzip:,}", f"1/{first.size.raw / file.size.raw:.2f}"]
+
+
+def _cost(cost: Cost, first: bool) -> list[str]:
+    time = cost.latency
+    return [
+        f"{time.median_ms:.3g}",
+        f"{time.low_ms:.3g}-{time.high_ms:.3g}",
+        "1" if first else f"{time.ratio:.3f} ({time.ratio_low:.3f}-{time.ratio_high:.3f})",
+        f"{cost.memory.peak_rss / 2**20:.1f} MiB" if cost.memory else "",
+    ]
+
+
+def _agreement(file: ComparedFile) -> tuple[str, ...]:
+    found = file.agreement
+    if found is None:
+        return "", "", ""
+    return f"{found.top1_agreement:.1%}", f"{found.mean_difference:.1e}", f"{found.largest_difference:.1e}"
+
+
+def _correctness(file: ComparedFile) -> tuple[str, ...]:
+    accuracy, flips = file.accuracy, file.flips
+    return (
+        f"{accuracy.top1:.2%} ({accuracy.low:.1%}-{accuracy.high:.1%})" if accuracy else "",
+        f"{flips.lost}/{flips.gained} ({flips.p_value:.2f})" if flips else "",
+    )
