@@ -11,22 +11,25 @@ import numpy as np
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.export import flatbuffer
+from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.export.converter import Format, convert
+from tfcompress.export.metadata import Description, ImageInput, TextInput, describe
+from tfcompress.export.runtimes import minimum_runtime
 from tfcompress.export.verify import VerifiedTensor, verify
 from tfcompress.files import written_whole
-from tfcompress.measure.accuracy import accuracy, flips
+from tfcompress.measure.accuracy import Agreement, accuracy, agreement, flips
 from tfcompress.measure.interpreter import FloatArray, inputs, predict
 from tfcompress.measure.latency import latencies
 from tfcompress.measure.memory import memory
 from tfcompress.measure.size import size
 from tfcompress.progress import track
 from tfcompress.recipe import Export
-from tfcompress.report.document import Agreement, Variant
+from tfcompress.report.document import Variant
 from tfcompress.training import gives_probabilities
 from tfcompress.traits import Traits
 
 _AGREEMENT_EXAMPLES = 256
+_DRAWN_EXAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def evaluate(files: Sequence[File], export: Export, workdir: Path) -> list[Varia
     # The last stage's, because token ids of a trimmed vocabulary are in range for a whole one, too.
     data = files[-1].stage.data
     example = next(data.examples("test").take(1).as_numpy_iterator())[0]
-    times = latencies({file.path.stem: file.path for file in files}, example)
+    paths = {file.path.stem: file.path for file in files}
+    times = latencies(paths, dict.fromkeys(paths, example))
     labels = data.labels["test"]
     first: FloatArray | None = None
     variants = []
@@ -88,14 +92,14 @@ def evaluate(files: Sequence[File], export: Export, workdir: Path) -> list[Varia
                 format=file.format,
                 scheme=_scheme(file.stage.traits),
                 file=str(file.path.relative_to(workdir)),
-                minimum_runtime=flatbuffer.minimum_runtime(file.path.read_bytes()),
+                minimum_runtime=minimum_runtime(file.path.read_bytes()),
                 inputs=inputs(file.path),
                 size=size(file.path),
                 accuracy=accuracy(correct),
                 flips=None if first is outputs else flips(first.argmax(1) == labels, correct),
                 agreement=_agreement(file.stage, outputs, export),
                 latency=times[file.path.stem],
-                memory=memory(file.path),
+                memory=memory(file.path)[0],
                 tensors=file.tensors,
             )
         )
@@ -116,12 +120,34 @@ def _scheme(traits: Traits) -> str:
 def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> File:
     path = workdir / "tflite" / f"{stage.folder}-{format}.tflite"
     written = path.is_file()
-    content = path.read_bytes() if written else convert(stage.model, format, export.logits, export.per_channel)
+    if written:
+        content = path.read_bytes()
+    else:
+        content = convert(stage.model, format, export.logits, export.per_channel)
+        content = describe(content, _description(stage, format))
     tensors = verify(content, stage.model, stage.traits, format)
     if not written:
         with written_whole(path) as beside:
             beside.write_bytes(content)
     return File(stage, format, path, tuple(tensors))
+
+
+def _description(stage: Stage, format: Format) -> Description:
+    """Returns what a file says of itself."""
+    data, scheme = stage.data, _scheme(stage.traits)
+    text = f"Classifies {data.name} into {len(data.classes)} classes. Stage {stage.name}, {scheme or format}."
+    return Description(stage.model.name, text, data.classes, _input(data))
+
+
+def _input(data: Dataset) -> ImageInput | TextInput | None:
+    """Returns what the examples are; None where a phone could not know how to make them."""
+    if isinstance(data.decode, Tokenizer):
+        return TextInput(data.decode.vocabulary, data.decode.lowercase)
+    drawn = data.examples("validation").take(_DRAWN_EXAMPLES).as_numpy_iterator()
+    images = [features for features, _ in drawn if isinstance(features, np.ndarray)]
+    if not images or images[0].ndim != 3 or images[0].shape[-1] not in (1, 3):
+        return None
+    return ImageInput() if all(image.min() >= 0 and image.max() <= 1 for image in images) else None
 
 
 def _predictions(file: File, workdir: Path) -> FloatArray:
@@ -144,7 +170,4 @@ def _agreement(stage: Stage, outputs: FloatArray, export: Export) -> Agreement:
     if not (export.logits or gives_probabilities(model)):
         expected = np.exp(expected - expected.max(axis=1, keepdims=True))
         expected /= expected.sum(axis=1, keepdims=True)
-    found = outputs[: len(expected)]
-    difference = np.abs(found - expected)
-    same = found.argmax(axis=1) == expected.argmax(axis=1)
-    return Agreement(len(found), float(difference.max()), float(difference.mean()), float(same.mean()))
+    return agreement(outputs[: len(expected)], expected)
