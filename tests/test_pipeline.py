@@ -12,8 +12,11 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfcompress import Cluster, Export, LayerClustering, Prune, Quantize, Report, UserError, compress
 from tfcompress.models.vit import vit
+from tfcompress.optimize.quantization import load_scope
+from tfcompress.traits import kernels
 
 from .conftest import TINY
+from .test_logs import logged
 
 FIT = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-4}
 CHAIN = [
@@ -100,6 +103,32 @@ def test_the_report_is_on_disk_with_versions_and_machine(finished):
     assert content["versions"]["tensorflow"].startswith("2.")
     assert content["machine"]["cores"] > 0
     assert [len(rows) for rows in content["history"].values()] == [0, 2, 2, 2]
+
+
+def test_tensorboard_shows_every_stage_with_its_epochs_and_kernels(finished):
+    report, workdir = finished
+    assert {path.name for path in (workdir / "logs").iterdir()} == set(report.history)
+    for stage, rows in report.history.items():
+        found = logged(workdir / "logs" / stage)
+        for tag, name in (
+            ("loss/train", "loss"),
+            ("loss/validation", "val_loss"),
+            ("accuracy/train", "accuracy"),
+            ("accuracy/validation", "val_accuracy"),
+            ("learning_rate", "learning_rate"),
+        ):
+            assert found.get(tag, []) == [(row["epoch"], np.float32(row[name])) for row in rows]
+        assert {len(found[tag]) for tag in found if tag.startswith(("weights", "sparsity", "distinct_values"))} == {1}
+        with load_scope():
+            model = tf_keras.models.load_model(workdir / "stages" / stage / "model.h5", compile=False)
+        for name, kernel in kernels(model).items():
+            [(step, bins)] = found[f"weights/{name}"]
+            assert (step, bins[:, 2].sum()) == (len(rows), kernel.size)
+            assert found[f"sparsity/{name}"][0][1] == np.float32(np.mean(kernel == 0))
+            assert found[f"distinct_values/{name}"][0][1] == len(np.unique(kernel))
+    clustered = logged(workdir / "logs" / "02-cluster")
+    assert (clustered["weights/block_0_mlp1"][0][1][:, 2] > 0).sum() <= 16
+    assert clustered["sparsity/block_0_mlp1"][0][1] >= 0.49
 
 
 def test_a_finished_run_is_only_read(finished, tiny_data, trained_weights):
@@ -189,6 +218,8 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     resumed = resumable(killed)
     for name in ("00-base", "01-prune", "02-cluster", "03-quantize"):
         assert_same_weights(tmp_path / "whole" / "stages" / name / "model.h5", killed / "stages" / name / "model.h5")
+        epochs = [step for step, _ in logged(killed / "logs" / name).get("loss/train", [])]
+        assert epochs == [row["epoch"] for row in whole.history[name]]
     assert resumed.history == whole.history
     assert [v.accuracy for v in resumed.variants] == [v.accuracy for v in whole.variants]
     assert [v.flips for v in resumed.variants] == [v.flips for v in whole.variants]

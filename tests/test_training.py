@@ -95,7 +95,8 @@ def test_the_users_loss_optimizer_and_metrics_are_used(tiny_data, tmp_path):
     model = vit(TINY, 10)
     rows = fit(model, tiny_data, TRAINING, objective, 0, tmp_path)
     assert isinstance(model.optimizer, tf_keras.optimizers.SGD)
-    assert set(rows[0]) == {"epoch", "loss", "top3", "val_loss", "val_top3"}
+    assert set(rows[0]) == {"epoch", "loss", "top3", "val_loss", "val_top3", "learning_rate"}
+    assert {row["learning_rate"] for row in rows} == {0.5}
 
 
 def test_the_checkpoint_goes_when_it_is_forgotten(tiny_data, tmp_path):

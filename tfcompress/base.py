@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,20 @@ def load_data(recipe: Recipe) -> Dataset:
         kinds = ("texts", "images") if data.name in registry.TEXT else ("images", "texts")
         raise UserError(f"data set {data.name} has {kinds[0]}, but preset {name} takes {kinds[1]}; choose another")
     return registry.load(data.name, data.path, config.image_size if isinstance(config, ViTConfig) else data.image_size)
+
+
+def load_data_for(model: tf_keras.Model, name: str, path: Path | None, folder: Path) -> Dataset:
+    """Loads a data set by name as a saved model takes it: images of its size, texts by the tokenizer beside it.
+
+    Args:
+        model: loaded.
+        name: one of `tfcompress.data.registry.NAMES`.
+        path: the set's file or folder, where it needs one.
+        folder: where the model's file is.
+    """
+    # `take_model` says what is wrong with a model that has no inputs.
+    shape: Any = model.inputs[0].shape if model.inputs else ()
+    return with_tokenizer(registry.load(name, path, shape[1] if len(shape) == 4 else None), folder)
 
 
 def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
@@ -111,6 +126,14 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
                 f"data set {data.name} has ids up to {largest} in {name}, but the table {layer.name} has rows for 0 to "
                 f"{layer.input_dim - 1}; use the vocabulary that the model was trained with"
             )
+
+
+def fingerprint(model: tf_keras.Model) -> str:
+    """Returns the sha256 of a model's architecture and weights."""
+    digest = hashlib.sha256(model.to_json().encode())
+    for array in model.get_weights():
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _largest(data: Dataset, split: Split, name: str) -> int:

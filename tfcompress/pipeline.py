@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ import tf_keras
 from pydantic import TypeAdapter
 
 from tfcompress import traits as kernel_traits
-from tfcompress.base import build_model, check_fit, load_data, take_model
+from tfcompress.base import build_model, check_fit, fingerprint, load_data, take_model
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.evaluation import Stage, evaluate, export_stage
 from tfcompress.files import read_json, remove_folder, write_json, written_whole
+from tfcompress.logs import write_logs
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.quantization import load_scope
@@ -27,8 +27,10 @@ from tfcompress.optimize.technique import Context, Finished, LayerTechnique, Les
 from tfcompress.progress import bar
 from tfcompress.recipe import Export, Recipe
 from tfcompress.report.document import LeftAlone, Report, make_report
+from tfcompress.report.page import write_page
 from tfcompress.training import Objective, Training, fit, forget, gives_probabilities, make_repeatable
 from tfcompress.traits import KernelTraits, Traits
+from tfcompress.workdir import claim
 
 _TRAITS = TypeAdapter(dict[str, KernelTraits])
 
@@ -36,7 +38,8 @@ _TRAITS = TypeAdapter(dict[str, KernelTraits])
 def run(recipe: Recipe, workdir: Path) -> Report:
     """Runs a recipe in a working folder; a run that was cut off goes on, a finished one is only read.
 
-    Leaves `stages/NN-name/model.h5`, `tflite/*.tflite`, `model.tflite` (the last of them) and `report.json`.
+    Leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last of
+    them) and `report.json`.
 
     Raises:
         UserError: the folder holds a run of another recipe, or whatever the stages find wrong.
@@ -90,7 +93,7 @@ def compress(
         raise UserError(f"seed is {seed}; it must not be negative")
     functional, data = take_model(model, data)
     description = {
-        "model": {"name": functional.name, "sha256": _fingerprint(functional)},
+        "model": {"name": functional.name, "sha256": fingerprint(functional)},
         "techniques": [{technique.name: technique.model_dump(mode="json")} for technique in techniques],
         "objective": objective.describe(),
         "export": export.model_dump(mode="json"),
@@ -148,14 +151,7 @@ class _Run:
 
     def _claim_folder(self) -> None:
         """Marks the working folder as this run's, or refuses if it is another's."""
-        path = self.workdir / "run.json"
-        description = {**self.description, "data set": self.data.describe()}
-        if not path.is_file():
-            write_json(path, description)
-        elif changes := list(_differences(read_json(path), description)):
-            raise UserError(
-                f"{self.workdir} holds another run ({'; '.join(changes)}); choose another folder or undo the change"
-            )
+        claim(self.workdir, "run", {**self.description, "data set": self.data.describe()})
 
     def model_file(self, folder: str) -> Path:
         return self.workdir / "stages" / folder / "model.h5"
@@ -165,6 +161,8 @@ class _Run:
         path = self.workdir / "report.json"
         if path.is_file():
             self._claim_folder()
+            if not (self.workdir / "report.html").is_file():
+                write_page(self.workdir)
             return Report.load(path)
         stages, files = [], []
         for stage in self.stages():
@@ -176,6 +174,7 @@ class _Run:
         history = {stage.folder: stage.history for stage in stages}
         report = make_report(self.description, history, left_alone, variants)
         report.save(path)
+        write_page(self.workdir)
         return report
 
     def stages(self) -> Iterator[Stage]:
@@ -228,6 +227,7 @@ class _Run:
                 model.save(beside, include_optimizer=False)
             except RuntimeError as error:  # h5py's, when the disk is full.
                 raise OSError(str(error)) from error
+        write_logs(self.workdir / "logs" / folder, history, model)
         write_json(record, {"traits": _TRAITS.dump_python(dict(traits), mode="json"), "history": history})
         forget(path.parent)
         return Stage(name, folder, model, data, traits, history)
@@ -290,23 +290,3 @@ def _left_alone(model: tf_keras.Model, techniques: Sequence[Technique]) -> list[
 
 def _is_keras(layer: tf_keras.layers.Layer) -> bool:
     return type(layer).__module__.partition(".")[0] == "tf_keras"
-
-
-def _fingerprint(model: tf_keras.Model) -> str:
-    """Returns the sha256 of a model's architecture and weights."""
-    digest = hashlib.sha256(model.to_json().encode())
-    for array in model.get_weights():
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Yields `path: old before, new now` for each place where two JSON values differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in before | now:
-            yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, (old, new) in enumerate(zip(before, now, strict=True)):
-            yield from _differences(old, new, f"{path}[{index}]")
-    elif before != now:
-        yield f"{path}: {before} before, {now} now"

@@ -102,7 +102,7 @@ def fit(
         targets: what the outputs are compared with, if that is not the labels.
 
     Returns:
-        A row an epoch: `epoch`, `loss`, `val_loss` and the metrics of both splits.
+        A row an epoch: `epoch`, `loss`, `val_loss`, the metrics of both splits, and the `learning_rate` at its end.
 
     Raises:
         UserError: the loss became NaN or infinite (the last good epoch stays in the checkpoint), or the disk is full.
@@ -204,7 +204,8 @@ class _Backup(tf_keras.callbacks.Callback):
         return self._folder / "history.json"
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.rows.append({"epoch": epoch} | {name: float(value) for name, value in (logs or {}).items()})
+        values = {**(logs or {}), "learning_rate": self.model.optimizer.learning_rate}
+        self.rows.append({"epoch": epoch} | {name: float(value) for name, value in values.items()})
         write_json(self._history, self.rows)
         self._epochs_done.assign(epoch + 1)
         with writing_to(self._folder):

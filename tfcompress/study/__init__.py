@@ -1,0 +1,1 @@
+"""What a model can take, found out before a recipe is written."""

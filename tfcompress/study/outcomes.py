@@ -1,0 +1,67 @@
+"""What a model answers on the same few examples under one change after the other, each kept in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.files import read_json, write_json
+from tfcompress.training import gives_probabilities
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of each example the cross-entropy in nats, and whether the answer is right."""
+
+    losses: list[float]
+    correct: list[bool]
+
+    @property
+    def loss(self) -> float:
+        """The mean of the losses."""
+        return float(np.mean(self.losses))
+
+
+class Outcomes:
+    """Examples from the beginning of the validation split, and a model that is compiled for them once."""
+
+    def __init__(self, model: tf_keras.Model, data: Dataset, examples: int, folder: Path) -> None:
+        self._batches = list(data.examples("validation").take(examples).batch(_BATCH))
+        self._folder = folder
+        self._from_logits = not gives_probabilities(model)
+        self._predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
+        self.examples = sum(len(labels) for _, labels in self._batches)
+
+    def digest(self) -> str:
+        """Returns the sha256 of the examples."""
+        digest = hashlib.sha256()
+        for tensor in tf.nest.flatten(self._batches):
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def of(self, key: str, change: AbstractContextManager[None] | None = None) -> Outcome:
+        """Returns the outcome while `change` holds; it is not entered if the outcome is already kept under `key`."""
+        path = self._folder / f"{key}.json"
+        if not path.is_file():
+            with change or nullcontext():
+                outcome = self._now()
+            write_json(path, asdict(outcome))
+        return Outcome(**read_json(path))
+
+    def _now(self) -> Outcome:
+        now = Outcome([], [])
+        for features, labels in self._batches:
+            outputs = self._predict(features)
+            losses = tf_keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=self._from_logits)
+            now.losses.extend(losses.numpy().tolist())
+            now.correct.extend((outputs.numpy().argmax(1) == labels.numpy()).tolist())
+        return now

@@ -1,0 +1,42 @@
+"""A working folder holds one piece of work, so that a call goes on only with what the same call began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfcompress.errors import UserError
+from tfcompress.files import read_json, write_json
+
+
+def claim(workdir: Path, what: str, description: Mapping[str, Any]) -> None:
+    """Marks a working folder as this work's, or refuses if it is another's.
+
+    Args:
+        workdir: made if it is not there.
+        what: the kind of work, for instance `run`; the mark is `WHAT.json`.
+        description: all that decides the result, as JSON holds it.
+
+    Raises:
+        UserError: the folder holds work of this kind with another description; says what differs.
+    """
+    path = workdir / f"{what}.json"
+    if not path.is_file():
+        write_json(path, description)
+    elif changes := list(_differences(read_json(path), dict(description))):
+        raise UserError(
+            f"{workdir} holds another {what} ({'; '.join(changes)}); choose another folder or undo the change"
+        )
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Yields `path: old before, new now` for each place where two JSON values differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for index, (old, new) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(old, new, f"{path}[{index}]")
+    elif before != now:
+        yield f"{path}: {before} before, {now} now"
