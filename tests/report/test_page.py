@@ -1,0 +1,163 @@
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from selenium import webdriver
+
+from tfcompress import Cluster, Prune, Quantize, UserError, compress
+from tfcompress.measure.comparison import compare
+from tfcompress.recipe import Recipe
+from tfcompress.report.page import _yaml, write_page
+
+FIT = {"epochs": 2, "batch_size": 32}
+ROOT = Path(__file__).parents[2]
+WIDTHS = (390, 1280)
+
+CONTRAST = """
+const light = text => {
+  const parts = text.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255);
+  const [r, g, b] = parts.map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = light(getComputedStyle(document.body).backgroundColor);
+return [...document.querySelectorAll("h1, h2, p, td, th, figcaption, svg text")].map(element => {
+  const style = getComputedStyle(element), ink = light(element.tagName == "text" ? style.fill : style.color);
+  return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if shutil.which("chromium") is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing; install Debian's chromium and chromium-driver")
+        pytest.skip("needs Debian's chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def run_page(trained_weights, tiny_data, tmp_path_factory) -> Path:
+    from tfcompress.models.vit import vit
+
+    from ..conftest import TINY
+
+    model = vit(TINY, 10)
+    model.set_weights(trained_weights)
+    chain = [Prune(sparsity=0.5, schedule="constant", fit=FIT), Cluster(clusters=16, fit=FIT), Quantize(fit=FIT)]
+    folder = tmp_path_factory.mktemp("run")
+    compress(model, tiny_data, chain, folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def comparison_page(run_page) -> Path:
+    folder = run_page.parent
+    odd = folder / "a<b>&$x$.tflite"
+    shutil.copyfile(folder / "model.tflite", odd)
+    comparison = compare([folder / "tflite" / "00-base-float32.tflite", odd], threads=(1, 2), rounds=5)
+    comparison.save(folder / "comparison.json")
+    return write_page(folder / "comparison.json")
+
+
+def visited(browser, page: Path, width: int, scheme: str) -> list[str]:
+    """Opens the page and returns the addresses that were asked for."""
+    browser.get_log("performance")
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get(page.as_uri())
+    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("kind", "sections"),
+    [
+        ("run_page", ["summary", "accuracy", "cost", "layers", "training", "again"]),
+        ("comparison_page", ["summary", "cost", "agreement", "again"]),
+    ],
+)
+def test_a_browser_shows_all_of_it(request, browser, kind, sections, width, scheme):
+    page = request.getfixturevalue(kind)
+    asked = [url for url in visited(browser, page, width, scheme) if not url.startswith("data:")]
+    assert asked == [page.as_uri()]
+    assert browser.get_log("browser") == []
+    assert [s.get_attribute("id") for s in browser.find_elements("css selector", "section")] == sections
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for element in browser.find_elements("css selector", "section, figure, .wide, pre"):
+        box = element.rect
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["height"] > 10
+    assert min(browser.execute_script(CONTRAST)) >= 4.5
+    ids = [element.get_attribute("id") for element in browser.find_elements("css selector", "[id]")]
+    assert len(set(ids)) == len(ids)
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    pictures = ROOT / "build" / "screenshots"
+    pictures.mkdir(parents=True, exist_ok=True)
+    assert browser.save_screenshot(str(pictures / f"{kind}-{width}-{scheme}.png"))
+
+
+def test_it_says_what_was_kept_and_what_was_saved(run_page):
+    text = run_page.read_text()
+    report = json.loads((run_page.parent / "report.json").read_text())
+    base, last = report["variants"][0], report["variants"][-1]
+    assert "<b>quantize PCQAT</b> takes" in text
+    assert f"{100 * last['accuracy']['top1']:.2f} % of 64 test examples" in text
+    assert f"{base['size']['raw']:,}" in text
+    assert text.count('class="kernel"') == len(last["tensors"]) == 8
+    assert "tfcompress.compress" in text
+
+
+def test_names_are_escaped(comparison_page):
+    text = comparison_page.read_text()
+    assert "a&lt;b&gt;&amp;$x$" in text
+    assert "<b>&$x$" not in text
+
+
+def test_a_kernels_picture_has_a_tick_for_each_centroid(run_page):
+    last = json.loads((run_page.parent / "report.json").read_text())["variants"][-1]
+    pictures = re.findall(r'<svg class="kernel".*?</svg>', run_page.read_text())
+    assert [p.count("v4") for p in pictures] == [tensor["distinct"] for tensor in last["tensors"]]
+
+
+def test_the_same_run_gives_the_same_page(run_page, tmp_path):
+    assert write_page(run_page.parent, tmp_path / "again.html").read_bytes() == run_page.read_bytes()
+
+
+def test_the_recipe_on_the_page_is_the_one_that_ran(tmp_path):
+    recipe = Recipe.load("bert_half_trec", [])
+    (tmp_path / "recipe.yaml").write_text(_yaml(recipe.model_dump(mode="json")))
+    assert YAML(typ="safe").load(tmp_path / "recipe.yaml")["model"]["preset"] == "bert_tiny_trec"
+    assert Recipe.load(str(tmp_path / "recipe.yaml"), []) == recipe
+
+
+def test_what_is_no_run_and_no_comparison_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"has no report\.json"):
+        write_page(tmp_path)
+    with pytest.raises(UserError, match="is no run's folder, and no file"):
+        write_page(tmp_path / "nothing.json")
+    (tmp_path / "text.json").write_text("no json")
+    with pytest.raises(UserError, match="is no JSON file"):
+        write_page(tmp_path / "text.json")
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(UserError, match="is not a report of this version"):
+        write_page(tmp_path)

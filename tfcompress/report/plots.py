@@ -1,0 +1,153 @@
+"""Plots for the report page: SVG with no size or colours of its own, so that it follows the page's width and theme."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tfcompress.measure.accuracy import Accuracy
+from tfcompress.measure.latency import Latency
+
+_INK, _LINE, _ACCENT, _SECOND = "#010101", "#020202", "#030303", "#040404"
+_THEME = {_INK: "currentColor", _LINE: "var(--line)", _ACCENT: "var(--accent)", _SECOND: "var(--second)"}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tfcompress",
+    "text.parse_math": False,
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "axes.edgecolor": _LINE,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+}
+_INCHES = 4.7  # Wide enough for a phone's 390 pixels, so that text keeps its size there.
+
+
+def accuracies(name: str, rows: Sequence[tuple[str, Accuracy]]) -> str:
+    """Draws top-1 accuracy with its interval, a line a model."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(0.7 + 0.28 * len(rows))
+        found = [accuracy for _, accuracy in rows]
+        _intervals(axes, 100 * np.array([(a.low, a.top1, a.high) for a in found]), [label for label, _ in rows])
+        axes.set_xlabel("top-1 accuracy, % (95 % interval)")
+        return _svg(figure, name)
+
+
+def accuracy_by_size(name: str, rows: Sequence[tuple[int, Accuracy]]) -> str:
+    """Draws top-1 accuracy over bytes; points carry the number of their row, from 1."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(2.6)
+        for number, (size, accuracy) in enumerate(rows, start=1):
+            axes.plot([size / 1e6], [100 * accuracy.top1], "o", color=_ACCENT, markersize=4)
+            place = (size / 1e6, 100 * accuracy.top1)
+            axes.annotate(str(number), place, (0, 4), textcoords="offset points", ha="center")
+        axes.set_xlim(0, 1.1 * max(size for size, _ in rows) / 1e6)
+        axes.margins(y=0.2)
+        axes.set_xlabel("megabytes, zipped (numbers as in the table above)")
+        axes.set_ylabel("top-1 accuracy, %")
+        return _svg(figure, name)
+
+
+def ratios(name: str, rows: Sequence[tuple[str, Latency]]) -> str:
+    """Draws times as ratios to the first row's, with their intervals, a line a model."""
+    values = [(time.ratio_low, time.ratio, time.ratio_high) for _, time in rows]
+    return _ratios(name, "time by that of 1 (95 % interval)", [label for label, _ in rows], values)
+
+
+def memory(name: str, rows: Sequence[tuple[str, int]]) -> str:
+    """Draws bytes of memory as ratios to the first row's, a line a model."""
+    values = [(peak / rows[0][1],) * 3 for _, peak in rows]
+    return _ratios(name, "peak memory by that of 1", [label for label, _ in rows], values)
+
+
+def _ratios(name: str, what: str, labels: Sequence[str], values: Sequence[tuple[float, float, float]]) -> str:
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(0.7 + 0.28 * len(values))
+        _intervals(axes, np.array(values), labels)
+        for place, (_, ratio, high) in enumerate(values):
+            axes.annotate(f"{ratio:.2f}", (high, place), (5, 0), textcoords="offset points", va="center")
+        axes.set_xlim(0, 1.15 * max(1.0, *(high for _, _, high in values)))
+        axes.set_xlabel(what)
+        return _svg(figure, name)
+
+
+def curves(name: str, history: Sequence[dict[str, float]]) -> str:
+    """Draws a stage's loss over its epochs, on the training and the validation split."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(2.2)
+        epochs = [row["epoch"] + 1 for row in history]
+        for key, label, color in (("loss", "training", _SECOND), ("val_loss", "validation", _ACCENT)):
+            if all(key in row for row in history):
+                axes.plot(epochs, [row[key] for row in history], ".-", color=color, label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss")
+        axes.legend(frameon=False)
+        return _svg(figure, name)
+
+
+def histogram(values: npt.NDArray[np.float32], clustered: bool) -> str:
+    """Draws a kernel's values, and a tick for each centroid if it is clustered: 2 kB, for tables of many kernels."""
+    width, height, bins = 160, 32, 64
+    counts, edges = np.histogram(values, bins)
+    tops = height - 6 - (height - 8) * np.sqrt(counts / counts.max())
+    bars = "".join(f"M{width / bins * (i + 0.5):g} {height - 6}V{top:.1f}" for i, top in enumerate(tops) if counts[i])
+    ticks = ""
+    if clustered and edges[-1] > edges[0]:
+        places = (np.unique(values) - edges[0]) / (edges[-1] - edges[0]) * (width - width / bins) + width / bins / 2
+        ticks = "".join(f"M{place:.1f} {height - 4}v4" for place in places)
+    return (
+        f'<svg class="kernel" viewBox="0 0 {width} {height}" role="img" aria-label="histogram">'
+        f'<path d="{bars}" stroke="var(--accent)" stroke-width="{width / bins - 0.5:g}"/>'
+        f'<path d="{ticks}" stroke="currentColor" stroke-width="0.8"/></svg>'
+    )
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure((_INCHES, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    return figure, axes
+
+
+def _intervals(axes: Axes, values: npt.NDArray[np.float64], labels: Sequence[str]) -> None:
+    places = range(len(values))
+    axes.hlines(places, values[:, 0], values[:, 2], color=_ACCENT, alpha=0.5, linewidth=3)
+    axes.plot(values[:, 1], places, "o", color=_ACCENT, markersize=5)
+    axes.set_yticks(places, labels)
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """Returns the figure as an `svg` element whose ids begin with `name`, and are the page's own with it."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()[text.getvalue().index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 system-ui, sans-serif", svg)
+    for placeholder, color in _THEME.items():
+        svg = svg.replace(placeholder, color)
+    return svg.strip()
