@@ -4,8 +4,11 @@ import sys
 from importlib.metadata import version
 
 import pytest
+import tf_keras
 
 from tfcompress.cli import main
+from tfcompress.export.converter import convert
+from tfcompress.measure.comparison import Comparison
 
 
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
@@ -68,3 +71,52 @@ def test_a_full_disk_ends_in_one_line_and_no_half_written_file(tmp_path):
     assert "error: cannot write " in ended.stderr.splitlines()[-1]
     assert not list(tmp_path.rglob("*.h5"))
     assert not list(tmp_path.rglob("*.tflite"))
+
+
+def test_files_are_compared_and_the_figures_written(monkeypatch, capsys, tiny_vit, tmp_path):
+    files = [tmp_path / f"{stored_as}.tflite" for stored_as in ("float32", "dynamic")]
+    for path in files:
+        path.write_bytes(convert(tiny_vit, path.stem))
+    options = ["--data", "digits", "--examples", "20", "--threads", "1,2", "--rounds", "2"]
+    figures = tmp_path / "figures.json"
+    status, out, _ = run(monkeypatch, capsys, "compare", *map(str, files), *options, "--json", str(figures))
+    assert status == 0
+    assert "digits, 20 test examples" in out
+    found = Comparison.load(figures)
+    assert [file.name for file in found.files] == ["float32", "dynamic"]
+    assert found.threads == (1, 2)
+    assert found.files[0].accuracy.examples == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "error: nothing.tflite does not exist"),
+        (["--threads", "1,two"], "error: --threads is '1,two'"),
+        (["--examples", "3"], "error: --path and --examples are for a data set"),
+        (["--data", "cifar"], "the data sets are digits"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_is_one_line(monkeypatch, capsys, options, message):
+    status, _, err = run(monkeypatch, capsys, "compare", "nothing.tflite", *options)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_model_is_converted_and_a_model_with_code_is_not(monkeypatch, capsys, tmp_path):
+    x = tf_keras.Input((4,), name="x")
+    tf_keras.Model(x, tf_keras.layers.Dense(3)(x)).save(tmp_path / "safe.h5")
+    tf_keras.Model(x, tf_keras.layers.Lambda(lambda v: v)(x)).save(tmp_path / "unsafe.h5")
+    output = tmp_path / "out.tflite"
+    status, out, _ = run(monkeypatch, capsys, "convert", f"{tmp_path}/safe.h5", "-o", str(output), "--to", "float32")
+    assert status == 0
+    assert out.startswith(f"{output}: float32, {output.stat().st_size:,} bytes, for TFLite ")
+    assert "takes x float32 (1, 4)" in out
+    output.unlink()
+    status, out, err = run(
+        monkeypatch, capsys, "convert", f"{tmp_path}/unsafe.h5", "-o", str(output), "--to", "float32"
+    )
+    assert (status, out, output.exists()) == (2, "", False)
+    assert err.startswith(f"error: {tmp_path}/unsafe.h5 has a Lambda layer")
+    assert err.count("\n") == 1

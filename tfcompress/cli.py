@@ -94,9 +94,127 @@ def run(
     from tfcompress.recipe import Recipe
     from tfcompress.report.table import print_report
 
-    report = pipeline.run(Recipe.load(recipe, changes or []), workdir)
-    print_report(report)
-    print(f"{workdir / 'report.json'}  {workdir / 'model.tflite'}")
+    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir))
+    print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
+
+
+@app.command()
+def convert(
+    model: Annotated[
+        Path, typer.Argument(help="A SavedModel folder, a .h5, .keras or float .tflite file, a run's folder or stage.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .tflite to write.")],
+    to: Annotated[
+        str, typer.Option(help="float32, float16, dynamic, int8, int8-full, int4, or a recipe of ai-edge-quantizer.")
+    ],
+    calibration: Annotated[
+        str | None, typer.Option(metavar="NAME[:PATH]|FILE.npz", help="Examples for int8 and int8-full.")
+    ] = None,
+    examples: Annotated[int, typer.Option(help="How many of them at most.")] = 256,
+    per_channel: Annotated[
+        bool | None, typer.Option("--per-channel/--per-tensor", help="A scale for each output of a layer, or one.")
+    ] = None,
+    min_runtime: Annotated[str | None, typer.Option(help="The oldest TFLite that must run the file: 2.16.")] = None,
+    allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
+) -> None:
+    """Convert a trained model to a .tflite, and run both to compare."""
+    import_tensorflow()
+    from tfcompress.conversion import convert_file
+
+    print(convert_file(model, output, to, calibration, examples, per_channel, min_runtime, allow_code))
+
+
+@app.command("sensitivity")
+def _sensitivity(
+    model: Annotated[Path, typer.Argument(help="A .h5 or .keras file, a SavedModel folder, or a stage of a run.")],
+    data: Annotated[str, typer.Option(help="The data set: `tfcompress datasets` lists them.")],
+    workdir: Annotated[Path, typer.Option(help="For what is finished; the same command goes on where it was cut off.")],
+    path: Annotated[Path | None, typer.Option(help="The data's file or folder, where it needs one.")] = None,
+    examples: Annotated[int, typer.Option(min=2, help="How many of the validation split.")] = 256,
+    tolerance: Annotated[float, typer.Option(min=0, help="By how much a layer may raise the loss.")] = 0.01,
+    json: Annotated[Path | None, typer.Option(help="Writes all figures, and settings for a recipe.")] = None,
+) -> None:
+    """Show what clustering or pruning each layer alone would cost."""
+    import_tensorflow()
+    from tfcompress.base import load_data_for
+    from tfcompress.models import saved
+    from tfcompress.study.sensitivity import sensitivity
+    from tfcompress.study.table import print_sensitivity
+
+    file = model / "model.h5" if (model / "model.h5").is_file() else model
+    loaded = saved.load(file)
+    study = sensitivity(loaded, load_data_for(loaded, data, path, file.parent), workdir, examples, tolerance)
+    print_sensitivity(study)
+    if json is not None:
+        study.save(json)
+
+
+@app.command()
+def compare(
+    files: Annotated[list[Path], typer.Argument(help=".tflite files; the first is the one to compare with.")],
+    data: Annotated[str | None, typer.Option(help="Compare answers on its test split: `tfcompress datasets`.")] = None,
+    path: Annotated[Path | None, typer.Option(help="The data's file or folder, where it needs one.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Take only the first so many of the test split.")] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads to measure with: 1,2.")] = "1",
+    rounds: Annotated[int, typer.Option(help="Turns of each file in the time measurement.")] = 50,
+    json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+) -> None:
+    """Compare .tflite files: bytes, time, memory, answers."""
+    from tfcompress.measure.comparison import compare as measure
+    from tfcompress.report.comparison import print_comparison
+
+    counts = _integers("--threads", threads)
+    if data is None:
+        if path is not None or examples is not None:
+            raise UserError("--path and --examples are for a data set; name it: --data")
+        comparison = measure(files, threads=counts, rounds=rounds)
+    else:
+        import_tensorflow()
+        from tfcompress.file_data import examples_for
+
+        feeds, labels = examples_for(files, data, path, examples)
+        comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""))
+    print_comparison(comparison)
+    if json is not None:
+        comparison.save(json)
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help="A run's folder, or what `compare --json` wrote.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="By default beside the source.")] = None,
+) -> None:
+    """Write the report page of a run or a comparison: one HTML file."""
+    import_tensorflow()
+    from tfcompress.report.page import write_page
+
+    print(write_page(source, output))
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .tflite file of any origin.")],
+    json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    compressed: Annotated[
+        bool, typer.Option("--compressed", help="Also measure the file after gzip and zstd.")
+    ] = False,
+) -> None:
+    """Show what a .tflite file holds: operators, bytes, weights."""
+    from tfcompress.export.inspection import inspect as read
+    from tfcompress.report.contents import print_contents, to_json
+
+    contents = read(file, compressed)
+    if json:
+        print(to_json(contents))
+    else:
+        print_contents(contents)
+
+
+def _integers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} is {text!r}; it takes whole numbers with commas between them, such as 1,2") from None
 
 
 def import_tensorflow() -> None:

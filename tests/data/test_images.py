@@ -105,7 +105,7 @@ def test_an_empty_class_folder_is_named(picture_folder):
 @pytest.mark.parametrize(
     ("name", "folder", "message"),
     [
-        ("image_folder", None, r"set data\.path"),
+        ("image_folder", None, r"name it: data\.path"),
         ("image_folder", "missing", "is not a folder"),
         ("image_folder", "cat", "has 0 sub-folders"),
         ("cifar10", None, "unknown data set 'cifar10'; the data sets are digits, fashion_mnist, image_folder"),

@@ -175,8 +175,8 @@ def test_texts_survive_as_they_are():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sst2", r"sst2 needs the folder that holds train\.tsv, dev\.tsv and test\.tsv: set data\.path"),
-        ("text_file", r"text_file needs your \.csv or \.tsv file: set data\.path"),
+        ("sst2", r"sst2 needs the folder that holds train\.tsv, dev\.tsv and test\.tsv; name it: data\.path"),
+        ("text_file", r"text_file needs your \.csv or \.tsv file; name it: data\.path"),
     ],
 )
 def test_sets_of_the_users_own_need_a_path(name, message):

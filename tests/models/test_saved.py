@@ -1,9 +1,28 @@
+import json
+import zipfile
+
+import h5py
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.models import saved
+from tfcompress.models.safety import check_safe
+
+
+def dense(*between):
+    """A network with some layers before its Dense."""
+    x = y = tf_keras.Input((4,))
+    for layer in between:
+        y = layer(y)
+    return tf_keras.Model(x, tf_keras.layers.Dense(2, activation="gelu", kernel_regularizer="l2")(y))
+
+
+def doubled():
+    return tf_keras.layers.Lambda(lambda v: v * 2)
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
@@ -13,15 +32,106 @@ def test_a_saved_model_comes_back(tiny_vit, images, tmp_path, name):
     np.testing.assert_allclose(loaded.predict(images, verbose=0), tiny_vit.predict(images, verbose=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["model.h5", "saved_model"])
-def test_a_lambda_layer_is_refused_before_it_runs(tmp_path, name):
-    x = tf_keras.Input((4,))
-    tf_keras.Model(x, tf_keras.layers.Lambda(lambda v: v * 2)(x)).save(tmp_path / name)
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_lambda_layer_is_refused_before_it_runs(tmp_path, name, nested):
+    dense(dense(doubled()) if nested else doubled()).save(tmp_path / name)
     if name == "model.h5":
         (tmp_path / name).rename(tmp_path / "renamed")
         name = "renamed"
-    with pytest.raises(UserError, match="has a Lambda layer, whose code would run"):
+    with pytest.raises(UserError, match=r"has a Lambda layer, whose code would run.*--allow-code"):
         saved.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_code_that_is_allowed_is_loaded(tmp_path, name):
+    model = dense(doubled())
+    model.save(tmp_path / name)
+    x = np.ones((1, 4), np.float32)
+    loaded = saved.load(tmp_path / name, allow_code=True)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+
+
+def changed(path, old, new):
+    """Changes the configuration in a `.keras` file."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert old in members["config.json"].decode()
+    members["config.json"] = members["config.json"].decode().replace(old, new).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize(
+    ("new", "found"),
+    [
+        ('"module": "os", "class_name": "system"', r"os\.system, which is not Keras's"),
+        ('"module": "tf_keras.utils", "class_name": "get_file"', r"tf_keras\.utils\.get_file, which"),
+        ('"module": "tf_keras", "class_name": "utils.get_file"', r"tf_keras\.utils\.get_file, which"),
+        ('"module": "tf_keras.layers", "class_name": "TFSMLayer"', "a TFSMLayer, which would load another"),
+    ],
+)
+def test_a_class_from_elsewhere_is_not_imported(tmp_path, new, found):
+    dense(tf_keras.layers.ReLU()).save(tmp_path / "model.keras")
+    changed(tmp_path / "model.keras", '"module": "keras.layers", "class_name": "ReLU"', new)
+    with pytest.raises(UserError, match=found):
+        saved.load(tmp_path / "model.keras")
+
+
+def edited(path, edit):
+    """Changes the layers in the configuration of an `.h5` file."""
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        edit(config["config"]["layers"])
+        file.attrs["model_config"] = json.dumps(config)
+
+
+def test_a_function_from_elsewhere_is_not_imported(tmp_path):
+    dense().save(tmp_path / "model.h5")
+    call = {"class_name": "function", "module": "subprocess", "config": "getoutput", "registered_name": "getoutput"}
+    edited(tmp_path / "model.h5", lambda layers: layers[-1]["config"].update(activation=call))
+    with pytest.raises(UserError, match=r"subprocess\.getoutput, which is not Keras's"):
+        saved.load(tmp_path / "model.h5")
+
+
+def test_tensorflow_functions_between_layers_must_not_reach_files(tmp_path):
+    x = tf_keras.Input((4,))
+    tf_keras.Model(x, tf.math.sin(x)[:, :2] + 1.0).save(tmp_path / "model.h5")
+    assert saved.load(tmp_path / "model.h5").output_shape == (None, 2)
+    edited(tmp_path / "model.h5", lambda layers: layers[1]["config"].update(function="io.read_file"))
+    with pytest.raises(UserError, match=r"has a call of tf\.io\.read_file"):
+        saved.load(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize(
+    ("found", "unsafe"),
+    [
+        ("ReadFile", lambda x: tf.strings.length(tf.io.read_file("secret"))),
+        ("PyFunc", lambda x: tf.numpy_function(lambda v: v, [x], tf.float32)),
+    ],
+)
+def test_a_graph_must_not_call_python_or_reach_files(tmp_path, found, unsafe):
+    inner = tf.function(unsafe)
+    module = tf.Module()
+    module.call = tf.function(lambda x: {"y": inner(x)}, [tf.TensorSpec((None, 4), tf.float32)])
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.call})
+    with pytest.raises(UserError, match=f"has the operation {found} in its graph"):
+        check_safe(tmp_path)
+
+
+def test_models_of_keras_3_are_told_apart(tmp_path):
+    x = keras.Input((4,))
+    y = keras.ops.sin(keras.layers.Dense(4, activation="gelu")(x))[:, None]
+    model = keras.Model(x, keras.layers.MultiHeadAttention(2, 3)(y, y))
+    model.compile(loss=lambda a, b: a - b)  # code that is not loaded
+    model.save(tmp_path / "safe.keras")
+    check_safe(tmp_path / "safe.keras")
+    model.export(tmp_path / "exported", verbose=False)
+    check_safe(tmp_path / "exported")
+    keras.Model(x, keras.layers.Lambda(lambda v: v)(x)).save(tmp_path / "unsafe.keras")
+    with pytest.raises(UserError, match="has a Lambda layer"):
+        check_safe(tmp_path / "unsafe.keras")
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras"])

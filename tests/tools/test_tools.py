@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tfcompress.export.converter import convert
+from tfcompress.measure.comparison import Comparison
 from tfcompress.report.document import Report
 
 ROOT = Path(__file__).parents[2]
@@ -34,3 +36,21 @@ def test_a_missing_model_is_one_line(tmp_path):
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: nothing.h5 does not exist")
     assert ended.stderr.count("\n") == 1
+
+
+def test_files_are_compared(tmp_path, tiny_vit):
+    (tmp_path / "model.tflite").write_bytes(convert(tiny_vit, "float32"))
+    file, figures = str(tmp_path / "model.tflite"), tmp_path / "figures.json"
+    ended = tool("benchmark", f"--files={file},{file}", "--rounds=2", f"--json={figures}")
+    assert ended.returncode == 0, ended.stderr
+    assert "32 random inputs" in ended.stdout
+    assert len(Comparison.load(figures).files) == 2
+
+
+def test_a_file_is_converted(tmp_path, tiny_vit):
+    (tmp_path / "float.tflite").write_bytes(convert(tiny_vit, "float32"))
+    arguments = [f"--model={tmp_path}/float.tflite", f"--output={tmp_path}/out.tflite", "--to=int4"]
+    ended = tool("convert", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"{tmp_path}/out.tflite: int4, ")
+    assert "Traceback" not in ended.stderr

@@ -59,7 +59,9 @@ def load(name: str, path: Path | None = None, image_size: int | None = None) -> 
         }
         return own[name]()
     if path is None:
-        raise UserError(f"{name} needs {_NEEDED[name]}: set data.path")
+        raise UserError(
+            f"{name} needs {_NEEDED[name]}; name it: data.path in a recipe, --path or NAME:PATH on the command line"
+        )
     if name == "image_folder":
         if image_size is None:
             raise UserError("image_folder needs the size of images that the model takes: choose a model for images")

@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
-import h5py
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.models.safety import check_safe
 
-_BROKEN = (OSError, AttributeError, KeyError, TypeError, ValueError, BadZipFile, tf.errors.OpError)
+_BROKEN = (OSError, AttributeError, ImportError, KeyError, TypeError, ValueError, BadZipFile, tf.errors.OpError)
 """What Keras raises for a file that is no model, or one it cannot rebuild."""
 
 
-def load(path: Path) -> tf_keras.Model:
+def load(path: Path, allow_code: bool = False) -> tf_keras.Model:
     """Loads a tf_keras model from `.h5`, `.keras` or a SavedModel folder.
 
+    Args:
+        path: of the file or folder.
+        allow_code: also load a file that can run code, see `safety.check_safe`.
+
     Raises:
-        UserError: there is no such model, or it has a Lambda layer: its code would run as soon as it is loaded, from
-            `.h5` in spite of Keras's safe mode.
+        UserError: there is no such model, or it can run code.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist; name a .h5 or .keras file or a SavedModel folder")
+    options: dict[str, Any] = {"compile": False, "custom_objects": CUSTOM_LAYERS}
     try:
-        has_lambda = _has_lambda(path)
-        model = None if has_lambda else tf_keras.models.load_model(path, compile=False, custom_objects=CUSTOM_LAYERS)
+        if allow_code:
+            return tf_keras.models.load_model(path, safe_mode=False, **options)
+        check_safe(path)
+        return tf_keras.models.load_model(path, **options)
+    except UserError:
+        raise
     except _BROKEN as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} cannot be loaded as a tf_keras model: {reason}") from error
-    if has_lambda:
-        raise UserError(f"{path} has a Lambda layer, whose code would run now; write it as a Layer class instead")
-    return model
-
-
-def _has_lambda(path: Path) -> bool:
-    """Tells whether a saved model's configuration mentions a Lambda. Keras itself refuses one in a zipped `.keras`."""
-    if path.is_dir():
-        metadata = path / "keras_metadata.pb"
-        config = metadata.read_bytes().decode(errors="replace") if metadata.is_file() else ""
-    elif h5py.is_hdf5(path):
-        with h5py.File(path) as file:
-            config = str(file.attrs["model_config"])
-    else:
-        return False
-    return re.search(r'"class_name":\s*"Lambda"', config) is not None

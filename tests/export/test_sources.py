@@ -1,0 +1,165 @@
+import json
+import pickle
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.errors import UserError
+from tfcompress.export.converter import convert
+from tfcompress.export.flatbuffer import read
+from tfcompress.export.metadata import ImageInput, TextInput
+from tfcompress.export.sources import of_model, open_source
+from tfcompress.optimize.quantization import load_scope
+
+from .build import build, constant, graph, node, tensor
+
+
+def write_stage(folder: Path, model: tf_keras.Model, **settings) -> Path:
+    """Leaves what a run does of a finished stage."""
+    folder.mkdir(parents=True)
+    model.save(folder / "model.h5", include_optimizer=False)
+    (folder / "stage.json").write_text("{}")
+    (folder.parent.parent / "run.json").write_text(json.dumps(settings))
+    return folder
+
+
+def softmax(logits):
+    return tf.nn.softmax(logits).numpy()
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
+def test_a_keras_model_gives_what_it_gave(tiny_vit, images, tmp_path, name):
+    tiny_vit.save(tmp_path / name)
+    (output,) = open_source(tmp_path / name).run({"image": images[:1]}).values()
+    np.testing.assert_allclose(output, tiny_vit(images[:1]), atol=1e-5)
+
+
+def test_several_inputs_keep_their_names(tiny_bert, tiny_text, tmp_path):
+    example = {name: x[:1] for name, x in tiny_text.sample(1, 0).items()}
+    tiny_bert.save(tmp_path / "bert")
+    for source in (open_source(tmp_path / "bert"), of_model(tiny_bert)):
+        (output,) = source.run(example).values()
+        np.testing.assert_allclose(output, tiny_bert(example), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "exported"])
+def test_a_model_of_keras_3_is_opened(tmp_path, name):
+    first, second = keras.Input((4,), name="first"), keras.Input((4,), name="second", dtype="int32")
+    y = keras.layers.Concatenate()([first, keras.layers.Rescaling(0.5)(second)])
+    model = keras.Model([first, second], keras.layers.Dense(3, activation="softmax")(y))
+    if name == "exported":
+        model.export(tmp_path / name, verbose=False)
+    else:
+        model.save(tmp_path / name)
+    source = open_source(tmp_path / name)
+    names = [spec.name for spec in source.served.function.input_signature]
+    inputs = dict(zip(names, [np.ones((1, 4), np.float32), np.full((1, 4), 3, np.int32)], strict=True))
+    (output,) = source.run(inputs).values()
+    np.testing.assert_allclose(output, model(list(inputs.values())), atol=1e-6)
+
+
+def test_any_saved_model_with_a_signature_is_opened(tmp_path):
+    module = tf.Module()
+    module.scale = tf.Variable([1.0, 2.0])
+    module.call = tf.function(lambda x: {"twice": x * module.scale}, [tf.TensorSpec((None, 2), tf.float32, "x")])
+    tf.saved_model.save(module, str(tmp_path / "one"), signatures={"twice": module.call})
+    source = open_source(tmp_path / "one")
+    np.testing.assert_array_equal(source.run({"x": np.ones((1, 2))})["twice"], [[1, 2]])
+    tf.saved_model.save(tf.Module(), str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"none has the signatures none; a SavedModel needs one"):
+        open_source(tmp_path / "none")
+
+
+def test_a_stage_gives_probabilities_and_knows_its_data(tiny_vit, images, tmp_path):
+    data = {"name": "digits", "classes": list("0123456789")}
+    stage = write_stage(tmp_path / "run" / "stages" / "00-base", tiny_vit, **{"data set": data})
+    for path in (stage, stage / "model.h5", tmp_path / "run"):
+        source = open_source(path)
+        found = source.run({"image": images[:1]})["probabilities"]
+        np.testing.assert_allclose(found, softmax(tiny_vit(images[:1])), atol=1e-6)
+        assert source.description.labels == tuple("0123456789")
+        assert source.description.input == ImageInput()
+
+
+def test_a_stage_of_texts_has_its_vocabulary_and_may_give_logits(tiny_bert, tiny_text, tmp_path):
+    stage = write_stage(tmp_path / "stages" / "00-base", tiny_bert, export={"logits": True})
+    tiny_text.decode.save(stage)
+    source = open_source(stage)
+    example = tiny_text.sample(1, 0)
+    np.testing.assert_allclose(source.run(example)["logits"], tiny_bert(example), atol=1e-5)
+    assert source.description.input == TextInput(tiny_text.decode.vocabulary, True)
+
+
+def test_the_last_stage_is_meant_by_its_run_and_quantization_is_seen(compressed, tiny_vit, tmp_path):
+    write_stage(tmp_path / "stages" / "00-base", tiny_vit)
+    write_stage(tmp_path / "stages" / "01-quantize", compressed["quantize"][0])
+    (tmp_path / "stages" / "02-unfinished").mkdir()
+    with load_scope():
+        assert open_source(tmp_path).quantized
+        assert not open_source(tmp_path / "stages" / "00-base").quantized
+
+
+def test_a_file_is_opened_and_gets_a_signature(tiny_vit, tmp_path):
+    content = convert(tiny_vit, "float32")
+    (tmp_path / "with.tflite").write_bytes(content)
+    assert open_source(tmp_path / "with.tflite").content == content
+    dense = graph(
+        [tensor("serving_default_x:0", (1, 4)), constant("w", np.eye(4, dtype=np.float32)), tensor("y", (1, 4))],
+        [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6)],
+        outputs=(2,),
+    )
+    (tmp_path / "without.tflite").write_bytes(build(dense))
+    (signature,) = read(open_source(tmp_path / "without.tflite").content).signatures
+    assert (signature.inputs, signature.outputs) == ({"x": 0}, {"y": 2})
+
+
+def test_what_is_no_model_is_named(tmp_path):
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"weights": 1}))
+    (tmp_path / "broken.tflite").write_bytes(b"nothing")
+    (tmp_path / "saved_model.pb").write_bytes(b"nothing")
+    (tmp_path / "empty").mkdir()
+    for name, message in {
+        "missing": "missing does not exist; name a SavedModel folder",
+        "model.pkl": r"model\.pkl is no model file that can be read",
+        "broken.tflite": r"broken\.tflite is not a valid \.tflite",
+        "empty": "empty holds neither a SavedModel nor",
+        "": "cannot be loaded as a SavedModel",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            open_source(tmp_path / name)
+
+
+def test_inputs_must_have_a_fixed_shape(tmp_path):
+    x = tf_keras.Input((None, 4), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(x))
+    with pytest.raises(UserError, match="mine: input x must be a tensor of numbers"):
+        of_model(model, "mine")
+    model.save(tmp_path / "saved_model")
+    with pytest.raises(UserError, match="input x must be a tensor of numbers"):
+        open_source(tmp_path / "saved_model")
+
+    class Own(tf_keras.Model):
+        pass
+
+    with pytest.raises(UserError, match=r"call `model\.export"):
+        of_model(Own())
+
+
+def test_a_keras_3_model_with_foreign_classes_is_refused(tmp_path):
+    @keras.saving.register_keras_serializable("elsewhere")
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    x = keras.Input((4,))
+    keras.Model(x, Own()(x)).save(tmp_path / "own.keras")
+    assert open_source(tmp_path / "own.keras").served is not None  # this process has registered it
+    del keras.saving.get_custom_objects()["elsewhere>Own"]
+    with pytest.raises(UserError, match=r"test_sources\.Own, which is not Keras's"):
+        open_source(tmp_path / "own.keras")
+    with pytest.raises(UserError, match="cannot be loaded as a Keras 3 model"):
+        open_source(tmp_path / "own.keras", allow_code=True)
