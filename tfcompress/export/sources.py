@@ -196,7 +196,9 @@ def _open_saved_model(path: Path, name: str, allow_code: bool) -> Source:
             "serving_default, or only one"
         )
     signature = signatures["serving_default" if "serving_default" in signatures else next(iter(signatures))]
-    specs = signature.structured_input_signature[1]
+    specs = dict(
+        sorted(signature.structured_input_signature[1].items())
+    )  # Their order changes from process to process.
     _check_shapes({key: _behind_batch(spec) for key, spec in specs.items()}, name)
     batch_one = [tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, key) for key, spec in specs.items()]
 
