@@ -14,7 +14,7 @@ from tfcompress.data import registry, text
 from tfcompress.data.dataset import Dataset, Split
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
-from tfcompress.export.metadata import ImageInput, TextInput, read_description
+from tfcompress.export.metadata import Description, ImageInput, TextInput, read_description
 from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Port, Runner
 from tfcompress.progress import console
@@ -81,12 +81,9 @@ def _feature(name: str) -> str:
 
 
 def _tokenizer(file: Path, length: int) -> Tokenizer:
-    try:
-        description = read_description(file.read_bytes())
-        if description is not None and isinstance(description.input, TextInput):
-            return Tokenizer(description.input.vocabulary, description.input.lowercase is not False, length)
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from error
+    description = _description(file)
+    if description is not None and isinstance(description.input, TextInput):
+        return Tokenizer(description.input.vocabulary, description.input.lowercase is not False, length)
     of_stage = file.parent.parent / "stages" / file.stem.rpartition("-")[0]  # of tflite/NN-name-format.tflite
     last = sorted(file.parent.glob("stages/*"))[-1:]  # of model.tflite
     for folder in (file.parent, of_stage, *last):
@@ -96,6 +93,13 @@ def _tokenizer(file: Path, length: int) -> Tokenizer:
         f"{file} comes without a tokenizer; texts need a vocabulary in its metadata, or vocab.txt and tokenizer.json "
         "beside it"
     )
+
+
+def _description(file: Path) -> Description | None:
+    try:
+        return read_description(file.read_bytes())
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
 
 
 def _image_size(file: Path, runner: Runner) -> int:
@@ -114,7 +118,7 @@ def _image_port(file: Path, runner: Runner) -> Port:
 
 def _images(file: Path, runner: Runner, data: Dataset) -> Examples:
     port = _image_port(file, runner)
-    description = read_description(file.read_bytes())
+    description = _description(file)
     found = description.input if description is not None else None
     normal = found if isinstance(found, ImageInput) else ImageInput()
     mean, std = normal.mean or (0.0,), normal.std or (1.0,)

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import mmap
 import zipfile
@@ -153,12 +154,21 @@ def test_a_mapped_file_is_read(content, tmp_path):
         assert read_description(mapped) == DIGITS
 
 
+def test_what_a_quantizer_cut_off_is_missing(content, text_content):
+    description = Description("bert", labels=("a", "b", "c"), input=TextInput(PIECES, True))
+    without_labels = read_description(write(read(describe(content, DIGITS))))
+    assert without_labels == dataclasses.replace(DIGITS, labels=())
+    with pytest.raises(UserError, match=r"tokenizer\.json that it names is not there"):
+        read_description(write(read(describe(text_content, description))))
+
+
 def test_what_is_damaged_is_said_to_be(content):
     model = read(describe(content, DIGITS))
     buffer = model.buffers[model.metadata[-1].buffer]
     whole = bytes(buffer.data)
+    file, mark, archive = describe(content, DIGITS).partition(b"PK")
     with pytest.raises(UserError, match=r"labels\.txt that it names is not there or broken"):
-        read_description(write(model))  # without the archive
+        read_description(file + mark + archive.replace(b"labels.txt", b"labels.tXt"))
     for data, message in (
         (b"", "marked b'', not b'M001'"),
         (whole[:4] + b"M002" + whole[8:], "marked b'M002'"),

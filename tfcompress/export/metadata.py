@@ -115,8 +115,10 @@ def describe(content: Content, description: Description) -> bytes:
 def read_description(content: Content) -> Description | None:
     """Reads what any `.tflite` says of itself; None of one without TFLite Metadata.
 
+    Quantizers cut off the archive behind the file: the labels that it held are left out then.
+
     Raises:
-        UserError: the file, its metadata or the archive behind it is damaged.
+        UserError: the file, its metadata or the archive behind it is damaged, or a vocabulary was cut off.
     """
     entries = flatbuffer.read(content).metadata
     packed = next((data for name, data in entries if name == _ENTRY), None)
@@ -202,7 +204,7 @@ def _description(content: Content, model: Fields) -> Description:
     labels: tuple[str, ...] = ()
     for output in graph.get("output_tensor_metadata", ()):
         for file in output.get("associated_files", ()):
-            if file.get("type") == _AXIS_LABELS and not labels:
+            if file.get("type") == _AXIS_LABELS and not labels and zipfile.is_zipfile(io.BytesIO(content)):
                 labels = _read_lines(content, file)
     return Description(model.get("name", ""), model.get("description", ""), labels, _read_input(content, graph))
 
