@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BUILT := $(VENV)/.built
+NATIVE := tfcompress/runtime/native
 
-.PHONY: demo test check lock install
+.PHONY: demo test check lock install native-test
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -18,13 +20,35 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-install: $(INSTALLED)
+install: $(BUILT)
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Also compiles the clustered runtime, where there are CMake and a C++ compiler.
+$(BUILT): $(INSTALLED) pyproject.toml $(shell find $(NATIVE) -path '*/src*' -type f) $(NATIVE)/CMakeLists.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@find $(VENV)/lib -name 'libtfcompress_runtime*' | grep -q . || \
+		echo 'Without the clustered runtime: install CMake and a C++ compiler, then run make install again.'
+	touch $@
+
+# The runtime's C++ alone: its tests; the same and the fuzzer under address and undefined, threads under thread sanitizer.
+# Needs CMake, clang, clang-format and GoogleTest.
+native-test: $(INSTALLED)
+	find $(NATIVE) -name '*.cc' -o -name '*.h' | xargs clang-format --dry-run --Werror
+	$(call native,build/native)
+	$(call native,build/native-address,-DTFCOMPRESS_SANITIZE=address$(comma)undefined -DTFCOMPRESS_FUZZ=ON)
+	$(call native,build/native-thread,-DTFCOMPRESS_SANITIZE=thread,--target runtime_tests,-R runtime_tests)
+
+# Folder, options of CMake, of the build, of ctest.
+comma := ,
+define native
+cmake -S $(NATIVE) -B $(1) -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DCMAKE_CXX_COMPILER=clang++ -DTFCOMPRESS_WERROR=ON $(2)
+cmake --build $(1) --parallel 2 $(3)
+ctest --test-dir $(1) --output-on-failure $(4)
+endef
 
 # Needs uv; one file for Python 3.11 to 3.13.
 lock:
@@ -32,3 +56,5 @@ lock:
 		--custom-compile-command "make lock" --output-file requirements.lock
 	echo "mediapipe==1.2.2" | uv pip compile - --universal --python-version 3.11 --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file tests/mediapipe.lock
+	printf "tflite_runtime==2.14.0\nnumpy<2\n" | uv pip compile - --python-version 3.11 --python-platform linux \
+		--generate-hashes --quiet --custom-compile-command "make lock" --output-file tests/tflite_2_14.lock

@@ -1,0 +1,178 @@
+"""Packed files in our interpreter: right values, resized, several at once; and what is said where that fails."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+
+import tfcompress.runtime as runtime
+from tfcompress.errors import UserError
+from tfcompress.runtime import Interpreter
+
+from ..export.build import build, graph, node, tensor
+from .packed import ROWS, TOKENS, Packed, text_encoder
+
+pytestmark = pytest.mark.usefixtures("library")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A file of every operator, and what it gives."""
+    made, output = text_encoder()
+    path = tmp_path_factory.mktemp("encoder") / "packed.tflite"
+    path.write_bytes(made.file(output))
+    return path, lambda ids: made.expected(ids, output)
+
+
+def run(interpreter, given: np.ndarray) -> np.ndarray:
+    place = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(place, given.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(place, given)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def some_ids(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, ROWS, shape).astype(np.int32)
+
+
+def same(found: np.ndarray, expected: np.ndarray, most: float = 1e-5) -> bool:
+    return found.shape == expected.shape and np.abs(found - expected).max() < most * np.abs(expected).max()
+
+
+def test_it_gives_what_the_operators_mean(encoder):
+    path, expected = encoder
+    ids = some_ids(1, TOKENS)
+    assert same(run(Interpreter(path), ids), expected(ids))
+
+
+def test_int8_is_near(tmp_path):
+    made, output = text_encoder(int8=True)
+    path = tmp_path / "int8.tflite"
+    path.write_bytes(made.file(output))
+    ids = some_ids(1, TOKENS)
+    assert same(run(Interpreter(path), ids), made.expected(ids, output), 0.03)
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_indices_are_read_as_documented(bits, tmp_path):
+    made = Packed(bits)
+    x = made.add(tensor("", (3, 21)))
+    (y,) = made.dense(x, 37, bits=bits)
+    path = tmp_path / "dense.tflite"
+    path.write_bytes(made.file(y))
+    given = np.random.default_rng(0).normal(size=(3, 21)).astype(np.float32)
+    assert same(run(Interpreter(path), given), made.expected(given, y))
+
+
+def test_another_batch_or_length_works(encoder):
+    path, expected = encoder
+    interpreter = Interpreter(path)
+    for shape in ((1, 3), (4, TOKENS), (2, 40), (1, 1)):
+        ids = some_ids(*shape)
+        assert same(run(interpreter, ids), expected(ids))
+
+
+def test_threads_change_nothing(encoder):
+    path, _ = encoder
+    ids = some_ids(3, 100)
+    one = run(Interpreter(path), ids)
+    assert all(np.array_equal(run(Interpreter(path, num_threads=threads), ids), one) for threads in (2, 3))
+
+
+def test_a_stock_file_runs_as_in_litert(tmp_path):
+    path = tmp_path / "stock.tflite"
+    path.write_bytes(build(graph([tensor("x", (1, 8)), tensor("y", (1, 8))], [node("TANH", (0,), (1,))], outputs=(1,))))
+    given = np.linspace(-2, 2, 8, dtype=np.float32)[None]
+    assert np.array_equal(run(Interpreter(path), given), run(LiteRT(str(path)), given))
+
+
+def test_an_id_that_is_no_row_is_an_error_of_the_inference(encoder):
+    path, expected = encoder
+    interpreter = Interpreter(path)
+    with pytest.raises(
+        RuntimeError, match=r"ClusteredEmbedding \(node 0\): id 30 at place 2 is no row of a table of 30"
+    ):
+        run(interpreter, np.array([[0, 1, ROWS]], np.int32))
+    ids = some_ids(1, 3)
+    assert same(run(interpreter, ids), expected(ids))
+
+
+def test_a_broken_file_is_refused_when_it_is_loaded(tmp_path):
+    made = Packed()
+    (y,) = made.dense(made.add(tensor("", (1, 16))), 16)
+    made.nodes[0].customOptions[12] = 9
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(made.file(y))
+    with pytest.raises(RuntimeError, match=r"FullyConnected \(node 0\): option bits is 9; needed is 2 to 8"):
+        Interpreter(path).allocate_tensors()
+
+
+def test_a_width_that_does_not_fit_is_refused_with_the_reason(tmp_path):
+    made = Packed()
+    (y,) = made.dense(made.add(tensor("", (1, 16))), 16)
+    path = tmp_path / "dense.tflite"
+    path.write_bytes(made.file(y))
+    with pytest.raises(RuntimeError, match=r"the input has the shape \(1, 17\); needed is \(\.\.\., 16\)"):
+        run(Interpreter(path), np.zeros((1, 17), np.float32))
+
+
+def test_several_at_once_made_and_destroyed_in_threads(encoder):
+    path, expected = encoder
+    ids = some_ids(1, 20)
+    right, found = expected(ids), []
+
+    def work() -> None:
+        for _ in range(5):
+            interpreter = Interpreter(path, num_threads=2)
+            found.extend(same(run(interpreter, ids), right) for _ in range(3))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 60
+    assert all(found)
+
+
+def test_without_the_library_packed_files_are_refused_and_others_run(encoder, monkeypatch, tmp_path):
+    monkeypatch.setattr(runtime, "__path__", [str(tmp_path)])
+    with pytest.raises(UserError, match=r"libtfcompress_runtime\.so.*was not built.*C\+\+ compiler.*pip install"):
+        Interpreter(encoder[0])
+    stock = tmp_path / "stock.tflite"
+    stock.write_bytes(
+        build(graph([tensor("x", (1, 8)), tensor("y", (1, 8))], [node("TANH", (0,), (1,))], outputs=(1,)))
+    )
+    assert run(Interpreter(stock), np.zeros((1, 8), np.float32)).shape == (1, 8)
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(UserError, match=r"option num_threads is 0; needed is 1 to 64"):
+        runtime.load_delegate(num_threads=0)
+    with pytest.raises(UserError, match="there is no option colour; options are num_threads and profile"):
+        runtime.load_delegate(colour="red")
+
+
+def test_an_instruction_set_may_be_forced(encoder, monkeypatch):
+    path, expected = encoder
+    ids = some_ids(1, TOKENS)
+    monkeypatch.setenv("TFCOMPRESS_INSTRUCTIONS", "portable")
+    assert same(run(Interpreter(path), ids), expected(ids))
+    monkeypatch.setenv("TFCOMPRESS_INSTRUCTIONS", "z80")
+    with pytest.raises(UserError, match="z80"):
+        Interpreter(path)
+
+
+def test_the_profile_says_where_the_time_went(encoder, capfd):
+    interpreter = LiteRT(str(encoder[0]), experimental_delegates=[runtime.load_delegate(profile=1)])
+    run(interpreter, some_ids(1, TOKENS))
+    del interpreter
+    assert "Attention" in capfd.readouterr().err
+
+
+def test_the_library_lies_where_it_says(library):
+    assert os.path.basename(library) == runtime.LIBRARY

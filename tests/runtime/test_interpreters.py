@@ -1,0 +1,63 @@
+"""The same library and file in interpreters that others built: LiteRT 2.3, TensorFlow 2.21, tflite_runtime 2.14."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .packed import ROWS, text_encoder
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "tests" / "tflite_2_14.lock"
+
+
+@pytest.fixture(scope="session")
+def old_python() -> Path:
+    """The Python of an environment with the TFLite of 2023, which wants numpy 1."""
+    if sys.version_info >= (3, 12):
+        pytest.skip("tflite_runtime 2.14 is for Python 3.11 at most")
+    folder = ROOT / "build" / "tflite_2_14" / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
+    python = folder / "bin" / "python"
+    if not (folder / "ready").is_file():
+        venv.create(folder, with_pip=True, clear=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", LOCK]
+        subprocess.run(install, check=True)
+        (folder / "ready").touch()
+    return python
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """What a client is to run, the files it writes, what they should hold, and how near."""
+    folder = tmp_path_factory.mktemp("jobs")
+    ids = np.random.default_rng(0).integers(0, ROWS, (5, 2, 9)).astype(np.int32)
+    np.save(folder / "ids.npy", ids)
+    found = []
+    for name, most in (("float32", 1e-5), ("int8", 0.03)):
+        made, output = text_encoder(int8=name == "int8")
+        (folder / f"{name}.tflite").write_bytes(made.file(output))
+        right = np.stack([made.expected(one, output) for one in ids])
+        for threads in (1, 2):
+            paths = [folder / f"{name}.tflite", folder / "ids.npy", folder / f"{name}-{threads}.npy"]
+            found.append(([*map(str, paths), threads], right, most))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["litert", "tensorflow", "tflite_runtime"])
+def test_it_runs_in(kind, jobs, library, request, tmp_path):
+    python = request.getfixturevalue("old_python") if kind == "tflite_runtime" else sys.executable
+    (tmp_path / "jobs.json").write_text(json.dumps([job for job, _, _ in jobs]))
+    script = Path(__file__).with_name("client.py")
+    ended = subprocess.run([python, script, kind, library, tmp_path / "jobs.json"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    for (_, _, path, _), right, most in jobs:
+        found = np.load(path)
+        assert found.shape == right.shape
+        assert np.abs(found - right).max() < most * np.abs(right).max()

@@ -1,0 +1,54 @@
+# Sets HIGHWAY_INCLUDE_DIR to the folder of Google Highway's headers (hwy/highway.h, 1.1 or later), all that is needed of it.
+# Looked for in this order: what the caller names; an installed Highway; the headers that the tensorflow package brings,
+# where the Python that builds has it; the release on GitHub.
+
+if(NOT EXISTS "${HIGHWAY_INCLUDE_DIR}/hwy/highway.h")
+  unset(HIGHWAY_INCLUDE_DIR CACHE)  # What was found by an earlier run may be gone.
+  find_package(hwy 1.1 QUIET CONFIG)
+  if(hwy_FOUND)
+    get_target_property(HIGHWAY_INCLUDE_DIR hwy::hwy INTERFACE_INCLUDE_DIRECTORIES)
+  endif()
+endif()
+
+if(NOT HIGHWAY_INCLUDE_DIR)
+  if(NOT Python_EXECUTABLE)
+    # Of the environment that is active, or that `make install` made in the source tree.
+    set(environments ${PROJECT_SOURCE_DIR}/../../../.venv/bin)
+    if(DEFINED ENV{VIRTUAL_ENV})
+      list(PREPEND environments $ENV{VIRTUAL_ENV}/bin)
+    endif()
+    find_program(Python_EXECUTABLE NAMES python3 python HINTS ${environments})
+  endif()
+  if(Python_EXECUTABLE)
+    # Not imported, which would take seconds. In an isolated build only sysconfig knows where the packages are.
+    execute_process(
+      COMMAND ${Python_EXECUTABLE} -c "
+import importlib.util, pathlib, sysconfig
+spec = importlib.util.find_spec('tensorflow')
+found = list(spec.submodule_search_locations) if spec else [sysconfig.get_path('purelib') + '/tensorflow']
+print(pathlib.Path(found[0]) / 'include' / 'external' / 'com_google_highway')"
+      OUTPUT_VARIABLE folder OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    if(EXISTS "${folder}/hwy/highway.h")
+      set(HIGHWAY_INCLUDE_DIR ${folder})
+    endif()
+  endif()
+endif()
+
+if(NOT HIGHWAY_INCLUDE_DIR)
+  # Not by FetchContent, which tries for a minute where there is no network.
+  set(archive ${CMAKE_BINARY_DIR}/highway-1.3.0.tar.gz)
+  file(DOWNLOAD https://github.com/google/highway/archive/refs/tags/1.3.0.tar.gz ${archive} TIMEOUT 60 STATUS status)
+  set(sha256 "none")
+  if(status MATCHES "^0")
+    file(SHA256 ${archive} sha256)
+  endif()
+  if(NOT sha256 STREQUAL "07b3c1ba2c1096878a85a31a5b9b3757427af963b1141ca904db2f9f4afe0bc2")
+    file(REMOVE ${archive})
+    message(FATAL_ERROR "Google Highway is missing: install it (libhwy-dev) or tensorflow, or give -DHIGHWAY_INCLUDE_DIR")
+  endif()
+  file(ARCHIVE_EXTRACT INPUT ${archive} DESTINATION ${CMAKE_BINARY_DIR})
+  set(HIGHWAY_INCLUDE_DIR ${CMAKE_BINARY_DIR}/highway-1.3.0)
+endif()
+
+set(HIGHWAY_INCLUDE_DIR ${HIGHWAY_INCLUDE_DIR} CACHE PATH "Folder of hwy/highway.h" FORCE)
+message(STATUS "Google Highway: ${HIGHWAY_INCLUDE_DIR}")

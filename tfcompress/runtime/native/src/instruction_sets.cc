@@ -1,0 +1,35 @@
+#include "instruction_sets.h"
+
+#include "kernels/tables.h"
+
+#if defined(__x86_64__)
+#include "kernels/cpu_x86.h"
+#endif
+
+namespace tfcompress {
+
+std::vector<const Kernels*> UsableKernels() {
+  std::vector<const Kernels*> usable;
+#if defined(__x86_64__)
+  if (cpu::HasAvx512Vbmi()) usable.push_back(&kKernels_avx512_vbmi);
+  if (cpu::HasAvx512Vnni()) usable.push_back(&kKernels_avx512_vnni);
+  if (cpu::HasAvx2Vnni()) usable.push_back(&kKernels_avx2_vnni);
+  if (cpu::HasAvx2()) usable.push_back(&kKernels_avx2);
+#endif
+  usable.push_back(&kKernels_portable);
+  return usable;
+}
+
+const Kernels* ChooseKernels(const char* name, std::string* why) {
+  const std::vector<const Kernels*> usable = UsableKernels();
+  if (name == nullptr || *name == '\0') return usable.front();
+  std::string names;
+  for (const Kernels* kernels : usable) {
+    if (name == std::string(kernels->name)) return kernels;
+    names += names.empty() ? kernels->name : std::string(", ") + kernels->name;
+  }
+  *why = std::string(kInstructionsVariable) + " is '" + name + "'; this processor and this library have: " + names;
+  return nullptr;
+}
+
+}  // namespace tfcompress

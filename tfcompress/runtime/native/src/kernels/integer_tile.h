@@ -1,0 +1,40 @@
+// The int8 tile: a block of rows of words (dot.h) times a panel of columns, summed in int32 in registers.
+#pragma once
+
+#include "dot.h"
+#include "tile.h"
+
+namespace tfcompress {
+namespace {
+
+// As FloatTile: `words` words a row; panel has kTileColumns of them for each; `start`: kTileColumns sums to begin with,
+// or null. finish(sum, row, vector): the float of a sum.
+template <int kRows, class Finish>
+HWY_INLINE void IntegerTile(const uint8_t* x, size_t x_stride, const int32_t* panel, int words, const int32_t* start,
+                            const Finish& finish, const TileOutput& to) {
+  IntVector sums[kRows][kTileVectors];
+  TFCOMPRESS_UNROLL
+  for (int j = 0; j < kTileVectors; ++j) {
+    const IntVector first = start == nullptr ? hn::Zero(kInts) : hn::LoadU(kInts, start + j * kLanes);
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kRows; ++i) sums[i][j] = first;
+  }
+  TFCOMPRESS_DO_NOT_UNROLL
+  for (int word = 0; word < words; ++word, panel += kTileColumns) {
+    IntVector weights[kTileVectors];
+    TFCOMPRESS_UNROLL
+    for (int j = 0; j < kTileVectors; ++j) weights[j] = hn::Load(kInts, panel + j * kLanes);
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      int32_t value;
+      memcpy(&value, x + i * x_stride + 4 * static_cast<size_t>(word), sizeof value);
+      const IntVector values = hn::Set(kInts, value);
+      TFCOMPRESS_UNROLL
+      for (int j = 0; j < kTileVectors; ++j) sums[i][j] = DotWord(sums[i][j], values, weights[j]);
+    }
+  }
+  StoreTile<kRows, kTileVectors>([&](int i, int j) HWY_ATTR { return finish(sums[i][j], i, j); }, to);
+}
+
+}  // namespace
+}  // namespace tfcompress

@@ -1,0 +1,98 @@
+// Indices to int8 centroids: the byte look-up of the instruction set.
+#pragma once
+
+#include "simd.h"
+
+namespace tfcompress {
+namespace {
+
+// table[index] for a table of up to 16 * kTables bytes, by look-ups in 16 bytes and a tree of choices between them.
+// tables(i): vector of the i-th 16 bytes, repeated. Of the indices, bits above those of the table are ignored.
+template <int kTables, class Tables>
+HWY_INLINE ByteVector LookUpBlocks(const Tables& tables, ByteVector low_nibbles, ByteVector indices, int first = 0) {
+  if constexpr (kTables == 1) {
+    return hn::TableLookupBytes(tables(first), low_nibbles);
+  } else {
+    const ByteVector low = LookUpBlocks<kTables / 2>(tables, low_nibbles, indices, first);
+    const ByteVector high = LookUpBlocks<kTables / 2>(tables, low_nibbles, indices, first + kTables / 2);
+    const auto upper = hn::TestBit(indices, hn::Set(kBytes, static_cast<uint8_t>(8 * kTables)));
+    return hn::IfThenElse(upper, high, low);
+  }
+}
+
+HWY_INLINE ByteVector LowNibbles(ByteVector indices) { return hn::And(indices, hn::Set(kBytes, uint8_t{15})); }
+
+// The 2^kBits int8 centroids of a layer, ready for look-ups.
+#if HWY_TARGET <= HWY_AVX3_DL && HWY_ARCH_X86
+
+// vpermb looks up 64 bytes at once, vpermi2b 128.
+template <int kBits>
+class ByteTable {
+ public:
+  HWY_INLINE explicit ByteTable(const int8_t* centroids) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(centroids);
+    for (int i = 0; i < kBlocks; ++i) blocks_[i] = hn::LoadN(kBytes, bytes + kByteLanes * i, size_t{1} << kBits);
+  }
+
+  HWY_INLINE SignedByteVector operator()(ByteVector indices) const {
+    const hn::Indices512<uint8_t> at{indices.raw};
+    if constexpr (kBits <= 6) return hn::BitCast(kSignedBytes, hn::TableLookupLanes(blocks_[0], at));
+    ByteVector found = hn::TwoTablesLookupLanes(kBytes, blocks_[0], blocks_[1], at);
+    if constexpr (kBits == 8) {
+      const auto upper = hn::TestBit(indices, hn::Set(kBytes, uint8_t{128}));
+      found = hn::IfThenElse(upper, hn::TwoTablesLookupLanes(kBytes, blocks_[2], blocks_[3], at), found);
+    }
+    return hn::BitCast(kSignedBytes, found);
+  }
+
+ private:
+  static constexpr int kBlocks = kBits <= 6 ? 1 : 1 << (kBits - 6);
+  ByteVector blocks_[kBits <= 6 ? 1 : 4];
+};
+
+#elif HWY_TARGET == HWY_SSE2
+
+// There is no byte look-up.
+template <int kBits>
+class ByteTable {
+ public:
+  HWY_INLINE explicit ByteTable(const int8_t* centroids) : centroids_(centroids) {}
+
+  HWY_INLINE SignedByteVector operator()(ByteVector indices) const {
+    alignas(16) uint8_t at[kByteLanes];
+    alignas(16) int8_t found[kByteLanes];
+    hn::Store(indices, kBytes, at);
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kByteLanes; ++i) found[i] = centroids_[at[i]];
+    return hn::Load(kSignedBytes, found);
+  }
+
+ private:
+  const int8_t* centroids_;
+};
+
+#else
+
+template <int kBits>
+class ByteTable {
+ public:
+  HWY_INLINE explicit ByteTable(const int8_t* centroids) {
+    alignas(16) uint8_t bytes[16 * kTables] = {};
+    memcpy(bytes, centroids, size_t{1} << kBits);
+    for (int i = 0; i < kTables; ++i) tables_[i] = hn::LoadDup128(kBytes, bytes + 16 * i);
+  }
+
+  HWY_INLINE SignedByteVector operator()(ByteVector indices) const {
+    const auto tables = [this](int i) HWY_ATTR { return tables_[i]; };
+    return hn::BitCast(kSignedBytes, LookUpBlocks<kTables>(tables, LowNibbles(indices), indices));
+  }
+
+ private:
+  static constexpr int kTables = kBits <= 4 ? 1 : 1 << (kBits - 4);
+  ByteVector tables_[kTables];
+};
+
+#endif
+
+}  // namespace
+}  // namespace tfcompress

@@ -1,0 +1,141 @@
+// Indices to float32 centroids. A vector of indices holds four inputs of an output side by side; it becomes four
+// vectors, one of each input, with outputs side by side.
+#pragma once
+
+#include "lookup_bytes.h"
+
+namespace tfcompress {
+namespace {
+
+struct FourInputs {
+  FloatVector of[4];
+};
+
+// One value at a time, for what has nothing better.
+template <int kBits>
+class ScalarFloatTable {
+ public:
+  HWY_INLINE explicit ScalarFloatTable(const float* centroids) : centroids_(centroids) {}
+
+  HWY_INLINE FourInputs operator()(ByteVector indices) const {
+    alignas(64) uint8_t at[kByteLanes];
+    alignas(64) float found[4][kLanes];
+    hn::Store(indices, kBytes, at);
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kByteLanes; ++i) found[i % 4][i / 4] = centroids_[at[i]];
+    return {{hn::Load(kFloats, found[0]), hn::Load(kFloats, found[1]), hn::Load(kFloats, found[2]),
+             hn::Load(kFloats, found[3])}};
+  }
+
+ private:
+  const float* centroids_;
+};
+
+#if HWY_CAP_GE512
+
+// Permutations of one or two registers of 16 floats, and choices between them.
+template <int kBits>
+class FloatTable {
+ public:
+  HWY_INLINE explicit FloatTable(const float* centroids) {
+    for (int i = 0; i < kBlocks; ++i) blocks_[i] = LoadFirst(centroids + kLanes * i, 1 << kBits);
+  }
+
+  HWY_INLINE FourInputs operator()(ByteVector indices) const {
+    const auto words = hn::BitCast(kUints, indices);
+    return {{Byte<0>(words), Byte<1>(words), Byte<2>(words), Byte<3>(words)}};
+  }
+
+ private:
+  using UintVector = hn::Vec<UintTag>;
+  static constexpr int kBlocks = kBits <= 4 ? 1 : 1 << (kBits - 4);
+
+  // Of every word the byte kByte; the permutation ignores the bits above.
+  template <int kByte>
+  HWY_INLINE FloatVector Byte(UintVector words) const {
+    UintVector at = words;
+    if constexpr (kByte > 0) at = hn::ShiftRight<8 * kByte>(words);
+    return Among<Max(kBits - 4, 0), kByte>(words, hn::Indices512<float>{at.raw}, 0);
+  }
+
+  // Among the 2^kLevels registers from `first` on.
+  template <int kLevels, int kByte>
+  HWY_INLINE FloatVector Among(UintVector words, hn::Indices512<float> at, int first) const {
+    if constexpr (kLevels == 0) {
+      return hn::TableLookupLanes(blocks_[first], at);
+    } else if constexpr (kLevels == 1) {
+      return hn::TwoTablesLookupLanes(kFloats, blocks_[first], blocks_[first + 1], at);
+    } else {
+      const auto bit = hn::Set(kUints, uint32_t{8} << kLevels << 8 * kByte);
+      const auto upper = hn::RebindMask(kFloats, hn::TestBit(words, bit));
+      const FloatVector low = Among<kLevels - 1, kByte>(words, at, first);
+      return hn::IfThenElse(upper, Among<kLevels - 1, kByte>(words, at, first + (1 << (kLevels - 1))), low);
+    }
+  }
+
+  FloatVector blocks_[kBlocks];
+};
+
+#elif HWY_TARGET == HWY_SSE2
+
+template <int kBits>
+using FloatTable = ScalarFloatTable<kBits>;
+
+#else
+
+// The four bytes of a float are looked up apart and interleaved.
+template <int kBits>
+class ByteFloatTable {
+ public:
+  static constexpr int kTables = kBits < 4 ? 1 : 1 << (kBits - 4);
+
+  HWY_INLINE explicit ByteFloatTable(const float* centroids) {
+    memset(planes_, 0, sizeof planes_);
+    for (int i = 0; i < 1 << kBits; ++i) {
+      uint8_t bytes[4];
+      memcpy(bytes, centroids + i, 4);
+      for (int p = 0; p < 4; ++p) planes_[p][i] = bytes[p];
+    }
+  }
+
+  HWY_INLINE FourInputs operator()(ByteVector indices) const {
+    // Within 16 bytes: from four inputs of each of four outputs to four outputs of each input.
+    alignas(16) static constexpr uint8_t kOrder[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+    indices = hn::TableLookupBytes(indices, hn::LoadDup128(kBytes, kOrder));
+    const ByteVector nibbles = LowNibbles(indices);
+    ByteVector plane[4];
+    TFCOMPRESS_UNROLL
+    for (int p = 0; p < 4; ++p) {
+      const auto tables = [this, p](int i) { return hn::LoadDup128(kBytes, planes_[p] + 16 * i); };
+      plane[p] = LookUpBlocks<kTables>(tables, nibbles, indices);
+    }
+    const hn::Repartition<uint16_t, ByteTag> shorts;
+    const auto low01 = hn::BitCast(shorts, hn::InterleaveLower(kBytes, plane[0], plane[1]));
+    const auto low23 = hn::BitCast(shorts, hn::InterleaveLower(kBytes, plane[2], plane[3]));
+    const auto high01 = hn::BitCast(shorts, hn::InterleaveUpper(kBytes, plane[0], plane[1]));
+    const auto high23 = hn::BitCast(shorts, hn::InterleaveUpper(kBytes, plane[2], plane[3]));
+    return {{hn::BitCast(kFloats, hn::InterleaveLower(shorts, low01, low23)),
+             hn::BitCast(kFloats, hn::InterleaveUpper(shorts, low01, low23)),
+             hn::BitCast(kFloats, hn::InterleaveLower(shorts, high01, high23)),
+             hn::BitCast(kFloats, hn::InterleaveUpper(shorts, high01, high23))}};
+  }
+
+ private:
+  alignas(64) uint8_t planes_[4][16 * kTables];
+};
+
+template <bool kMany, int kBits>
+struct FloatTableFor {
+  using Type = ByteFloatTable<kBits>;
+};
+template <int kBits>
+struct FloatTableFor<true, kBits> {
+  using Type = ScalarFloatTable<kBits>;
+};
+template <int kBits>
+using FloatTable = typename FloatTableFor<(kBits > 6), kBits>::Type;
+
+#endif
+
+}  // namespace
+}  // namespace tfcompress

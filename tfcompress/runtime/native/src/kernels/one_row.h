@@ -1,0 +1,120 @@
+// A dense layer of a single row: every weight is used once, so it is multiplied as it is decoded. What takes time is
+// reading the indices.
+#pragma once
+
+#include "dense_int8.h"
+
+namespace tfcompress {
+namespace {
+
+constexpr size_t kAhead = 1024;  // bytes of indices that are fetched before they are needed
+
+template <int kBits>
+HWY_INLINE void FetchAhead(const uint8_t* tile) {
+  const uintptr_t at = reinterpret_cast<uintptr_t>(tile) + kAhead;  // It may lie behind the end, which does no harm.
+  __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 3);
+  if (TileBytes(kBits) > 64) __builtin_prefetch(reinterpret_cast<const void*>(at + 64), 0, 3);
+}
+
+HWY_INLINE void FetchNext(Next next) {
+  for (size_t i = 0; i < next.bytes && i < 2 * kAhead; i += 64) __builtin_prefetch(next.data + i, 0, 3);
+}
+
+// Panels of a row: block(tiles, n, sums) leaves the products of 16 outputs from n on, without activation.
+template <int kBits, class Block>
+HWY_INLINE void ForBlocksOfRow(const DenseWeights& weights, int begin, int end, const float* residual, float* y,
+                               Next next, const Block& block) {
+  const size_t block_bytes = BlockBytes(weights.inputs, kBits);
+  for (int n = begin; n < end; n += kTileColumns) {
+    const int columns = Min(kTileColumns, end - n);
+    alignas(64) float sums[kTileColumns];
+    for (int c = 0; c < columns; c += kBlockOutputs) {
+      block(weights.indices + static_cast<size_t>((n + c) / kBlockOutputs) * block_bytes, n + c, sums + c);
+    }
+    if (n + kTileColumns >= end) FetchNext(next);
+    const float* added = residual == nullptr ? nullptr : residual + n;
+    StoreFromStack(sums, 1, {y + n, added, weights.outputs, columns, weights.activation});
+  }
+}
+
+// x: floats up to the inputs rounded up to whole tiles.
+template <int kBits>
+HWY_INLINE void FloatBlock(const uint8_t* tiles, const FloatTable<kBits>& table, const float* x, int inputs,
+                           const float* bias, float* sums) {
+  constexpr int kChains = kHalfVectors <= 2 ? 4 : 2;  // of additions, so that they need not wait for each other
+  FloatVector chains[kHalfVectors][kChains];
+  TFCOMPRESS_UNROLL
+  for (int v = 0; v < kHalfVectors; ++v) {
+    chains[v][0] = hn::LoadU(kFloats, bias + v * kLanes);
+    TFCOMPRESS_UNROLL
+    for (int c = 1; c < kChains; ++c) chains[v][c] = hn::Zero(kFloats);
+  }
+  for (int k = 0; k < inputs; k += kBlockInputs, tiles += TileBytes(kBits)) {
+    FetchAhead<kBits>(tiles);
+    ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int v) HWY_ATTR {
+      const FourInputs found = table(indices);
+      TFCOMPRESS_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        FloatVector& chain = chains[v][(2 * half + i % 2) % kChains];
+        chain = hn::MulAdd(hn::Set(kFloats, x[k + 4 * half + i]), found.of[i], chain);
+      }
+    });
+  }
+  TFCOMPRESS_UNROLL
+  for (int v = 0; v < kHalfVectors; ++v) {
+    FloatVector sum = hn::Add(chains[v][0], chains[v][1]);
+    if constexpr (kChains == 4) sum = hn::Add(sum, hn::Add(chains[v][2], chains[v][3]));
+    hn::Store(sum, kFloats, sums + v * kLanes);
+  }
+}
+
+template <int kBits>
+HWY_NOINLINE void OneRow(const DenseWeights& weights, const float* x, int begin, int end, const float* residual,
+                         float* y, void* scratch, Next next) {
+  const FloatTable<kBits> table(weights.centroids);
+  auto* padded = static_cast<float*>(scratch);
+  const int whole = RoundUp(weights.inputs, kBlockInputs);
+  memcpy(padded, x, static_cast<size_t>(weights.inputs) * sizeof(float));
+  for (int k = weights.inputs; k < whole; ++k) padded[k] = 0.0f;
+  ForBlocksOfRow<kBits>(weights, begin, end, residual, y, next, [&](const uint8_t* tiles, int n, float* sums) HWY_ATTR {
+    FloatBlock<kBits>(tiles, table, padded, weights.inputs, weights.bias + n, sums);
+  });
+}
+
+template <int kBits>
+HWY_INLINE void Int8Block(const uint8_t* tiles, const ByteTable<kBits>& table, const uint8_t* q, RowScale row,
+                          const DenseWeights& weights, int n, float* sums) {
+  IntVector dots[kHalfVectors][2];
+  TFCOMPRESS_UNROLL
+  for (int v = 0; v < kHalfVectors; ++v) dots[v][0] = dots[v][1] = hn::Zero(kInts);
+  for (int k = 0; k < weights.inputs; k += kBlockInputs, tiles += TileBytes(kBits)) {
+    FetchAhead<kBits>(tiles);
+    const QuadWords values[2] = {BroadcastQuad(q + k), BroadcastQuad(q + k + 4)};
+    ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int v) HWY_ATTR {
+      const QuadWords words = WeightWords(table(indices));
+      TFCOMPRESS_UNROLL
+      for (int w = 0; w < kWords; ++w) dots[v][half] = DotWord(dots[v][half], values[half].of[w], words.of[w]);
+    });
+  }
+  TFCOMPRESS_UNROLL
+  for (int v = 0; v < kHalfVectors; ++v) {
+    const int at = n + v * kLanes;
+    const FloatVector dot = hn::ConvertTo(kFloats, hn::Add(dots[v][0], dots[v][1]));
+    const FloatVector factor = hn::Mul(hn::Set(kFloats, row.scale), hn::LoadU(kFloats, weights.scale + at));
+    const FloatVector zero = hn::Set(kFloats, row.zero), bias = hn::LoadU(kFloats, weights.bias + at);
+    const FloatVector start = hn::NegMulAdd(zero, hn::LoadU(kFloats, weights.offset + at), bias);
+    hn::Store(hn::MulAdd(dot, factor, start), kFloats, sums + v * kLanes);
+  }
+}
+
+template <int kBits>
+HWY_NOINLINE void OneRowInt8(const DenseWeights& weights, const uint8_t* q, RowScale row, int begin, int end,
+                             const float* residual, float* y, Next next) {
+  const ByteTable<kBits> table(weights.centroids8);
+  ForBlocksOfRow<kBits>(weights, begin, end, residual, y, next, [&](const uint8_t* tiles, int n, float* sums) HWY_ATTR {
+    Int8Block<kBits>(tiles, table, q, row, weights, n, sums);
+  });
+}
+
+}  // namespace
+}  // namespace tfcompress

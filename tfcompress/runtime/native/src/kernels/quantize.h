@@ -1,0 +1,77 @@
+// Rows of activations to uint8 with a scale and a zero point of their own. Zero is always a whole number.
+#pragma once
+
+#include <cmath>
+
+#include "../kernels.h"
+#include "rounding.h"
+
+namespace tfcompress {
+namespace {
+
+struct Range {
+  float least, most;
+};
+
+// Of a row and zero.
+HWY_INLINE Range RangeOf(const float* x, int count) {
+  FloatVector least[2] = {hn::Zero(kFloats), hn::Zero(kFloats)};
+  FloatVector most[2] = {hn::Zero(kFloats), hn::Zero(kFloats)};
+  const auto widen = [&](FloatVector v, int i) HWY_ATTR {
+    least[i] = hn::Min(v, least[i]);
+    most[i] = hn::Max(v, most[i]);
+  };
+  int k = 0;
+  for (; k + 2 * kLanes <= count; k += 2 * kLanes) {
+    widen(hn::LoadU(kFloats, x + k), 0);
+    widen(hn::LoadU(kFloats, x + k + kLanes), 1);
+  }
+  for (; k < count; k += kLanes) widen(LoadFirst(x + k, count - k), 0);
+  return {hn::ReduceMin(kFloats, hn::Min(least[0], least[1])), hn::ReduceMax(kFloats, hn::Max(most[0], most[1]))};
+}
+
+struct RowFactors {
+  float factor;  // 1 / scale
+  int zero_point;
+};
+
+HWY_INLINE RowFactors FactorsOf(Range range, RowScale* row) {
+  float scale = (range.most - range.least) * (1.0f / 255.0f);
+  if (!(scale > 0.0f)) scale = 1.0f;
+  // Anything but 0...255 comes of infinities and NaN only.
+  const float nearest = std::nearbyint(-range.least / scale);
+  const float zero_point = nearest >= 0.0f && nearest <= 255.0f ? nearest : 0.0f;
+  *row = {scale, scale * zero_point};
+  return {1.0f / scale, static_cast<int>(zero_point)};
+}
+
+HWY_INLINE void QuantizeRow(const float* x, int inputs, RowFactors row, uint8_t* q) {
+  const FloatVector factor = hn::Set(kFloats, row.factor);
+  int k = 0;
+  for (; k + kByteLanes <= inputs; k += kByteLanes) {
+    const auto at = [&](int i)
+                        HWY_ATTR { return Rounded(hn::LoadU(kFloats, x + k + i * kLanes), factor, row.zero_point); };
+    hn::StoreU(SaturatedBytes(at(0), at(1), at(2), at(3)), kBytes, q + k);
+  }
+  for (; k < inputs; k += kLanes) {
+    const hn::Rebind<uint8_t, FloatTag> few;
+    const IntVector whole = Rounded(LoadFirst(x + k, inputs - k), factor, row.zero_point);
+    hn::StoreN(hn::DemoteTo(few, whole), few, q + k, static_cast<size_t>(Min(kLanes, inputs - k)));
+  }
+}
+
+void QuantizeRows(const float* x, int rows, int inputs, uint8_t* q, RowScale* scales) {
+  const auto x_stride = static_cast<size_t>(inputs), q_stride = static_cast<size_t>(QuantizedStride(inputs));
+  for (int row = 0, count; row < rows; row += count) {
+    count = Min(StageRows(inputs), rows - row);
+    RowFactors factors[kStageRows];
+    for (int i = 0; i < count; ++i) factors[i] = FactorsOf(RangeOf(x + i * x_stride, inputs), scales + row + i);
+    for (int i = 0; i < count; ++i, x += x_stride, q += q_stride) {
+      QuantizeRow(x, inputs, factors[i], q);
+      memset(q + inputs, 0, q_stride - x_stride);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tfcompress

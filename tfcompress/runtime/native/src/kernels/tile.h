@@ -1,0 +1,133 @@
+// The float tile, shared by dense layers, q kT and p v: a block of rows times a panel of columns, summed in registers.
+#pragma once
+
+#include "activations.h"
+
+namespace tfcompress {
+namespace {
+
+// Where a tile goes: `columns` of a matrix with a row stride.
+struct TileOutput {
+  float* y;
+  const float* residual;  // of the same stride; null, or y itself
+  int stride, columns;
+  Activation activation;
+};
+
+template <Activation kActivation>
+void StoreActivated(const float* tile, int rows, const TileOutput& to) {
+  const bool whole = to.columns >= kTileColumns;
+  for (int row = 0; row < rows; ++row) {
+    const size_t at = static_cast<size_t>(row) * static_cast<size_t>(to.stride);
+    // Not unrolled, or the compiler keeps many polynomials under way and spills.
+    TFCOMPRESS_DO_NOT_UNROLL
+    for (int c = 0; c < kTileColumns; c += 2 * kLanes, tile += 2 * kLanes) {
+      FloatVector v[2];
+      for (int j = 0; j < 2; ++j) v[j] = Activated<kActivation>(hn::Load(kFloats, tile + j * kLanes));
+      for (int j = 0; j < 2; ++j) {
+        const int first = c + j * kLanes, left = to.columns - first;
+        float* y = to.y + at + first;
+        if (whole) {
+          if (to.residual != nullptr) v[j] = hn::Add(v[j], hn::LoadU(kFloats, to.residual + at + first));
+          hn::StoreU(v[j], kFloats, y);
+        } else if (left > 0) {
+          if (to.residual != nullptr) v[j] = hn::Add(v[j], LoadFirst(to.residual + at + first, left));
+          StoreFirst(v[j], left, y);
+        }
+      }
+    }
+  }
+}
+
+// Finished sums, rows of kTileColumns, to where they go.
+HWY_NOINLINE void StoreFromStack(const float* tile, int rows, const TileOutput& to) {
+  switch (to.activation) {
+    case Activation::kNone:
+      return StoreActivated<Activation::kNone>(tile, rows, to);
+    case Activation::kRelu:
+      return StoreActivated<Activation::kRelu>(tile, rows, to);
+    case Activation::kGelu:
+      return StoreActivated<Activation::kGelu>(tile, rows, to);
+    case Activation::kGeluTanh:
+      return StoreActivated<Activation::kGeluTanh>(tile, rows, to);
+    case Activation::kTanh:
+      return StoreActivated<Activation::kTanh>(tile, rows, to);
+  }
+}
+
+// sum(i, j): finished vector j of row i. A function, so that every accumulator is finished and stored at once, and
+// never are two copies of them alive.
+template <int kRows, int kVectors, class Sum>
+HWY_INLINE void StoreTile(const Sum& sum, const TileOutput& to) {
+  if (to.activation == Activation::kNone && to.columns >= kVectors * kLanes) {
+    const auto stride = static_cast<size_t>(to.stride);
+    if (to.residual == nullptr) {
+      TFCOMPRESS_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        TFCOMPRESS_UNROLL
+        for (int j = 0; j < kVectors; ++j) hn::StoreU(sum(i, j), kFloats, to.y + i * stride + j * kLanes);
+      }
+    } else {
+      TFCOMPRESS_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        TFCOMPRESS_UNROLL
+        for (int j = 0; j < kVectors; ++j) {
+          const size_t at = i * stride + j * kLanes;
+          hn::StoreU(hn::Add(sum(i, j), hn::LoadU(kFloats, to.residual + at)), kFloats, to.y + at);
+        }
+      }
+    }
+    return;
+  }
+  // By way of the stack: an activation straight on the accumulators would spill them around every step.
+  alignas(64) float tile[kRows * kTileColumns];
+  TFCOMPRESS_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    TFCOMPRESS_UNROLL
+    for (int j = 0; j < kVectors; ++j) hn::Store(sum(i, j), kFloats, tile + i * kTileColumns + j * kLanes);
+  }
+  StoreFromStack(tile, kRows, to);
+}
+
+// Rows times a panel: `depth` rows of kTileColumns floats, 64-byte aligned. Sums begin at `start`, kTileColumns floats
+// or null. With kVectors < kTileVectors only the first columns of the panel are computed.
+template <int kRows, int kVectors>
+HWY_NOINLINE void FloatTile(const float* x, size_t x_stride, const float* panel, int depth, const float* start,
+                            const TileOutput& to) {
+  FloatVector sums[kRows][kVectors];
+  TFCOMPRESS_UNROLL
+  for (int j = 0; j < kVectors; ++j) {
+    const FloatVector first = start == nullptr ? hn::Zero(kFloats) : hn::LoadU(kFloats, start + j * kLanes);
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kRows; ++i) sums[i][j] = first;
+  }
+  TFCOMPRESS_DO_NOT_UNROLL
+  for (int k = 0; k < depth; ++k, panel += kTileColumns) {
+    FloatVector weights[kVectors];
+    TFCOMPRESS_UNROLL
+    for (int j = 0; j < kVectors; ++j) weights[j] = hn::Load(kFloats, panel + j * kLanes);
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const FloatVector value = hn::Set(kFloats, x[i * x_stride + k]);
+      TFCOMPRESS_UNROLL
+      for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(value, weights[j], sums[i][j]);
+    }
+  }
+  StoreTile<kRows, kVectors>([&sums](int i, int j) { return sums[i][j]; }, to);
+}
+
+// A few columns cost half a tile.
+HWY_INLINE void MultiplyTile(int rows, const float* x, size_t x_stride, const float* panel, int depth,
+                             const float* start, const TileOutput& to) {
+  WithConstant<kTileRows>(rows, [&](auto count) {
+    constexpr int kRows = decltype(count)::value, kFew = kTileVectors / 2;
+    if (to.columns <= kFew * kLanes) {
+      FloatTile<kRows, kFew>(x, x_stride, panel, depth, start, to);
+    } else {
+      FloatTile<kRows, kTileVectors>(x, x_stride, panel, depth, start, to);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace tfcompress

@@ -1,0 +1,87 @@
+#include "thread_pool.h"
+
+#include <system_error>
+
+namespace tfcompress {
+namespace {
+
+constexpr int kPausesAwake = 4000;  // 0.1 ms or so: longer than the steps between two that use threads
+constexpr uint64_t kTasksLeft = 0xffffffff;
+constexpr uint64_t kOneJob = kTasksLeft + 1;
+
+void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) : wanted_(threads) {
+  workers_.reserve(static_cast<size_t>(threads));
+  try {
+    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back(&ThreadPool::Work, this, thread);
+  } catch (const std::system_error&) {
+    // The system has no more threads: those that there are do the work.
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard<std::mutex> lock(sleep_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::RunJob(int tasks, const void* body, Call call) {
+  std::lock_guard<std::mutex> turn(turn_);
+  tasks_ = tasks;
+  body_ = body;
+  call_ = call;
+  unfinished_.store(tasks, std::memory_order_relaxed);
+  const uint64_t job = (state_.load(std::memory_order_relaxed) & ~kTasksLeft) + kOneJob;
+  state_.store(job | static_cast<uint64_t>(tasks));
+  if (sleepers_.load() > 0) {
+    { std::lock_guard<std::mutex> lock(sleep_); }  // Whoever counts as a sleeper does sleep now, or has seen the job.
+    wake_.notify_all();
+  }
+  while (TakeTask(0)) {
+  }
+  for (int pauses = 0; unfinished_.load(std::memory_order_acquire) > 0; ++pauses) {
+    if (pauses < kPausesAwake) {
+      Pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+// Does one task, if there is one.
+bool ThreadPool::TakeTask(int thread) {
+  uint64_t state = state_.load(std::memory_order_acquire);
+  do {
+    if ((state & kTasksLeft) == 0) return false;
+  } while (!state_.compare_exchange_weak(state, state - 1, std::memory_order_acq_rel));
+  call_(body_, tasks_ - static_cast<int>(state & kTasksLeft), thread);
+  unfinished_.fetch_sub(1, std::memory_order_release);
+  return true;
+}
+
+void ThreadPool::Work(int thread) {
+  const auto busy = [this] { return (state_.load() & kTasksLeft) != 0 || stopping_.load(); };
+  while (!stopping_.load()) {
+    if (TakeTask(thread)) continue;
+    for (int pauses = 0; pauses < kPausesAwake && !busy(); ++pauses) Pause();
+    if (busy()) continue;
+    std::unique_lock<std::mutex> lock(sleep_);
+    ++sleepers_;
+    wake_.wait(lock, busy);
+    --sleepers_;
+  }
+}
+
+}  // namespace tfcompress

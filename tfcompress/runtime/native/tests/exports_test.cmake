@@ -1,0 +1,13 @@
+# The library shows its C interface and nothing else, not even the C++ library that is linked into it.
+execute_process(COMMAND ${NM} -D --defined-only ${LIBRARY} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "[^ \n]+\n" names "${symbols}")
+foreach(name IN LISTS names)
+  string(STRIP ${name} name)
+  if(NOT name MATCHES "^(Tfcompress[A-Za-z]+|tflite_plugin_(create|destroy)_delegate)(@.*)?$")
+    message(FATAL_ERROR "${LIBRARY} exports ${name}")
+  endif()
+endforeach()
+list(LENGTH names count)
+if(NOT count EQUAL 8)
+  message(FATAL_ERROR "${LIBRARY} exports ${count} names; 8 are its interface:\n${symbols}")
+endif()

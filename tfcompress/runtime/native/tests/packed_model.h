@@ -1,0 +1,75 @@
+// Builds graphs of packed operators with random weights, and computes what they should give, in double precision.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "fake_tflite.h"
+#include "format.h"
+
+namespace tfcompress {
+
+struct DenseSpec {
+  int outputs = 16, bits = 6;
+  int centroids = 0;  // 0: 2^bits
+  Activation activation = Activation::kNone;
+  Computing computing = Computing::kFloat32;
+  int segments = 1;
+  int residual = -1;  // a tensor
+  bool bias = true;
+  bool int8_codebook = false;
+  bool scale_by_output = false;
+  size_t shift = 0;  // of constants from their alignment
+};
+
+class PackedModel {
+ public:
+  explicit PackedModel(unsigned seed = 0) : random_(seed) {}
+
+  int Input(const Shape& shape);  // float32
+  int Ids(const Shape& shape);    // int32, zeros
+
+  std::vector<int> Dense(int x, const DenseSpec& spec);
+  int Embedding(int ids, int rows, int width, int bits, bool int8_codebook = false, size_t shift = 0);
+  // The first input's second length is that of q, k and v.
+  int Attention(int q, int k, int v, int heads, int mask = -1, Computing computing = Computing::kFloat32);
+  int LayerNorm(int x, size_t shift = 0);
+  int Copy(int x);  // none of ours
+
+  // An encoder layer with LayerNorm in front, on x (batch, tokens, width); what it gives.
+  int EncoderLayer(int x, int heads, int mask, Computing computing);
+
+  void Fill(int tensor, float deviation = 1);  // with normal values
+  std::vector<float> Normal(size_t count, float deviation);
+
+  // The largest difference of an output from what it should be, relative to its largest value; for the present inputs.
+  double Error(int output);
+
+  FakeInterpreter interpreter;
+
+ private:
+  using Values = std::map<int, std::vector<double>>;
+
+  int Output(int x, int width);  // (..., width)
+  void Expect(std::function<void(Values*)> step) { steps_.push_back(std::move(step)); }
+
+  std::mt19937 random_;
+  std::vector<int> inputs_;
+  std::vector<std::function<void(Values*)>> steps_;
+};
+
+// Options as they stand in the file.
+template <typename Options>
+std::vector<uint8_t> BytesOf(const Options& options) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&options);
+  return std::vector<uint8_t>(bytes, bytes + sizeof(options));
+}
+
+// Rows of a token table, packed as docs/format.md says.
+std::vector<uint8_t> PackRows(const std::vector<uint8_t>& indices, int rows, int width, int bits);
+
+}  // namespace tfcompress

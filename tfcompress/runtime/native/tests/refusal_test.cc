@@ -1,0 +1,262 @@
+// What a delegate refuses, and what it says. Each case breaks one thing of a graph that is fine otherwise.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "delegate_for_test.h"
+#include "operators.h"
+#include "packed_model.h"
+
+namespace tfcompress {
+namespace {
+
+// x (2, 24), a dense layer of 20 outputs with all it can have, then the other operators; their first nodes and tensors.
+struct Graph {
+  PackedModel model;
+  int x, residual, mask, ids, y;
+
+  explicit Graph(Computing computing = Computing::kInt8) {
+    x = model.Input({1, 2, 24});
+    residual = model.Input({1, 2, 20});
+    mask = model.Input({1, 2});
+    ids = model.Ids({1, 2});
+    DenseSpec spec;
+    spec.outputs = 20;
+    spec.computing = computing;
+    spec.residual = residual;
+    const int hidden = model.Dense(x, spec)[0];
+    const int normal = model.LayerNorm(hidden);
+    y = model.Attention(normal, normal, normal, 4, mask, computing);
+    const int embedded = model.Embedding(ids, 7, 24, 5, true);
+    model.interpreter.SetOutputs({y, embedded});
+  }
+
+  int input(int node, int i) { return model.interpreter.node(node).inputs->data[i]; }
+  TfLiteTensor& constant(int node, int i) { return model.interpreter.tensor(input(node, i)); }
+  void Leave(int node, int i) { model.interpreter.node(node).inputs->data[i] = -1; }
+
+  template <typename Value>
+  void SetOption(int node, int word, Value value) {
+    auto* options = static_cast<char*>(const_cast<void*>(model.interpreter.node(node).custom_initial_data));
+    memcpy(options + 4 * word, &value, 4);
+  }
+
+  std::string Load() {
+    const DelegatePointer delegate = NewDelegate();
+    const bool loaded = model.interpreter.Apply(delegate.get()) && model.interpreter.Allocate();
+    return loaded ? "" : model.interpreter.errors();
+  }
+};
+
+constexpr int kDense = 0, kNorm = 1, kAttention = 2, kEmbedding = 3;          // nodes
+constexpr int kIndices = 1, kCodebook = 2, kScale = 3, kSums = 4, kBias = 5;  // inputs of a segment
+
+struct Case {
+  const char* name;
+  void (*breaks)(Graph* graph);
+  const char* message;
+};
+
+void PrintTo(const Case& of, std::ostream* out) { *out << of.name; }
+
+class Broken : public testing::TestWithParam<Case> {};
+
+TEST_P(Broken, WithAReason) {
+  Graph graph;
+  GetParam().breaks(&graph);
+  const std::string said = graph.Load();
+  EXPECT_NE(said.find(GetParam().message), std::string::npos) << said;
+}
+
+TEST(Accepted, WhatIsNotBroken) {
+  EXPECT_EQ(Graph(Computing::kInt8).Load(), "");
+  EXPECT_EQ(Graph(Computing::kFloat32).Load(), "");
+}
+
+TEST(Refused, AScaleByOutputWithFloatArithmetic) {
+  PackedModel model;
+  DenseSpec spec;
+  spec.int8_codebook = true;
+  spec.scale_by_output = true;
+  model.Dense(model.Input({1, 8}), spec);
+  EXPECT_FALSE(model.interpreter.Apply(NewDelegate().get()));
+  EXPECT_NE(model.interpreter.errors().find("are float32 (16) in 64 bytes; needed are float32 (1)"), std::string::npos);
+}
+
+TEST(Accepted, BiasAndMaskMayBeLeftOut) {
+  Graph graph;
+  graph.Leave(kDense, kBias);
+  graph.Leave(kAttention, 3);
+  EXPECT_EQ(graph.Load(), "");
+}
+
+const Case kOptions[] = {
+    {"NoOptions", [](Graph* g) { g->model.interpreter.node(kDense).custom_initial_data = nullptr; },
+     "tfcompress.ClusteredFullyConnected (node 0): the options have version 0 in 0 bytes; this runtime reads version "
+     "1"},
+    {"OptionsOfTwoBytes", [](Graph* g) { g->model.interpreter.node(kNorm).custom_initial_data_size = 2; },
+     "tfcompress.LayerNorm (node 1): the options have version 0 in 2 bytes"},
+    {"LaterVersion", [](Graph* g) { g->SetOption(kAttention, 0, 2); },
+     "tfcompress.Attention (node 2): the options have version 2 in 16 bytes; this runtime reads version 1"},
+    {"FewerOptions", [](Graph* g) { g->model.interpreter.node(kEmbedding).custom_initial_data_size = 12; },
+     "tfcompress.ClusteredEmbedding (node 3): the options have 12 bytes; needed are 16"},
+    {"MoreOptions", [](Graph* g) { g->model.interpreter.node(kDense).custom_initial_data_size = 36; },
+     "the options have 36 bytes; needed are 32"},
+    {"NoInputs", [](Graph* g) { g->SetOption(kDense, 1, 0); }, "option inputs is 0; needed is 1 to 16777216"},
+    {"NegativeOutputs", [](Graph* g) { g->SetOption(kDense, 2, -1); }, "option outputs is 4294967295; needed is 1 to"},
+    {"OneBit", [](Graph* g) { g->SetOption(kDense, 3, 1); }, "option bits is 1; needed is 2 to 8"},
+    {"NineBits", [](Graph* g) { g->SetOption(kEmbedding, 3, 9); }, "option bits is 9; needed is 2 to 8"},
+    {"OtherComputing", [](Graph* g) { g->SetOption(kDense, 4, 2); }, "option computing is 2; needed is 0 to 1"},
+    {"OtherActivation", [](Graph* g) { g->SetOption(kDense, 5, 5); }, "option activation is 5; needed is 0 to 4"},
+    {"NoSegments", [](Graph* g) { g->SetOption(kDense, 6, 0); }, "option segments is 0; needed is 1 to 16"},
+    {"ManySegments", [](Graph* g) { g->SetOption(kDense, 6, 1 << 30); }, "option segments is 1073741824"},
+    {"OtherResidual", [](Graph* g) { g->SetOption(kDense, 7, 2); }, "option residual is 2; needed is 0 to 1"},
+    {"NoRows", [](Graph* g) { g->SetOption(kEmbedding, 1, 0); }, "option rows is 0; needed is 1 to 268435456"},
+    {"WideTable", [](Graph* g) { g->SetOption(kEmbedding, 2, 1 << 30); }, "option width is 1073741824"},
+    {"NoHeads", [](Graph* g) { g->SetOption(kAttention, 1, 0); }, "option heads is 0"},
+    {"ScaleIsNoNumber", [](Graph* g) { g->SetOption(kAttention, 2, std::nanf("")); }, "option scale is not finite"},
+    {"AttentionComputing", [](Graph* g) { g->SetOption(kAttention, 3, 7); }, "option computing is 7"},
+    {"NegativeEpsilon", [](Graph* g) { g->SetOption(kNorm, 1, -1.0F); }, "option epsilon is -1; needed is"},
+    {"InfiniteEpsilon", [](Graph* g) { g->SetOption(kNorm, 1, INFINITY); }, "option epsilon is inf; needed is"},
+};
+
+const Case kCounts[] = {
+    {"SegmentsWithoutInputs", [](Graph* g) { g->SetOption(kDense, 6, 2); },
+     "there are 8 inputs and 1 outputs; needed are 14 to 14 inputs and 2 outputs"},
+    {"ResidualTooMany", [](Graph* g) { g->SetOption(kDense, 7, 0); }, "there are 8 inputs"},
+    {"AttentionOfTwo", [](Graph* g) { g->model.interpreter.node(kAttention).inputs->size = 2; },
+     "there are 2 inputs and 1 outputs; needed are 3 to 4 inputs and 1 outputs"},
+    {"NormOfOne", [](Graph* g) { g->model.interpreter.node(kNorm).inputs->size = 1; }, "there are 1 inputs"},
+    {"TableOfNothing", [](Graph* g) { g->model.interpreter.node(kEmbedding).inputs = nullptr; }, "there are 0 inputs"},
+    {"NoOutputs", [](Graph* g) { g->model.interpreter.node(kNorm).outputs->size = 0; }, "and 0 outputs; needed are 3"},
+};
+
+const Case kConstants[] = {
+    {"IndicesLeftOut", [](Graph* g) { g->Leave(kDense, kIndices); },
+     "indices are missing (tensor -1); needed are uint8 (576)"},
+    {"IndicesNowhere", [](Graph* g) { g->model.interpreter.node(kDense).inputs->data[kIndices] = 1000; },
+     "indices are missing (tensor 1000)"},
+    {"IndicesFed", [](Graph* g) { g->constant(kDense, kIndices).allocation_type = kTfLiteArenaRw; },
+     "are no constant of the file"},
+    {"IndicesWithoutData", [](Graph* g) { g->constant(kEmbedding, kIndices).data = nullptr; },
+     "are no constant of the file"},
+    {"IndicesCutOff", [](Graph* g) { g->constant(kDense, kIndices).bytes = 575; },
+     "are uint8 (576) in 575 bytes; needed are uint8 (576)"},
+    {"IndicesOfFewerBits", [](Graph* g) { g->SetOption(kDense, 3, 5); }, "in 576 bytes; needed are uint8 (480)"},
+    {"IndicesOfMoreOutputs", [](Graph* g) { g->SetOption(kDense, 2, 33); }, "in 576 bytes; needed are uint8 (864)"},
+    {"TableOfMoreRows", [](Graph* g) { g->SetOption(kEmbedding, 1, 8); },
+     "tfcompress.ClusteredEmbedding (node 3): indices (tensor 14) are uint8 (105) in 105 bytes; needed are uint8 "
+     "(120)"},
+    {"IndicesOfInt8", [](Graph* g) { g->constant(kDense, kIndices).type = kTfLiteInt8; }, "are int8 (576)"},
+    {"IndicesWithoutShape", [](Graph* g) { g->constant(kDense, kIndices).dims->size = 0; }, "are uint8 () in 576"},
+    {"IndicesSparse", [](Graph* g) { g->constant(kDense, kIndices).sparsity = &g->x; }, "needed are uint8 (576)"},
+    {"CodebookLeftOut", [](Graph* g) { g->Leave(kDense, kCodebook); }, "the codebook is missing (tensor -1)"},
+    {"CodebookTooLong", [](Graph* g) { g->constant(kDense, kCodebook).dims->data[0] = 65; },
+     "is int8 (65); needed are 1 to 64 centroids"},
+    {"CodebookEmpty", [](Graph* g) { g->constant(kEmbedding, kCodebook).dims->data[0] = 0; },
+     "is int8 (0); needed are 1 to 32 centroids"},
+    {"CodebookCutOff", [](Graph* g) { g->constant(kDense, kCodebook).bytes = 63; }, "are int8 (64) in 63 bytes"},
+    {"CodebookOfFloats", [](Graph* g) { g->constant(kDense, kCodebook).type = kTfLiteFloat32; },
+     "are float32 (64) in 64 bytes; needed are int8 (64)"},
+    {"CodebookOfIntegers", [](Graph* g) { g->constant(kEmbedding, kCodebook).type = kTfLiteInt32; },
+     "are int32 (32) in 32 bytes; needed are float32 (32)"},
+    {"ScaleLeftOut", [](Graph* g) { g->Leave(kDense, kScale); },
+     "scales are missing (tensor -1); needed are float32 (1)"},
+    {"ScalesOfOtherOutputs", [](Graph* g) { g->constant(kDense, kScale).dims->data[0] = 19; },
+     "are float32 (19) in 4 bytes; needed are float32 (20)"},
+    {"TableWithManyScales", [](Graph* g) { g->constant(kEmbedding, kScale).dims->data[0] = 7; },
+     "are float32 (7) in 4 bytes; needed are float32 (1)"},
+    {"SumsLeftOut", [](Graph* g) { g->Leave(kDense, kSums); }, "sums are missing (tensor -1); needed are int32 (20)"},
+    {"SumsOfFloats", [](Graph* g) { g->constant(kDense, kSums).type = kTfLiteFloat32; }, "needed are int32 (20)"},
+    {"BiasTooShort", [](Graph* g) { g->constant(kDense, kBias).dims->data[0] = 4; },
+     "biases (tensor 8) are float32 (4) in 80 bytes; needed are float32 (20)"},
+    {"GammaEmpty", [](Graph* g) { g->constant(kNorm, 1).dims->data[0] = 0; },
+     "tfcompress.LayerNorm (node 1): gamma (tensor 11) is (0); needed are 1 to 16777216 values"},
+    {"GammaCutOff", [](Graph* g) { g->constant(kNorm, 1).bytes = 4; },
+     "gammas (tensor 11) are float32 (20) in 4 bytes"},
+    {"BetaOfOtherWidth", [](Graph* g) { g->constant(kNorm, 2).dims->data[0] = 21; }, "needed are float32 (20)"},
+    {"BetaLeftOut", [](Graph* g) { g->Leave(kNorm, 2); }, "betas are missing (tensor -1)"},
+};
+
+const Case kActivations[] = {
+    {"InputLeftOut", [](Graph* g) { g->Leave(kDense, 0); }, "an input is missing (tensor -1)"},
+    {"KeysLeftOut", [](Graph* g) { g->Leave(kAttention, 1); }, "an input is missing (tensor -1)"},
+    {"InputOfIntegers", [](Graph* g) { g->model.interpreter.tensor(g->x).type = kTfLiteInt32; },
+     "an input (tensor 0) is int32; needed is float32"},
+    {"IdsOfFloats", [](Graph* g) { g->model.interpreter.tensor(g->ids).type = kTfLiteFloat32; },
+     "an input (tensor 3) is float32; needed is int32"},
+    {"IdsOfAnotherType", [](Graph* g) { g->model.interpreter.tensor(g->ids).type = 4; }, "is type 4; needed is int32"},
+    {"OutputOfInt8", [](Graph* g) { g->model.interpreter.tensor(g->y).type = kTfLiteInt8; },
+     "an output (tensor 13) is int8; needed is float32"},
+    {"OutputIsAConstant", [](Graph* g) { g->model.interpreter.tensor(g->y).allocation_type = kTfLiteMmapRo; },
+     "an output (tensor 13) is a constant, which nothing may be written to"},
+    {"OutputNowhere", [](Graph* g) { g->model.interpreter.node(kNorm).outputs->data[0] = 99; },
+     "an output is missing (tensor 99)"},
+    {"OutputIsItsInput", [](Graph* g) { g->model.interpreter.node(kNorm).outputs->data[0] = g->input(kNorm, 0); },
+     "tfcompress.LayerNorm (node 1): its output (tensor 9) is read or written before"},
+    {"OutputWasRead", [](Graph* g) { g->model.interpreter.node(kAttention).outputs->data[0] = g->x; },
+     "its output (tensor 0) is read or written before"},
+};
+
+void Reshape(Graph* graph, int tensor, const Shape& shape) {
+  TfLiteTensor& of = graph->model.interpreter.tensor(tensor);
+  of.dims->size = static_cast<int>(shape.size());
+  std::copy(shape.begin(), shape.end(), of.dims->data);
+}
+
+const Case kShapes[] = {
+    {"OtherWidth",
+     [](Graph* g) {
+       Reshape(g, g->x, {1, 2, 23});
+     },
+     "tfcompress.ClusteredFullyConnected (node 0): the input has the shape (1, 2, 23); needed is (..., 24)"},
+    {"Scalar", [](Graph* g) { Reshape(g, g->x, {}); }, "the input has the shape (); needed is (..., 24)"},
+    {"NegativeLength",
+     [](Graph* g) {
+       Reshape(g, g->x, {1, -2, 24});
+     },
+     "(1, -2, 24) has a negative length"},
+    {"TooLarge",
+     [](Graph* g) {
+       Reshape(g, g->x, {1 << 20, 1 << 20, 24});
+     },
+     "(1048576, 1048576, 24) has more than 2147483647 elements"},
+    {"TooManyRows",
+     [](Graph* g) {
+       Reshape(g, g->x, {2, 16777217, 24});
+     },
+     "the input has 33554434 rows; the most are 16777216"},
+    {"OutputTooLarge",
+     [](Graph* g) {
+       Reshape(g, g->ids, {1 << 14, 1 << 14});
+     },
+     "has more than 2147483647 elements"},
+    {"ResidualOfOtherRows",
+     [](Graph* g) {
+       Reshape(g, g->residual, {1, 1, 20});
+     },
+     "the residual has the shape (1, 1, 20); needed is (1, 2, 20)"},
+    {"AttentionOnARow",
+     [](Graph* g) {
+       Reshape(g, g->x, {2, 24}), Reshape(g, g->residual, {2, 20});
+     },
+     "q, k and v have the shapes (2, 20), (2, 20) and (2, 20); needed is one (batch, tokens, width)"},
+    {"OddHeads", [](Graph* g) { g->SetOption(kAttention, 1, 3); }, "the width 20 does not divide into 3 heads"},
+    {"MaskOfOtherTokens",
+     [](Graph* g) {
+       Reshape(g, g->mask, {1, 1});
+     },
+     "the mask has the shape (1, 1); needed are 2 elements, or those for each of 1 examples"},
+};
+
+std::string NameOfCase(const testing::TestParamInfo<Case>& info) { return info.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Options, Broken, testing::ValuesIn(kOptions), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Counts, Broken, testing::ValuesIn(kCounts), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Constants, Broken, testing::ValuesIn(kConstants), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Activations, Broken, testing::ValuesIn(kActivations), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Shapes, Broken, testing::ValuesIn(kShapes), NameOfCase);
+
+}  // namespace
+}  // namespace tfcompress
