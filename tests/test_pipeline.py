@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import pytest
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
+import tfcompress.runtime as runtime
 from tfcompress import Cluster, Export, LayerClustering, Prune, Quantize, Report, UserError, compress
 from tfcompress.models.vit import vit
 from tfcompress.optimize.quantization import load_scope
+from tfcompress.report.document import Variant
 from tfcompress.traits import kernels
 
 from .conftest import TINY
@@ -53,16 +56,34 @@ def finished(tiny_data, trained_weights, tmp_path_factory) -> tuple[Report, Path
     workdir = tmp_path_factory.mktemp("finished")
     model = vit(TINY, 10)
     model.set_weights(trained_weights)
-    return compress(model, tiny_data, CHAIN, workdir, export=Export(formats=("float32", "dynamic"))), workdir
+    return compress(model, tiny_data, CHAIN, workdir, export=export()), workdir
+
+
+def export() -> Export:
+    return Export(formats=("float32", "dynamic"), clustered=has_runtime())
+
+
+def has_runtime() -> bool:
+    """Without a C++ compiler there is no clustered runtime, except where CI=1."""
+    try:
+        return runtime.library().is_file()
+    except UserError:
+        if os.environ.get("CI"):
+            raise
+        return False
+
+
+def stock(report: Report) -> list[Variant]:
+    return [variant for variant in report.variants if not variant.packed]
 
 
 def test_every_stage_and_format_has_its_figures(finished):
     report, workdir = finished
-    assert [variant.name for variant in report.variants] == [
+    assert [variant.name for variant in stock(report)] == [
         "base float32", "base dynamic", "prune float32", "prune dynamic", "cluster float32", "cluster dynamic",
         "quantize PCQAT",
     ]  # fmt: skip
-    base, last = report.variants[0], report.variants[-1]
+    base, last = report.variants[0], stock(report)[-1]
     assert base.flips is None
     assert base.latency.ratio == 1
     assert base.accuracy.examples == 64
@@ -78,11 +99,31 @@ def test_every_stage_and_format_has_its_figures(finished):
         assert len(variant.tensors) == 8
 
 
-def test_the_last_file_is_the_one_for_the_phone(finished):
+def test_clustered_stages_are_packed_too(finished):
+    report, _ = finished
+    if not has_runtime():
+        pytest.skip("there is no clustered runtime to run packed files with")
+    variants = {variant.name: variant for variant in report.variants}
+    before, packed = variants["cluster float32"], variants["cluster float32 packed"]
+    assert packed.file == "tflite/02-cluster-float32_packed.tflite"
+    assert packed.accuracy == before.accuracy
+    assert packed.agreement.largest_difference < 1e-5
+    assert [(one.layer, one.shape, one.distinct, one.sparsity) for one in packed.tensors] == [
+        (one.layer, one.shape, one.distinct, one.sparsity) for one in before.tensors
+    ]
+    assert sum(one.bytes for one in packed.tensors) < sum(one.bytes for one in before.tensors) / 5
+    assert packed.memory.peak_rss > 0
+    int8 = variants["quantize PCQAT packed"]
+    assert abs(int8.accuracy.correct - variants["quantize PCQAT"].accuracy.correct) <= 3
+    assert set(variants) - {variant.name for variant in stock(report)} == {packed.name, int8.name}
+
+
+def test_the_last_stock_file_is_the_one_for_the_phone(finished):
     report, workdir = finished
     content = (workdir / "model.tflite").read_bytes()
-    assert content == (workdir / report.variants[-1].file).read_bytes()
-    assert all(tensor.distinct <= 32 and tensor.sparsity >= 0.49 for tensor in report.variants[-1].tensors)
+    last = stock(report)[-1]
+    assert content == (workdir / last.file).read_bytes()
+    assert all(tensor.distinct <= 32 and tensor.sparsity >= 0.49 for tensor in last.tensors)
     assert Interpreter(model_content=content).get_signature_list()["serving_default"]["inputs"] == ["image"]
 
 
@@ -136,7 +177,7 @@ def test_a_finished_run_is_only_read(finished, tiny_data, trained_weights):
     files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
     model = vit(TINY, 10)
     model.set_weights(trained_weights)
-    again = compress(model, tiny_data, CHAIN, workdir, export=Export(formats=("float32", "dynamic")))
+    again = compress(model, tiny_data, CHAIN, workdir, export=export())
     assert again == report
     assert files == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
 
@@ -145,9 +186,9 @@ def test_another_run_in_the_same_folder_is_refused(finished, tiny_vit, tiny_data
     _, workdir = finished
     changed = [CHAIN[0], Cluster(clusters=8, fit=FIT), CHAIN[2]]
     with pytest.raises(UserError, match=r"holds another run \(.*techniques\[1\]\.cluster\.clusters: 16 before, 8 now"):
-        compress(tiny_vit, tiny_data, changed, workdir, export=Export(formats=("float32", "dynamic")))
+        compress(tiny_vit, tiny_data, changed, workdir, export=export())
     with pytest.raises(UserError, match=r"seed: 0 before, 1 now"):
-        compress(tiny_vit, tiny_data, CHAIN, workdir, export=Export(formats=("float32", "dynamic")), seed=1)
+        compress(tiny_vit, tiny_data, CHAIN, workdir, export=export(), seed=1)
 
 
 def test_the_model_handed_in_stays_as_it_was(tiny_vit, tiny_data, tmp_path):

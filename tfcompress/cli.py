@@ -124,6 +124,41 @@ def convert(
     print(convert_file(model, output, to, calibration, examples, per_channel, min_runtime, allow_code))
 
 
+@app.command()
+def pack(
+    file: Annotated[Path, typer.Argument(help="A .tflite file with clustered weights, float32 or int8.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The packed .tflite to write.")],
+    activations: Annotated[
+        str | None, typer.Option(help="What is computed in: float32 or int8; by default as the weights are.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME[:PATH]", help="Compare both files on its first test examples.")
+    ] = None,
+) -> None:
+    """Pack a .tflite, so that its clustered weights stay clustered at run time."""
+    from tfcompress.packing import pack_file
+
+    if data is not None:
+        import_tensorflow()
+    print(pack_file(file, output, activations, data))
+
+
+@app.command()
+def unpack(
+    file: Annotated[Path, typer.Argument(help="A packed .tflite file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The stock .tflite to write.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME[:PATH]", help="Compare both files on its first test examples.")
+    ] = None,
+) -> None:
+    """Make a stock .tflite of a packed one, for any TFLite."""
+    from tfcompress.packing import unpack_file
+
+    if data is not None:
+        import_tensorflow()
+    print(unpack_file(file, output, data))
+
+
 @app.command("sensitivity")
 def _sensitivity(
     model: Annotated[Path, typer.Argument(help="A .h5 or .keras file, a SavedModel folder, or a stage of a run.")],

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,6 +20,7 @@ from tfcompress.data import registry
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export import converter, quantizer
+from tfcompress.export.attached import with_files_of
 from tfcompress.export.converter import Served, convert_served
 from tfcompress.export.metadata import describe
 from tfcompress.export.quantizer import Recipe
@@ -38,8 +37,6 @@ Format = Literal["float32", "float16", "dynamic", "int8", "int8-full", "int4"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-_LARGEST_ARCHIVE = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -206,7 +203,7 @@ def _converted(
         return _described(source, _served(source.served, recipe, per_channel))
     batches = None if feeds is None else [{name: x[None] for name, x in feed.items()} for feed in feeds]
     try:
-        return _with_files_of(content, quantizer.quantize(content, recipe, batches, per_channel))
+        return with_files_of(content, quantizer.quantize(content, recipe, batches, per_channel))
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from error
 
@@ -220,23 +217,6 @@ def _served(served: Served, format: converter.Format, per_channel: bool = False)
 
 def _described(source: Source, content: bytes) -> bytes:
     return content if source.description is None else describe(content, source.description)
-
-
-def _with_files_of(source: bytes, content: bytes) -> bytes:
-    """Returns the file with the archive of labels and the like that stands behind the one it was made from."""
-    target = io.BytesIO()
-    target.write(content)
-    if not zipfile.is_zipfile(io.BytesIO(source)):
-        return content
-    try:
-        with zipfile.ZipFile(io.BytesIO(source)) as archive, zipfile.ZipFile(target, "w") as copy:
-            if sum(member.file_size for member in archive.infolist()) > _LARGEST_ARCHIVE:
-                raise UserError(f"the files in its metadata have over {_LARGEST_ARCHIVE:,} bytes; remove them")
-            for name in archive.namelist():
-                copy.writestr(zipfile.ZipInfo(name), archive.read(name))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"the files in its metadata cannot be read: {error}") from error
-    return target.getvalue()
 
 
 def _examples(calibration: str | Sequence[Example], count: int, source: Source, reference: Path) -> list[Arrays]:

@@ -12,6 +12,7 @@ import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.export.clustered.packer import pack
 from tfcompress.export.converter import Format, convert
 from tfcompress.export.metadata import Description, ImageInput, TextInput, describe
 from tfcompress.export.runtimes import minimum_runtime
@@ -55,22 +56,26 @@ class Stage:
 
 @dataclass(frozen=True)
 class File:
-    """A verified `.tflite` of a stage."""
+    """A verified `.tflite` of a stage, stock or packed."""
 
     stage: Stage
     format: Format
     path: Path
     tensors: tuple[VerifiedTensor, ...]
+    packed: bool = False
 
 
 def export_stage(stage: Stage, export: Export, workdir: Path) -> list[File]:
     """Writes a stage's files to `workdir/tflite`, each verified before it gets its name, and kept for a later call."""
     formats = _formats(stage, export)
-    return [_write(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
+    files = [_write(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
+    if export.clustered and any(kernel.clusters for kernel in stage.traits.values()):
+        files += [_packed(file) for file in files if file.format in ("float32", "int8")]
+    return files
 
 
 def evaluate(files: Sequence[File], export: Export, workdir: Path) -> list[Variant]:
-    """Measures the files, the first being the one to compare with; `workdir/model.tflite` becomes the last of them.
+    """Measures the files, the first being the one to compare with; the last stock one becomes `workdir/model.tflite`.
 
     Predictions are kept for a later call.
     """
@@ -101,10 +106,11 @@ def evaluate(files: Sequence[File], export: Export, workdir: Path) -> list[Varia
                 latency=times[file.path.stem],
                 memory=memory(file.path)[0],
                 tensors=file.tensors,
+                packed=file.packed,
             )
         )
     with written_whole(workdir / "model.tflite") as beside:
-        shutil.copyfile(files[-1].path, beside)
+        shutil.copyfile([file.path for file in files if not file.packed][-1], beside)
     return variants
 
 
@@ -130,6 +136,16 @@ def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> File:
         with written_whole(path) as beside:
             beside.write_bytes(content)
     return File(stage, format, path, tuple(tensors))
+
+
+def _packed(file: File) -> File:
+    """Packs a file of a stage, beside it."""
+    path = file.path.with_stem(f"{file.path.stem}_packed")
+    if not path.is_file():
+        with written_whole(path) as beside:
+            beside.write_bytes(pack(file.path.read_bytes()))
+    tensors = verify(path.read_bytes(), file.stage.model, file.stage.traits, file.format)
+    return File(file.stage, file.format, path, tuple(tensors), packed=True)
 
 
 def _description(stage: Stage, format: Format) -> Description:

@@ -11,6 +11,7 @@ from typing import Any
 import tf_keras
 from pydantic import TypeAdapter
 
+from tfcompress import runtime
 from tfcompress import traits as kernel_traits
 from tfcompress.base import build_model, check_fit, fingerprint, load_data, take_model
 from tfcompress.data.dataset import Dataset
@@ -38,8 +39,8 @@ _TRAITS = TypeAdapter(dict[str, KernelTraits])
 def run(recipe: Recipe, workdir: Path) -> Report:
     """Runs a recipe in a working folder; a run that was cut off goes on, a finished one is only read.
 
-    Leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last of
-    them) and `report.json`.
+    Leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last stock
+    one of them) and `report.json`.
 
     Raises:
         UserError: the folder holds a run of another recipe, or whatever the stages find wrong.
@@ -148,6 +149,13 @@ class _Run:
             raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
         if self.export.per_channel and any(technique.name == "cluster" for technique in self.techniques):
             raise UserError("export.per_channel would turn the clusters into more values in `dynamic`; leave it false")
+
+        if self.export.clustered:
+            runtime.library()  # to run what is packed
+            if "float32" not in self.export.formats:
+                raise UserError("export.clustered packs float32 files; add float32 to export.formats")
+            if all(technique.name != "cluster" for technique in self.techniques):
+                raise UserError("export.clustered packs clustered models; add the technique cluster, or leave it out")
 
     def _claim_folder(self) -> None:
         """Marks the working folder as this run's, or refuses if it is another's."""

@@ -74,6 +74,7 @@ class Export(Settings):
     formats: tuple[Format, ...] = Field(("float32",), min_length=1, description="float32, float16, dynamic")
     logits: bool = Field(False, description="leave the softmax out of the file")
     per_channel: bool = Field(False, description="a scale an output in `dynamic`; such a file needs TFLite 2.17")
+    clustered: bool = Field(False, description="also pack the float32 and int8 files of clustered stages")
 
     @field_validator("formats")
     @classmethod

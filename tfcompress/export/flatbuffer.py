@@ -18,6 +18,8 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
+from tfcompress.export.clustered.options import TABLE
+from tfcompress.export.clustered.stored import weights_of
 from tfcompress.export.graph import Bytes, Graph, Operator, OperatorCode, Signature, Tensor
 
 Content = bytes | bytearray | mmap.mmap
@@ -173,6 +175,7 @@ class _Reader:
                 self.codes[operator.OpcodeIndex()],
                 self.indices(operator, "Inputs", len(tensors), -1),
                 self.indices(operator, "Outputs", len(tensors)),
+                self.options(operator),
             )
             for operator in self.tables(graph, "Operators")
         ]
@@ -181,6 +184,14 @@ class _Reader:
             if any(index >= len(tensors) for index in tensor.scale_tensors):
                 raise _GarbledError(f"tensor {tensor.name!r} has its scales in a tensor that is not there")
         return Graph(self.text(graph.Name()), tuple(tensors), tuple(operators), inputs, outputs)
+
+    def options(self, operator: Any) -> bytes:
+        if not self.codes[operator.OpcodeIndex()].custom:
+            return b""
+        place, size = operator.LargeCustomOptionsOffset(), operator.LargeCustomOptionsSize()
+        found = self.array(operator, "CustomOptions") if place <= 1 else self.bytes[place : place + size]
+        self.spend(found.nbytes)
+        return found.tobytes()
 
     def indices(self, owner: Any, field: str, count: int, lowest: int = 0) -> tuple[int, ...]:
         found = self.numbers(owner, field)
@@ -255,14 +266,17 @@ class WeightTensor:
 
     Attributes:
         name: as in the file.
-        values: stored values `(outputs, …, inputs)`, of a table `(rows, width)`; float32, float16 or int8.
+        values: as stored, or what packed ones stand for, `(outputs, …, inputs)`, of a table `(rows, width)`; float32,
+            float16 or int8.
         scales: empty, or one scale for the tensor, or one for each output channel.
+        bytes: in the file; of packed ones those of their indices.
         table: whether its rows are looked up (GATHER), as those of an Embedding.
     """
 
     name: str
     values: npt.NDArray[Any]
     scales: npt.NDArray[np.float32]
+    bytes: int
     table: bool = False
 
     @property
@@ -279,17 +293,27 @@ class WeightTensor:
 
 
 def weights(content: Content) -> list[WeightTensor]:
-    """Returns the constant weights of all FULLY_CONNECTED and CONV_2D operators and tables of GATHER, each once."""
+    """Returns the constant weights of all FULLY_CONNECTED and CONV_2D operators and tables of GATHER, each once.
+
+    Packed ones count as those that they were made from.
+    """
     found = {}
     for graph in read(content).graphs:
         # float16 weights pass through a DEQUANTIZE.
         unpacked = (node for node in graph.operators if node.code.name == "DEQUANTIZE" and node.inputs and node.outputs)
         sources = {node.outputs[0]: node.inputs[0] for node in unpacked}
         for node in graph.operators:
+            for packed in weights_of(node, graph):
+                tensor, table = graph.tensors[packed.tensor], node.code.name == TABLE
+                found[id(tensor)] = WeightTensor(
+                    tensor.name, packed.values(), packed.stock_scale, len(tensor.data), table
+                )
             place = _WEIGHT_INPUTS.get(node.code.name, len(node.inputs))
             if place < len(node.inputs) and node.inputs[place] >= 0:
                 tensor = graph.tensors[sources.get(node.inputs[place], node.inputs[place])]
                 if len(tensor.data) and tensor.type in ("float32", "float16", "int8") and not tensor.sparse:
                     table = node.code.name == "GATHER"
-                    found[id(tensor)] = WeightTensor(tensor.name, tensor.values(), tensor.scales, table)
+                    found[id(tensor)] = WeightTensor(
+                        tensor.name, tensor.values(), tensor.scales, len(tensor.data), table
+                    )
     return list(found.values())

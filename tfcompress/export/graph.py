@@ -92,11 +92,19 @@ class OperatorCode:
 
 @dataclass(frozen=True)
 class Operator:
-    """A node of a graph; tensors by their index there, -1 for an input that is left out."""
+    """A node of a graph.
+
+    Attributes:
+        code: its kind.
+        inputs: tensors by their index in the graph, -1 for one that is left out.
+        outputs: likewise.
+        options: of a custom operator, as the file has them.
+    """
 
     code: OperatorCode
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    options: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,11 +22,13 @@ from pathlib import Path
 import zstandard
 
 from tfcompress.errors import UserError
+from tfcompress.export.clustered.options import TABLE
+from tfcompress.export.clustered.stored import StoredWeights, weights_of
 from tfcompress.export.flatbuffer import Content, Flatbuffer, open_file
 from tfcompress.export.graph import Graph, Operator, Signature, Tensor
 from tfcompress.export.metadata import ImageInput, TextInput, read_description
 from tfcompress.export.runtimes import minimum_runtime, requirement, stated
-from tfcompress.export.statistics import statistics
+from tfcompress.export.statistics import packed_statistics, statistics
 from tfcompress.progress import bar, track
 
 _LOOKUPS = {"EMBEDDING_LOOKUP": 1, "GATHER": 0, "GATHER_ND": 0}
@@ -48,7 +50,7 @@ class Weights:
         name: as in the file.
         operator: that reads it first.
         shape: as in the file.
-        type: such as `float32` or `int4`.
+        type: such as `float32` or `int4`; `6-bit float32` of packed ones, whose shape is that of what they stand for.
         sparse: whether only some of its values are stored, of which then all but `zeros` is.
         unique, zeros, entropy: as in `Statistics`; None for types of more than 64 bits.
         bytes: stored; types of less than a byte are packed, int4 two a byte.
@@ -169,7 +171,7 @@ def inspect(path: Path, compressed: bool = False) -> Contents:
     return Contents(
         file=str(path),
         bytes=len(file.content),
-        parameters=sum(one.tensor.elements for one in constants if one.is_parameter),
+        parameters=sum(math.prod(one.shape) for one in constants if one.is_parameter),
         bytes_by_operator=_by_operator(file, constants, attached_bytes),
         bytes_by_type=_summed((one.tensor.type, len(one.tensor.data)) for one in constants),
         weight_bytes_read=sum(graph.weight_bytes_read for index, graph in enumerate(graphs) if index not in started),
@@ -191,15 +193,20 @@ def inspect(path: Path, compressed: bool = False) -> Contents:
 
 @dataclass(frozen=True, eq=False)
 class _Constant:
-    """A tensor with data, the operator that reads it first, and whether it is a parameter."""
+    """A tensor with data, the operator that reads it first, whether it is a parameter, and what is packed in it."""
 
     tensor: Tensor
     operator: str
     is_parameter: bool
+    packed: StoredWeights | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor.shape if self.packed is None else self.packed.indices.shape
 
     @property
     def is_weights(self) -> bool:
-        return self.is_parameter and sum(size > 1 for size in self.tensor.shape) > 1
+        return self.is_parameter and sum(size > 1 for size in self.shape) > 1
 
 
 def _constants(file: Flatbuffer) -> list[_Constant]:
@@ -208,12 +215,14 @@ def _constants(file: Flatbuffer) -> list[_Constant]:
     for graph in file.graphs:
         readers = _readers(graph)
         scales = {index for tensor in graph.tensors for index in tensor.scale_tensors}
+        packed = {one.tensor: one for node in graph.operators for one in weights_of(node, graph)}
+        scales |= {part for one in packed.values() for part in one.parts}
         for index in sorted(range(len(graph.tensors)), key=lambda index: readers.get(index, len(graph.operators))):
             tensor = graph.tensors[index]
             if len(tensor.data) and tensor.buffer not in found:
                 operator = graph.operators[readers[index]].code.name if index in readers else UNUSED
                 parameter = index not in scales and _is_parameter(tensor)
-                found[tensor.buffer] = _Constant(tensor, operator, parameter)
+                found[tensor.buffer] = _Constant(tensor, operator, parameter, packed.get(index))
     return list(found.values())
 
 
@@ -237,6 +246,8 @@ def _is_parameter(tensor: Tensor) -> bool:
 
 def _read(node: Operator, graph: Graph) -> int:
     """Returns how many bytes of parameters an operator reads."""
+    if packed := weights_of(node, graph):
+        return sum(_read_packed(one, node, graph) for one in packed)
     total = 0
     for index in dict.fromkeys(node.inputs):
         tensor = graph.tensors[index]
@@ -249,6 +260,15 @@ def _read(node: Operator, graph: Graph) -> int:
                 size = min(size, math.ceil(size * given.elements / tensor.elements))
         total += size
     return total
+
+
+def _read_packed(packed: StoredWeights, node: Operator, graph: Graph) -> int:
+    """Returns how many bytes of packed weights are read; of a table the rows that are looked up."""
+    size = len(graph.tensors[packed.tensor].data)
+    given = graph.tensors[node.outputs[0]]
+    if node.code.name == TABLE and min(given.shape, default=1) >= 0:
+        size = min(size, math.ceil(size * given.elements / packed.indices.size))
+    return size + sum(len(graph.tensors[part].data) for part in packed.parts_read)
 
 
 def _by_operator(file: Flatbuffer, constants: list[_Constant], attached_bytes: int) -> dict[str, int]:
@@ -312,12 +332,13 @@ def _description(file: Flatbuffer) -> dict[str, str]:
 
 def _weights(constant: _Constant) -> Weights:
     tensor = constant.tensor
-    figures = statistics(tensor)
+    packed = constant.packed
+    figures = statistics(tensor) if packed is None else packed_statistics(packed.indices, packed.centroids)
     return Weights(
         name=tensor.name,
         operator=constant.operator,
-        shape=tensor.shape,
-        type=tensor.type,
+        shape=constant.shape,
+        type=tensor.type if packed is None else packed.type,
         sparse=tensor.sparse,
         unique=figures.unique if figures else None,
         zeros=figures.zeros if figures else None,

@@ -50,6 +50,10 @@ _NEEDED = {
 """The version that an operator needs by the types of its first input and its weights, for one scale and for several."""
 
 
+_CLUSTERED_RUNTIME = "2.14.0"
+"""The oldest TFLite that our own operators' runtime was tried in."""
+
+
 @dataclass(frozen=True)
 class Requirement:
     """An operator in one version that a runtime must have to load a file.
@@ -57,8 +61,8 @@ class Requirement:
     Attributes:
         operator: the schema's name, such as `FULLY_CONNECTED`, or a custom operator's own.
         version: of the operator: as the file states, or what its weights need if that is more.
-        runtime: the first TFLite version that has it, such as `2.17.0`; empty where TensorFlow does not say: custom
-            operators, versions that it does not list, weights of four bits beside float inputs, scales a block.
+        runtime: the first TFLite version that has it, such as `2.17.0`; empty where TensorFlow does not say: others'
+            custom operators, versions that it does not list, weights of four bits beside float inputs, scales a block.
     """
 
     operator: str
@@ -106,7 +110,8 @@ def newer(a: str, b: str) -> bool:
 
 def stated(code: OperatorCode) -> Requirement:
     """Returns what the file states of a kind of operator."""
-    return Requirement(code.name, code.version, "" if code.custom else _table().get((code.name, code.version), ""))
+    own = _CLUSTERED_RUNTIME if code.name.startswith("tfcompress.") else ""
+    return Requirement(code.name, code.version, own if code.custom else _table().get((code.name, code.version), ""))
 
 
 def requirement(node: Operator, graph: Graph) -> Requirement:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.export.graph import Tensor
+from tfcompress.export.graph import Bytes, Tensor
 
 _CHUNK = 1 << 20
 """Elements that are counted at once, so that the counts of a large tensor take no memory to speak of."""
@@ -42,6 +42,15 @@ def statistics(tensor: Tensor) -> Statistics | None:
     zeros = tensor.elements - values.size + int(np.count_nonzero(symbols == _zero(values, tensor)))
     unique, entropy = _distinct(symbols)
     return Statistics(values.size, unique, zeros / tensor.elements, entropy)
+
+
+def packed_statistics(indices: Bytes, centroids: npt.NDArray[Any]) -> Statistics:
+    """Counts weights that are indices into some centroids, which alone are `unique`."""
+    counts = np.bincount(indices.ravel(), minlength=len(centroids))
+    used = counts[counts > 0]
+    entropy = math.log2(indices.size) - float((used * np.log2(used)).sum()) / indices.size
+    zeros = int(counts[centroids == 0].sum()) / indices.size
+    return Statistics(indices.size, len(used), zeros, max(0.0, entropy))
 
 
 def _symbols(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[np.unsignedinteger[Any]]:

@@ -32,7 +32,7 @@ class VerifiedTensor:
         distinct: distinct stored values.
         sparsity: share of stored zeros.
         table: whether it is the table of an Embedding.
-        bytes: of the stored values.
+        bytes: in the file.
     """
 
     layer: str
@@ -77,7 +77,7 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Form
             distinct=traits.distinct_values(stored),
             sparsity=float(np.mean(stored == 0)),
             table=tensor.table,
-            bytes=tensor.values.nbytes,
+            bytes=tensor.bytes,
         )
         verified.append(found)
     return verified

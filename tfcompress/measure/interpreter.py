@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
+from tfcompress import runtime
 from tfcompress.errors import UserError
 from tfcompress.quiet import native_libraries_quiet
 
 Example = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 """Features of one example without a batch axis: an array, or arrays by the names of the model's inputs."""
+
+_TABLE = f"{runtime.OPERATORS}ClusteredEmbedding"
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -67,7 +70,8 @@ class Port:
 class Runner:
     """A loaded file, fed by `load`, run by `invoke`, read by `output`; or all three by `run`.
 
-    The first subgraph is run. A batch that is fixed to more than one is filled with copies of the example.
+    The first subgraph is run, of a packed file by the clustered runtime. A batch that is fixed to more than one is
+    filled with copies of the example.
 
     Args:
         path: of the `.tflite`.
@@ -78,7 +82,7 @@ class Runner:
         scores: the output that is read: of several the first of real numbers and rank 2, or what comes nearest.
 
     Raises:
-        UserError: LiteRT cannot load the file, or an input has no fixed size.
+        UserError: LiteRT cannot load the file, or an input has no fixed size, or a packed file's runtime is missing.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -87,6 +91,8 @@ class Runner:
         self._path = path
         with native_libraries_quiet(), _blaming(path):
             self._interpreter = Interpreter(str(path), num_threads=threads)
+            if _has_own_operators(self._interpreter):
+                self._interpreter = runtime.Interpreter(path, threads)
             self._interpreter.allocate_tensors()
         inputs, outputs = _ports(self._interpreter)
         self.inputs = {port.name: port for port in inputs}
@@ -145,14 +151,20 @@ class Runner:
             ids, rows = {port.index}, []
             for operator in operators:
                 inputs = [int(index) for index in operator["inputs"]]
-                place = {"GATHER": 1, "EMBEDDING_LOOKUP": 0}.get(operator["op_name"])
+                place = {"GATHER": 1, "EMBEDDING_LOOKUP": 0, _TABLE: 0}.get(operator["op_name"])
                 if place is not None and inputs[place] in ids:
-                    rows.append(int(shapes[inputs[1 - place]][0]))
+                    rows.append(_rows(operator, shapes))
                 elif ids & set(inputs) and all(np.issubdtype(kind, np.integer) for kind in operator["result_types"]):
                     ids |= set(map(int, operator["outputs"]))  # reshaped, cast or clipped on the way
             if rows:
                 found[name] = min(rows)
         return found
+
+
+def is_packed(path: Path) -> bool:
+    """Tells whether a file needs the clustered runtime."""
+    with native_libraries_quiet(), _blaming(path):
+        return _has_own_operators(Interpreter(str(path)))
 
 
 def inputs(path: Path) -> dict[str, str]:
@@ -164,6 +176,21 @@ def predict(path: Path, examples: Iterable[Example]) -> FloatArray:
     """Returns the outputs `(n, classes)` of a file for examples without a batch axis."""
     runner = Runner(path)
     return np.stack([runner.run(example) for example in examples])
+
+
+def _has_own_operators(interpreter: Interpreter) -> bool:
+    return any(operator["op_name"].startswith(runtime.OPERATORS) for operator in interpreter._get_ops_details())
+
+
+def _rows(lookup: dict[str, Any], shapes: dict[int, npt.NDArray[np.int32]]) -> int:
+    """Returns the rows of the table that an operator looks ids up in."""
+    inputs = [int(index) for index in lookup["inputs"]]
+    if lookup["op_name"] != _TABLE:
+        return int(shapes[inputs[0] if lookup["op_name"] == "GATHER" else inputs[1]][0])
+    _, indices, codebook, *_ = inputs
+    bits = max(2, int(shapes[codebook][0] - 1).bit_length())
+    width = int(shapes[int(lookup["outputs"][0])][-1])
+    return int(shapes[indices][0]) // (-(-width // 8) * bits)
 
 
 def _ports(interpreter: Interpreter) -> tuple[list[Port], list[Port]]:
@@ -199,6 +226,8 @@ def _blaming(path: Path) -> Iterator[None]:
     """Turns what LiteRT raises into a `UserError` that names the file."""
     try:
         yield
+    except UserError:
+        raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise UserError(f"LiteRT cannot run {path}: {reason}; name a .tflite file that it can") from error

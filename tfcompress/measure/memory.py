@@ -9,17 +9,21 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfcompress import runtime
+from tfcompress.measure.interpreter import is_packed
+
 # Run in the child by -c: importing this package there would count its memory too. VmHWM rather than getrusage, whose
 # peak a child inherits from its parent.
 _CHILD = """
 import json, sys
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, load_delegate
 def peak():
     with open("/proc/self/status") as status:
         return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 before = peak()
-interpreter = Interpreter(sys.argv[1], num_threads=int(sys.argv[2]))
+delegates = [load_delegate(library) for library in sys.argv[3:]]
+interpreter = Interpreter(sys.argv[1], num_threads=int(sys.argv[2]), experimental_delegates=delegates)
 interpreter.allocate_tensors()
 for detail in interpreter.get_input_details():
     interpreter.set_tensor(detail["index"], np.ones(detail["shape"], detail["dtype"]))
@@ -49,9 +53,9 @@ def memory(path: Path, threads: int = 1) -> tuple[Memory | None, str]:
     """
     if not Path("/proc/self/status").is_file():
         return None, "this system has no /proc"
-    child = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(path), str(threads)], capture_output=True, text=True, check=False
-    )
+    delegates = [str(runtime.library())] if is_packed(path) else []
+    command = [sys.executable, "-c", _CHILD, str(path), str(threads), *delegates]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode == 0:
         return Memory(**json.loads(child.stdout)), ""
     if child.returncode < 0:

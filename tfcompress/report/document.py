@@ -34,6 +34,7 @@ class Variant:
         agreement: with the Keras model that the file was made of.
         memory: None where it cannot be measured.
         tensors: what was found in the file for every kernel.
+        packed: whether its clustered weights stay so at run time; see docs/format.md.
     """
 
     stage: str
@@ -49,11 +50,12 @@ class Variant:
     latency: Latency
     memory: Memory | None
     tensors: tuple[VerifiedTensor, ...]
+    packed: bool = False
 
     @property
     def name(self) -> str:
         """Stage, scheme and format in words."""
-        return f"{self.stage} {self.scheme or self.format}"
+        return f"{self.stage} {self.scheme or self.format}{' packed' if self.packed else ''}"
 
     @computed_field  # type: ignore[prop-decorator]
     @property
