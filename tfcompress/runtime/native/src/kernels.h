@@ -20,7 +20,7 @@ struct DenseWeights {
   const float* centroids;    // float32: 2^bits of them, unused ones 0
   const int8_t* centroids8;  // int8: the same
   const float* bias;         // by output; zeros where the file has none
-  const float* scale;        // int8: by output
+  const float* scale;        // by output; float32: null where the centroids are the weights
   const float* offset;       // int8: by output, scale * sum of the output's centroids
 };
 

@@ -26,14 +26,16 @@ bool Copy(const TfLiteTensor& tensor, size_t length, AlignedArray<T>* array) {
   return true;
 }
 
-// Float centroids, 2^bits of them, of a codebook of either type; those behind the codebook's end are zero.
+// Float centroids, 2^bits of them, of a codebook of either type; those behind the codebook's end are zero. A scale by
+// output is left out.
 bool MakeCentroids(const TfLiteContext& context, const Segment& segment, int bits, AlignedArray<float>* centroids) {
   const TfLiteTensor& codebook = context.tensors[segment.codebook];
   const size_t length = size_t{1} << bits;
   if (codebook.type == kTfLiteFloat32) return Copy(codebook, length, centroids);
   *centroids = AlignedArray<float>(length);
   if (centroids->data() == nullptr) return false;
-  const auto scale = ValueAt<float>(context.tensors[segment.scale], 0);
+  const TfLiteTensor& scales = context.tensors[segment.scale];
+  const float scale = LengthOf(scales) == 1 ? ValueAt<float>(scales, 0) : 1.0F;
   for (size_t i = 0; i < LengthOf(codebook); ++i) (*centroids)[i] = scale * ValueAt<int8_t>(codebook, i);
   return true;
 }
@@ -73,8 +75,10 @@ Refusal MakeDense(const TfLiteContext& context, const Operator& op, const Segmen
         !MakeScales(context, segment, outputs, padded, layer)) {
       return NoMemory(op);
     }
-  } else if (!MakeCentroids(context, segment, bits, &layer->centroids)) {
-    return NoMemory(op);
+  } else {
+    if (!MakeCentroids(context, segment, bits, &layer->centroids)) return NoMemory(op);
+    const bool by_output = segment.scale != kAbsent && LengthOf(context.tensors[segment.scale]) > 1;
+    if (by_output && !Copy(context.tensors[segment.scale], padded, &layer->scale)) return NoMemory(op);
   }
   if (segment.bias == kAbsent) {
     layer->bias = AlignedArray<float>(padded);

@@ -73,9 +73,9 @@ Refusal CheckActivation(const TfLiteContext& context, int number, const char* wh
   return {};
 }
 
-// Indices, codebook and scale; an int8 codebook if `computing` wants one.
+// Indices, codebook and scale, of all or of each of `outputs`; an int8 codebook if `int8` wants one.
 Refusal CheckCodebook(const TfLiteContext& context, const Segment& segment, size_t bytes, int bits, bool int8,
-                      size_t outputs, bool scale_by_output) {
+                      size_t outputs) {
   if (Refusal why = CheckConstant(context, segment.indices, "indices", kTfLiteUInt8, bytes)) return why;
   const TfLiteTensor* codebook = TensorAt(context, segment.codebook);
   if (codebook == nullptr) return Refuse("the codebook is missing (tensor %d)", segment.codebook);
@@ -93,7 +93,7 @@ Refusal CheckCodebook(const TfLiteContext& context, const Segment& segment, size
     return Refuse("there is a scale (tensor %d), which float32 centroids do not have", segment.scale);
   }
   const TfLiteTensor* scale = TensorAt(context, segment.scale);
-  const bool one = scale == nullptr || ShapeOf(*scale) == Shape{1} || !scale_by_output;
+  const bool one = scale == nullptr || ShapeOf(*scale) == Shape{1};
   return CheckConstant(context, segment.scale, "scales", kTfLiteFloat32, one ? 1 : outputs);
 }
 
@@ -125,8 +125,7 @@ Refusal ReadFullyConnected(const TfLiteContext& context, const TfLiteNode& node,
   for (int s = 0; s < segments; ++s) {
     const int* tensors = node.inputs->data + 1 + kDenseConstants * s;
     const Segment segment{tensors[0], tensors[1], tensors[2], tensors[3], tensors[4]};
-    // A scale by output is part of int8 arithmetic only: Kernels::dense has no place for it.
-    if (Refusal why = CheckCodebook(context, segment, bytes, bits, int8, outputs, int8)) return why;
+    if (Refusal why = CheckCodebook(context, segment, bytes, bits, int8, outputs)) return why;
     if (int8) {
       if (Refusal why = CheckConstant(context, segment.sums, "sums", kTfLiteInt32, outputs)) return why;
     }
@@ -151,7 +150,7 @@ Refusal ReadEmbedding(const TfLiteContext& context, const TfLiteNode& node, Oper
   op->segments.push_back({tensors[1], tensors[2], tensors[3], kAbsent, kAbsent});
   const int bits = static_cast<int>(options.bits);
   const size_t bytes = options.rows * RowBytes(static_cast<int>(options.width), bits);
-  return CheckCodebook(context, op->segments[0], bytes, bits, false, 1, false);
+  return CheckCodebook(context, op->segments[0], bytes, bits, false, 1);
 }
 
 Refusal ReadAttention(const TfLiteNode& node, Operator* op) {

@@ -62,7 +62,7 @@ TEST(Dense, CodebooksOfAllKinds) {
       spec.computing = computing;
       spec.centroids = 17;  // fewer than 64
       spec.int8_codebook = kind > 0;
-      spec.scale_by_output = kind > 1 && computing == Computing::kInt8;
+      spec.scale_by_output = kind > 1;
       spec.bias = kind != 3;
       spec.segments = 3;
       const std::vector<int> y = model.Dense(x, spec);

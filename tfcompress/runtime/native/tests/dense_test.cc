@@ -17,12 +17,13 @@ struct Case {
   int rows, inputs, outputs, bits;
   Activation activation;
   bool residual;
+  bool scaled = false;  // float32 arithmetic with a scale by output
 };
 
 std::string Describe(const Case& c) {
   return "rows " + std::to_string(c.rows) + " inputs " + std::to_string(c.inputs) + " outputs " +
          std::to_string(c.outputs) + " bits " + std::to_string(c.bits) + " activation " +
-         std::to_string(static_cast<int>(c.activation)) + (c.residual ? " residual" : "");
+         std::to_string(static_cast<int>(c.activation)) + (c.residual ? " residual" : "") + (c.scaled ? " scaled" : "");
 }
 
 // Mostly small; one row, many rows, widths below a panel and odd ones are all likely.
@@ -35,13 +36,16 @@ Case RandomCase(Random* random) {
   c.bits = random->Whole(2, 8);
   c.activation = kActivations[random->Whole(0, 4)];
   c.residual = random->Chance(3);
+  c.scaled = random->Chance(4);
   return c;
 }
 
 std::vector<double> Wanted(const Case& c, const TestLayer& layer, const std::vector<float>& x,
                            const std::vector<float>& residual) {
   std::vector<double> wanted(static_cast<size_t>(c.rows) * c.outputs), weights(layer.indices.size());
-  for (size_t i = 0; i < weights.size(); ++i) weights[i] = layer.centroids[layer.indices[i]];
+  for (size_t i = 0; i < weights.size(); ++i) {
+    weights[i] = layer.centroids[layer.indices[i]] * (c.scaled ? double{layer.scale[i / c.inputs]} : 1);
+  }
   for (int row = 0; row < c.rows; ++row) {
     for (int n = 0; n < c.outputs; ++n) {
       double sum = layer.bias[n];
@@ -68,16 +72,17 @@ void CheckFloat(const Case& c, Random* random) {
   const TestLayer next(24, 40, c.bits, c.activation, random);
   const std::vector<float> x = random->Normals(static_cast<size_t>(c.rows) * c.inputs);
   const std::vector<float> residual = random->Normals(static_cast<size_t>(c.rows) * c.outputs);
+  const DenseWeights weights = layer.FloatWeights(c.scaled);
   const std::vector<double> wanted = Wanted(c, layer, x, residual);
   const bool in_place = c.residual && random->Chance(2);
   for (const Kernels* kernels : UsableKernels()) {
     SCOPED_TRACE(kernels->name);
     const Aligned<float> input(x), added(residual);
     const Aligned<float> y = in_place ? Aligned<float>(residual) : Aligned<float>(wanted.size(), kUnwritten);
-    const Aligned<char> scratch(kernels->dense_scratch(layer.weights, c.rows));
+    const Aligned<char> scratch(kernels->dense_scratch(weights, c.rows));
     const float* add = !c.residual ? nullptr : in_place ? y.get() : added.get();
     InTwoParts(*kernels, c.outputs, [&](int begin, int end) {
-      kernels->dense(layer.weights, input.get(), c.rows, begin, end, add, y.get(), scratch.get(),
+      kernels->dense(weights, input.get(), c.rows, begin, end, add, y.get(), scratch.get(),
                      {next.tiles.get(), next.tiles.size()});
     });
     EXPECT_LT(Difference(y.get(), wanted), 1e-5);
@@ -104,9 +109,9 @@ TEST(DenseTest, OnlyItsOutputsAreWritten) {
     const TestLayer layer(20, outputs, 6, Activation::kNone, &random);
     for (int rows : {1, 5}) {
       const Aligned<float> x(static_cast<size_t>(rows) * 20, 1.0f), y(static_cast<size_t>(rows) * outputs, kUnwritten);
-      const Aligned<char> scratch(kernels->dense_scratch(layer.weights, rows));
-      kernels->dense(layer.weights, x.get(), rows, kernels->panel, 2 * kernels->panel, nullptr, y.get(), scratch.get(),
-                     {nullptr, 0});
+      const Aligned<char> scratch(kernels->dense_scratch(layer.FloatWeights(), rows));
+      kernels->dense(layer.FloatWeights(), x.get(), rows, kernels->panel, 2 * kernels->panel, nullptr, y.get(),
+                     scratch.get(), {nullptr, 0});
       for (size_t i = 0; i < y.size(); ++i) {
         const int n = static_cast<int>(i) % outputs;
         EXPECT_EQ(y[i] != kUnwritten, n >= kernels->panel && n < 2 * kernels->panel) << kernels->name << " " << i;
@@ -124,8 +129,8 @@ TEST(DenseTest, NotANumberSpoilsItsRowOnly) {
     for (const Kernels* kernels : UsableKernels()) {
       SCOPED_TRACE(kernels->name);
       const Aligned<float> input(x), y(3 * 33);
-      const Aligned<char> scratch(kernels->dense_scratch(layer.weights, 3));
-      kernels->dense(layer.weights, input.get(), 3, 0, 33, nullptr, y.get(), scratch.get(), {nullptr, 0});
+      const Aligned<char> scratch(kernels->dense_scratch(layer.FloatWeights(), 3));
+      kernels->dense(layer.FloatWeights(), input.get(), 3, 0, 33, nullptr, y.get(), scratch.get(), {nullptr, 0});
       for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i / 33 == 1) << i;
     }
   }

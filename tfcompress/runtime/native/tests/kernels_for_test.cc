@@ -30,6 +30,12 @@ TestLayer::TestLayer(int inputs, int outputs, int bits, Activation activation, R
              centroids.get(), centroids8.get(), bias.get(), scale.get(), offset.get()};
 }
 
+DenseWeights TestLayer::FloatWeights(bool scaled) const {
+  DenseWeights found = weights;
+  if (!scaled) found.scale = nullptr;
+  return found;
+}
+
 double Activate(Activation activation, double x) {
   switch (activation) {
     case Activation::kRelu:

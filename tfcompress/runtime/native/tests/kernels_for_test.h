@@ -67,6 +67,9 @@ constexpr float kUnwritten = -12345.0f;
 struct TestLayer {
   TestLayer(int inputs, int outputs, int bits, Activation activation, Random* random);
 
+  // For float32 arithmetic, with the scales by output or without them.
+  DenseWeights FloatWeights(bool scaled = false) const;
+
   DenseWeights weights;
   std::vector<uint8_t> indices;  // (outputs, inputs)
   Aligned<uint8_t> tiles;

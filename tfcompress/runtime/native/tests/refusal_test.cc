@@ -74,16 +74,6 @@ TEST(Accepted, WhatIsNotBroken) {
   EXPECT_EQ(Graph(Computing::kFloat32).Load(), "");
 }
 
-TEST(Refused, AScaleByOutputWithFloatArithmetic) {
-  PackedModel model;
-  DenseSpec spec;
-  spec.int8_codebook = true;
-  spec.scale_by_output = true;
-  model.Dense(model.Input({1, 8}), spec);
-  EXPECT_FALSE(model.interpreter.Apply(NewDelegate().get()));
-  EXPECT_NE(model.interpreter.errors().find("are float32 (16) in 64 bytes; needed are float32 (1)"), std::string::npos);
-}
-
 TEST(Accepted, BiasAndMaskMayBeLeftOut) {
   Graph graph;
   graph.Leave(kDense, kBias);

@@ -74,9 +74,15 @@ void DensePanels(const DenseWeights& weights, const float* x, int rows, int begi
     ForRowBlocks(0, rows, [&](int row, int count) {
       prefetcher.FetchPiece();
       const size_t at = row * outputs + n;
-      const TileOutput to = {y + at, residual == nullptr ? nullptr : residual + at, weights.outputs, columns,
-                             weights.activation};
-      MultiplyTile(count, x + row * stride, stride, panel, weights.inputs, weights.bias + n, to);
+      TileOutput to = {y + at, residual == nullptr ? nullptr : residual + at, weights.outputs, columns,
+                       weights.activation};
+      const float* start = weights.bias + n;
+      if (weights.scale != nullptr) {
+        to.scale = weights.scale + n;
+        to.bias = start;
+        start = nullptr;
+      }
+      MultiplyTile(count, x + row * stride, stride, panel, weights.inputs, start, to);
     });
   }
 }

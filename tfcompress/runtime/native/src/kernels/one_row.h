@@ -37,15 +37,15 @@ HWY_INLINE void ForBlocksOfRow(const DenseWeights& weights, int begin, int end, 
   }
 }
 
-// x: floats up to the inputs rounded up to whole tiles.
+// x: floats up to the inputs rounded up to whole tiles. bias and scale are those of the block; scale may be null.
 template <int kBits>
 HWY_INLINE void FloatBlock(const uint8_t* tiles, const FloatTable<kBits>& table, const float* x, int inputs,
-                           const float* bias, float* sums) {
+                           const float* bias, const float* scale, float* sums) {
   constexpr int kChains = kHalfVectors <= 2 ? 4 : 2;  // of additions, so that they need not wait for each other
   FloatVector chains[kHalfVectors][kChains];
   TFCOMPRESS_UNROLL
   for (int v = 0; v < kHalfVectors; ++v) {
-    chains[v][0] = hn::LoadU(kFloats, bias + v * kLanes);
+    chains[v][0] = scale == nullptr ? hn::LoadU(kFloats, bias + v * kLanes) : hn::Zero(kFloats);
     TFCOMPRESS_UNROLL
     for (int c = 1; c < kChains; ++c) chains[v][c] = hn::Zero(kFloats);
   }
@@ -64,6 +64,9 @@ HWY_INLINE void FloatBlock(const uint8_t* tiles, const FloatTable<kBits>& table,
   for (int v = 0; v < kHalfVectors; ++v) {
     FloatVector sum = hn::Add(chains[v][0], chains[v][1]);
     if constexpr (kChains == 4) sum = hn::Add(sum, hn::Add(chains[v][2], chains[v][3]));
+    if (scale != nullptr) {
+      sum = hn::MulAdd(sum, hn::LoadU(kFloats, scale + v * kLanes), hn::LoadU(kFloats, bias + v * kLanes));
+    }
     hn::Store(sum, kFloats, sums + v * kLanes);
   }
 }
@@ -77,7 +80,8 @@ HWY_NOINLINE void OneRow(const DenseWeights& weights, const float* x, int begin,
   memcpy(padded, x, static_cast<size_t>(weights.inputs) * sizeof(float));
   for (int k = weights.inputs; k < whole; ++k) padded[k] = 0.0f;
   ForBlocksOfRow<kBits>(weights, begin, end, residual, y, next, [&](const uint8_t* tiles, int n, float* sums) HWY_ATTR {
-    FloatBlock<kBits>(tiles, table, padded, weights.inputs, weights.bias + n, sums);
+    const float* scale = weights.scale == nullptr ? nullptr : weights.scale + n;
+    FloatBlock<kBits>(tiles, table, padded, weights.inputs, weights.bias + n, scale, sums);
   });
 }
 

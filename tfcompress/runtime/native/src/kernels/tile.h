@@ -12,6 +12,9 @@ struct TileOutput {
   const float* residual;  // of the same stride; null, or y itself
   int stride, columns;
   Activation activation;
+  // By column, where sums are finished as scale * sum + bias; or null.
+  const float* scale = nullptr;
+  const float* bias = nullptr;
 };
 
 template <Activation kActivation>
@@ -23,7 +26,14 @@ void StoreActivated(const float* tile, int rows, const TileOutput& to) {
     TFCOMPRESS_DO_NOT_UNROLL
     for (int c = 0; c < kTileColumns; c += 2 * kLanes, tile += 2 * kLanes) {
       FloatVector v[2];
-      for (int j = 0; j < 2; ++j) v[j] = Activated<kActivation>(hn::Load(kFloats, tile + j * kLanes));
+      for (int j = 0; j < 2; ++j) {
+        v[j] = hn::Load(kFloats, tile + j * kLanes);
+        if (to.scale != nullptr) {
+          const int at_scale = c + j * kLanes;
+          v[j] = hn::MulAdd(v[j], hn::LoadU(kFloats, to.scale + at_scale), hn::LoadU(kFloats, to.bias + at_scale));
+        }
+        v[j] = Activated<kActivation>(v[j]);
+      }
       for (int j = 0; j < 2; ++j) {
         const int first = c + j * kLanes, left = to.columns - first;
         float* y = to.y + at + first;
@@ -59,7 +69,7 @@ HWY_NOINLINE void StoreFromStack(const float* tile, int rows, const TileOutput& 
 // never are two copies of them alive.
 template <int kRows, int kVectors, class Sum>
 HWY_INLINE void StoreTile(const Sum& sum, const TileOutput& to) {
-  if (to.activation == Activation::kNone && to.columns >= kVectors * kLanes) {
+  if (to.activation == Activation::kNone && to.scale == nullptr && to.columns >= kVectors * kLanes) {
     const auto stride = static_cast<size_t>(to.stride);
     if (to.residual == nullptr) {
       TFCOMPRESS_UNROLL
