@@ -41,10 +41,19 @@ class Latency:
 def latencies(
     files: Mapping[str, Path], examples: Mapping[str, Example], rounds: int = 50, threads: int = 1
 ) -> dict[str, Latency]:
-    """Measures all files in `rounds` rounds, one turn a file and round, in an order that rotates.
+    """Measures all files side by side: see `interleaved`. Ratios refer to the first file."""
+    times = interleaved(files, examples, rounds, threads)
+    first = times[next(iter(files))]
+    return {name: latency(taken, first) for name, taken in times.items()}
+
+
+def interleaved(
+    files: Mapping[str, Path], examples: Mapping[str, Example], rounds: int = 50, threads: int = 1
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Returns the seconds of an inference `(rounds,)` by name.
 
     Args:
-        files: by name; the first is the one that ratios refer to.
+        files: by name. A round is one turn of each, in an order that rotates.
         examples: features without a batch axis, for each file.
         rounds: turns of each file, at least two.
         threads: of each inference.
@@ -59,7 +68,7 @@ def latencies(
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             times[name].append(_seconds(runners[name], repeats[name]))
-    return {name: latency(np.array(taken), np.array(times[names[0]])) for name, taken in times.items()}
+    return {name: np.array(taken) for name, taken in times.items()}
 
 
 def latency(times: npt.NDArray[np.float64], first: npt.NDArray[np.float64]) -> Latency:

@@ -35,9 +35,9 @@ class ScalarFloatTable {
 
 // Permutations of one or two registers of 16 floats, and choices between them.
 template <int kBits>
-class FloatTable {
+class PermutedFloatTable {
  public:
-  HWY_INLINE explicit FloatTable(const float* centroids) {
+  HWY_INLINE explicit PermutedFloatTable(const float* centroids) {
     for (int i = 0; i < kBlocks; ++i) blocks_[i] = LoadFirst(centroids + kLanes * i, 1 << kBits);
   }
 
@@ -75,6 +75,61 @@ class FloatTable {
 
   FloatVector blocks_[kBlocks];
 };
+
+// Of 64 floats, two registers hold the upper halves and two the lower ones: two permutations find the halves of 32
+// floats, with nothing to choose between.
+class HalvesFloatTable {
+ public:
+  HWY_INLINE explicit HalvesFloatTable(const float* centroids) {
+    alignas(64) uint16_t upper[64], lower[64];
+    for (int i = 0; i < 64; ++i) {
+      uint32_t word;
+      memcpy(&word, centroids + i, sizeof(word));
+      upper[i] = static_cast<uint16_t>(word >> 16);
+      lower[i] = static_cast<uint16_t>(word);
+    }
+    for (int i = 0; i < 2; ++i) {
+      upper_[i] = hn::Load(kHalves, upper + 32 * i);
+      lower_[i] = hn::Load(kHalves, lower + 32 * i);
+    }
+  }
+
+  HWY_INLINE FourInputs operator()(ByteVector indices) const {
+    const auto even = hn::BitCast(kHalves, indices);  // inputs 0 and 2; the permutation ignores the bits above
+    FourInputs found;
+    Pair(even, &found.of[0], &found.of[2]);
+    Pair(hn::ShiftRight<8>(even), &found.of[1], &found.of[3]);
+    return found;
+  }
+
+ private:
+  using HalfTag = hn::Repartition<uint16_t, FloatTag>;
+  using HalfVector = hn::Vec<HalfTag>;
+  static constexpr HalfTag kHalves{};
+
+  // The floats at the lower and at the upper half of every word.
+  HWY_INLINE void Pair(HalfVector indices, FloatVector* first, FloatVector* second) const {
+    const hn::Indices512<uint16_t> at{indices.raw};
+    const auto upper = hn::BitCast(kUints, hn::TwoTablesLookupLanes(kHalves, upper_[0], upper_[1], at));
+    const auto lower = hn::BitCast(kUints, hn::TwoTablesLookupLanes(kHalves, lower_[0], lower_[1], at));
+    const auto low_bits = hn::Set(kUints, uint32_t{0xffff});
+    *first = hn::BitCast(kFloats, hn::OrAnd(hn::ShiftLeft<16>(upper), lower, low_bits));
+    *second = hn::BitCast(kFloats, hn::BitwiseIfThenElse(low_bits, hn::ShiftRight<16>(lower), upper));
+  }
+
+  HalfVector upper_[2], lower_[2];
+};
+
+template <int kBits>
+struct FloatTableFor {
+  using Type = PermutedFloatTable<kBits>;
+};
+template <>
+struct FloatTableFor<6> {
+  using Type = HalvesFloatTable;
+};
+template <int kBits>
+using FloatTable = typename FloatTableFor<kBits>::Type;
 
 #elif HWY_TARGET == HWY_SSE2
 

@@ -7,17 +7,19 @@
 namespace tfcompress {
 namespace {
 
-constexpr size_t kAhead = 1024;  // bytes of indices that are fetched before they are needed
+// Bytes of indices that are fetched, into the second-level cache, before they are needed: what memory delivers in its
+// latency.
+constexpr size_t kAhead = 12288;
 
 template <int kBits>
 HWY_INLINE void FetchAhead(const uint8_t* tile) {
   const uintptr_t at = reinterpret_cast<uintptr_t>(tile) + kAhead;  // It may lie behind the end, which does no harm.
-  __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 3);
-  if (TileBytes(kBits) > 64) __builtin_prefetch(reinterpret_cast<const void*>(at + 64), 0, 3);
+  __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2);
+  if (TileBytes(kBits) > 64) __builtin_prefetch(reinterpret_cast<const void*>(at + 64), 0, 2);
 }
 
 HWY_INLINE void FetchNext(Next next) {
-  for (size_t i = 0; i < next.bytes && i < 2 * kAhead; i += 64) __builtin_prefetch(next.data + i, 0, 3);
+  for (size_t i = 0; i < next.bytes && i < kAhead; i += 64) __builtin_prefetch(next.data + i, 0, 2);
 }
 
 // Panels of a row: block(tiles, n, sums) leaves the products of 16 outputs from n on, without activation.

@@ -1,0 +1,266 @@
+"""The clustered runtime beside XNNPACK, on the same values: time, bytes, memory, load time, bytes read.
+
+Weights are random and clustered: none of these figures depends on what they are. Files are made on the first call and
+kept.
+
+python benchmarks/runtime.py --measure=time --threads=1
+python benchmarks/runtime.py --measure=size,memory,load
+python benchmarks/runtime.py --measure=reads --models=deit_tiny    # needs valgrind; minutes
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from absl import app, flags
+from rich.console import Console
+from rich.table import Table
+
+from tfcompress import runtime
+from tfcompress.cli import as_user_sees, import_tensorflow
+from tfcompress.export.inspection import inspect
+from tfcompress.measure.interpreter import Example, Runner
+from tfcompress.measure.latency import interleaved
+from tfcompress.measure.memory import memory
+
+_MODELS = ("deit_tiny", "minilm_l6", "vit_base", "one_row")
+_FILES = ("float32", "float32_packed", "int8", "int8_packed")
+_PAIRS = {"float32": "float32_packed", "int8": "int8_packed"}
+"""Stock files, run by XNNPACK, and what they are compared with."""
+
+_MEASURE = flags.DEFINE_list("measure", "time", "What to measure: time, size, memory, load, reads.")
+_CHOSEN = flags.DEFINE_multi_enum("models", list(_MODELS), _MODELS, "Which models; one_row: 85 M weights, one row.")
+_THREADS = flags.DEFINE_integer("threads", 1, "Threads of an inference.", lower_bound=1)
+_PROCESSES = flags.DEFINE_integer("processes", 5, "Processes that measure the time.", lower_bound=1)
+_SECONDS = flags.DEFINE_float("seconds", 15, "Time of a process for a model, about.", lower_bound=1)
+_FOLDER = flags.DEFINE_string("folder", "build/runtime", "Where the files are kept.")
+_CHILD = flags.DEFINE_string("child", None, "Internal: the model that this process measures.")
+
+_CACHE = "2097152,16,64"
+"""The last level that is simulated, of a phone rather than of a server: bytes, ways, bytes of a line."""
+
+_ONE = """
+import sys
+from tfcompress.measure.interpreter import Runner
+runner = Runner(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    runner.invoke()
+"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Makes the files, measures, and prints a table for each thing measured."""
+    with as_user_sees():
+        if _CHILD.value:
+            print(json.dumps(_ratios(_CHILD.value)))
+            return
+        if unknown := set(_MEASURE.value) - set(_MEASURES) or arguments[1:]:
+            raise app.UsageError(f"unknown {', '.join(unknown)}; --measure takes {', '.join(_MEASURES)}")
+        for model in _CHOSEN.value:
+            if not all(_path(model, name).exists() for name in _FILES):
+                _make(model)
+        for measure in _MEASURE.value:
+            _MEASURES[measure]()
+
+
+def _path(model: str, name: str) -> Path:
+    return Path(_FOLDER.value) / f"{model}-{name}.tflite"
+
+
+def _make(model: str) -> None:
+    """Writes a model's four files."""
+    import_tensorflow()
+    import tf_keras
+
+    from tfcompress.export.clustered.packer import pack
+    from tfcompress.export.converter import convert
+    from tfcompress.models import presets
+
+    Path(_FOLDER.value).mkdir(parents=True, exist_ok=True)
+    if model == "one_row":
+        x = features = tf_keras.Input((768,), batch_size=1)
+        for _ in range(12):
+            for width in (768, 768, 768, 768, 3072, 768):
+                x = tf_keras.layers.Dense(width, "relu")(x)
+        built = tf_keras.Model(features, x)
+    else:
+        built = presets.build(model, 2)
+    for weights in built.weights:
+        if weights.shape.rank == 2 and min(weights.shape) > 2:  # kernels and token tables
+            weights.assign(_clustered(weights.numpy()))
+    for stock, kind in (("float32", "float32"), ("int8", "dynamic")):
+        content = convert(built, kind)  # type: ignore[arg-type]
+        _path(model, stock).write_bytes(content)
+        if stock == "float32":
+            _path(model, "float32_packed").write_bytes(pack(content))
+            _path(model, "int8_packed").write_bytes(pack(content, "int8"))
+
+
+def _clustered(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Replaces each weight by the nearest of 64 quantiles."""
+    centroids = np.quantile(weights, (np.arange(64) + 0.5) / 64).astype(np.float32)
+    nearest: npt.NDArray[np.float32] = centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, weights)]
+    return nearest
+
+
+def _example(path: Path) -> Example:
+    """Returns normal numbers; of a text full of tokens."""
+    random = np.random.default_rng(0)
+    found = {}
+    for name, port in Runner(path).inputs.items():
+        shape = port.shape[1:]
+        found[name] = random.normal(size=shape) if port.real else np.ones(shape)
+    return found
+
+
+def _ratios(model: str) -> dict[str, list[float]]:
+    """Returns for each stock file its time over the packed one's, median over the rounds, and the milliseconds."""
+    files = {name: _path(model, name) for name in _FILES}
+    examples = dict.fromkeys(files, _example(files["float32"]))
+    short = interleaved(files, examples, 2, _THREADS.value)
+    rounds = max(11, round(_SECONDS.value / sum(max(times.min(), 0.005) for times in short.values())))
+    times = interleaved(files, examples, rounds, _THREADS.value)
+    return {
+        stock: [
+            float(np.median(times[stock] / times[packed])),
+            *(1e3 * float(np.median(times[n])) for n in (stock, packed)),
+        ]
+        for stock, packed in _PAIRS.items()
+    }
+
+
+def _time() -> None:
+    table = _table(
+        f"XNNPACK's time over the packed file's, threads: {_THREADS.value}", "median", "range", "ms, last process"
+    )
+    for model in _CHOSEN.value:
+        command = [sys.executable, __file__, f"--child={model}", f"--threads={_THREADS.value}"]
+        command += [f"--seconds={_SECONDS.value}", f"--folder={_FOLDER.value}"]
+        found = []
+        for _ in range(_PROCESSES.value):
+            child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found.append(json.loads(child.stdout.splitlines()[-1]))
+        for stock in _PAIRS:
+            ratios = [one[stock][0] for one in found]
+            stock_ms, packed_ms = found[-1][stock][1:]
+            table.add_row(
+                model,
+                stock,
+                f"{np.median(ratios):.2f}",
+                f"{min(ratios):.2f}-{max(ratios):.2f}",
+                f"{stock_ms:.1f} / {packed_ms:.1f}",
+            )
+    Console(width=120).print(table)
+
+
+def _size() -> None:
+    """Layers' constants: of dense layers and token tables, with biases and all else that their weights need."""
+    layers = ("FULLY_CONNECTED", "GATHER", "tfcompress.ClusteredFullyConnected", "tfcompress.ClusteredEmbedding")
+    table = _table("Bytes before any archive, stock over packed", "weights", "layers' constants", "file")
+    for model in _CHOSEN.value:
+        for stock, packed in (*_PAIRS.items(), ("float32", "int8_packed")):
+            found = [inspect(_path(model, name)) for name in (stock, packed)]
+            weights = [sum(tensor.bytes for tensor in one.weights if tensor.operator in layers) for one in found]
+            constants = [sum(one.bytes_by_operator.get(layer, 0) for layer in layers) for one in found]
+            ratios = (f"{a / b:.3f}" for a, b in (weights, constants))
+            sizes = [one.bytes for one in found]
+            file = f"{sizes[0] / sizes[1]:.3f} ({sizes[0]:,} / {sizes[1]:,})"
+            table.add_row(model, f"{stock}, {packed}", *ratios, file)
+    Console(width=120).print(table)
+
+
+def _memory() -> None:
+    table = _table("Peak resident memory above an empty process, MiB; packed over stock", "stock", "packed", "ratio")
+    for model in _CHOSEN.value:
+        peaks = {}
+        for name in _FILES:
+            found, why = memory(_path(model, name))
+            if found is None:
+                raise app.UsageError(why)
+            peaks[name] = found.above_empty / 2**20
+        for stock, packed in (*_PAIRS.items(), ("float32", "int8_packed"), ("int8", "float32_packed")):
+            ratio = peaks[packed] / peaks[stock]
+            table.add_row(model, f"{stock}, {packed}", f"{peaks[stock]:.1f}", f"{peaks[packed]:.1f}", f"{ratio:.3f}")
+    Console(width=120).print(table)
+
+
+def _load() -> None:
+    """From the path to the first output: median of turns in one process."""
+    table = _table("Loading and the first inference, stock over packed", "ratio", "ms")
+    for model in _CHOSEN.value:
+        times: dict[str, list[float]] = {name: [] for name in _FILES}
+        for _ in range(11):
+            for name in _FILES:
+                start = time.perf_counter()
+                interpreter = runtime.Interpreter(_path(model, name), 1)
+                interpreter.allocate_tensors()
+                for port in interpreter.get_input_details():
+                    interpreter.set_tensor(port["index"], np.ones(port["shape"], port["dtype"]))
+                interpreter.invoke()
+                times[name].append(time.perf_counter() - start)
+        for stock, packed in _PAIRS.items():
+            ratio = np.median(np.array(times[stock]) / np.array(times[packed]))
+            both = " / ".join(f"{1e3 * np.median(times[name]):.1f}" for name in (stock, packed))
+            table.add_row(model, stock, f"{ratio:.2f}", both)
+    Console(width=120).print(table)
+
+
+def _reads() -> None:
+    """Bytes that miss the last level of a simulated cache, a call, from three calls less one."""
+    table = _table(f"MB read past a cache of {_CACHE.split(',')[0]} bytes, by one inference", "MB", "float32 over it")
+    for model in _CHOSEN.value:
+        read = {
+            name: (_missed(_path(model, name), 3) - _missed(_path(model, name), 1)) / 2 * 64 / 1e6 for name in _FILES
+        }
+        for name in _FILES:
+            table.add_row(model, name, f"{read[name]:.2f}", f"{read['float32'] / read[name]:.2f}")
+    Console(width=120).print(table)
+
+
+def _missed(path: Path, calls: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        valgrind = [
+            "valgrind",
+            "--tool=cachegrind",
+            "--cache-sim=yes",
+            f"--LL={_CACHE}",
+            f"--cachegrind-out-file={folder}/out",
+        ]
+        child = subprocess.run(
+            [*valgrind, sys.executable, "-c", _ONE, str(path), str(calls)],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    found = re.search(r"LLd misses:[^(]*\(\s*([\d,]+) rd", child.stderr)
+    if found is None:
+        raise app.UsageError(f"valgrind says nothing of misses: {child.stderr[-500:]}")
+    return int(found[1].replace(",", ""))
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table("model", "stock file", title=title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+_MEASURES: Mapping[str, Callable[[], None]] = {
+    "time": _time,
+    "size": _size,
+    "memory": _memory,
+    "load": _load,
+    "reads": _reads,
+}
+
+if __name__ == "__main__":
+    app.run(main)
