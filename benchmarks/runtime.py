@@ -50,8 +50,9 @@ _CACHE = "2097152,16,64"
 
 _ONE = """
 import sys
+from pathlib import Path
 from tfcompress.measure.interpreter import Runner
-runner = Runner(sys.argv[1])
+runner = Runner(Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     runner.invoke()
 """

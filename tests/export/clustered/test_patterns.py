@@ -227,11 +227,14 @@ def test_float_weights_for_int8_have_the_prescribed_codebook_and_sums():
     graph = flatbuffer.read(pack(model.file(model.dense(0, (4, N), weights)), "int8")).graphs[0]
     _, _, codebook, scale, sums, _, original = (graph.tensors[index] for index in graph.operators[0].inputs)
     centroids = np.unique(weights)
-    step = np.abs(centroids).max() / np.float32(127)
     np.testing.assert_array_equal(original.values(), centroids)
-    np.testing.assert_array_equal(scale.values(), [step])
+    (step,) = scale.values()
     np.testing.assert_array_equal(codebook.values(), np.round(centroids / step))
     indices = np.searchsorted(centroids, weights)
+    plain = np.abs(centroids).max() / 127
+    lost = [np.square(weights - np.round(weights / s) * s).sum() for s in (step, plain)]
+    assert lost[0] < lost[1]
+    assert np.abs(codebook.values()).max() <= 127
     np.testing.assert_array_equal(sums.values(), codebook.values().astype(int)[indices].sum(1))
 
 

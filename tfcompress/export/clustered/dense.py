@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.export.clustered import layout
-from tfcompress.export.clustered.codebook import MOST, find_codebook
+from tfcompress.export.clustered.codebook import MOST, Codebook, find_codebook
 from tfcompress.export.clustered.net import Array, Net, option
 from tfcompress.export.clustered.options import FLOAT32, INT8, NONE, RELU, TANH, DenseOptions, TableOptions
 
@@ -200,7 +200,7 @@ class Packer:
         if len(weights.scales):
             constants["scale"] = weights.scales
         elif computing == INT8:
-            scale = np.float32(max(np.abs(book.centroids).max() / 127, np.finfo(np.float32).tiny))
+            scale = _scale(book)
             rounded = np.round(book.centroids / scale).astype(np.int8)
             constants = {"codebook": rounded, "scale": np.array([scale], np.float32), "original": book.centroids}
         if computing == INT8:
@@ -215,3 +215,14 @@ class Packer:
         if left not in self.left:
             self.left.append(left)
         return []
+
+
+def _scale(book: Codebook) -> np.float32:
+    """The step between int8 numbers that costs the matrix the least squared error, none of its centroids cut off."""
+    largest = np.abs(book.centroids).max()
+    if largest < 127 * np.finfo(np.float32).tiny:
+        return np.finfo(np.float32).tiny
+    uses = np.bincount(book.indices.ravel(), minlength=len(book.centroids))
+    steps = (largest / np.linspace(127.49, 96, 1024)).astype(np.float32)[:, None]
+    lost = uses * (book.centroids - np.round(book.centroids / steps) * steps) ** 2
+    return np.float32(steps[lost.sum(1).argmin(), 0])
