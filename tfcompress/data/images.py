@@ -100,8 +100,7 @@ def image_folder(folder: Path, image_size: int) -> Dataset:
             splits[split] += [(path, label) for path in part]
 
     def decode(path: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
-        return _square(image, image_size)
+        return square(decode_picture(tf.io.read_file(path)), image_size)
 
     everything = [path for part in splits.values() for path, _ in part]
     for path in track(everything, f"reading {folder}", len(everything)):
@@ -111,6 +110,19 @@ def image_folder(folder: Path, image_size: int) -> Dataset:
             raise UserError(f"{path} cannot be decoded as JPEG or PNG; repair or remove it") from error
     arrays = {split: (np.array([p for p, _ in part]), np.array([y for _, y in part])) for split, part in splits.items()}
     return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=mirrored)
+
+
+def decode_picture(content: tf.Tensor) -> tf.Tensor:
+    """Decodes a JPEG or PNG file to RGB bytes `(height, width, 3)`, heeding neither alpha nor EXIF."""
+    return tf.io.decode_image(content, channels=3, expand_animations=False)
+
+
+def square(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Bytes `(height, width, 3)`, the middle square resized with antialiasing, to float32 in [0, 1]."""
+    side = tf.reduce_min(tf.shape(image)[:2])
+    cropped = tf.image.resize_with_crop_or_pad(image, side, side)
+    resized = tf.image.resize(tf.cast(cropped, tf.float32) / 255.0, (size, size), antialias=True)
+    return tf.ensure_shape(tf.clip_by_value(resized, 0.0, 1.0), (size, size, 3))
 
 
 def mirrored(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -131,14 +143,6 @@ def shifted(pixels: int) -> Augment:
 def _to_rgb(image: tf.Tensor) -> tf.Tensor:
     """Grey bytes `(height, width, 1)` to RGB `(height, width, 3)` float32 in [0, 1]."""
     return tf.image.grayscale_to_rgb(tf.cast(image, tf.float32) / 255.0)
-
-
-def _square(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Bytes `(height, width, 3)`, the middle square resized with antialiasing, to float32 in [0, 1]."""
-    side = tf.reduce_min(tf.shape(image)[:2])
-    cropped = tf.image.resize_with_crop_or_pad(image, side, side)
-    resized = tf.image.resize(tf.cast(cropped, tf.float32) / 255.0, (size, size), antialias=True)
-    return tf.ensure_shape(tf.clip_by_value(resized, 0.0, 1.0), (size, size, 3))
 
 
 def _read_idx_pair(folder: Path, prefix: str) -> tuple[UInt8Array, UInt8Array]:

@@ -1,0 +1,50 @@
+import base64
+
+import numpy as np
+import pytest
+
+from tests.golden import images, tokens
+from tests.golden.__main__ import TABLE, load
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load("golden_tokens")
+
+
+@pytest.mark.parametrize(("key", "lowercase"), [("ids", True), ("cased_ids", False)])
+def test_golden_ids_are_still_those_of_keras_nlp(golden, key, lowercase):
+    assert golden["sequence_length"] == tokens.LENGTH
+    rows = golden["lines"]
+    found = tokens.encode([row["text"] for row in rows], tuple(golden["vocabulary"]), lowercase)
+    assert [ids for row, ids in zip(rows, found, strict=True) if row[key] != ids] == []
+
+
+def test_the_table_of_characters_is_still_keras_nlps():
+    assert TABLE.read_text(encoding="ascii") == tokens.table()
+
+
+def test_golden_lines_are_many_and_tell_something(golden):
+    rows = golden["lines"]
+    assert len(rows) >= 2000
+    assert len({row["text"] for row in rows}) == len(rows)
+    assert max(len(row["text"]) for row in rows) >= 100_000
+    for kind in ("", "😀", "\u0301", "中", "한", "\x00", "\u200d", "\ud83d", "\ufeff"):
+        assert any(kind in row["text"] if kind else not row["text"] for row in rows)
+    unknown = golden["vocabulary"].index("[UNK]")
+    ids = np.concatenate([row["ids"] for row in rows])
+    assert np.mean(ids == unknown) < 0.2
+    assert len(np.unique(ids)) > 3000
+
+
+def test_golden_tensors_are_still_the_pipelines():
+    for picture in load("golden_images")["pictures"]:
+        again = images.expected(base64.b64decode(picture["file"]))
+        assert again.keys() < picture.keys()
+        assert (again["width"], again["height"]) == (picture["width"], picture["height"])
+        now, before = (np.frombuffer(base64.b64decode(one["pixels"]), np.uint8) for one in (again, picture))
+        np.testing.assert_array_equal(now, before)
+        for size, tensor in again["tensors"].items():
+            now, before = (np.frombuffer(base64.b64decode(one), "<f4") for one in (tensor, picture["tensors"][size]))
+            assert now.shape == (int(size) ** 2 * 3,)
+            np.testing.assert_allclose(now, before, rtol=0, atol=1e-6)

@@ -1,0 +1,87 @@
+"""Golden token ids: what keras-nlp makes of lines that are hard to tokenize."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_text
+from keras_hub.src.tokenizers import word_piece_tokenizer as word_piece
+
+from tests.golden.lines import lines, vocabulary
+from tfcompress.data.tokenizer import Tokenizer
+
+LENGTH = 128
+_CODE_POINTS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+
+
+def make() -> dict[str, Any]:
+    """Returns the lines with their ids, lower-cased and as they are; padding is left off."""
+    folded = folding()
+    splitting = [chr(code) for pattern in delimiters().values() for code in pattern]
+    dropped = sorted(one for one, result in folded.items() if not result)[::10]  # 4,000 of them side by side
+    telling = sorted({one for one, result in folded.items() if result} | {*splitting, *dropped})
+    # Ideographs are too many, and all alike.
+    telling = [one for one in telling if not (0x3400 <= ord(one) < 0xA000 or ord(one) >= 0x20000) or ord(one) % 97 == 0]
+    texts = lines(telling)
+    pieces = vocabulary(folded.values())
+    found = {"ids": encode(texts, pieces, lowercase=True), "cased_ids": encode(texts, pieces, lowercase=False)}
+    rows = [{"text": text, **{key: found[key][place] for key in found}} for place, text in enumerate(texts)]
+    return {
+        "format": "tfcompress.golden_tokens",
+        "version": 1,
+        "sequence_length": LENGTH,
+        "vocabulary": list(pieces),
+        "lines": rows,
+    }
+
+
+def encode(texts: list[str], pieces: tuple[str, ...], lowercase: bool) -> list[list[int]]:
+    """Returns the ids of each text up to its padding."""
+    found = Tokenizer(pieces, lowercase, LENGTH).encode(texts)
+    lengths = found["padding_mask"].sum(1)
+    for row, mask, length in zip(found["token_ids"], found["padding_mask"], lengths, strict=True):
+        assert mask[:length].all()
+        assert not row[length:].any()
+    assert not found["segment_ids"].any()
+    return [row[:length].tolist() for row, length in zip(found["token_ids"], lengths, strict=True)]
+
+
+def folding() -> dict[str, str]:
+    """Returns what keras-nlp's lower-casing makes of each character that it changes, alone: Unicode's NFKC_Casefold."""
+    folded = tensorflow_text.case_fold_utf8(tf.constant([chr(code).encode() for code in _CODE_POINTS])).numpy()
+    pairs = ((chr(code), result.decode()) for code, result in zip(_CODE_POINTS, folded, strict=True))
+    return {one: result for one, result in pairs if one != result}
+
+
+def table() -> str:
+    """Returns `folding` and `delimiters` as text, for a tokenizer that must not rely on a phone's own Unicode version.
+
+    A text ends at its first U+0000, and each half of a surrogate pair is three U+FFFD. Then dropped characters end a
+    word, kept ones are a word each. A word is folded character by character, then composed (NFC).
+    """
+    found = {name: " ".join(_ranges(codes)) for name, codes in delimiters().items()}
+    folded = folding()
+    found |= {span: "" for span in _ranges([ord(one) for one, result in folded.items() if not result])}
+    found |= {f"{ord(one):x}": " ".join(f"{ord(to):x}" for to in result) for one, result in folded.items() if result}
+    lines = "".join(f"{key} {value}".rstrip() + "\n" for key, value in found.items())
+    return (
+        "# Code points in hexadecimal as keras-nlp takes them; see tests/golden/tokens.py, which makes this file.\n"
+        + lines
+    )
+
+
+def delimiters() -> dict[str, list[int]]:
+    """Returns the code points that end a word: those that vanish, and those that become a token of their own."""
+    patterns = {"dropped": word_piece.WHITESPACE_REGEX, "kept": word_piece.PUNCTUATION_AND_CJK_REGEX}
+    characters = tf.constant([chr(code).encode() for code in _CODE_POINTS])
+    found = {name: tf.strings.regex_full_match(characters, pattern).numpy() for name, pattern in patterns.items()}
+    return {name: [code for code, hit in zip(_CODE_POINTS, hits, strict=True) if hit] for name, hits in found.items()}
+
+
+def _ranges(codes: Sequence[int]) -> Iterator[str]:
+    for _, run in groupby(enumerate(codes), key=lambda pair: pair[1] - pair[0]):
+        found = [code for _, code in run]
+        yield f"{found[0]:x}-{found[-1]:x}" if len(found) > 1 else f"{found[0]:x}"
