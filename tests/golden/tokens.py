@@ -64,7 +64,7 @@ def table() -> str:
     """
     found = {name: " ".join(_ranges(codes)) for name, codes in delimiters().items()}
     folded = folding()
-    found |= {span: "" for span in _ranges([ord(one) for one, result in folded.items() if not result])}
+    found |= dict.fromkeys(_ranges([ord(one) for one, result in folded.items() if not result]), "")
     found |= {f"{ord(one):x}": " ".join(f"{ord(to):x}" for to in result) for one, result in folded.items() if result}
     lines = "".join(f"{key} {value}".rstrip() + "\n" for key, value in found.items())
     return (
