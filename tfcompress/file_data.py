@@ -47,7 +47,7 @@ def examples_for(
             data = registry.load(name, path, size)
             loaded[size] = _with_test(data, split, count)
         data = loaded[size]
-        feeds[file] = _tokens(file, runner, data) if name in registry.TEXT else _images(file, runner, data)
+        feeds[file] = tokens(file, runner, data) if name in registry.TEXT else images(file, runner, data)
         if split == "test" and runner.scores.shape[-1] != len(data.classes):
             fits = False
             console.print(f"{file} gives {runner.scores}, but {name} has {len(data.classes)} classes: no accuracy")
@@ -62,8 +62,8 @@ def _with_test(data: Dataset, split: Split, count: int | None) -> Dataset:
     return replace(data, test=chosen if count is None else chosen.take(count))
 
 
-def _tokens(file: Path, runner: Runner, data: Dataset) -> Examples:
-    """Returns token ids, segment ids and mask by the names that the file has for them."""
+def tokens(file: Path, runner: Runner, data: Dataset) -> Examples:
+    """Returns the test split's token ids, segment ids and mask by the names that the file has for them."""
     for name, port in runner.inputs.items():
         if port.real or len(port.shape) != 2:
             raise UserError(f"{file} takes {port} as {name}; texts can only be fed as token ids, int32 (1, length)")
@@ -116,7 +116,8 @@ def _image_port(file: Path, runner: Runner) -> Port:
     return port
 
 
-def _images(file: Path, runner: Runner, data: Dataset) -> Examples:
+def images(file: Path, runner: Runner, data: Dataset) -> Examples:
+    """Returns the test split's images in the size, type and range that the file takes."""
     port = _image_port(file, runner)
     description = _description(file)
     found = description.input if description is not None else None
@@ -135,5 +136,5 @@ def _images(file: Path, runner: Runner, data: Dataset) -> Examples:
             image = (image * 255.0 - mean) / std
         return tf.reshape(image, port.shape[1:])
 
-    images: Examples = data.examples("test").map(fitted)
-    return images
+    feed: Examples = data.examples("test").map(fitted)
+    return feed

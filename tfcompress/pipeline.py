@@ -11,7 +11,7 @@ from typing import Any
 import tf_keras
 from pydantic import TypeAdapter
 
-from tfcompress import runtime
+from tfcompress import android, runtime
 from tfcompress import traits as kernel_traits
 from tfcompress.base import build_model, check_fit, fingerprint, load_data, take_model
 from tfcompress.data.dataset import Dataset
@@ -40,7 +40,7 @@ def run(recipe: Recipe, workdir: Path) -> Report:
     """Runs a recipe in a working folder; a run that was cut off goes on, a finished one is only read.
 
     Leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last stock
-    one of them) and `report.json`.
+    one of them), `report.json`, `report.html`, and `android/` for the demo app.
 
     Raises:
         UserError: the folder holds a run of another recipe, or whatever the stages find wrong.
@@ -171,7 +171,9 @@ class _Run:
             self._claim_folder()
             if not (self.workdir / "report.html").is_file():
                 write_page(self.workdir)
-            return Report.load(path)
+            report = Report.load(path)
+            android.write_folder(self.workdir, report, self.data)
+            return report
         stages, files = [], []
         for stage in self.stages():
             stages.append(stage)
@@ -183,6 +185,7 @@ class _Run:
         report = make_report(self.description, history, left_alone, variants)
         report.save(path)
         write_page(self.workdir)
+        android.write_folder(self.workdir, report, self.data)
         return report
 
     def stages(self) -> Iterator[Stage]:

@@ -98,6 +98,13 @@ class Report:
     left_alone: tuple[LeftAlone, ...]
     variants: tuple[Variant, ...]
 
+    @property
+    def title(self) -> str:
+        """The base model and the data in words."""
+        model = self.run["model"]
+        name = next(model[key] for key in ("preset", "keras_nlp", "hugging_face", "name") if model.get(key))
+        return f"{name} on {self.run['data']['name'] if 'data' in self.run else 'own data'}"
+
     def save(self, path: Path) -> None:
         """Writes the report as JSON."""
         write_json(path, TypeAdapter(Report).dump_python(self, mode="json"))

@@ -83,7 +83,7 @@ def _run_page(workdir: Path) -> str:
     trained = {stage: history for stage, history in report.history.items() if history}
     return _render(
         rows,
-        title=f"{_model(report.run)} on {_data(report.run)}",
+        title=report.title,
         examples=report.variants[0].accuracy.examples,
         kernels=_kernels(last, workdir / last.file),
         last=last,
@@ -162,15 +162,6 @@ def _kernels(variant: Variant, file: Path) -> list[dict[str, Any]]:
         }
         for tensor in variant.tensors
     ]
-
-
-def _model(run: Mapping[str, Any]) -> str:
-    model = run["model"]
-    return str(next(model[key] for key in ("preset", "keras_nlp", "hugging_face", "name") if model.get(key)))
-
-
-def _data(run: Mapping[str, Any]) -> str:
-    return str(run["data"]["name"]) if "data" in run else "the caller's data"
 
 
 def _yaml(run: Mapping[str, Any]) -> str:

@@ -1,0 +1,130 @@
+"""What a run leaves for the Android demo: models, samples, and what LiteRT answers to them, in `workdir/android`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcompress import runtime
+from tfcompress.data import text
+from tfcompress.data.dataset import Dataset
+from tfcompress.errors import UserError
+from tfcompress.export.clustered.packer import pack
+from tfcompress.export.metadata import TextInput, read_description
+from tfcompress.file_data import images, tokens
+from tfcompress.files import remove_folder, write_json, writing_to
+from tfcompress.measure.interpreter import Runner
+from tfcompress.report.document import Report
+
+SAMPLES = 6
+_INPUTS = 64
+"""How many numbers of a sample's input are kept."""
+
+
+def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
+    """Writes `workdir/android`, if it is not there, of a run whose files say how a phone makes their input.
+
+    - `base_float32.tflite` (or another format, if the run has no float32), `compressed.tflite`, the run's last stock
+      file, and `packed.tflite`, the same packed, where its weights are clustered and the clustered runtime is there.
+    - `samples/N.png`: test images, as many as `SAMPLES`, each of a class of its own if there are so many. Texts are in
+      the manifest.
+    - `golden.json`: for each model its outputs of each sample by LiteRT, and for each sample the first 64 numbers of
+      its first input.
+    - `manifest.json`: names, titles and bytes of the models, samples and the classes that they belong to.
+    """
+    folder, beside = workdir / "android", workdir / ".android"
+    if folder.is_dir():
+        return
+    first = workdir / report.variants[0].file
+    description = read_description(first.read_bytes())
+    if description is None or description.input is None:
+        return
+    task = "text" if isinstance(description.input, TextInput) else "image"
+    with writing_to(folder):
+        remove_folder(beside)
+        beside.mkdir()
+        models = _models(beside, workdir, report)
+        chosen = _chosen(data)
+        samples, sampled = (_texts if task == "text" else _pictures)(chosen, beside)
+        golden: dict[str, Any] = {"models": {}, "inputs": {}}
+        for name in models:
+            outputs, inputs = _run(beside / name, sampled, task)
+            golden["models"][name] = outputs
+            golden["inputs"] = inputs if name == next(iter(models)) else golden["inputs"]
+        write_json(beside / "golden.json", golden)
+        manifest = {
+            "format": "tfcompress.android",
+            "version": 1,
+            "name": re.sub(r"\W+", "_", report.title),
+            "title": report.title,
+            "task": task,
+            "models": [
+                {"file": name, "title": title, "bytes": (beside / name).stat().st_size}
+                for name, title in models.items()
+            ],
+            "samples": samples,
+            "labels": [data.classes[label] for label in chosen.labels["test"]],
+        }
+        write_json(beside / "manifest.json", manifest)
+        beside.rename(folder)
+
+
+def _models(folder: Path, workdir: Path, report: Report) -> Mapping[str, str]:
+    """Copies the models to the folder; returns their titles by file name."""
+    base = report.variants[0]
+    last = [variant for variant in report.variants if not variant.packed][-1]
+    titles = {f"base_{base.format}.tflite": base.name}
+    shutil.copyfile(workdir / base.file, folder / next(iter(titles)))
+    if last is not base:
+        titles["compressed.tflite"] = last.name
+        shutil.copyfile(workdir / last.file, folder / "compressed.tflite")
+    try:
+        runtime.library()
+        (folder / "packed.tflite").write_bytes(pack((workdir / last.file).read_bytes()))
+    except UserError:  # Nothing in it is clustered, or this machine could not run it.
+        return titles
+    return titles | {"packed.tflite": f"{last.name} packed"}
+
+
+def _chosen(data: Dataset) -> Dataset:
+    """Returns the data set with the samples as its test split: the first example of each of the first classes."""
+    _, firsts = np.unique(data.labels["test"], return_index=True)
+    places = tf.constant(sorted(firsts)[:SAMPLES], tf.int64)
+    kept = data.test.enumerate().filter(lambda place, _: tf.reduce_any(place == places))
+    return replace(data, test=kept.map(lambda _, example: example))
+
+
+def _texts(chosen: Dataset, _: Path) -> tuple[list[str], Dataset]:
+    return list(text.texts(chosen, "test")), chosen
+
+
+def _pictures(chosen: Dataset, folder: Path) -> tuple[list[str], Dataset]:
+    """Writes the samples as PNG files; returns their names, and the samples as such files hold them."""
+    (folder / "samples").mkdir()
+    found = chosen.examples("test").as_numpy_iterator()
+    pixels = [np.rint(image * 255).astype(np.uint8) for image, _ in found]
+    names = [f"samples/{place}.png" for place in range(len(pixels))]
+    for name, image in zip(names, pixels, strict=True):
+        (folder / name).write_bytes(tf.io.encode_png(image).numpy())
+    stored = tf.data.Dataset.from_tensor_slices((np.stack(pixels) / np.float32(255), chosen.labels["test"]))
+    return names, replace(chosen, test=stored, decode=None)
+
+
+def _run(file: Path, samples: Dataset, task: str) -> tuple[list[list[float]], dict[str, list[float]]]:
+    """Returns a file's outputs of the samples, and the first numbers of its first input by the sample's place."""
+    runner = Runner(file)
+    feed = tokens(file, runner, samples) if task == "text" else images(file, runner, samples)
+    first = next(iter(runner.inputs))
+    outputs, inputs = [], {}
+    for place, example in enumerate(feed):
+        outputs.append(runner.run(example).tolist())
+        values = example[first] if isinstance(example, dict) else example
+        inputs[str(place)] = np.ravel(values)[:_INPUTS].tolist()
+    return outputs, inputs
