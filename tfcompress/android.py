@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +24,7 @@ from tfcompress.report.document import Report
 
 SAMPLES = 6
 _INPUTS = 64
-"""How many numbers of a sample's input are kept."""
+"""How many numbers of an input are kept."""
 
 
 def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
@@ -35,8 +34,8 @@ def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
       file, and `packed.tflite`, the same packed, where its weights are clustered and the clustered runtime is there.
     - `samples/N.png`: test images, as many as `SAMPLES`, each of a class of its own if there are so many. Texts are in
       the manifest.
-    - `golden.json`: for each model its outputs of each sample by LiteRT, and for each sample the first 64 numbers of
-      its first input.
+    - `golden.json`: for each model `outputs` and `inputs`, a row a sample: the outputs by LiteRT, and by name the
+      first 64 numbers of each input.
     - `manifest.json`: names, titles and bytes of the models, samples and the classes that they belong to.
     """
     folder, beside = workdir / "android", workdir / ".android"
@@ -53,11 +52,10 @@ def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
         models = _models(beside, workdir, report)
         chosen = _chosen(data)
         samples, sampled = (_texts if task == "text" else _pictures)(chosen, beside)
-        golden: dict[str, Any] = {"models": {}, "inputs": {}}
+        golden = {}
         for name in models:
             outputs, inputs = _run(beside / name, sampled, task)
-            golden["models"][name] = outputs
-            golden["inputs"] = inputs if name == next(iter(models)) else golden["inputs"]
+            golden[name] = {"outputs": outputs, "inputs": inputs}
         write_json(beside / "golden.json", golden)
         manifest = {
             "format": "tfcompress.android",
@@ -117,14 +115,13 @@ def _pictures(chosen: Dataset, folder: Path) -> tuple[list[str], Dataset]:
     return names, replace(chosen, test=stored, decode=None)
 
 
-def _run(file: Path, samples: Dataset, task: str) -> tuple[list[list[float]], dict[str, list[float]]]:
-    """Returns a file's outputs of the samples, and the first numbers of its first input by the sample's place."""
+def _run(file: Path, samples: Dataset, task: str) -> tuple[list[list[float]], list[dict[str, list[float]]]]:
+    """Returns a file's outputs of the samples, and the first numbers of each input."""
     runner = Runner(file)
     feed = tokens(file, runner, samples) if task == "text" else images(file, runner, samples)
-    first = next(iter(runner.inputs))
-    outputs, inputs = [], {}
-    for place, example in enumerate(feed):
+    outputs, inputs = [], []
+    for example in feed:
         outputs.append(runner.run(example).tolist())
-        values = example[first] if isinstance(example, dict) else example
-        inputs[str(place)] = np.ravel(values)[:_INPUTS].tolist()
+        named = example if isinstance(example, dict) else dict.fromkeys(runner.inputs, example)
+        inputs.append({name: np.ravel(values)[:_INPUTS].tolist() for name, values in named.items()})
     return outputs, inputs
