@@ -1,3 +1,4 @@
+import json
 import resource
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from importlib.metadata import version
 import pytest
 import tf_keras
 
+from tests.measure.test_phone import report_of
 from tfcompress.cli import main
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import Comparison
@@ -77,7 +79,9 @@ def test_files_are_compared_and_the_figures_written(monkeypatch, capsys, tiny_vi
     files = [tmp_path / f"{stored_as}.tflite" for stored_as in ("float32", "dynamic")]
     for path in files:
         path.write_bytes(convert(tiny_vit, path.stem))
-    options = ["--data", "digits", "--examples", "20", "--threads", "1,2", "--rounds", "2"]
+    phone = tmp_path / "phone.json"
+    phone.write_text(json.dumps(report_of({files[1]: {1: 1.5}, files[0]: {1: 2.0}})))
+    options = ["--data", "digits", "--examples", "20", "--threads", "1,2", "--rounds", "2", "--from-phone", str(phone)]
     figures = tmp_path / "figures.json"
     status, out, _ = run(monkeypatch, capsys, "compare", *map(str, files), *options, "--json", str(figures))
     assert status == 0
@@ -86,6 +90,8 @@ def test_files_are_compared_and_the_figures_written(monkeypatch, capsys, tiny_vi
     assert [file.name for file in found.files] == ["float32", "dynamic"]
     assert found.threads == (1, 2)
     assert found.files[0].accuracy.examples == 20
+    assert "On Nobody Made Up, Android 15" in out
+    assert [found.phone.ratio(row) for row in found.phone.rows] == [1, 0.75]
 
 
 @pytest.mark.parametrize(

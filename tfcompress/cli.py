@@ -193,22 +193,27 @@ def compare(
     threads: Annotated[str, typer.Option(help="Numbers of threads to measure with: 1,2.")] = "1",
     rounds: Annotated[int, typer.Option(help="Turns of each file in the time measurement.")] = 50,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+    from_phone: Annotated[
+        Path | None, typer.Option(help="What the demo app's benchmark shared of these files on a phone.")
+    ] = None,
 ) -> None:
     """Compare .tflite files: bytes, time, memory, answers."""
+    from tfcompress.measure import phone
     from tfcompress.measure.comparison import compare as measure
     from tfcompress.report.comparison import print_comparison
 
     counts = _integers("--threads", threads)
+    of_phone = None if from_phone is None else phone.load(from_phone)
     if data is None:
         if path is not None or examples is not None:
             raise UserError("--path and --examples are for a data set; name it: --data")
-        comparison = measure(files, threads=counts, rounds=rounds)
+        comparison = measure(files, threads=counts, rounds=rounds, phone=of_phone)
     else:
         import_tensorflow()
         from tfcompress.file_data import examples_for
 
         feeds, labels = examples_for(files, data, path, examples)
-        comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""))
+        comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""), of_phone)
     print_comparison(comparison)
     if json is not None:
         comparison.save(json)

@@ -5,11 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 from selenium import webdriver
 
+from tests.measure.test_phone import report_of
 from tfcompress import Cluster, Prune, Quantize, UserError, compress
 from tfcompress.measure.comparison import compare
+from tfcompress.measure.phone import PhoneReport
 from tfcompress.recipe import Recipe
 from tfcompress.report.page import _yaml, write_page
 
@@ -66,7 +69,10 @@ def comparison_page(run_page) -> Path:
     folder = run_page.parent
     odd = folder / "a<b>&$x$.tflite"
     shutil.copyfile(folder / "model.tflite", odd)
-    comparison = compare([folder / "tflite" / "00-base-float32.tflite", odd], threads=(1, 2), rounds=5)
+    files = [folder / "tflite" / "00-base-float32.tflite", odd]
+    phone = report_of({key: {1: 2.0, 2: 1.5} for key in files})
+    phone["device"]["model"] = "<b>&$x$"
+    comparison = compare(files, threads=(1, 2), rounds=5, phone=TypeAdapter(PhoneReport).validate_python(phone))
     comparison.save(folder / "comparison.json")
     return write_page(folder / "comparison.json")
 
@@ -90,7 +96,7 @@ def visited(browser, page: Path, width: int, scheme: str) -> list[str]:
     ("kind", "sections"),
     [
         ("run_page", ["summary", "accuracy", "cost", "layers", "training", "again"]),
-        ("comparison_page", ["summary", "cost", "agreement", "again"]),
+        ("comparison_page", ["summary", "cost", "phone", "agreement", "again"]),
     ],
 )
 def test_a_browser_shows_all_of_it(request, browser, kind, sections, width, scheme):

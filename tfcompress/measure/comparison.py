@@ -20,6 +20,7 @@ from tfcompress.measure.accuracy import Accuracy, Agreement, Flips, accuracy, ag
 from tfcompress.measure.interpreter import Example, FloatArray, Port, Runner
 from tfcompress.measure.latency import Latency, latencies
 from tfcompress.measure.memory import Memory, memory
+from tfcompress.measure.phone import PhoneReport
 from tfcompress.measure.size import Size, size
 from tfcompress.progress import track
 
@@ -85,6 +86,7 @@ class Comparison:
         examples: how many the outputs are compared on.
         rounds: of the latency measurement.
         files: the first is the one to compare with.
+        phone: what a phone measured of the same files; None where none did.
     """
 
     date: str
@@ -96,6 +98,7 @@ class Comparison:
     threads: tuple[int, ...]
     rounds: int
     files: tuple[ComparedFile, ...]
+    phone: PhoneReport | None = None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -131,6 +134,7 @@ def compare(
     rounds: int = 50,
     data: str = "",
     data_path: str = "",
+    phone: PhoneReport | None = None,
 ) -> Comparison:
     """Compares files with the first of them.
 
@@ -144,6 +148,7 @@ def compare(
         rounds: of the latency measurement, at least two.
         data: what the examples are called in the result.
         data_path: where they are from.
+        phone: what a phone measured of these files, and maybe others.
 
     Raises:
         UserError: a file cannot be run, files take different inputs, or examples and files do not fit.
@@ -155,6 +160,7 @@ def compare(
         )
     names = _names(files)
     paths = dict(zip(names, files, strict=True))
+    phone = phone and phone.of(paths)
     runners = {name: Runner(path) for name, path in paths.items()}
     if examples is None:
         examples = random_examples(paths, runners)
@@ -196,6 +202,7 @@ def compare(
         threads=tuple(threads),
         rounds=rounds,
         files=tuple(compared),
+        phone=phone,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tfcompress.measure.comparison import ComparedFile, Comparison, Cost
+from tfcompress.measure.phone import PhoneReport
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -30,6 +32,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             console.print(f"No memory of {file.name}: {reason}.", style="dim")
     if first.accuracy is not None or len(comparison.files) > 1:
         _print_answers(comparison, console)
+    if comparison.phone is not None:
+        _print_phone(comparison.phone, console)
 
 
 def _print_answers(comparison: Comparison, console: Console) -> None:
@@ -51,6 +55,21 @@ def _print_answers(comparison: Comparison, console: Console) -> None:
             console.print(
                 f"{file.name} gives {file.output}, but {first.name} {first.output}: not compared.", style="dim"
             )
+
+
+def _print_phone(phone: PhoneReport, console: Console) -> None:
+    table = _table("threads", "run by", "ms", "90 %", "time", "PSS", "energy")
+    for row in phone.rows:
+        ratio = phone.ratio(row)
+        times = (f"{row.median_ms:.3g}", f"{row.p90_ms:.3g}", "" if ratio is None else f"{ratio:.3f}")
+        energy = "" if row.energy_uj is None else f"{row.energy_uj:,.0f} uJ ({row.energy_source})"
+        table.add_row(row.title, str(row.threads), row.delegate, *times, f"{row.pss_mib:+.1f} MiB", energy)
+    console.print(table)
+    console.print(
+        f"On {escape(str(phone.device))}, {escape(phone.date)}. 'ms' is the median, '90 %' the 90th percentile, 'time' "
+        "the ratio of medians to the first file with as many threads; 'PSS' what the model adds to the app's memory.",
+        style="dim",
+    )
 
 
 def _table(*headings: str) -> Table:

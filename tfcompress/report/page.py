@@ -111,6 +111,7 @@ def _comparison_page(comparison: Comparison) -> str:
         command=comparison.command,
         document=comparison,
         data=comparison.data or "random inputs",
+        phone=comparison.phone,
         timings={
             f"Time of an inference, ratio to row 1, threads: {threads}": Markup(
                 plots.ratios(f"time-{threads}", [(f.name, f.costs[place].latency) for f in comparison.files])
@@ -146,6 +147,7 @@ def _render(rows: Sequence[Row], **more: Any) -> str:
         "left_alone": (),
         "last": None,
         "seed": None,
+        "phone": None,
     }
     return environment.get_template("page.html.j2").render(rows=rows, pictures=drawn, **{**defaults, **more})
 

@@ -1,0 +1,125 @@
+"""What the Android demo measured on a phone: the JSON file that its benchmark shares."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, with_config
+
+from tfcompress.errors import UserError
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_LARGEST = 1 << 24
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
+class Device:
+    """The phone, by Android's own names for it."""
+
+    manufacturer: str
+    model: str
+    android: str
+    api: PositiveInt
+    abi: str
+    cores: PositiveInt
+
+    def __str__(self) -> str:
+        return f"{self.manufacturer} {self.model}, Android {self.android} (API {self.api}), {self.abi}"
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
+class Measured:
+    """One model with one number of threads.
+
+    Attributes:
+        group: the app's folder of models that it is from.
+        model: name of its file.
+        sha256: of the file, in lower-case hexadecimal.
+        delegate: what ran its dense layers.
+        runs: inferences that were timed, after those that warmed up.
+        pss_before_kib, pss_after_kib: the app's memory without the model and with it.
+        energy_uj: of an inference, in microjoules; None where the phone does not tell.
+        energy_source: where that is from.
+    """
+
+    group: str
+    model: str
+    title: str
+    bytes: PositiveInt
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    threads: PositiveInt
+    delegate: Literal["tfcompress", "xnnpack"]
+    runs: PositiveInt
+    median_ms: PositiveFloat
+    p90_ms: PositiveFloat
+    pss_before_kib: PositiveInt
+    pss_after_kib: PositiveInt
+    energy_uj: PositiveFloat | None
+    energy_source: Literal["power monitors", "battery"] | None
+
+    @property
+    def pss_mib(self) -> float:
+        """What the model added to the app's memory, in MiB; below 0 where the system took memory back meanwhile."""
+        return (self.pss_after_kib - self.pss_before_kib) / 1024
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
+class PhoneReport:
+    """All rows of a benchmark on a phone."""
+
+    format: Literal["tfcompress.phone"]
+    version: Literal[1]
+    app: str
+    date: str
+    device: Device
+    rows: tuple[Measured, ...]
+
+    def of(self, files: Mapping[str, Path]) -> PhoneReport:
+        """Returns the rows of `files` (path by name) in their order, with these names as titles.
+
+        Raises:
+            UserError: there is no row of one of them.
+        """
+        names = {hashlib.sha256(path.read_bytes()).hexdigest(): name for name, path in files.items()}
+        order = list(names)
+        kept = [replace(row, title=names[row.sha256]) for row in self.rows if row.sha256 in names]
+        if missing := names.keys() - {row.sha256 for row in kept}:
+            measured = ", ".join(sorted({f"{row.group}/{row.model}" for row in self.rows})) or "nothing"
+            absent = ", ".join(names[one] for one in order if one in missing)
+            raise UserError(
+                f"the phone did not measure {absent}, but {measured}; "
+                "compare the very files that are in the app, those of a run's android folder"
+            )
+        return replace(self, rows=tuple(sorted(kept, key=lambda row: (order.index(row.sha256), row.threads))))
+
+    def ratio(self, row: Measured) -> float | None:
+        """Returns a row's median time by the first file's with as many threads; None where that was not measured."""
+        first = [other for other in self.rows if (other.sha256, other.threads) == (self.rows[0].sha256, row.threads)]
+        return row.median_ms / first[0].median_ms if first else None
+
+
+def load(path: Path) -> PhoneReport:
+    """Reads what the app shared.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UserError(f"{path} has {path.stat().st_size:,} bytes; a benchmark of the demo app has a few thousand")
+        return TypeAdapter(PhoneReport).validate_json(path.read_bytes(), strict=False)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; share the file from the app's benchmark") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(
+            f"{path} is not what the demo app shares (version 1): {place}: {first['msg']}; share the benchmark again"
+        ) from error
