@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 NATIVE := tfcompress/runtime/native
 
-.PHONY: demo test check lock install native-test
+.PHONY: demo test check lock install native-test android-test
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -41,6 +41,10 @@ native-test: $(INSTALLED)
 	$(call native,build/native)
 	$(call native,build/native-address,-DTFCOMPRESS_SANITIZE=address$(comma)undefined -DTFCOMPRESS_FUZZ=ON)
 	$(call native,build/native-thread,-DTFCOMPRESS_SANITIZE=thread,--target runtime_tests,-R runtime_tests)
+
+# The Android demo, as far as it needs no Android SDK. Needs a JDK from 17 on and Maven.
+android-test:
+	mvn --batch-mode --no-transfer-progress --file android_demo/pom.xml verify
 
 # Folder, options of CMake, of the build, of ctest.
 comma := ,

@@ -1,0 +1,105 @@
+package org.tfcompress.core
+
+/** What a BERT takes of a text: three arrays of its sequence length. */
+class Tokens(val ids: IntArray, val segments: IntArray, val mask: IntArray)
+
+/**
+ * BERT's WordPiece tokenizer; token ids are those of keras-nlp, which the model was trained with.
+ *
+ * @param vocabulary the pieces; the token id of a piece is its place. One that goes on with a word starts with `##`.
+ * @param lowercase whether text is case-folded first; accents stay.
+ * @param length tokens of a text, with `[CLS]` and `[SEP]`; longer texts are cut, shorter ones padded.
+ * @throws IllegalArgumentException if the vocabulary lacks a special token, or the length is below 3.
+ */
+class WordPiece(vocabulary: List<String>, private val lowercase: Boolean, private val length: Int) {
+    private val idOf = HashMap<String, Int>()
+    private val longest: Int
+    private val start: Int
+    private val end: Int
+    private val padding: Int
+    private val unknown: Int
+
+    init {
+        require(length >= LEAST_LENGTH) { "a text of $length tokens; a BERT needs at least $LEAST_LENGTH" }
+        vocabulary.forEachIndexed { id, piece -> idOf.putIfAbsent(piece, id) }
+        longest = vocabulary.maxOfOrNull { it.length } ?: 0
+        start = special("[CLS]")
+        end = special("[SEP]")
+        padding = special("[PAD]")
+        unknown = special("[UNK]")
+    }
+
+    private fun special(token: String) = requireNotNull(idOf[token]) { "the vocabulary lacks $token" }
+
+    /** Tokenizes a text up to its first NUL. */
+    fun encode(text: String): Tokens {
+        val ids = IntArray(length) { padding }
+        val mask = IntArray(length)
+        var count = 0
+        ids[count++] = start
+        for (id in pieces(text)) {
+            if (count == length - 1) break
+            ids[count++] = id
+        }
+        ids[count++] = end
+        mask.fill(1, 0, count)
+        return Tokens(ids, IntArray(length), mask)
+    }
+
+    private fun pieces(text: String): Sequence<Int> {
+        val words = words(text.substringBefore('\u0000').withoutHalves())
+        // Only then: what folding makes of a character, such as a space, does not end a word.
+        return (if (lowercase) words.map(Characters::fold) else words).flatMap(::split)
+    }
+
+    private fun words(text: String): Sequence<String> = sequence {
+        var begin = 0
+        var place = 0
+        while (place < text.length) {
+            val code = text.codePointAt(place)
+            val next = place + Character.charCount(code)
+            val kept = Characters.isKept(code)
+            if (kept || Characters.isDropped(code)) {
+                if (begin < place) yield(text.substring(begin, place))
+                if (kept) yield(text.substring(place, next))
+                begin = next
+            }
+            place = next
+        }
+        if (begin < text.length) yield(text.substring(begin))
+    }
+
+    /** The longest piece that a word starts with, then the longest of the rest, and so on; or the unknown token. */
+    private fun split(word: String): List<Int> {
+        val unknownWord = listOf(unknown)
+        if (word.toByteArray().size > MOST_BYTES) return unknownWord
+        val found = ArrayList<Int>()
+        var begin = 0
+        while (begin < word.length) {
+            val prefix = if (begin == 0) "" else SUFFIX
+            val ends = minOf(word.length, begin + longest) downTo begin + 1
+            val stop = ends.firstOrNull { prefix + word.substring(begin, it) in idOf } ?: return unknownWord
+            found += idOf.getValue(prefix + word.substring(begin, stop))
+            begin = stop
+        }
+        return found
+    }
+
+    private companion object {
+        const val SUFFIX = "##"
+        const val LEAST_LENGTH = 3
+
+        /** A longer word is unknown. */
+        const val MOST_BYTES = 100
+    }
+}
+
+/** Half a surrogate pair is three bytes that are no UTF-8, so that Python sees three replacement characters. */
+private fun String.withoutHalves(): String {
+    if (none(Char::isSurrogate)) return this
+    val result = StringBuilder(length)
+    codePoints().forEach { code ->
+        if (code in 0xD800..0xDFFF) result.append("\uFFFD\uFFFD\uFFFD") else result.appendCodePoint(code)
+    }
+    return result.toString()
+}

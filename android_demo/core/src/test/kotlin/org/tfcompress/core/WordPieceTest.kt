@@ -1,0 +1,49 @@
+package org.tfcompress.core
+
+import org.junit.Assert.assertArrayEquals
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertThrows
+import org.junit.Assert.assertTrue
+import org.junit.Test
+
+class WordPieceTest {
+    private val golden = Golden.load("golden_tokens")
+    private val vocabulary = golden.getJSONArray("vocabulary").strings()
+    private val length = golden.getInt("sequence_length")
+
+    private fun differing(lowercase: Boolean, key: String): List<String> {
+        val tokenizer = WordPiece(vocabulary, lowercase, length)
+        val lines = golden.getJSONArray("lines").objects()
+        assertTrue(lines.size >= 2000)
+        return lines.mapNotNull { line ->
+            val text = line.getString("text")
+            val tokens = tokenizer.encode(text)
+            val expected = line.getJSONArray(key).ints()
+            val found = tokens.ids.take(tokens.mask.sum())
+            if (found == expected) null else "${text.take(60)}: $expected, here $found"
+        }
+    }
+
+    @Test
+    fun `ids are those of keras-nlp`() = assertEquals(emptyList<String>(), differing(true, "ids"))
+
+    @Test
+    fun `ids of text as it is are those of keras-nlp`() =
+        assertEquals(emptyList<String>(), differing(false, "cased_ids"))
+
+    @Test
+    fun `a text is padded to the sequence length, and cut to it`() {
+        val tokenizer = WordPiece(listOf("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"), true, 5)
+        val short = tokenizer.encode("A")
+        assertArrayEquals(intArrayOf(2, 4, 3, 0, 0), short.ids)
+        assertArrayEquals(intArrayOf(1, 1, 1, 0, 0), short.mask)
+        assertArrayEquals(IntArray(5), short.segments)
+        assertArrayEquals(intArrayOf(2, 4, 1, 4, 3), tokenizer.encode("a b a a").ids)
+    }
+
+    @Test
+    fun `a vocabulary without a special token is refused`() {
+        val error = assertThrows(IllegalArgumentException::class.java) { WordPiece(listOf("[CLS]"), true, 8) }
+        assertEquals("the vocabulary lacks [SEP]", error.message)
+    }
+}
