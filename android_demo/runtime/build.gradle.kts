@@ -1,0 +1,38 @@
+// The clustered runtime as an Android library (AAR). Not tried where this was written, which has neither the Android SDK nor
+// the NDK: build_native.sh builds the same sources without them.
+plugins {
+    alias(libs.plugins.android.library)
+    alias(libs.plugins.kotlin.android)
+}
+
+android {
+    namespace = "org.tfcompress.runtime"
+    compileSdk = 35
+    defaultConfig {
+        minSdk = 24
+        consumerProguardFiles("consumer-rules.pro")
+        ndk { abiFilters += listOf("arm64-v8a", "x86_64") }
+        externalNativeBuild {
+            cmake {
+                targets += "tfcompress_runtime"
+                arguments += "-DANDROID_STL=c++_static"
+            }
+        }
+    }
+    externalNativeBuild {
+        cmake {
+            path = file("src/main/cpp/CMakeLists.txt")
+            version = "3.22.1"
+        }
+    }
+    compileOptions {
+        sourceCompatibility = JavaVersion.VERSION_17
+        targetCompatibility = JavaVersion.VERSION_17
+    }
+    kotlinOptions { jvmTarget = "17" }
+}
+
+dependencies {
+    // TensorFlow Lite 2.16 has the same interface: an app brings the one that it uses.
+    compileOnly(libs.litert.api)
+}

@@ -1,0 +1,16 @@
+package org.tfcompress.runtime
+
+/** The functions of clustered_delegate.cc. */
+internal object Native {
+    @JvmStatic
+    external fun create(numThreads: Int): Long
+
+    @JvmStatic
+    external fun delete(handle: Long)
+
+    @JvmStatic
+    external fun version(): String
+
+    @JvmStatic
+    external fun instructionSet(): String?
+}
