@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include "kernels/cpu_x86.h"
+#elif defined(__aarch64__)
+#include "kernels/cpu_arm.h"
 #endif
 
 namespace tfcompress {
@@ -16,7 +18,13 @@ std::vector<const Kernels*> UsableKernels() {
   if (cpu::HasAvx2Vnni()) usable.push_back(&kKernels_avx2_vnni);
   if (cpu::HasAvx2()) usable.push_back(&kKernels_avx2);
 #endif
+#if defined(__aarch64__)
+  if (cpu::HasDotProduct() && cpu::HasMatrixProduct()) usable.push_back(&kKernels_i8mm);
+  if (cpu::HasDotProduct()) usable.push_back(&kKernels_dotprod);
+  usable.push_back(&kKernels_neon);
+#else
   usable.push_back(&kKernels_portable);
+#endif
   return usable;
 }
 

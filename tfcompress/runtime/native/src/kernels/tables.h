@@ -11,4 +11,8 @@ extern const Kernels kKernels_avx2_vnni;
 extern const Kernels kKernels_avx2;
 extern const Kernels kKernels_portable;
 
+extern const Kernels kKernels_i8mm;
+extern const Kernels kKernels_dotprod;
+extern const Kernels kKernels_neon;
+
 }  // namespace tfcompress

@@ -1,0 +1,2 @@
+#define TFCOMPRESS_SET neon  // with the flags that CMakeLists.txt gives this file
+#include "table.h"
