@@ -29,7 +29,7 @@ HWY_INLINE FloatVector TimesPowerOfTwo(FloatVector fraction, FloatVector, FloatV
   return hn::MulByFloorPow2(fraction, whole);
 }
 #else
-HWY_INLINE FloatVector InRange(FloatVector t) { return hn::Max(Constants(-126.0f), t); }  // The order lets NaN through.
+HWY_INLINE FloatVector InRange(FloatVector t) { return AtLeast(t, -126.0f); }
 
 HWY_INLINE FloatVector NearestWhole(FloatVector t) { return hn::Sub(hn::Add(t, Constants(kLarge)), Constants(kLarge)); }
 
@@ -66,10 +66,8 @@ HWY_INLINE FloatVector Quotient(FloatVector a, FloatVector b) {
 #endif
 }
 
-// The order of arguments lets NaN through. (One vrangeps instead makes GELU twice as slow.)
-HWY_INLINE FloatVector Clamped(FloatVector x, float limit) {
-  return hn::Max(Constants(-limit), hn::Min(Constants(limit), x));
-}
+// (One vrangeps instead makes GELU twice as slow.)
+HWY_INLINE FloatVector Clamped(FloatVector x, float limit) { return AtLeast(AtMost(x, limit), -limit); }
 
 // Absolute error 3e-7.
 HWY_INLINE FloatVector Tanh(FloatVector x) {
@@ -99,7 +97,7 @@ HWY_INLINE FloatVector GeluTanh(FloatVector x) {
 
 template <Activation kActivation>
 HWY_INLINE FloatVector Activated(FloatVector x) {
-  if constexpr (kActivation == Activation::kRelu) return hn::Max(hn::Zero(kFloats), x);
+  if constexpr (kActivation == Activation::kRelu) return AtLeast(x, 0.0f);
   if constexpr (kActivation == Activation::kGelu) return Gelu(x);
   if constexpr (kActivation == Activation::kGeluTanh) return GeluTanh(x);
   if constexpr (kActivation == Activation::kTanh) return Tanh(x);

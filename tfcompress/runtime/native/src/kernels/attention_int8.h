@@ -1,6 +1,6 @@
 // Softmax attention of one head with int8 products, blocked as attention.h.
 //   q, k    int8 with a scale for each token. q is kept plus 128, since dot products want one side unsigned; sums begin
-//           at -128 times the sum of the key, which takes it off again.
+//           at -128 times the sum of the key, which takes it off again (dot.h: kTakenOff is off by itself).
 //   scores  float32, times log2(e)
 //   p       uint8 = round(255 exp2(score - the largest)); their sum is taken before rounding
 //   v       int8 with a scale for each channel
@@ -69,9 +69,9 @@ HWY_INLINE void Probabilities(const Int8AttentionSpace& space, int rows, int pad
   FloatVector sums[kTileRows];
   for (int i = 0; i < rows; ++i) {
     uint8_t* words = space.p + i * p_stride;
-    uint8_t* bytes = kWords == 1 ? words : space.bytes;
+    uint8_t* bytes = kSameWords ? words : space.bytes;
     sums[i] = ProbabilityBytes(space.scores + static_cast<size_t>(i) * padded, padded, largest[i], bytes);
-    if (kWords > 1) WidenRow(bytes, space.values.quads, words);
+    if (!kSameWords) MakeWords(bytes, space.values.quads, words);
   }
   InverseSums(sums, rows, inverse);
 }
@@ -83,9 +83,9 @@ HWY_INLINE void QuantizeQueries(const Int8AttentionSpace& space, const float* q,
   for (int i = 0; i < rows; ++i) largest[i] = LargestMagnitude(q + i * stride, width);
   for (int i = 0; i < rows; ++i) {
     uint8_t* words = space.q + i * q_stride;
-    uint8_t* bytes = kWords == 1 ? words : space.bytes;
+    uint8_t* bytes = kSameWords ? words : space.bytes;
     scale[i] = QuantizeSymmetric(q + i * stride, width, largest[i], bytes);
-    if (kWords > 1) WidenRow(bytes, space.keys.quads, words);
+    if (!kSameWords) MakeWords(bytes, space.keys.quads, words);
   }
 }
 
@@ -119,8 +119,8 @@ HWY_NOINLINE void ValueTile(const Int8AttentionSpace& space, size_t p_stride, co
     return hn::Mul(hn::ConvertTo(kFloats, sum), hn::Mul(hn::Set(kFloats, inverse[i]), value_scale[j]));
   };
   const int words = space.values.quads * kWords;
-  IntegerTile<kRows>(space.p, p_stride, space.values.panels + static_cast<size_t>(c) * words, words, nullptr, finish,
-                     to);
+  const int32_t* start = space.values.start == nullptr ? nullptr : space.values.start + c;
+  IntegerTile<kRows>(space.p, p_stride, space.values.panels + static_cast<size_t>(c) * words, words, start, finish, to);
 }
 
 void Int8Attention(const AttentionShape& shape, const AttentionData& data, int head, int begin, int end,

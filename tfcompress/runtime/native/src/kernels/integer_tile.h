@@ -19,8 +19,28 @@ HWY_INLINE void IntegerTile(const uint8_t* x, size_t x_stride, const int32_t* pa
     TFCOMPRESS_UNROLL
     for (int i = 0; i < kRows; ++i) sums[i][j] = first;
   }
+  int word = 0;
+#if TFCOMPRESS_HAS_LANE_DOT
   TFCOMPRESS_DO_NOT_UNROLL
-  for (int word = 0; word < words; ++word, panel += kTileColumns) {
+  for (; word + kLanes <= words; word += kLanes, panel += kLanes * kTileColumns) {
+    IntVector values[kRows];
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      values[i] = hn::BitCast(kInts, hn::LoadU(kBytes, x + i * x_stride + 4 * static_cast<size_t>(word)));
+    }
+    ForLanes([&](auto lane) {
+      constexpr int kLane = decltype(lane)::value;
+      TFCOMPRESS_UNROLL
+      for (int j = 0; j < kTileVectors; ++j) {
+        const IntVector weights = hn::Load(kInts, panel + kLane * kTileColumns + j * kLanes);
+        TFCOMPRESS_UNROLL
+        for (int i = 0; i < kRows; ++i) sums[i][j] = DotLane<kLane>(sums[i][j], values[i], weights);
+      }
+    });
+  }
+#endif
+  TFCOMPRESS_DO_NOT_UNROLL
+  for (; word < words; ++word, panel += kTileColumns) {
     IntVector weights[kTileVectors];
     TFCOMPRESS_UNROLL
     for (int j = 0; j < kTileVectors; ++j) weights[j] = hn::Load(kInts, panel + j * kLanes);
@@ -28,7 +48,7 @@ HWY_INLINE void IntegerTile(const uint8_t* x, size_t x_stride, const int32_t* pa
     for (int i = 0; i < kRows; ++i) {
       int32_t value;
       memcpy(&value, x + i * x_stride + 4 * static_cast<size_t>(word), sizeof value);
-      const IntVector values = hn::Set(kInts, value);
+      const IntVector values = BroadcastWord(value);
       TFCOMPRESS_UNROLL
       for (int j = 0; j < kTileVectors; ++j) sums[i][j] = DotWord(sums[i][j], values, weights[j]);
     }

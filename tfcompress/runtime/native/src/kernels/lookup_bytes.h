@@ -50,6 +50,59 @@ class ByteTable {
   ByteVector blocks_[kBits <= 6 ? 1 : 4];
 };
 
+#elif HWY_ARCH_ARM_A64
+
+// table[index] for a table of up to 256 bytes that fill kRegisters: tbl looks up 64 of them at once and gives 0 where
+// the index is larger; tbx leaves what it was given there.
+template <int kRegisters>
+class RegisterTable {
+ public:
+  RegisterTable() = default;
+  HWY_INLINE explicit RegisterTable(const uint8_t* bytes) {
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kRegisters; ++i) registers_[i] = vld1q_u8(bytes + 16 * i);
+  }
+
+  HWY_INLINE ByteVector operator()(ByteVector indices) const {
+    const uint8x16_t at = indices.raw;
+    if constexpr (kRegisters == 1) return ByteVector(vqtbl1q_u8(registers_[0], at));
+    if constexpr (kRegisters == 2) return ByteVector(vqtbl2q_u8({{registers_[0], registers_[1]}}, at));
+    if constexpr (kRegisters >= 4) {
+      uint8x16_t found = vqtbl4q_u8(Four(0), at);
+      TFCOMPRESS_UNROLL
+      for (int i = 4; i < kRegisters; i += 4) {
+        found = vqtbx4q_u8(found, Four(i), veorq_u8(at, vdupq_n_u8(static_cast<uint8_t>(16 * i))));
+      }
+      return ByteVector(found);
+    }
+  }
+
+ private:
+  HWY_INLINE uint8x16x4_t Four(int i) const {
+    return {{registers_[i], registers_[i + 1], registers_[i + 2], registers_[i + 3]}};
+  }
+
+  uint8x16_t registers_[kRegisters];
+};
+
+template <int kBits>
+class ByteTable {
+ public:
+  HWY_INLINE explicit ByteTable(const int8_t* centroids) {
+    uint8_t bytes[16 * kRegisters] = {};
+    memcpy(bytes, centroids, size_t{1} << kBits);
+    table_ = RegisterTable<kRegisters>(bytes);
+  }
+
+  HWY_INLINE SignedByteVector operator()(ByteVector indices) const {
+    return hn::BitCast(kSignedBytes, table_(indices));
+  }
+
+ private:
+  static constexpr int kRegisters = kBits <= 4 ? 1 : 1 << (kBits - 4);
+  RegisterTable<kRegisters> table_;
+};
+
 #elif HWY_TARGET == HWY_SSE2
 
 // There is no byte look-up.

@@ -138,18 +138,35 @@ using FloatTable = ScalarFloatTable<kBits>;
 
 #else
 
+#if HWY_ARCH_ARM_A64
+template <int kTables>
+using PlaneTable = RegisterTable<kTables>;
+#else
+template <int kTables>
+class PlaneTable {
+ public:
+  PlaneTable() = default;
+  HWY_INLINE explicit PlaneTable(const uint8_t* bytes) { memcpy(bytes_, bytes, sizeof bytes_); }
+
+  HWY_INLINE ByteVector operator()(ByteVector indices) const {
+    const auto tables = [this](int i) { return hn::LoadDup128(kBytes, bytes_ + 16 * i); };
+    return LookUpBlocks<kTables>(tables, LowNibbles(indices), indices);
+  }
+
+ private:
+  alignas(64) uint8_t bytes_[16 * kTables];
+};
+#endif
+
 // The four bytes of a float are looked up apart and interleaved.
 template <int kBits>
 class ByteFloatTable {
  public:
-  static constexpr int kTables = kBits < 4 ? 1 : 1 << (kBits - 4);
-
   HWY_INLINE explicit ByteFloatTable(const float* centroids) {
-    memset(planes_, 0, sizeof planes_);
-    for (int i = 0; i < 1 << kBits; ++i) {
-      uint8_t bytes[4];
-      memcpy(bytes, centroids + i, 4);
-      for (int p = 0; p < 4; ++p) planes_[p][i] = bytes[p];
+    for (int p = 0; p < 4; ++p) {
+      alignas(16) uint8_t bytes[16 * kTables] = {};
+      for (int i = 0; i < 1 << kBits; ++i) memcpy(bytes + i, reinterpret_cast<const uint8_t*>(centroids + i) + p, 1);
+      planes_[p] = PlaneTable<kTables>(bytes);
     }
   }
 
@@ -157,13 +174,7 @@ class ByteFloatTable {
     // Within 16 bytes: from four inputs of each of four outputs to four outputs of each input.
     alignas(16) static constexpr uint8_t kOrder[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
     indices = hn::TableLookupBytes(indices, hn::LoadDup128(kBytes, kOrder));
-    const ByteVector nibbles = LowNibbles(indices);
-    ByteVector plane[4];
-    TFCOMPRESS_UNROLL
-    for (int p = 0; p < 4; ++p) {
-      const auto tables = [this, p](int i) { return hn::LoadDup128(kBytes, planes_[p] + 16 * i); };
-      plane[p] = LookUpBlocks<kTables>(tables, nibbles, indices);
-    }
+    const ByteVector plane[4] = {planes_[0](indices), planes_[1](indices), planes_[2](indices), planes_[3](indices)};
     const hn::Repartition<uint16_t, ByteTag> shorts;
     const auto low01 = hn::BitCast(shorts, hn::InterleaveLower(kBytes, plane[0], plane[1]));
     const auto low23 = hn::BitCast(shorts, hn::InterleaveLower(kBytes, plane[2], plane[3]));
@@ -176,7 +187,8 @@ class ByteFloatTable {
   }
 
  private:
-  alignas(64) uint8_t planes_[4][16 * kTables];
+  static constexpr int kTables = kBits < 4 ? 1 : 1 << (kBits - 4);
+  PlaneTable<kTables> planes_[4];
 };
 
 template <bool kMany, int kBits>
@@ -188,7 +200,7 @@ struct FloatTableFor<true, kBits> {
   using Type = ScalarFloatTable<kBits>;
 };
 template <int kBits>
-using FloatTable = typename FloatTableFor<(kBits > 6), kBits>::Type;
+using FloatTable = typename FloatTableFor<(kBits > 6 && !HWY_ARCH_ARM_A64), kBits>::Type;
 
 #endif
 

@@ -99,24 +99,27 @@ HWY_INLINE void Int8Block(const uint8_t* tiles, const ByteTable<kBits>& table, c
     ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int v) HWY_ATTR {
       const QuadWords words = WeightWords(table(indices));
       TFCOMPRESS_UNROLL
-      for (int w = 0; w < kWords; ++w) dots[v][half] = DotWord(dots[v][half], values[half].of[w], words.of[w]);
+      for (int w = 0; w < kWords; ++w) dots[v][half] = DotAnyWord(dots[v][half], values[half].of[w], words.of[w]);
     });
   }
+  const FinishInt8<kHalfVectors> floats(weights, n);
   TFCOMPRESS_UNROLL
   for (int v = 0; v < kHalfVectors; ++v) {
-    const int at = n + v * kLanes;
-    const FloatVector dot = hn::ConvertTo(kFloats, hn::Add(dots[v][0], dots[v][1]));
-    const FloatVector factor = hn::Mul(hn::Set(kFloats, row.scale), hn::LoadU(kFloats, weights.scale + at));
-    const FloatVector zero = hn::Set(kFloats, row.zero), bias = hn::LoadU(kFloats, weights.bias + at);
-    const FloatVector start = hn::NegMulAdd(zero, hn::LoadU(kFloats, weights.offset + at), bias);
-    hn::Store(hn::MulAdd(dot, factor, start), kFloats, sums + v * kLanes);
+    hn::Store(floats(hn::Add(dots[v][0], dots[v][1]), row, v), kFloats, sums + v * kLanes);
   }
 }
 
 template <int kBits>
 HWY_NOINLINE void OneRowInt8(const DenseWeights& weights, const uint8_t* q, RowScale row, int begin, int end,
-                             const float* residual, float* y, Next next) {
+                             const float* residual, float* y, void* scratch, Next next) {
   const ByteTable<kBits> table(weights.centroids8);
+  if constexpr (kTakenOff != 0) {
+    int32_t* panel;
+    uint8_t* words;
+    CutDenseInt8(weights, 1, scratch, &panel, &words);
+    ArrangeRows(q, 0, 1, weights.inputs, words);
+    q = words;
+  }
   ForBlocksOfRow<kBits>(weights, begin, end, residual, y, next, [&](const uint8_t* tiles, int n, float* sums) HWY_ATTR {
     Int8Block<kBits>(tiles, table, q, row, weights, n, sums);
   });

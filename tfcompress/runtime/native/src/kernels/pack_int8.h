@@ -13,7 +13,7 @@ struct Int8Keys {
   int quads;        // of channels
   int32_t* panels;  // 0 where there is no token
   float* scale;     // by token
-  int32_t* start;   // by token: -128 times the sum of the key
+  int32_t* start;   // by token: kTakenOff - 128 times the sum of the key
   uint8_t* rows;    // four quantized keys, plus 128
 };
 
@@ -22,6 +22,7 @@ struct Int8Values {
   int quads;        // of tokens
   int32_t* panels;  // 0 where there is no channel
   float* scale;     // by channel
+  int32_t* start;   // by channel: kTakenOff times the sum of the values; null if that is 0
 };
 
 HWY_INLINE void CutInt8Keys(int tokens, int width, Cutter* cutter, Int8Keys* keys) {
@@ -38,6 +39,7 @@ HWY_INLINE void CutInt8Values(int tokens, int width, Cutter* cutter, Int8Values*
   values->quads = (tokens + 3) / 4;
   values->panels = cutter->Take<int32_t>(padded * static_cast<size_t>(values->quads) * kWords);
   values->scale = cutter->Take<float>(padded);
+  values->start = kTakenOff == 0 ? nullptr : cutter->Take<int32_t>(padded);
 }
 
 constexpr uint8_t kSignBit = 128;
@@ -62,10 +64,13 @@ HWY_INLINE float QuantizeSymmetric(const float* x, int width, float largest, uin
   return largest * (1.0f / 127.0f);
 }
 
+// Of which the product with a word is the sum of its numbers.
+HWY_INLINE QuadWords Ones() { return ActivationWords(hn::Set(kBytes, uint8_t{1 + kTakenOff})); }
+
 // kTileColumns quads with their sign bits flipped, in place of the first of kWords rows, to words; added to `sums` of
 // their lanes.
 HWY_INLINE void SplitQuads(int32_t* row, IntVector (&sums)[kTileVectors]) {
-  const QuadWords ones = ActivationWords(hn::Set(kBytes, uint8_t{1}));
+  const QuadWords ones = Ones();
   TFCOMPRESS_UNROLL
   for (int j = 0; j < kTileVectors; ++j) {
     int32_t* at = row + j * kLanes;
@@ -119,7 +124,8 @@ HWY_NOINLINE void PackInt8Keys(const float* k, size_t stride, int tokens, int wi
     for (IntVector& sum : sums) sum = hn::Zero(kInts);
     for (int quad = 0; quad < keys.quads; ++quad) SplitQuads(panel + quad * kRow, sums);
     for (int j = 0; j < kTileVectors; ++j) {
-      hn::Store(hn::Neg(hn::ShiftLeft<7>(sums[j])), kInts, keys.start + first + j * kLanes);
+      const IntVector start = kTakenOff == 128 ? hn::Zero(kInts) : hn::Neg(hn::ShiftLeft<7>(sums[j]));
+      hn::Store(start, kInts, keys.start + first + j * kLanes);
     }
   }
 }
@@ -146,12 +152,16 @@ HWY_NOINLINE void PackInt8Values(const float* v, size_t stride, int tokens, int 
     const FloatVector factor = hn::IfThenElseZero(some, hn::Div(hn::Set(kFloats, 127.0f), most));
     const size_t panel = static_cast<size_t>(c / kTileColumns) * kTileColumns * values.quads * kWords;
     int32_t* to = values.panels + panel + c % kTileColumns;
+    const QuadWords ones = Ones();
+    IntVector sum = hn::Zero(kInts);
     for (int t = 0; t < tokens; t += 4, to += kWords * kTileColumns) {
       const auto load = [&](int i) HWY_ATTR { return LoadUpTo(from + (t + i) * stride, width - c); };
       const QuadWords words = WeightWords(hn::BitCast(kSignedBytes, Quads(load, tokens - t, factor)));
       TFCOMPRESS_UNROLL
       for (int w = 0; w < kWords; ++w) hn::Store(words.of[w], kInts, to + w * kTileColumns);
+      if constexpr (kTakenOff != 0) sum = DotWord(sum, ones.of[0], words.of[0]);
     }
+    if constexpr (kTakenOff != 0) hn::Store(hn::ShiftLeft<7>(sum), kInts, values.start + c);
   }
 }
 

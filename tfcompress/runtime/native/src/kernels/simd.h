@@ -65,6 +65,24 @@ constexpr int kTileColumns = kTileVectors * kLanes;
 constexpr int Min(int a, int b) { return a < b ? a : b; }
 constexpr int Max(int a, int b) { return a > b ? a : b; }
 
+// max(x, least) and min(x, most) that let NaN through. Of x86's two arguments the second is the answer then; Arm has an
+// instruction that does, and Highway takes the other.
+HWY_INLINE FloatVector AtLeast(FloatVector x, float least) {
+#if HWY_ARCH_ARM_A64
+  return FloatVector(vmaxq_f32(x.raw, vdupq_n_f32(least)));
+#else
+  return hn::Max(hn::Set(kFloats, least), x);
+#endif
+}
+
+HWY_INLINE FloatVector AtMost(FloatVector x, float most) {
+#if HWY_ARCH_ARM_A64
+  return FloatVector(vminq_f32(x.raw, vdupq_n_f32(most)));
+#else
+  return hn::Min(hn::Set(kFloats, most), x);
+#endif
+}
+
 // The first `count` lanes, of any count; the others are zero and are not read.
 HWY_INLINE FloatVector LoadFirst(const float* from, int count) {
   return hn::LoadN(kFloats, from, static_cast<size_t>(Max(count, 0)));
@@ -103,6 +121,15 @@ HWY_INLINE void WithConstant(int rows, const Body& body) {
   } else {
     WithConstant<kMost - 1>(rows, body);
   }
+}
+
+// body(Constant<lane>) for the four lanes of a vector of 128 bits.
+template <class Body>
+HWY_INLINE void ForLanes(const Body& body) {
+  body(Constant<0>{});
+  body(Constant<1>{});
+  body(Constant<2>{});
+  body(Constant<3>{});
 }
 
 // body(first row, rows) for [begin, end) cut into the fewest blocks of at most kTileRows, of nearly equal size.

@@ -26,12 +26,22 @@ void Dense(const DenseWeights& weights, const float* x, int rows, int begin, int
   });
 }
 
+// Whether a weight may be -128.
+bool HasLeast(const DenseWeights& weights) {
+  return memchr(weights.centroids8, 128, size_t{1} << weights.bits) != nullptr;
+}
+
 void DenseInt8(const DenseWeights& weights, const uint8_t* q, const RowScale* scales, int rows, int begin, int end,
                const float* residual, float* y, void* scratch, Next next) {
   WithBits(weights.bits, [&](auto bits) {
     constexpr int kBits = decltype(bits)::value;
-    if (rows == 1) {
-      OneRowInt8<kBits>(weights, q, scales[0], begin, end, residual, y, next);
+    if (rows == 1 || (kWantsSmallWeights && HasLeast(weights))) {
+      const auto outputs = static_cast<size_t>(weights.outputs);
+      const auto stride = static_cast<size_t>(QuantizedStride(weights.inputs));
+      for (int i = 0; i < rows; ++i, q += stride, y += outputs) {
+        OneRowInt8<kBits>(weights, q, scales[i], begin, end, residual, y, scratch, next);
+        if (residual != nullptr) residual += outputs;
+      }
     } else {
       DenseInt8Panels<kBits>(weights, q, scales, rows, begin, end, residual, y, scratch, next);
     }

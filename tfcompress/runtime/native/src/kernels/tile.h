@@ -111,8 +111,29 @@ HWY_NOINLINE void FloatTile(const float* x, size_t x_stride, const float* panel,
     TFCOMPRESS_UNROLL
     for (int i = 0; i < kRows; ++i) sums[i][j] = first;
   }
+  int k = 0;
+#if HWY_ARCH_ARM_A64
+  // Products with one lane of a register: four values of a row are loaded at once.
   TFCOMPRESS_DO_NOT_UNROLL
-  for (int k = 0; k < depth; ++k, panel += kTileColumns) {
+  for (; k + kLanes <= depth; k += kLanes, panel += kLanes * kTileColumns) {
+    FloatVector values[kRows];
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kRows; ++i) values[i] = hn::LoadU(kFloats, x + i * x_stride + k);
+    ForLanes([&](auto lane) {
+      constexpr int kLane = decltype(lane)::value;
+      TFCOMPRESS_UNROLL
+      for (int j = 0; j < kVectors; ++j) {
+        const FloatVector weights = hn::Load(kFloats, panel + kLane * kTileColumns + j * kLanes);
+        TFCOMPRESS_UNROLL
+        for (int i = 0; i < kRows; ++i) {
+          sums[i][j] = FloatVector(vfmaq_laneq_f32(sums[i][j].raw, weights.raw, values[i].raw, kLane));
+        }
+      }
+    });
+  }
+#endif
+  TFCOMPRESS_DO_NOT_UNROLL
+  for (; k < depth; ++k, panel += kTileColumns) {
     FloatVector weights[kVectors];
     TFCOMPRESS_UNROLL
     for (int j = 0; j < kVectors; ++j) weights[j] = hn::Load(kFloats, panel + j * kLanes);

@@ -1,0 +1,54 @@
+// Panels and rows of int8 dense layers in words (dot.h).
+#pragma once
+
+#include "finish_int8.h"
+#include "integer_tile.h"
+#include "lookup_bytes.h"
+#include "unpack.h"
+
+namespace tfcompress {
+namespace {
+
+constexpr bool kSameRows = kSameWords;  // Rows need not be arranged.
+
+// Quantized rows to rows of words, kWords times as far apart.
+HWY_INLINE void ArrangeRows(const uint8_t* q, size_t stride, int rows, int inputs, uint8_t* words) {
+  const int whole = RoundUp(inputs, kBlockInputs);
+  for (int i = 0; i < rows; ++i, q += stride, words += stride * kWords) {
+    MakeWords(q, whole / 4, words);
+    // What lies behind the inputs is multiplied, with whatever stands in the last tiles.
+    if constexpr (kTakenOff != 0) memset(words + inputs, 0, static_cast<size_t>(whole - inputs));
+  }
+}
+
+// One block of 16 outputs, all inputs, into columns of a panel.
+template <int kBits>
+HWY_NOINLINE void DecodeInt8(const uint8_t* tiles, const ByteTable<kBits>& layer, int inputs, int32_t* panel) {
+  const ByteTable<kBits> table = layer;  // A copy may stay in registers.
+  constexpr int kQuadColumns = kWords * kTileColumns;
+  for (int k = 0; k < inputs; k += kBlockInputs, tiles += TileBytes(kBits), panel += 2 * kQuadColumns) {
+    ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int vector) HWY_ATTR {
+      const QuadWords words = WeightWords(table(indices));
+      int32_t* to = panel + half * kQuadColumns + vector * kLanes;
+      TFCOMPRESS_UNROLL
+      for (int i = 0; i < kWords; ++i) hn::Store(words.of[i], kInts, to + i * kTileColumns);
+    });
+  }
+}
+
+// body(first row, rows) for blocks of at most kTileRows.
+template <class Body>
+HWY_INLINE void ForInt8Blocks(int rows, const Body& body) {
+  ForRowBlocks(0, rows, body);
+}
+
+template <int kRows>
+HWY_NOINLINE void DenseInt8Tile(const uint8_t* q, size_t stride, const RowScale* rows, const int32_t* panel, int quads,
+                                const DenseWeights& weights, int n, const TileOutput& to) {
+  const FinishInt8<kTileVectors> floats(weights, n);
+  const auto finish = [&](IntVector sum, int i, int j) HWY_ATTR { return floats(sum, rows[i], j); };
+  IntegerTile<kRows>(q, stride, panel, quads * kWords, nullptr, finish, to);
+}
+
+}  // namespace
+}  // namespace tfcompress
