@@ -107,24 +107,24 @@ Inputs RandomCase(float peaks, Random* random) {
 
 TEST(AttentionTest, RandomShapes) {
   Random random(1);
-  for (int i = 0; i < 150 && !HasFailure(); ++i) Check(RandomCase(1.0f, &random), false, 1e-5);
+  for (int i = 0; i < Shapes(150) && !HasFailure(); ++i) Check(RandomCase(1.0f, &random), false, 1e-5);
 }
 
 TEST(AttentionTest, PeakedScores) {
   Random random(2);
-  for (int i = 0; i < 20; ++i) Check(RandomCase(5.0f, &random), false, 1e-4);  // Scores are around 100 here.
+  for (int i = 0; i < Shapes(20); ++i) Check(RandomCase(5.0f, &random), false, 1e-4);  // Scores are around 100 here.
 }
 
 // Errors of 8 bits: at most 1/127 of the largest value from v, 1/255 from p, and those of q and k in the scores.
 TEST(AttentionInt8Test, IsCloseToFloat) {
   Random random(3);
-  for (int i = 0; i < 100 && !HasFailure(); ++i) Check(RandomCase(1.0f, &random), true, 0.03);
+  for (int i = 0; i < Shapes(100) && !HasFailure(); ++i) Check(RandomCase(1.0f, &random), true, 0.03);
 }
 
 // One key takes nearly all: the token itself, as trained models have it.
 TEST(AttentionInt8Test, PeakedScores) {
   Random random(4);
-  for (int i = 0; i < 30 && !HasFailure(); ++i) {
+  for (int i = 0; i < Shapes(30) && !HasFailure(); ++i) {
     Inputs in = RandomCase(1.0f, &random);
     in.q = random.Normals(in.q.size(), 3.0f);
     const AttentionShape& s = in.shape;

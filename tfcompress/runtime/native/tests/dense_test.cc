@@ -91,7 +91,7 @@ void CheckFloat(const Case& c, Random* random) {
 
 TEST(DenseTest, RandomShapes) {
   Random random(1);
-  for (int i = 0; i < 1000 && !HasFailure(); ++i) CheckFloat(RandomCase(&random), &random);
+  for (int i = 0; i < Shapes(1000) && !HasFailure(); ++i) CheckFloat(RandomCase(&random), &random);
 }
 
 TEST(DenseTest, ShapesOfModels) {
@@ -194,21 +194,25 @@ void CheckInt8(const Case& c, Random* random) {
 
 TEST(DenseInt8Test, RandomShapes) {
   Random random(5);
-  for (int i = 0; i < 500 && !HasFailure(); ++i) CheckInt8(RandomCase(&random), &random);
+  for (int i = 0; i < Shapes(500) && !HasFailure(); ++i) CheckInt8(RandomCase(&random), &random);
 }
 
-// Products that would overflow 16 bits where pairs of them are added.
-TEST(DenseInt8Test, LargestProductsAreExact) {
+// Products that would overflow 16 bits where pairs of them are added. `least`: the least weight; value: of activations.
+void CheckLargestProducts(int8_t least, uint8_t value) {
   constexpr int kInputs = 512, kOutputs = 37;
   Random random(6);
   TestLayer layer(kInputs, kOutputs, 2, Activation::kNone, &random);
-  const int8_t extremes[] = {-128, -127, 127, 126};
+  const int8_t extremes[] = {least, -127, 127, least};
   for (int i = 0; i < 4; ++i) layer.centroids8[i] = extremes[i];
   for (int rows : {1, 16}) {
     const auto stride = static_cast<size_t>(QuantizedStride(kInputs));
-    const Aligned<uint8_t> q(rows * stride, 255);
+    const Aligned<uint8_t> q(rows * stride, value);
     const Aligned<RowScale> scales(static_cast<size_t>(rows), RowScale{1.0f, 0.0f});
-    for (size_t n = 0; n < layer.scale.size(); ++n) layer.scale[n] = 1.0f, layer.bias[n] = 0.0f;
+    for (int n = 0; n < kOutputs; ++n) {
+      layer.scale[n] = 1.0f;
+      layer.bias[n] = layer.offset[n] = 0.0f;
+      for (int k = 0; k < kInputs; ++k) layer.offset[n] += extremes[layer.indices[n * kInputs + k]];
+    }
     for (const Kernels* kernels : UsableKernels()) {
       const Aligned<float> y(static_cast<size_t>(rows) * kOutputs);
       const Aligned<char> scratch(kernels->dense_int8_scratch(layer.weights, rows));
@@ -216,10 +220,16 @@ TEST(DenseInt8Test, LargestProductsAreExact) {
                           {nullptr, 0});
       for (size_t i = 0; i < y.size(); ++i) {
         int sum = 0;
-        for (int k = 0; k < kInputs; ++k) sum += 255 * extremes[layer.indices[i % kOutputs * kInputs + k]];
+        for (int k = 0; k < kInputs; ++k) sum += value * extremes[layer.indices[i % kOutputs * kInputs + k]];
         ASSERT_EQ(y[i], static_cast<float>(sum)) << kernels->name << " rows " << rows << " at " << i;
       }
     }
+  }
+}
+
+TEST(DenseInt8Test, LargestProductsAreExact) {
+  for (int least : {-128, -127}) {
+    for (int value : {0, 1, 255}) CheckLargestProducts(static_cast<int8_t>(least), static_cast<uint8_t>(value));
   }
 }
 

@@ -5,6 +5,11 @@
 
 namespace tfcompress {
 
+int Shapes(int count) {
+  const char* percent = getenv("TFCOMPRESS_TEST_SHAPES");
+  return percent == nullptr ? count : std::max(1, count * atoi(percent) / 100);
+}
+
 TestLayer::TestLayer(int inputs, int outputs, int bits, Activation activation, Random* random)
     : indices(static_cast<size_t>(inputs) * outputs),
       tiles(MatrixBytes(outputs, inputs, bits)),

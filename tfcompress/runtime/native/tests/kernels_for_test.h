@@ -35,6 +35,9 @@ class Random {
   std::normal_distribution<float> normal_;
 };
 
+// Of `count` random shapes those that are tested: TFCOMPRESS_TEST_SHAPES percent of them, where emulation is slow.
+int Shapes(int count);
+
 // 64-byte aligned; AddressSanitizer sees the first byte behind it.
 template <class T>
 class Aligned {
