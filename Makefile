@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 NATIVE := tfcompress/runtime/native
 
-.PHONY: demo test check lock install native-test android-test
+.PHONY: demo test check lock install native-test arm-test android-test
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -41,6 +41,16 @@ native-test: $(INSTALLED)
 	$(call native,build/native)
 	$(call native,build/native-address,-DTFCOMPRESS_SANITIZE=address$(comma)undefined -DTFCOMPRESS_FUZZ=ON)
 	$(call native,build/native-thread,-DTFCOMPRESS_SANITIZE=thread,--target runtime_tests,-R runtime_tests)
+
+# The same for 64-bit Arm, emulated: processors with neither dot nor matrix products, with dot products, with both. Needs
+# CMake, clang, g++-aarch64-linux-gnu, qemu-user and Debian's googletest.
+arm-test: $(INSTALLED)
+	cmake -S $(NATIVE) -B build/native-arm --toolchain cmake/aarch64-linux-gnu.cmake \
+		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DTFCOMPRESS_WERROR=ON
+	cmake --build build/native-arm --parallel 2
+	for cpu in cortex-a53 cortex-a76 max; do \
+		QEMU_CPU=$$cpu ctest --test-dir build/native-arm --output-on-failure || exit 1; \
+	done
 
 # The Android demo, as far as it needs no Android SDK. Needs a JDK from 17 on and Maven.
 android-test:
