@@ -34,8 +34,8 @@ def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
       file, and `packed.tflite`, the same packed, where its weights are clustered and the clustered runtime is there.
     - `samples/N.png`: test images, as many as `SAMPLES`, each of a class of its own if there are so many. Texts are in
       the manifest.
-    - `golden.json`: for each model `outputs` and `inputs`, a row a sample: the outputs by LiteRT, and by name the
-      first 64 numbers of each input.
+    - `golden.json`: for each model `outputs` and `inputs`, a row a sample: the outputs by LiteRT without XNNPACK, whose
+      versions round int8 differently, and by name the first 64 numbers of each input.
     - `manifest.json`: names, titles and bytes of the models, samples and the classes that they belong to.
     """
     folder, beside = workdir / "android", workdir / ".android"
@@ -117,7 +117,7 @@ def _pictures(chosen: Dataset, folder: Path) -> tuple[list[str], Dataset]:
 
 def _run(file: Path, samples: Dataset, task: str) -> tuple[list[list[float]], list[dict[str, list[float]]]]:
     """Returns a file's outputs of the samples, and the first numbers of each input."""
-    runner = Runner(file)
+    runner = Runner(file, xnnpack=False)
     feed = tokens(file, runner, samples) if task == "text" else images(file, runner, samples)
     outputs, inputs = [], []
     for example in feed:

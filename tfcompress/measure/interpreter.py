@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfcompress import runtime
 from tfcompress.errors import UserError
@@ -76,6 +76,8 @@ class Runner:
     Args:
         path: of the `.tflite`.
         threads: for one inference.
+        xnnpack: whether XNNPACK runs what it can, as on a phone. Its versions round int8 differently; the interpreter's
+            own operators do not.
 
     Attributes:
         inputs, results: by name.
@@ -85,14 +87,15 @@ class Runner:
         UserError: LiteRT cannot load the file, or an input has no fixed size, or a packed file's runtime is missing.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, xnnpack: bool = True) -> None:
+        kind = OpResolverType.BUILTIN if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         if not path.is_file():
             raise UserError(f"{path} does not exist; name a .tflite file")
         self._path = path
         with native_libraries_quiet(), _blaming(path):
-            self._interpreter = Interpreter(str(path), num_threads=threads)
+            self._interpreter = Interpreter(str(path), num_threads=threads, experimental_op_resolver_type=kind)
             if _has_own_operators(self._interpreter):
-                self._interpreter = runtime.Interpreter(path, threads)
+                self._interpreter = runtime.Interpreter(path, threads, experimental_op_resolver_type=kind)
             self._interpreter.allocate_tensors()
         inputs, outputs = _ports(self._interpreter)
         self.inputs = {port.name: port for port in inputs}

@@ -1,5 +1,6 @@
 package org.tfcompress.core
 
+import kotlin.math.abs
 import kotlin.math.exp
 
 /** A class and its score. */
@@ -16,3 +17,11 @@ fun softmax(logits: FloatArray): FloatArray {
     val total = powers.sum()
     return FloatArray(logits.size) { powers[it] / total }
 }
+
+/** What a model gave, as probabilities: as it is if it is some already, else by [softmax]. */
+fun probabilities(scores: FloatArray): FloatArray {
+    val already = scores.all { it in 0f..1f } && abs(scores.sum() - 1) < ROUNDING
+    return if (already) scores else softmax(scores)
+}
+
+private const val ROUNDING = 0.02f

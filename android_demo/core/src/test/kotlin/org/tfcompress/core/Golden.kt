@@ -12,8 +12,4 @@ object Golden {
     }
 }
 
-fun JSONArray.objects(): List<JSONObject> = List(length(), ::getJSONObject)
-
-fun JSONArray.strings(): List<String> = List(length(), ::getString)
-
 fun JSONArray.ints(): List<Int> = List(length(), ::getInt)

@@ -19,7 +19,9 @@ import org.tensorflow.lite.Delegate
  * @throws IllegalArgumentException if numThreads is something else
  * @throws UnsupportedOperationException if the native library does not load: see [isAvailable]
  */
-class ClusteredDelegate @JvmOverloads constructor(numThreads: Int = 0) : Delegate, AutoCloseable {
+class ClusteredDelegate @JvmOverloads constructor(numThreads: Int = 0) :
+    Delegate,
+    AutoCloseable {
     private var handle: Long
 
     init {
@@ -61,14 +63,13 @@ class ClusteredDelegate @JvmOverloads constructor(numThreads: Int = 0) : Delegat
         @JvmStatic
         val instructionSet: String? get() = if (isAvailable) Native.instructionSet() else null
 
-        private fun load(): String? =
-            try {
-                System.loadLibrary("tfcompress_runtime")
-                null
-            } catch (e: UnsatisfiedLinkError) {
-                "libtfcompress_runtime.so does not load: ${e.message}"
-            } catch (e: SecurityException) {
-                "libtfcompress_runtime.so may not be loaded: ${e.message}"
-            }
+        private fun load(): String? = try {
+            System.loadLibrary("tfcompress_runtime")
+            null
+        } catch (e: UnsatisfiedLinkError) {
+            "libtfcompress_runtime.so does not load: ${e.message}"
+        } catch (e: SecurityException) {
+            "libtfcompress_runtime.so may not be loaded: ${e.message}"
+        }
     }
 }
