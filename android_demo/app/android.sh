@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# What Maven has no plugin for, called by pom.xml with MODELS, TOOLS and VERSION:
+#   android.sh resources   compiles resources and assets; target/android/{java,resources.apk}, which the tests read, too
+#   android.sh apk JAR     shrinks the code, adds native libraries, aligns and signs: target/app.apk
+# Needs Debian's zipalign and apksigner, and Python. The key is made up and thrown away: for a store, sign target/android/unsigned.apk.
+set -euo pipefail
+cd "$(dirname "$0")"
+main=src/main out=target/android
+min_sdk=24 target_sdk=35 abis=(arm64-v8a x86_64)
+aapt2=$TOOLS/prebuilt/linux/aapt2_64 android=$TOOLS/android-all.jar
+
+resources() {
+  rm -rf $out
+  mkdir -p $out/java
+  # Gradle knows the package by its namespace; aapt2 from the manifest.
+  sed 's|<manifest |<manifest package="org.tfcompress.demo" |' $main/AndroidManifest.xml > $out/AndroidManifest.xml
+  "$aapt2" compile --dir $main/res -o $out/resources.zip
+  # What is not compressed can be mapped into memory.
+  "$aapt2" link -o $out/resources.apk -I "$android" --manifest $out/AndroidManifest.xml --java $out/java --proguard $out/rules.pro \
+    --min-sdk-version $min_sdk --target-sdk-version $target_sdk --version-code 1 --version-name "$VERSION" \
+    --auto-add-overlay -A "$MODELS" -0 tflite $out/resources.zip
+}
+
+apk() {
+  IFS=: read -ra libraries < $out/libraries || true  # without a line's end
+  rm -rf $out/dex
+  mkdir $out/dex
+  java -cp "$TOOLS/r8.jar" com.android.tools.r8.R8 --release --min-api $min_sdk --lib "$android" --lib "$(java_home)" \
+    --pg-conf rules.pro --pg-conf $out/rules.pro --pg-conf ../runtime/consumer-rules.pro --pg-map-output $out/mapping.txt \
+    --output $out/dex "$1" "${libraries[@]}" "$TOOLS"/tensorflow-lite{,-api}/classes.jar
+  python3 pack.py $out/resources.apk $out/dex "$TOOLS/tensorflow-lite/jni" ../runtime/build/jniLibs $out/packed.apk "${abis[@]}"
+  zipalign -f -p 4 $out/packed.apk $out/unsigned.apk
+  key=$out/debug.jks
+  rm -f $key
+  keytool -genkeypair -keystore $key -storepass android -alias debug -keyalg RSA -keysize 2048 -validity 10000 \
+    -dname "CN=Android Debug" 2> /dev/null
+  apksigner sign --ks $key --ks-pass pass:android --min-sdk-version $min_sdk --v4-signing-enabled false \
+    --out target/app.apk $out/unsigned.apk
+}
+
+java_home() { dirname "$(dirname "$(readlink -f "$(command -v javac)")")"; }
+
+"$@"

@@ -1,0 +1,55 @@
+package org.tfcompress.demo
+
+import android.graphics.Bitmap
+import android.graphics.BitmapFactory
+import android.graphics.Matrix
+import android.media.ExifInterface
+import java.io.File
+import java.io.IOException
+import org.tfcompress.core.Picture
+
+/** The largest side that is read of a photo: far more than a model takes, little enough for any phone's memory. */
+private const val LARGEST_SIDE = 2048
+
+/** @throws IOException if it is no picture */
+fun readPicture(bytes: ByteArray): Bitmap {
+    val options = BitmapFactory.Options().apply { inJustDecodeBounds = true }
+    BitmapFactory.decodeByteArray(bytes, 0, bytes.size, options)
+    options.inSampleSize = 1
+    while (maxOf(options.outWidth, options.outHeight) / options.inSampleSize > LARGEST_SIDE) options.inSampleSize *= 2
+    options.inJustDecodeBounds = false
+    val bitmap = BitmapFactory.decodeByteArray(bytes, 0, bytes.size, options) ?: throw IOException()
+    return upright(bitmap, bytes)
+}
+
+/** Cameras write how the phone was held beside the pixels. */
+private fun upright(bitmap: Bitmap, bytes: ByteArray): Bitmap {
+    val exif = try {
+        ExifInterface(bytes.inputStream())
+    } catch (_: IOException) {
+        return bitmap
+    }
+    val degrees = when (exif.getAttributeInt(ExifInterface.TAG_ORIENTATION, ExifInterface.ORIENTATION_NORMAL)) {
+        ExifInterface.ORIENTATION_ROTATE_90 -> 90f
+        ExifInterface.ORIENTATION_ROTATE_180 -> 180f
+        ExifInterface.ORIENTATION_ROTATE_270 -> 270f
+        else -> return bitmap
+    }
+    return Bitmap.createBitmap(bitmap, 0, 0, bitmap.width, bitmap.height, Matrix().apply { postRotate(degrees) }, true)
+}
+
+/** Its pixels as the models take them. */
+fun Bitmap.toPicture(): Picture {
+    val pixels = IntArray(width * height)
+    getPixels(pixels, 0, width, 0, 0, width, height)
+    val rgb = ByteArray(3 * pixels.size)
+    for ((place, pixel) in pixels.withIndex()) {
+        rgb[3 * place] = (pixel shr 16).toByte()
+        rgb[3 * place + 1] = (pixel shr 8).toByte()
+        rgb[3 * place + 2] = pixel.toByte()
+    }
+    return Picture(width, height, rgb)
+}
+
+/** The picture that was picked or taken; it outlives the process. */
+fun photo(folder: File) = File(folder, "photo")
