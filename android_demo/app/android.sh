@@ -12,13 +12,15 @@ aapt2=$TOOLS/prebuilt/linux/aapt2_64 android=$TOOLS/android-all.jar
 resources() {
   rm -rf $out
   mkdir -p $out/java
+  cp -r "$MODELS" $out/assets
+  rm $out/assets/*/golden.json  # for tests
   # Gradle knows the package by its namespace; aapt2 from the manifest.
   sed 's|<manifest |<manifest package="org.tfcompress.demo" |' $main/AndroidManifest.xml > $out/AndroidManifest.xml
   "$aapt2" compile --dir $main/res -o $out/resources.zip
   # What is not compressed can be mapped into memory.
   "$aapt2" link -o $out/resources.apk -I "$android" --manifest $out/AndroidManifest.xml --java $out/java --proguard $out/rules.pro \
     --min-sdk-version $min_sdk --target-sdk-version $target_sdk --version-code 1 --version-name "$VERSION" \
-    --auto-add-overlay -A "$MODELS" -0 tflite $out/resources.zip
+    --auto-add-overlay -A $out/assets -0 tflite $out/resources.zip
 }
 
 apk() {

@@ -1,4 +1,4 @@
-"""Adds code and native libraries to an APK of resources, the libraries uncompressed; the same input gives the same bytes.
+"""Adds code and native libraries to an APK of resources, the libraries uncompressed; same input, same bytes.
 
 pack.py RESOURCES.apk DEX_FOLDER JNI_FOLDER JNI_FOLDER OUT.apk ABI...: a JNI folder holds a folder for each ABI.
 """
