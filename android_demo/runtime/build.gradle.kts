@@ -1,5 +1,7 @@
-// The clustered runtime as an Android library (AAR). Not tried where this was written, which has neither the Android SDK nor
-// the NDK: build_native.sh builds the same sources without them.
+// The clustered runtime as an Android library (AAR). Needs the NDK and CMake; build_native.sh builds the same sources
+// without them.
+import org.jetbrains.kotlin.gradle.dsl.JvmTarget
+
 plugins {
     alias(libs.plugins.android.library)
     alias(libs.plugins.kotlin.android)
@@ -26,11 +28,12 @@ android {
         }
     }
     compileOptions {
-        sourceCompatibility = JavaVersion.VERSION_17
-        targetCompatibility = JavaVersion.VERSION_17
+        sourceCompatibility = JavaVersion.VERSION_11
+        targetCompatibility = JavaVersion.VERSION_11
     }
-    kotlinOptions { jvmTarget = "17" }
 }
+
+kotlin { compilerOptions { jvmTarget = JvmTarget.JVM_11 } }
 
 dependencies {
     // TensorFlow Lite 2.16 has the same interface: an app brings the one that it uses.
