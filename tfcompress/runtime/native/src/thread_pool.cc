@@ -1,6 +1,6 @@
 #include "thread_pool.h"
 
-#include <system_error>
+#include <sched.h>
 
 namespace tfcompress {
 namespace {
@@ -20,11 +20,19 @@ void Pause() {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) : wanted_(threads) {
-  workers_.reserve(static_cast<size_t>(threads));
-  try {
-    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back(&ThreadPool::Work, this, thread);
-  } catch (const std::system_error&) {
-    // The system has no more threads: those that there are do the work.
+  const auto work = [](void* of) -> void* {
+    auto* worker = static_cast<Worker*>(of);
+    worker->pool->Work(worker->thread);
+    return nullptr;
+  };
+  workers_.reserve(static_cast<size_t>(threads));  // Workers stay where they are.
+  for (int thread = 1; thread < threads; ++thread) {
+    workers_.push_back({this, thread, {}});
+    Worker* worker = &workers_.back();
+    if (pthread_create(&worker->handle, nullptr, work, worker) != 0) {
+      workers_.pop_back();  // The system has no more threads: those that there are do the work.
+      break;
+    }
   }
 }
 
@@ -34,7 +42,7 @@ ThreadPool::~ThreadPool() {
     stopping_ = true;
   }
   wake_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
+  for (const Worker& worker : workers_) pthread_join(worker.handle, nullptr);
 }
 
 void ThreadPool::RunJob(int tasks, const void* body, Call call) {
@@ -55,7 +63,7 @@ void ThreadPool::RunJob(int tasks, const void* body, Call call) {
     if (pauses < kPausesAwake) {
       Pause();
     } else {
-      std::this_thread::yield();
+      sched_yield();
     }
   }
 }

@@ -1,11 +1,12 @@
 // Threads that share the tasks of one step. Between steps they wait awake for a moment, since the next one comes soon.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 namespace tfcompress {
@@ -35,12 +36,19 @@ class ThreadPool {
  private:
   using Call = void (*)(const void* body, int task, int thread);
 
+  // Not std::thread, which throws if there are no more threads: nothing else here needs exceptions.
+  struct Worker {
+    ThreadPool* pool;
+    int thread;
+    pthread_t handle;
+  };
+
   void RunJob(int tasks, const void* body, Call call);
   bool TakeTask(int thread);
   void Work(int thread);
 
   const int wanted_;
-  std::vector<std::thread> workers_;
+  std::vector<Worker> workers_;
   std::mutex turn_;  // One job at a time.
 
   // The job: written while no task is left, read by whom has taken one.
