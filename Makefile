@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 NATIVE := tfcompress/runtime/native
 
-.PHONY: demo test check lock install native-test arm-test android-test
+.PHONY: demo test check lock install native-test arm-test android-test android-native-test
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -52,9 +52,13 @@ arm-test: $(INSTALLED)
 		QEMU_CPU=$$cpu ctest --test-dir build/native-arm --output-on-failure || exit 1; \
 	done
 
-# The Android demo, as far as it needs no Android SDK. Needs a JDK from 17 on and Maven.
+# The Android demo, without the Android SDK. Needs a JDK from 17 on, Maven, CMake, clang, libc++-14-dev and lld.
 android-test:
 	mvn --batch-mode --no-transfer-progress --file android_demo/pom.xml verify
+
+# The libraries for Android that android-test builds, with what native-test and arm-test build.
+android-native-test:
+	android_demo/runtime/test_native.sh build/native/library_tests build/native-arm/library_tests
 
 # Folder, options of CMake, of the build, of ctest.
 comma := ,

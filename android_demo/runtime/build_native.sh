@@ -1,16 +1,27 @@
 #!/usr/bin/env bash
-# Builds libtfcompress_runtime.so with the functions for Java, without the Android SDK:
-#   build/host/libtfcompress_runtime.so                    for JVM tests on this machine
-# Needs CMake, clang and a JDK's headers.
+# Builds libtfcompress_runtime.so with the functions for Java, without the Android SDK and NDK, stripped and checked:
+#   build/host/libtfcompress_runtime.so             for JVM tests on this machine
+#   build/jniLibs/ABI/libtfcompress_runtime.so      for Android, API 24 on (bionic/CMakeLists.txt)
+# Needs CMake, Debian's clang, libc++-14-dev and lld, and a JDK's headers.
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${JAVA_HOME:=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")}"
 export JAVA_HOME
+library=libtfcompress_runtime.so
 
 host() {
   cmake -S src/main/cpp -B build/native-host -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release > /dev/null
   cmake --build build/native-host --parallel 2 --target tfcompress_runtime
-  install -D build/native-host/native/libtfcompress_runtime.so build/host/libtfcompress_runtime.so
+  install -D build/native-host/native/$library build/host/$library
+}
+
+android() {
+  cmake -S bionic -B "build/native-$1" --no-warn-unused-cli --toolchain toolchain.cmake -DANDROID_ABI="$1" \
+    -DCMAKE_BUILD_TYPE=Release > /dev/null
+  cmake --build "build/native-$1" --parallel 2 --target tfcompress_runtime
+  python3 bionic/check.py "build/native-$1/runtime/native/$library" bionic/libc.txt "$1"
+  install -D "build/native-$1/runtime/native/$library" "build/jniLibs/$1/$library"
 }
 
 host
+for abi in arm64-v8a x86_64; do android $abi; done

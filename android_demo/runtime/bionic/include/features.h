@@ -1,0 +1,4 @@
+// Compilers know Android; this tells whose C library it is.
+#pragma once
+
+#define __BIONIC__ 1

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs the libraries for Android on this machine, for Arm in an emulator:
+#   test_native.sh X86_TESTS ARM_TESTS: library_tests, built for Linux on both processors (tfcompress/runtime/native)
+# The C library is glibc behind bionic's name: this shows that the code is right and needs nothing else, not how bionic itself
+# behaves. Needs clang, lld and qemu-user.
+set -euo pipefail
+build=$(dirname "$0")/build
+
+# A libc.so that has nothing but glibc. Prints the path in which a loader finds it and the library.
+path() {
+  mkdir -p "$build/glibc/$1"
+  clang "--target=$1-linux-gnu" -fuse-ld=lld -shared -nostdlib -x c /dev/null -Wl,-soname,libc.so \
+    -Wl,--no-as-needed -l:libc.so.6 -o "$build/glibc/$1/libc.so"
+  echo "$build/glibc/$1:$build/jniLibs/$2"
+}
+
+LD_LIBRARY_PATH=$(path x86_64 x86_64) "$1" --gtest_brief
+# Threads that wait awake take a minute in an emulator.
+qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$(path aarch64 arm64-v8a)" "$2" --gtest_brief \
+  --gtest_filter=-Threads.GiveTheSame*
