@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 NATIVE := tfcompress/runtime/native
 
-.PHONY: demo test check lock install native-test arm-test android-test android-native-test
+.PHONY: demo test check lock install native-test arm-test android-test android-native-test apk
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -52,9 +52,23 @@ arm-test: $(INSTALLED)
 		QEMU_CPU=$$cpu ctest --test-dir build/native-arm --output-on-failure || exit 1; \
 	done
 
-# The Android demo, without the Android SDK. Needs a JDK from 17 on, Maven, CMake, clang, libc++-14-dev and lld.
-android-test:
-	mvn --batch-mode --no-transfer-progress --file android_demo/pom.xml verify
+# The Android demo's APK with the models of two recipes, which are made if missing. android_demo/build.sh says what it needs.
+apk: $(patsubst %,build/apk/%/android,vit_digits bert_half_trec)
+	android_demo/build.sh build/apk
+
+build/apk/%/android: | $(BUILT)
+	$(BIN)/tfcompress run $* --workdir build/apk/$*
+
+# The same and all its tests, with models that have been trained for a moment only.
+android-test: $(patsubst %,build/android-test/%/android,vit_digits bert_half_trec)
+	android_demo/build.sh build/android-test --test
+
+short := epochs: 1, batch_size: 128, learning_rate: 5.0e-4
+build/android-test/vit_digits/android: options := training.epochs=10
+build/android-test/bert_half_trec/android: options := training.epochs=1 --set model.vocabulary=1000
+build/android-test/%/android: | $(BUILT)
+	$(BIN)/tfcompress run $* --workdir build/android-test/$* --set $(options) \
+		--set 'techniques=[{cluster: {fit: {$(short)}}}, {quantize: {fit: {$(short)}}}]'
 
 # The libraries for Android that android-test builds, with what native-test and arm-test build.
 android-native-test:

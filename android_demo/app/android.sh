@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # What Maven has no plugin for, called by pom.xml with MODELS, TOOLS and VERSION:
 #   android.sh resources   compiles resources and assets; target/android/{java,resources.apk}, which the tests read, too
-#   android.sh apk JAR     shrinks the code, adds native libraries, aligns and signs: target/app.apk
-# Needs Debian's zipalign and apksigner, and Python. The key is made up and thrown away: for a store, sign target/android/unsigned.apk.
+#   android.sh apk JAR     shrinks the code, adds native libraries, aligns and signs: target/tfcompress-demo.apk
+#   android.sh check JAR   looks whether a phone takes that, and whether it is the same when built again
+# The key is made up and thrown away: for a store, sign target/android/unsigned.apk.
 set -euo pipefail
 cd "$(dirname "$0")"
-main=src/main out=target/android
+main=src/main out=target/android apk=target/tfcompress-demo.apk
 min_sdk=24 target_sdk=35 abis=(arm64-v8a x86_64)
 aapt2=$TOOLS/prebuilt/linux/aapt2_64 android=$TOOLS/android-all.jar
 
@@ -14,8 +15,9 @@ resources() {
   mkdir -p $out/java
   cp -r "$MODELS" $out/assets
   rm $out/assets/*/golden.json  # for tests
-  # Gradle knows the package by its namespace; aapt2 from the manifest.
-  sed 's|<manifest |<manifest package="org.tfcompress.demo" |' $main/AndroidManifest.xml > $out/AndroidManifest.xml
+  # Gradle knows both by itself.
+  sed 's|<manifest |<manifest package="org.tfcompress.demo" |; s|<application|& android:extractNativeLibs="false"|' \
+    $main/AndroidManifest.xml > $out/AndroidManifest.xml
   "$aapt2" compile --dir $main/res -o $out/resources.zip
   # What is not compressed can be mapped into memory.
   "$aapt2" link -o $out/resources.apk -I "$android" --manifest $out/AndroidManifest.xml --java $out/java --proguard $out/rules.pro \
@@ -24,6 +26,16 @@ resources() {
 }
 
 apk() {
+  unsigned "$1" $out/unsigned.apk
+  key=$out/debug.jks
+  rm -f $key
+  keytool -genkeypair -keystore $key -storepass android -alias debug -keyalg RSA -keysize 2048 -validity 10000 \
+    -dname "CN=Android Debug" 2> /dev/null
+  apksigner sign --ks $key --ks-pass pass:android --min-sdk-version $min_sdk --v4-signing-enabled false \
+    --out $apk $out/unsigned.apk
+}
+
+unsigned() {
   IFS=: read -ra libraries < $out/libraries || true  # without a line's end
   rm -rf $out/dex
   mkdir $out/dex
@@ -31,13 +43,17 @@ apk() {
     --pg-conf rules.pro --pg-conf $out/rules.pro --pg-conf ../runtime/consumer-rules.pro --pg-map-output $out/mapping.txt \
     --output $out/dex "$1" "${libraries[@]}" "$TOOLS"/tensorflow-lite{,-api}/classes.jar
   python3 pack.py $out/resources.apk $out/dex "$TOOLS/tensorflow-lite/jni" ../runtime/build/jniLibs $out/packed.apk "${abis[@]}"
-  zipalign -f -p 4 $out/packed.apk $out/unsigned.apk
-  key=$out/debug.jks
-  rm -f $key
-  keytool -genkeypair -keystore $key -storepass android -alias debug -keyalg RSA -keysize 2048 -validity 10000 \
-    -dname "CN=Android Debug" 2> /dev/null
-  apksigner sign --ks $key --ks-pass pass:android --min-sdk-version $min_sdk --v4-signing-enabled false \
-    --out target/app.apk $out/unsigned.apk
+  zipalign -f -p 4 $out/packed.apk "$2"
+}
+
+check() {
+  apksigner verify --min-sdk-version $min_sdk $apk
+  zipalign -c -p 4 $apk
+  "$aapt2" dump badging $apk > $out/badging
+  dexdump $apk | grep 'Class descriptor' > $out/classes
+  python3 check_apk.py $apk $out/badging $out/classes "${abis[@]}"
+  unsigned "$1" $out/again.apk
+  cmp $out/unsigned.apk $out/again.apk
 }
 
 java_home() { dirname "$(dirname "$(readlink -f "$(command -v javac)")")"; }

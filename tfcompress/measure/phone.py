@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter, ValidationError, with_config
 
 from tfcompress.errors import UserError
 
@@ -58,8 +58,8 @@ class Measured:
     runs: PositiveInt
     median_ms: PositiveFloat
     p90_ms: PositiveFloat
-    pss_before_kib: PositiveInt
-    pss_after_kib: PositiveInt
+    pss_before_kib: NonNegativeInt
+    pss_after_kib: NonNegativeInt
     energy_uj: PositiveFloat | None
     energy_source: Literal["power monitors", "battery"] | None
 

@@ -18,8 +18,14 @@ import org.tfcompress.core.Measured
  * app's folder as soon as it is there; a benchmark that was cut off goes on with the next one.
  *
  * @param seconds that each row takes at least.
+ * @param runs that each row has at least.
  */
-class Benchmark(folder: File, private val meter: EnergyMeter, private val seconds: Double = 3.0) {
+class Benchmark(
+    folder: File,
+    private val meter: EnergyMeter,
+    private val seconds: Double = 3.0,
+    private val runs: Int = 20
+) {
     /** The row that is being measured. */
     class Progress(val done: Int, val total: Int, val model: Model, val threads: Int)
 
@@ -120,7 +126,7 @@ class Benchmark(folder: File, private val meter: EnergyMeter, private val second
             repeat(WARM_UP) { classifier.run() }
             val after = Debug.getPss()
             meter.begin()
-            val latency = Latency.measure(0, LEAST_RUNS, seconds, goOn = { !cancelled }) { classifier.run() }
+            val latency = Latency.measure(0, runs, seconds, goOn = { !cancelled }) { classifier.run() }
             val energy = meter.end()
             if (latency == null) return null
             Measured(
@@ -132,8 +138,8 @@ class Benchmark(folder: File, private val meter: EnergyMeter, private val second
                 threads = threads,
                 delegate = if (model.about.isPacked) "tfcompress" else "xnnpack",
                 latency = latency,
-                pssBeforeKib = maxOf(before, 1),
-                pssAfterKib = maxOf(after, 1),
+                pssBeforeKib = before,
+                pssAfterKib = after,
                 energyUj = energy?.let { it.microjoules / latency.runs },
                 energySource = energy?.source
             )
@@ -143,6 +149,5 @@ class Benchmark(folder: File, private val meter: EnergyMeter, private val second
     private companion object {
         val THREADS = listOf(1, 2, 4)
         const val WARM_UP = 5
-        const val LEAST_RUNS = 20
     }
 }

@@ -6,6 +6,7 @@ import android.net.Uri
 import android.provider.OpenableColumns
 import java.io.File
 import java.io.FileInputStream
+import java.io.FileNotFoundException
 import java.io.IOException
 import java.io.InputStream
 import java.nio.ByteBuffer
@@ -73,9 +74,13 @@ class Group(val folder: String, val manifest: Manifest)
 class Models(private val context: Context) {
     private val opened = File(context.filesDir, "opened")
 
-    val groups: List<Group> = context.assets.list("").orEmpty().sorted().mapNotNull { folder ->
-        if (MANIFEST !in context.assets.list(folder).orEmpty()) return@mapNotNull null
-        Group(folder, Manifest.parse(context.assets.open("$folder/$MANIFEST").bufferedReader().use { it.readText() }))
+    val groups: List<Group> = folders().mapNotNull { folder ->
+        val manifest = try {
+            context.assets.open("$folder/$MANIFEST").bufferedReader().use { it.readText() }
+        } catch (_: FileNotFoundException) { // Android has folders of its own here.
+            return@mapNotNull null
+        }
+        Group(folder, Manifest.parse(manifest))
     }
 
     /** Those of the APK. */
@@ -136,6 +141,9 @@ class Models(private val context: Context) {
             beside.delete()
         }
     }
+
+    /** The folders of the assets; Robolectric gives the paths in them. */
+    private fun folders() = context.assets.list("").orEmpty().map { it.substringBefore("/") }.distinct().sorted()
 
     /** Deletes a model that was opened from a file. */
     fun remove(model: Model) {

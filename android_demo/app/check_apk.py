@@ -1,0 +1,83 @@
+"""Looks whether an APK is what a phone takes and what the README promises of it.
+
+check_apk.py APK BADGING CLASSES ABI...: what `aapt2 dump badging` prints of it, and a line of `dexdump` for each class.
+"""
+
+import re
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+MOST_BYTES = 25_000_000
+OURS = "libtfcompress_runtime.so"
+PAGE = 1 << 14
+LOAD = 1
+NEEDED = (
+    "package: name='org.tfcompress.demo'",
+    "minSdkVersion:'24'",
+    "targetSdkVersion:'35'",
+    "launchable-activity: name='org.tfcompress.demo.MainActivity'",
+)
+OF_TESTS = re.compile(r"Test;|Lorg/(junit|robolectric|bytedeco)/|/host/")
+
+
+def main(apk: str, badging: str, classes: str, *abis: str) -> None:
+    """Exits with what is wrong."""
+    found = [*about_package(Path(badging).read_text(), abis), *about_classes(Path(classes).read_text())]
+    with zipfile.ZipFile(apk) as files:
+        found += [problem for entry in files.infolist() for problem in about_entry(files, entry)]
+        libraries = {f"lib/{abi}/{name}" for abi in abis for name in (OURS, "libtensorflowlite_jni.so")}
+        found += [f"{name} is missing" for name in sorted(libraries - set(files.namelist()))]
+        if not any(name.endswith(".tflite") for name in files.namelist()):
+            found.append("there is no model in it")
+    size = Path(apk).stat().st_size
+    if size > MOST_BYTES:
+        found.append(f"it has {size:,} bytes; {MOST_BYTES:,} are allowed")
+    if found:
+        sys.exit(f"{apk}: " + "; ".join(found))
+    print(f"{apk}: {size:,} bytes, {', '.join(abis)}, no permission, nothing of the tests")
+
+
+def about_package(badging: str, abis: tuple[str, ...]) -> list[str]:
+    """Says what is wrong with a package as `aapt2 dump badging` describes it."""
+    found = [f"badging lacks {line}" for line in NEEDED if line not in badging]
+    if "uses-permission" in badging:
+        found.append("it asks for a permission")
+    native = re.search(r"^native-code: (.*)$", badging, re.MULTILINE)
+    if native is None or set(re.findall(r"'([^']+)'", native[1])) != set(abis):
+        found.append(f"it is not for {', '.join(abis)}")
+    return found
+
+
+def about_classes(classes: str) -> list[str]:
+    """Says what is wrong with the names of classes."""
+    names = set(re.findall(r"'(L[^']+;)'", classes))
+    needed = {f"Lorg/tfcompress/{name};" for name in ("demo/MainActivity", "demo/SharedFiles", "runtime/Native")}
+    found = [f"class {name} is missing" for name in sorted(needed - names)]
+    return found + [f"{name} is of the tests" for name in sorted(names) if OF_TESTS.search(name)]
+
+
+def about_entry(files: zipfile.ZipFile, entry: zipfile.ZipInfo) -> list[str]:
+    """Says what is wrong with one file: what is mapped into memory must be stored as it is."""
+    name = entry.filename
+    found = []
+    if name.endswith((".tflite", ".so")) and entry.compress_type != zipfile.ZIP_STORED:
+        found.append(f"{name} is compressed")
+    if name.endswith(OURS) and any(alignment < PAGE for alignment in alignments(files.read(entry))):
+        found.append(f"{name} is not ready for pages of 16 KB")
+    if name.endswith("golden.json"):
+        found.append(f"{name} is of the tests")
+    return found
+
+
+def alignments(elf: bytes) -> list[int]:
+    """Returns the alignment of each segment that a 64-bit ELF file has loaded."""
+    (table,) = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    headers = [table + size * number for number in range(count)]
+    return [struct.unpack_from("<Q", elf, at + 48)[0] for at in headers if struct.unpack_from("<I", elf, at)[0] == LOAD]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,89 @@
+package org.tfcompress.demo
+
+import android.content.Context
+import android.graphics.Bitmap
+import android.graphics.Canvas
+import android.view.View
+import android.view.ViewGroup
+import android.widget.TextView
+import java.io.File
+import org.json.JSONObject
+import org.junit.Assert.fail
+import org.robolectric.Robolectric
+import org.robolectric.RuntimeEnvironment
+import org.robolectric.android.controller.ActivityController
+import org.robolectric.shadows.ShadowLooper
+
+/** Starts the app on Robolectric's phone; `qualifiers` as those of resource folders. */
+fun launch(qualifiers: String = "", fontScale: Float = 1f): ActivityController<MainActivity> {
+    RuntimeEnvironment.setQualifiers("+$qualifiers".removeSuffix("+").ifEmpty { "+port" })
+    RuntimeEnvironment.setFontScale(fontScale)
+    return Robolectric.buildActivity(MainActivity::class.java).setup()
+}
+
+/** A benchmark of the app that takes a moment. */
+fun quickBenchmark() = Benchmark(context().filesDir, energyMeter(context()), seconds = 0.0, runs = 2)
+
+/** Lets the app work until something is so. */
+fun await(what: String, so: () -> Boolean) {
+    repeat(2400) {
+        ShadowLooper.idleMainLooper()
+        if (so()) return
+        Thread.sleep(50)
+    }
+    fail("not within two minutes: $what")
+}
+
+/** What Python takes each sample of a run for, with one of its models. */
+fun golden(group: Group, file: String): List<String> {
+    val folder = File(System.getProperty("models"), group.folder)
+    val answers = JSONObject(File(folder, "golden.json").readText()).getJSONObject(file).getJSONArray("outputs")
+    val labels = context().app.models.bundled.first { it.group == group }.about.labels
+    return List(answers.length()) { place ->
+        val scores = answers.getJSONArray(place)
+        labels[labels.indices.maxBy(scores::getDouble)]
+    }
+}
+
+/** What the two cards of a page say first. */
+fun MainActivity.best(page: Int): List<String?> = listOf(R.id.first, R.id.second).map { card ->
+    page(page).findViewById<View>(card).findViewById<TextView>(R.id.label)?.text?.toString()
+}
+
+/** Waits until both cards of a page say what Python does of a sample. */
+fun MainActivity.awaitGolden(page: Int, group: Group, place: Int) {
+    val shown = listOf(group.manifest.models.first(), group.manifest.models.last())
+    val expected = shown.map { golden(group, it.file)[place] }
+    await("$expected in the cards") { best(page) == expected }
+}
+
+fun MainActivity.page(id: Int): ViewGroup = findViewById(id)
+
+fun MainActivity.choose(tab: Int) {
+    findViewById<View>(tab).performClick()
+    ShadowLooper.idleMainLooper()
+}
+
+/** All text that is seen in a view, in the order of its layout. */
+fun View.texts(): List<String> = when {
+    visibility != View.VISIBLE -> emptyList()
+    this is TextView -> listOf(text.toString()).filter(String::isNotEmpty)
+    this is ViewGroup -> (0 until childCount).flatMap { getChildAt(it).texts() }
+    else -> emptyList()
+}
+
+fun View.all(): List<View> =
+    listOf(this) + if (this is ViewGroup) (0 until childCount).flatMap { getChildAt(it).all() } else emptyList()
+
+/** Keeps what the screen shows as a PNG file. */
+fun MainActivity.screenshot(name: String) {
+    ShadowLooper.idleMainLooper()
+    val root = window.decorView
+    val bitmap = Bitmap.createBitmap(root.width, root.height, Bitmap.Config.ARGB_8888)
+    root.draw(Canvas(bitmap))
+    val file = File(System.getProperty("screenshots"), "$name.png")
+    checkNotNull(file.parentFile).mkdirs()
+    file.outputStream().use { bitmap.compress(Bitmap.CompressFormat.PNG, 100, it) }
+}
+
+fun context(): Context = RuntimeEnvironment.getApplication()

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Builds the demo's APK without the Android SDK, with the models that runs of tfcompress left:
+#   build.sh [FOLDER] [--test]   FOLDER: a run's working folder, or a folder of several; default: models
+# leaves app/target/tfcompress-demo.apk. A model that the runtime does not load, or that answers there otherwise than in
+# Python, fails the build; --test also runs all tests, which are about the models of vit_digits and bert_half_trec.
+# Needs Linux on x86-64, a JDK from 17 on, Maven, Python, what runtime/build_native.sh names, and Debian's zipalign,
+# apksigner and dexdump.
+set -euo pipefail
+folder=$(realpath "${1:-$(dirname "$0")/models}")
+tests=(-P models-only)
+if [ "${2:-}" = --test ]; then tests=(); fi
+cd "$(dirname "$0")"
+
+models=$PWD/target/models
+rm -rf "$models"
+mkdir -p "$models"
+find "$folder" -maxdepth 3 -name manifest.json -printf '%h\n' | while read -r run; do
+  cp -r "$run" "$models/$(basename "${run%/android}")"
+done
+if [ -z "$(ls "$models")" ]; then
+  echo "$folder has no folder android, as a run of tfcompress leaves it: give a run's --workdir" >&2
+  exit 1
+fi
+
+mvn --batch-mode --no-transfer-progress "${tests[@]}" -Dmodels="$models" verify
+ls -l app/target/tfcompress-demo.apk

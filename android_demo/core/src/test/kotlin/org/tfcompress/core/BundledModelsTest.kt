@@ -1,0 +1,96 @@
+package org.tfcompress.core
+
+import java.io.File
+import javax.imageio.ImageIO
+import kotlin.math.abs
+import org.json.JSONArray
+import org.json.JSONObject
+import org.junit.Assert.assertArrayEquals
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertTrue
+import org.junit.Test
+import org.tfcompress.runtime.ClusteredDelegate
+
+/**
+ * The models that go into the app, on a TensorFlow Lite older than the app's, beside what LiteRT answered in Python.
+ *
+ * Part of each build: a model that this runtime refuses fails it with the operator's name.
+ */
+class BundledModelsTest {
+    private val folders = File(System.getProperty("models")).listFiles().orEmpty().sorted()
+
+    @Test
+    fun `inputs and outputs are Python's`() {
+        assertTrue("no models", folders.isNotEmpty())
+        for (folder in folders) {
+            val manifest = Manifest.parse(File(folder, "manifest.json").readText())
+            val golden = JSONObject(File(folder, "golden.json").readText())
+            for (entry in manifest.models) {
+                val name = "${folder.name}/${entry.file}"
+                val difference = try {
+                    with(classifier(File(folder, entry.file))) {
+                        use { largestDifference(folder, manifest, golden.getJSONObject(entry.file)) }
+                    }
+                } catch (e: BadModel) {
+                    throw AssertionError("$name does not run in TensorFlow Lite 2.15: ${e.message}", e)
+                }
+                println("$name: largest difference from Python $difference")
+            }
+        }
+    }
+
+    private fun Classifier.largestDifference(folder: File, manifest: Manifest, golden: JSONObject): Float {
+        var largest = 0f
+        for ((place, sample) in manifest.samples.withIndex()) {
+            val outputs = when (manifest.task) {
+                Task.IMAGE -> classify(picture(File(folder, sample)))
+                Task.TEXT -> classify(sample)
+            }
+            val expected = golden.getJSONArray("outputs").getJSONArray(place).floats()
+            assertArrayEquals(sample, expected, outputs, if (file.isPacked) ONE_STEP else 1e-4f)
+            assertEquals(sample, top(expected, 1)[0].index, top(outputs, 1)[0].index)
+            largest = maxOf(largest, outputs.indices.maxOf { abs(outputs[it] - expected[it]) })
+            assertInputs(golden.getJSONArray("inputs").getJSONObject(place))
+        }
+        assertTrue(labels().containsAll(manifest.labels))
+        return largest
+    }
+
+    private fun Classifier.assertInputs(golden: JSONObject) {
+        assertEquals(file.inputs.size, golden.length())
+        for ((index, tensor) in file.inputs.withIndex()) {
+            val name = golden.keySet().single { it in tensor.name || golden.length() == 1 }
+            val expected = golden.getJSONArray(name).floats()
+            val input = input(index)
+            val numbers = when (tensor.type) {
+                "INT32" -> FloatArray(expected.size) { input.asIntBuffer()[it].toFloat() }
+                else -> FloatArray(expected.size) { input.asFloatBuffer()[it] }
+            }
+            assertArrayEquals(name, expected, numbers, 1e-5f)
+        }
+    }
+
+    private companion object {
+        /**
+         * Dense layers that a packed file leaves to TensorFlow Lite quantize their input as they go, which its versions
+         * round differently; one step of an activation moves a probability so far.
+         */
+        const val ONE_STEP = 2e-3f
+    }
+}
+
+fun classifier(file: File): Classifier {
+    val content = content(file)
+    return Classifier(ModelFile.read(content), content, 1, ClusteredDelegate())
+}
+
+fun picture(file: File): Picture {
+    val image = ImageIO.read(file)
+    val pixels = ByteArray(image.width * image.height * 3) { place ->
+        val pixel = place / 3
+        (image.getRGB(pixel % image.width, pixel / image.width) shr (16 - 8 * (place % 3))).toByte()
+    }
+    return Picture(image.width, image.height, pixels)
+}
+
+private fun JSONArray.floats() = FloatArray(length()) { getDouble(it).toFloat() }
