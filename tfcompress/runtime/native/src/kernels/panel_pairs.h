@@ -60,12 +60,13 @@ HWY_NOINLINE void DenseInt8Tile(const uint8_t* q, size_t stride, const RowScale*
     TFCOMPRESS_UNROLL
     for (int j = 0; j < kPairs; ++j) sums[i][j] = vdupq_n_s32(0);
   }
+  const RowPointers<uint8_t, kRowPairs> pairs(q, 2 * stride);
   const auto* at = reinterpret_cast<const int8_t*>(panel);
   TFCOMPRESS_DO_NOT_UNROLL
-  for (int eight = 0; eight < quads / 2; ++eight, at += kPairs * kByteLanes, q += kByteLanes) {
+  for (int eight = 0; eight < quads / 2; ++eight, at += kPairs * kByteLanes) {
     uint8x16_t values[kRowPairs];
     TFCOMPRESS_UNROLL
-    for (int i = 0; i < kRowPairs; ++i) values[i] = vld1q_u8(q + 2 * i * stride);
+    for (int i = 0; i < kRowPairs; ++i) values[i] = vld1q_u8(pairs.of[i] + eight * kByteLanes);
     TFCOMPRESS_UNROLL
     for (int j = 0; j < kPairs; ++j) {
       const int8x16_t pair = vld1q_s8(at + j * kByteLanes);

@@ -15,19 +15,23 @@ struct Range {
 
 // Of a row and zero.
 HWY_INLINE Range RangeOf(const float* x, int count) {
-  FloatVector least[2] = {hn::Zero(kFloats), hn::Zero(kFloats)};
-  FloatVector most[2] = {hn::Zero(kFloats), hn::Zero(kFloats)};
+  FloatVector least[4] = {hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats)};
+  FloatVector most[4] = {hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats)};
   const auto widen = [&](FloatVector v, int i) HWY_ATTR {
     least[i] = hn::Min(v, least[i]);
     most[i] = hn::Max(v, most[i]);
   };
   int k = 0;
-  for (; k + 2 * kLanes <= count; k += 2 * kLanes) {
+  for (; k + 4 * kLanes <= count; k += 4 * kLanes) {
     widen(hn::LoadU(kFloats, x + k), 0);
     widen(hn::LoadU(kFloats, x + k + kLanes), 1);
+    widen(hn::LoadU(kFloats, x + k + 2 * kLanes), 2);
+    widen(hn::LoadU(kFloats, x + k + 3 * kLanes), 3);
   }
   for (; k < count; k += kLanes) widen(LoadFirst(x + k, count - k), 0);
-  return {hn::ReduceMin(kFloats, hn::Min(least[0], least[1])), hn::ReduceMax(kFloats, hn::Max(most[0], most[1]))};
+  const FloatVector low = hn::Min(hn::Min(least[0], least[1]), hn::Min(least[2], least[3]));
+  const FloatVector high = hn::Max(hn::Max(most[0], most[1]), hn::Max(most[2], most[3]));
+  return {hn::ReduceMin(kFloats, low), hn::ReduceMax(kFloats, high)};
 }
 
 struct RowFactors {

@@ -123,6 +123,23 @@ HWY_INLINE void WithConstant(int rows, const Body& body) {
   }
 }
 
+#if HWY_ARCH_ARM_A64
+// Pointers to rows. Each has a register of its own, which the load itself moves on: the compiler, if it knew how they
+// are related, would compute them from each other in every round of a loop.
+template <class T, int kRows>
+struct RowPointers {
+  HWY_INLINE RowPointers(const T* first, size_t stride) {
+    TFCOMPRESS_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      of[i] = first + i * stride;
+      asm("" : "+r"(of[i]));
+    }
+  }
+
+  const T* of[kRows];
+};
+#endif
+
 // body(Constant<lane>) for the four lanes of a vector of 128 bits.
 template <class Body>
 HWY_INLINE void ForLanes(const Body& body) {

@@ -6,7 +6,8 @@
 namespace tfcompress {
 namespace {
 
-// Where a tile goes: `columns` of a matrix with a row stride.
+// Where a tile goes: `columns` of a matrix with a row stride. Whoever stores keeps a copy: for all the compiler knows,
+// what is stored might be this, to be read again each time.
 struct TileOutput {
   float* y;
   const float* residual;  // of the same stride; null, or y itself
@@ -18,7 +19,8 @@ struct TileOutput {
 };
 
 template <Activation kActivation>
-void StoreActivated(const float* tile, int rows, const TileOutput& to) {
+void StoreActivated(const float* tile, int rows, const TileOutput& output) {
+  const TileOutput to = output;
   const bool whole = to.columns >= kTileColumns;
   for (int row = 0; row < rows; ++row) {
     const size_t at = static_cast<size_t>(row) * static_cast<size_t>(to.stride);
@@ -71,11 +73,13 @@ template <int kRows, int kVectors, class Sum>
 HWY_INLINE void StoreTile(const Sum& sum, const TileOutput& to) {
   if (to.activation == Activation::kNone && to.scale == nullptr && to.columns >= kVectors * kLanes) {
     const auto stride = static_cast<size_t>(to.stride);
-    if (to.residual == nullptr) {
+    float* const y = to.y;
+    const float* const residual = to.residual;
+    if (residual == nullptr) {
       TFCOMPRESS_UNROLL
       for (int i = 0; i < kRows; ++i) {
         TFCOMPRESS_UNROLL
-        for (int j = 0; j < kVectors; ++j) hn::StoreU(sum(i, j), kFloats, to.y + i * stride + j * kLanes);
+        for (int j = 0; j < kVectors; ++j) hn::StoreU(sum(i, j), kFloats, y + i * stride + j * kLanes);
       }
     } else {
       TFCOMPRESS_UNROLL
@@ -83,7 +87,7 @@ HWY_INLINE void StoreTile(const Sum& sum, const TileOutput& to) {
         TFCOMPRESS_UNROLL
         for (int j = 0; j < kVectors; ++j) {
           const size_t at = i * stride + j * kLanes;
-          hn::StoreU(hn::Add(sum(i, j), hn::LoadU(kFloats, to.residual + at)), kFloats, to.y + at);
+          hn::StoreU(hn::Add(sum(i, j), hn::LoadU(kFloats, residual + at)), kFloats, y + at);
         }
       }
     }
@@ -114,11 +118,12 @@ HWY_NOINLINE void FloatTile(const float* x, size_t x_stride, const float* panel,
   int k = 0;
 #if HWY_ARCH_ARM_A64
   // Products with one lane of a register: four values of a row are loaded at once.
+  const RowPointers<float, kRows> at(x, x_stride);
   TFCOMPRESS_DO_NOT_UNROLL
   for (; k + kLanes <= depth; k += kLanes, panel += kLanes * kTileColumns) {
     FloatVector values[kRows];
     TFCOMPRESS_UNROLL
-    for (int i = 0; i < kRows; ++i) values[i] = hn::LoadU(kFloats, x + i * x_stride + k);
+    for (int i = 0; i < kRows; ++i) values[i] = hn::LoadU(kFloats, at.of[i] + k);
     ForLanes([&](auto lane) {
       constexpr int kLane = decltype(lane)::value;
       TFCOMPRESS_UNROLL
