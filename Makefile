@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 NATIVE := tfcompress/runtime/native
 
-.PHONY: demo test check lock install native-test arm-test android-test android-native-test apk
+.PHONY: demo test check lock install native-test arm-test arm-count android-test android-native-test apk
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -51,6 +51,13 @@ arm-test: $(INSTALLED)
 	for cpu in cortex-a53 cortex-a76 max; do \
 		QEMU_CPU=$$cpu ctest --test-dir build/native-arm --output-on-failure || exit 1; \
 	done
+
+# Instructions of an inference beside XNNPACK's, for Arm in an emulator, with the library that arm-test builds. Needs Maven
+# and a JDK besides.
+arm-count: $(INSTALLED)
+	benchmarks/arm/build.sh build/arm-count
+	$(BIN)/python benchmarks/runtime.py --measure=files --models=deit_tiny_short
+	$(BIN)/python benchmarks/arm_count.py
 
 # The Android demo's APK with the models of two recipes, which are made if missing. android_demo/build.sh says what it needs.
 apk: $(patsubst %,build/apk/%/android,vit_digits bert_half_trec)

@@ -6,6 +6,7 @@ kept.
 python benchmarks/runtime.py --measure=time --threads=1
 python benchmarks/runtime.py --measure=size,memory,load
 python benchmarks/runtime.py --measure=reads --models=deit_tiny    # needs valgrind; minutes
+python benchmarks/runtime.py --measure=files --models=deit_tiny_short    # makes the files, measures nothing
 """
 
 from __future__ import annotations
@@ -33,12 +34,16 @@ from tfcompress.measure.latency import interleaved
 from tfcompress.measure.memory import memory
 
 _MODELS = ("deit_tiny", "minilm_l6", "vit_base", "one_row")
+_SHORT = "deit_tiny_short"
+"""Two layers of deit_tiny, for an emulator."""
 _FILES = ("float32", "float32_packed", "int8", "int8_packed")
 _PAIRS = {"float32": "float32_packed", "int8": "int8_packed"}
 """Stock files, run by XNNPACK, and what they are compared with."""
 
-_MEASURE = flags.DEFINE_list("measure", "time", "What to measure: time, size, memory, load, reads.")
-_CHOSEN = flags.DEFINE_multi_enum("models", list(_MODELS), _MODELS, "Which models; one_row: 85 M weights, one row.")
+_MEASURE = flags.DEFINE_list("measure", "time", "What to measure: time, size, memory, load, reads; or files.")
+_CHOSEN = flags.DEFINE_multi_enum(
+    "models", list(_MODELS), [*_MODELS, _SHORT], "Which models; one_row: 85 M weights, one row."
+)
 _THREADS = flags.DEFINE_integer("threads", 1, "Threads of an inference.", lower_bound=1)
 _PROCESSES = flags.DEFINE_integer("processes", 5, "Processes that measure the time.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("seconds", 15, "Time of a process for a model, about.", lower_bound=1)
@@ -87,12 +92,15 @@ def _make(model: str) -> None:
     from tfcompress.models import presets
 
     Path(_FOLDER.value).mkdir(parents=True, exist_ok=True)
+    tf_keras.utils.set_random_seed(0)
     if model == "one_row":
         x = features = tf_keras.Input((768,), batch_size=1)
         for _ in range(12):
             for width in (768, 768, 768, 768, 3072, 768):
                 x = tf_keras.layers.Dense(width, "relu")(x)
         built = tf_keras.Model(features, x)
+    elif model == _SHORT:
+        built = presets.build("deit_tiny", 2, depth=2)
     else:
         built = presets.build(model, 2)
     for weights in built.weights:
@@ -261,6 +269,7 @@ _MEASURES: Mapping[str, Callable[[], None]] = {
     "memory": _memory,
     "load": _load,
     "reads": _reads,
+    "files": lambda: None,
 }
 
 if __name__ == "__main__":
