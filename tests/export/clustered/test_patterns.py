@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -190,17 +191,24 @@ def test_shared_weights_are_packed_once():
     assert sum(one.type == "uint8" for one in constants) == 1
 
 
-def test_what_is_left_is_named_with_the_reason():
+def small_behind_a_dense_layer(distinct):
     model = Model(2, K)
     y = model.dense(0, (2, N), some(N, K))
-    small = model.constant(np.arange(10 * N).reshape(10, N) % 60, np.int8, scales=[0.1], zero_points=[0])
-    content = model.file(model.dense(model.dense(y, (2, N)), (2, 10), small))
-    packed = pack_counted(content)
+    small = model.constant(np.arange(10 * N).reshape(10, N) % distinct - 60, np.int8, scales=[0.1], zero_points=[0])
+    return pack_counted(model.file(model.dense(model.dense(y, (2, N)), (2, 10), small)))
+
+
+def test_what_is_left_is_named_with_the_reason():
+    packed = small_behind_a_dense_layer(140)
     assert kinds(packed.content) == ["FULLY_CONNECTED", DENSE, "FULLY_CONNECTED"]
-    assert [(one.name, one.reason) for one in packed.left] == [
-        ("c1", "it has more than 256 distinct values"),
-        ("c4", "its 60 distinct values need 6 bits and 540 bytes, not fewer than it has"),
-    ]
+    (large, why), (small, reason) = [(one.name, one.reason) for one in packed.left]
+    assert (large, why) == ("c1", "it has more than 256 distinct values")
+    assert small == "c4"
+    assert re.fullmatch(r"its 140 distinct values need 8 bits and \d+ bytes, not fewer than it has", reason)
+
+
+def test_a_small_int8_layer_is_packed_even_if_that_takes_more_bytes():
+    assert kinds(small_behind_a_dense_layer(60).content) == ["FULLY_CONNECTED", DENSE, DENSE]
 
 
 @pytest.mark.parametrize("scales", [1, N])

@@ -47,7 +47,7 @@ class BundledModelsTest {
                 Task.TEXT -> classify(sample)
             }
             val expected = golden.getJSONArray("outputs").getJSONArray(place).floats()
-            assertArrayEquals(sample, expected, outputs, if (file.isPacked) ONE_STEP else 1e-4f)
+            assertArrayEquals(sample, expected, outputs, 1e-4f)
             assertEquals(sample, top(expected, 1)[0].index, top(outputs, 1)[0].index)
             largest = maxOf(largest, outputs.indices.maxOf { abs(outputs[it] - expected[it]) })
             assertInputs(golden.getJSONArray("inputs").getJSONObject(place))
@@ -68,14 +68,6 @@ class BundledModelsTest {
             }
             assertArrayEquals(name, expected, numbers, 1e-5f)
         }
-    }
-
-    private companion object {
-        /**
-         * Dense layers that a packed file leaves to TensorFlow Lite quantize their input as they go, which its versions
-         * round differently; one step of an activation moves a probability so far.
-         */
-        const val ONE_STEP = 2e-3f
     }
 }
 
