@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 NATIVE := tfcompress/runtime/native
 
-.PHONY: demo test check lock install native-test arm-test arm-count android-test android-native-test apk
+.PHONY: demo test check lock install native-test arm-test arm-count android-test android-native-test apk wheels
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -66,9 +66,11 @@ apk: $(patsubst %,build/apk/%/android,vit_digits bert_half_trec)
 build/apk/%/android: | $(BUILT)
 	$(BIN)/tfcompress run $* --workdir build/apk/$*
 
-# The same and all its tests, with models that have been trained for a moment only.
+# The same and all its tests, with models that have been trained for a moment only; then what the tests shared is read.
 android-test: $(patsubst %,build/android-test/%/android,vit_digits bert_half_trec)
 	android_demo/build.sh build/android-test --test
+	$(BIN)/tfcompress compare build/android-test/bert_half_trec/android/base_float32.tflite \
+		build/android-test/bert_half_trec/android/compressed.tflite --rounds 5 --from-phone android_demo/app/target/phone.json
 
 short := epochs: 1, batch_size: 128, learning_rate: 5.0e-4
 build/android-test/vit_digits/android: options := training.epochs=10
@@ -88,6 +90,10 @@ cmake -S $(NATIVE) -B $(1) -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DCMAKE_C
 cmake --build $(1) --parallel 2 $(3)
 ctest --test-dir $(1) --output-on-failure $(4)
 endef
+
+# The sdist and the wheel, tried in empty environments of Python 3.11 to 3.13: make wheels PYTHONS=python3.11
+wheels: $(INSTALLED)
+	BUILD_PYTHON=$(BIN)/python tools/wheels.sh $(PYTHONS)
 
 # Needs uv; one file for Python 3.11 to 3.13.
 lock:

@@ -5,6 +5,7 @@ import android.net.Uri
 import android.view.View
 import android.widget.Button
 import android.widget.ProgressBar
+import java.io.File
 import org.json.JSONObject
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -66,6 +67,7 @@ class BenchmarkScreenTest {
             assertEquals("application/json", intent.type)
             val uri = checkNotNull(intent.getParcelableExtra(Intent.EXTRA_STREAM, Uri::class.java))
             val text = checkNotNull(context().contentResolver.openInputStream(uri)).reader().use { it.readText() }
+            File("target/phone.json").writeText(text) // For `tfcompress compare --from-phone`.
             val json = JSONObject(text)
             assertEquals("tfcompress.phone", json.getString("format"))
             assertEquals(35, json.getJSONObject("device").getInt("api"))

@@ -25,7 +25,7 @@ class ScreenshotTest {
     private fun pictures(name: String, qualifiers: String, fontScale: Float = 1f) {
         val models = context().app.models
         quickBenchmark().run {
-            start(models.all.take(3), models::feed)
+            start(models.all.take(1), models::feed)
             await("rows") { !isRunning }
         }
         launch(qualifiers, fontScale).use { controller ->

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds the sdist and the wheel (dist/), and tries the wheel in an empty environment of each Python: its version, its runtime and a
+# shortened demo from another folder.
+#   wheels.sh [PYTHON...]   default: python3.11 python3.12 python3.13
+# Needs the package `build`, CMake and a C++ compiler.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+rm -rf dist
+"${BUILD_PYTHON:-python3}" -m build --outdir dist .
+wheel=$(ls "$PWD"/dist/*.whl)
+
+short='fit: {epochs: 1, batch_size: 128, learning_rate: 5.0e-4}'
+for python in ${@:-python3.11 python3.12 python3.13}; do
+  folder=$(mktemp -d)
+  "$python" -m venv "$folder/venv"
+  "$folder/venv/bin/pip" install --quiet "$wheel"
+  (
+    cd "$folder"
+    venv/bin/tfcompress --version
+    venv/bin/python -c 'import tfcompress.runtime as runtime; print(runtime.library())'
+    venv/bin/tfcompress run vit_digits --workdir run --set training.epochs=5 \
+      --set "techniques=[{prune: {$short}}, {cluster: {$short}}, {quantize: {$short}}]"
+    test -s run/model.tflite -a -s run/android/packed.tflite
+  )
+  rm -rf "$folder"
+  echo "$python: $(basename "$wheel") works"
+done
