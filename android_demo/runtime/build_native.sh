@@ -2,7 +2,8 @@
 # Builds libtfcompress_runtime.so with the functions for Java, without the Android SDK and NDK, stripped and checked:
 #   build/host/libtfcompress_runtime.so             for JVM tests on this machine
 #   build/jniLibs/ABI/libtfcompress_runtime.so      for Android, API 24 on (bionic/CMakeLists.txt)
-# Needs CMake, Debian's clang, libc++-14-dev and lld, and a JDK's headers.
+# Needs CMake, Debian's clang, libc++-14-dev and lld, a JDK's headers, and Google Highway's: libhwy-dev or the environment of
+# `make install`.
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${JAVA_HOME:=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")}"

@@ -2,6 +2,7 @@ package org.tfcompress.demo
 
 import android.view.View
 import android.widget.TextView
+import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
 import org.junit.Test
 import org.junit.runner.RunWith
@@ -60,6 +61,7 @@ class ScreenshotTest {
         val layout = checkNotNull(view.layout) { "${view.text} is not laid out" }
         val height = view.height - view.totalPaddingTop - view.totalPaddingBottom
         assertTrue("${view.text} is cut off below", layout.height <= height + 1 || view.maxLines < layout.lineCount)
+        if (view.id == R.id.label) assertEquals("${view.text} is broken", 1, layout.lineCount)
         for (line in 0 until layout.lineCount) {
             assertTrue("${view.text} is shortened", layout.getEllipsisCount(line) == 0)
         }

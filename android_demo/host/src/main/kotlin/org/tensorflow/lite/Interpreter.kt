@@ -36,7 +36,8 @@ class Interpreter @JvmOverloads constructor(content: ByteBuffer, options: Option
         val read = FlatBufferModel.VerifyAndBuildFromBuffer(bytes, bytes.capacity())
         model = requireNotNull(read) { "ByteBuffer is not a valid TensorFlow Lite model flatbuffer" }
         val builder = InterpreterBuilder(model, operators)
-        builder.SetNumThreads(options.numThreads)
+        // More than there are processors wait for each other, awake.
+        builder.SetNumThreads(minOf(options.numThreads, Runtime.getRuntime().availableProcessors()))
         for (delegate in options.delegates) builder.AddDelegate(TfLiteDelegate(Address(delegate.nativeHandle)))
         require(builder.apply(native) == OK) { "Internal error: Cannot create interpreter: ${lacking(content)}" }
         check(native.AllocateTensors() == OK) { "Internal error: Unexpected failure when preparing tensor allocations" }
