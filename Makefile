@@ -6,7 +6,9 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 NATIVE := tfcompress/runtime/native
 
-.PHONY: demo test check lock install native-test arm-test arm-count android-test android-native-test apk wheels
+BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
+
+.PHONY: demo test check lock install bazel-test buildifier native-test arm-test arm-count android-test android-native-test apk wheels
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -19,6 +21,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/bazel/check_deps.py
 
 install: $(BUILT)
 
@@ -82,6 +85,14 @@ build/android-test/%/android: | $(BUILT)
 # The libraries for Android that android-test builds, with what native-test and arm-test build.
 android-native-test:
 	android_demo/runtime/test_native.sh build/native/library_tests build/native-arm/library_tests
+
+# The native tests and the Python ones that are not slow, by Bazel (docs/bazel.md). Needs Bazel, clang, CMake, Debian's
+# googletest, and Go for buildifier.
+bazel-test: $(INSTALLED) buildifier
+	bazel test //...
+
+buildifier:
+	git ls-files '*.bazel' '*.bzl' '*.BUILD' 'WORKSPACE*' | xargs $(BUILDIFIER) -mode=check -lint=warn
 
 # Folder, options of CMake, of the build, of ctest.
 comma := ,

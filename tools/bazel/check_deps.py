@@ -1,0 +1,119 @@
+"""Fails where what a BUILD file says that Python files depend on is not what they import.
+
+python tools/bazel/check_deps.py
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+FOLDERS = ("tests", "tfcompress", "tools")
+RULES = ("py_binary", "py_library", "pytest_test")
+
+
+@dataclass
+class Target:
+    """One of a BUILD file's; labels are full: `//tfcompress:training`."""
+
+    label: str
+    sources: list[Path]
+    deps: set[str]
+    given: set[str]
+    """What its rule adds to `deps`."""
+
+
+def targets() -> Iterator[Target]:
+    """Reads all BUILD files, which are Python's syntax."""
+    for file in sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("BUILD.bazel")):
+        package = "//" + str(file.parent.relative_to(ROOT))
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in RULES):
+                continue
+            values = {word.arg: word.value for word in node.keywords}
+            name = ast.literal_eval(values["name"])
+            deps = ast.literal_eval(values["deps"]) if "deps" in values else []
+            given, sources = set(), _files(values["srcs"], file.parent) if "srcs" in values else []
+            if node.func.id == "pytest_test":
+                given, sources = {_full("", package), "@pypi//pytest"}, [file.parent / f"{name}.py"]
+            yield Target(_full(":" + name, package), sources, {_full(label, package) for label in deps}, given)
+
+
+def _full(label: str, package: str) -> str:
+    label = label if label.startswith(("//", "@")) else package + label
+    folder, _, name = label.partition(":")
+    return folder if folder.endswith("/" + name) else label
+
+
+def _files(value: ast.expr, folder: Path) -> list[Path]:
+    if not isinstance(value, ast.Call):
+        return [folder / name for name in ast.literal_eval(value)]
+    options = {str(word.arg): ast.literal_eval(word.value) for word in value.keywords}
+    out = {file for pattern in options.get("exclude", ()) for file in folder.glob(pattern)}
+    return sorted({file for pattern in ast.literal_eval(value.args[0]) for file in folder.glob(pattern)} - out)
+
+
+class Imports:
+    """Who owns what a file imports."""
+
+    def __init__(self, found: list[Target]) -> None:
+        self.owners = {file: target.label for target in found for file in target.sources}
+        self.locked = {re.split("==|\\[", line)[0] for line in (ROOT / "requirements.lock").read_text().splitlines()}
+        self.distributions = packages_distributions()
+
+    def labels(self, file: Path) -> set[str]:
+        """Returns the labels of all that a file imports, at its head or in a function, and of the package around it."""
+        tree = ast.parse(file.read_text())
+        owners = {self._owner(*name) for node in ast.walk(tree) for name in _names(node, file)}
+        around = (self.owners.get(folder / "__init__.py") for folder in file.parents)
+        owners.add(next((owner for owner in around if owner != self.owners[file]), None))
+        return {owner for owner in owners if owner}
+
+    def _owner(self, module: str, name: str) -> str | None:
+        top = module.partition(".")[0]
+        if top not in FOLDERS:
+            names = (re.sub("[-_.]+", "-", found.lower()) for found in self.distributions.get(top, ()))
+            return next(("@pypi//" + name.replace("-", "_") for name in names if name in self.locked), None)
+        path = ROOT / module.replace(".", "/")
+        for candidate in (path / f"{name}.py", path / (name or "-") / "__init__.py", path.with_suffix(".py")):
+            if candidate in self.owners:
+                return self.owners[candidate]
+        # The package itself is lazy: its names are all of it.
+        return "//tfcompress" if module == "tfcompress" else self.owners[path / "__init__.py"]
+
+
+def _names(node: ast.AST, file: Path) -> Iterator[tuple[str, str]]:
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, "") for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        above = ".".join(file.parents[node.level - 1].relative_to(ROOT).parts) if node.level else ""
+        module = ".".join(part for part in (above, node.module) if part)
+        yield from ((module, alias.name) for alias in node.names)
+
+
+def main() -> str | None:
+    """Returns what is wrong."""
+    found = list(targets())
+    imports = Imports(found)
+    wrong = []
+    for target in found:
+        lazy = target.label == "//tfcompress:errors"  # has __init__.py, too
+        files = [file for file in target.sources if not (lazy and file.name == "__init__.py")]
+        imported = {label for file in files for label in imports.labels(file)} - {target.label} - target.given
+        if files and imported != target.deps:
+            wrong += [f"{target.label} lacks {label}" for label in sorted(imported - target.deps)]
+            wrong += [f"{target.label} does not import {label}" for label in sorted(target.deps - imported)]
+    python = {file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")} - set(HERE.iterdir())
+    wrong += [f"no BUILD file has {file.relative_to(ROOT)}" for file in sorted(python - set(imports.owners))]
+    return "\n".join(wrong) or None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
