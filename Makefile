@@ -13,8 +13,9 @@ BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
 
+# All tests, and how much of tfcompress/ they run: build/coverage/html has every line.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=html
 
 check: install
 	$(BIN)/ruff format --check .
