@@ -20,6 +20,7 @@ def pytest_test(name, deps = [], data = [], **options):
         args = ["$(rootpath %s.py)" % name],
         data = data + ["//:pyproject.toml"],
         main = "//tools/bazel:pytest_main.py",
+        timeout = "long",  # Some train for a minute, more where the machine is shared.
         deps = deps + [
             ":" + native.package_name().split("/")[-1],
             "@pypi//pytest",
