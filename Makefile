@@ -88,9 +88,10 @@ android-native-test:
 	android_demo/runtime/test_native.sh build/native/library_tests build/native-arm/library_tests
 
 # The native tests and the Python ones that are not slow, by Bazel (docs/bazel.md). Needs Bazel, clang, CMake, Debian's
-# googletest, and Go for buildifier.
+# googletest, and Go for buildifier. BAZEL_TESTS=//tfcompress/... is the native ones alone.
+BAZEL_TESTS ?= //...
 bazel-test: $(INSTALLED) buildifier
-	bazel test //...
+	bazel test $(BAZEL_TESTS)
 
 buildifier:
 	git ls-files '*.bazel' '*.bzl' '*.BUILD' 'WORKSPACE*' | xargs $(BUILDIFIER) -mode=check -lint=warn
