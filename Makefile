@@ -8,7 +8,7 @@ NATIVE := tfcompress/runtime/native
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
-.PHONY: demo test check lock install bazel-test buildifier native-test arm-test arm-count android-test android-native-test apk wheels
+.PHONY: demo test check docs lock install bazel-test buildifier native-test arm-test arm-count android-test android-native-test apk wheels
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -23,6 +23,10 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/bazel/check_deps.py
+
+# The documentation site, in build/site; a broken link or reference fails.
+docs: install
+	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/mkdocs build --strict --quiet
 
 install: $(BUILT)
 
