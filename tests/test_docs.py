@@ -51,7 +51,7 @@ RUNS = {
 """Put behind the name of the recipe in `tfcompress run`, so that what the page itself sets still counts."""
 
 CHANGES = {
-    "README.md": (("--data trec", "--data digits"), ('workdir="build/mine"', 'workdir="build/own"')),
+    "README.md": (("--data trec", "--data digits"),),
     "docs/own_vit.md": (
         ("depth=6", "depth=1"),
         ("width=96", "width=48"),
