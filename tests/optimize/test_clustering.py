@@ -50,6 +50,19 @@ def test_a_kernel_smaller_than_the_clusters_is_left_as_it_is(tiny_vit, tiny_data
     assert len(np.unique(kernels(model)["head"])) == 160
 
 
+def test_a_pruned_kernel_with_fewer_weights_left_than_clusters_is_left_as_it_is(tiny_vit, tiny_data, tmp_path):
+    fit = FIT | {"epochs": 1}
+    pruned, traits = apply(Prune(sparsity=0.9, schedule="constant", fit=fit), tiny_vit, tiny_data, tmp_path)
+    before = kernels(pruned)
+    few = {name for name, kernel in before.items() if np.count_nonzero(kernel) < 64 < kernel.size}
+    assert few
+    model, traits = apply(Cluster(clusters=64, fit=fit), pruned, tiny_data, tmp_path, traits)
+    for name, kernel in kernels(model).items():
+        assert len(np.unique(kernel)) <= 64
+        if name in few:
+            np.testing.assert_array_equal(kernel, before[name])
+
+
 def test_a_table_is_clustered_on_request_and_stays_as_it_is_from_then_on(tiny_bert, tiny_text, tmp_path):
     tables_alone = {"Dense": False, "Embedding": LayerClustering(clusters=32)}
     technique = Cluster(types=tables_alone, fit=FIT | {"epochs": 1})

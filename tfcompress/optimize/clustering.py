@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from pydantic import Field
@@ -31,8 +32,8 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
     """Weight clustering of Dense kernels, and of Conv2D kernels and Embedding tables where they are asked for.
 
     `types` and `layers` ask for them. The zeros of a pruned kernel stay zero. A kernel that has no more weights than
-    clusters is left as it is. A table is clustered once and then frozen: to train its centroids, tfmot would need
-    memory for weights × clusters.
+    clusters, zeros counted once where they stay, is left as it is. A table is clustered once and then frozen: to train
+    its centroids, tfmot would need memory for weights × clusters.
     """
 
     name: ClassVar[str] = "cluster"
@@ -48,7 +49,8 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             settings = selected.get(layer.name)
-            if settings is None or layer.weights[0].shape.num_elements() <= settings.clusters:
+            sparse = bool(context.traits.get(layer.name, KernelTraits()).sparsity)
+            if settings is None or _most_values(layer.get_weights()[0], sparse) <= settings.clusters:
                 return left_alone(layer, context.traits)
             if is_table(layer):
                 table = layer.get_weights()[0]
@@ -59,7 +61,7 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
                 layer,
                 number_of_clusters=settings.clusters,
                 cluster_centroids_init=_INITIALIZATIONS[settings.initialization],
-                preserve_sparsity=bool(context.traits.get(layer.name, KernelTraits()).sparsity),
+                preserve_sparsity=sparse,
             )
 
         return copy_model(model, wrap)
@@ -73,3 +75,8 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
             for name, settings in self.select(model).items()
         }
         return {**traits, **clustered}
+
+
+def _most_values(kernel: np.ndarray, sparse: bool) -> int:
+    """Returns how many distinct values a kernel can have."""
+    return int(np.count_nonzero(kernel)) + 1 if sparse else kernel.size
