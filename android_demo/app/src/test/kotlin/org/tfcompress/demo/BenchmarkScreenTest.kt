@@ -55,7 +55,7 @@ class BenchmarkScreenTest {
     fun `what is shared is what tfcompress reads`() {
         val models = context().app.models
         val quick = quickBenchmark()
-        quick.start(models.all.take(1), models::feed)
+        quick.start(models.all.take(2), models::feed)
         await("the end") { !quick.isRunning }
         launch().use { controller ->
             controller.get().choose(R.id.tab_benchmark)
@@ -72,7 +72,7 @@ class BenchmarkScreenTest {
             assertEquals("tfcompress.phone", json.getString("format"))
             assertEquals(35, json.getJSONObject("device").getInt("api"))
             val rows = json.getJSONArray("rows")
-            assertEquals(listOf(1, 2, 4), List(rows.length()) { rows.getJSONObject(it).getInt("threads") })
+            assertEquals(listOf(1, 2, 4, 1, 2, 4), List(rows.length()) { rows.getJSONObject(it).getInt("threads") })
             assertEquals(models.all[0].sha256, rows.getJSONObject(0).getString("sha256"))
             assertTrue(rows.getJSONObject(0).getDouble("median_ms") > 0)
         }
