@@ -39,7 +39,7 @@ def distilled(technique, student, data, teacher, folder) -> tuple[tf_keras.Model
 def test_a_fresh_student_learns_from_soft_labels_alone(teacher, words, tmp_path):
     tf_keras.utils.set_random_seed(1)
     fresh = bert(BERT, 3)
-    technique = Distil(labels=0, soft_labels=1, fit=FIT.model_copy(update={"epochs": 12, "warmup": 0.3}))
+    technique = Distil(labels=0, soft_labels=1, fit=FIT.model_copy(update={"epochs": 30, "warmup": 0.3}))
     model, rows = distilled(technique, fresh, words, teacher, tmp_path)
     assert accuracy(fresh, words) < 0.5
     assert accuracy(model, words) > 0.8
