@@ -83,6 +83,10 @@ def presets() -> None:
 def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
     workdir: Annotated[Path, typer.Option(help="For all files; the same command goes on where it was cut off.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A trained model to compress instead of the recipe's: a .h5 or .keras file or a SavedModel."),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: techniques[1].cluster.clusters=32."),
@@ -94,7 +98,7 @@ def run(
     from tfcompress.recipe import Recipe
     from tfcompress.report.table import print_report
 
-    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir))
+    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model))
     print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
 
 

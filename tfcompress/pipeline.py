@@ -13,13 +13,14 @@ from pydantic import TypeAdapter
 
 from tfcompress import android, runtime
 from tfcompress import traits as kernel_traits
-from tfcompress.base import build_model, check_fit, fingerprint, load_data, take_model
+from tfcompress.base import build_model, check_fit, fingerprint, load_data, load_data_for, take_model
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.evaluation import Stage, evaluate, export_stage
 from tfcompress.files import read_json, remove_folder, write_json, written_whole
 from tfcompress.logs import write_logs
+from tfcompress.models import saved
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.quantization import load_scope
@@ -36,16 +37,26 @@ from tfcompress.workdir import claim
 _TRAITS = TypeAdapter(dict[str, KernelTraits])
 
 
-def run(recipe: Recipe, workdir: Path) -> Report:
+def run(recipe: Recipe, workdir: Path, model: Path | None = None) -> Report:
     """Runs a recipe in a working folder; a run that was cut off goes on, a finished one is only read.
 
     Leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last stock
     one of them), `report.json`, `report.html`, and `android/` for the demo app.
 
+    Args:
+        recipe: what to do.
+        workdir: for all files.
+        model: a trained one to compress, a `.h5`, `.keras` or SavedModel, instead of training the recipe's.
+
     Raises:
         UserError: the folder holds a run of another recipe, or whatever the stages find wrong.
     """
-    return _recipe_run(recipe, workdir).finish()
+    if model is None:
+        return _recipe_run(recipe, workdir).finish()
+    trained = saved.load(model)
+    data = load_data_for(trained, recipe.data.name, recipe.data.path, model.parent)
+    techniques = [step.technique for step in recipe.techniques]
+    return compress(trained, data, techniques, workdir, export=recipe.export, seed=recipe.seed)
 
 
 def train(recipe: Recipe, workdir: Path) -> Path:
@@ -94,6 +105,7 @@ def compress(
         raise UserError(f"seed is {seed}; it must not be negative")
     functional, data = take_model(model, data)
     description = {
+        "data": {"name": data.name},
         "model": {"name": functional.name, "sha256": fingerprint(functional)},
         "techniques": [{technique.name: technique.model_dump(mode="json")} for technique in techniques],
         "objective": objective.describe(),

@@ -1,4 +1,4 @@
-"""Compresses an already trained tf_keras model with the data, techniques and exports of a recipe.
+"""Compresses a trained tf_keras model with the data, techniques and exports of a recipe: `tfcompress run --model`.
 
 python tools/compress.py --model=build/digits/stages/00-base/model.h5 --recipe=vit_digits --workdir=build/compressed
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tfcompress.cli import as_user_sees, import_tensorflow
+from tfcompress.cli import as_user_sees, run
 
 _MODEL = flags.DEFINE_string("model", None, "A .h5 or .keras file or a SavedModel folder.", required=True)
 _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)
@@ -20,24 +20,7 @@ _SET = flags.DEFINE_multi_string("set", [], "Change the recipe: techniques[0].pr
 def main(_: list[str]) -> None:
     """Compresses and prints the report."""
     with as_user_sees():
-        import_tensorflow()
-        from tfcompress import pipeline
-        from tfcompress.base import load_data, with_tokenizer
-        from tfcompress.models import saved
-        from tfcompress.recipe import Recipe
-        from tfcompress.report.table import print_report
-
-        recipe = Recipe.load(_RECIPE.value, _SET.value)
-        model = saved.load(Path(_MODEL.value))
-        report = pipeline.compress(
-            model,
-            with_tokenizer(load_data(recipe), Path(_MODEL.value).parent),
-            [step.technique for step in recipe.techniques],
-            _WORKDIR.value,
-            export=recipe.export,
-            seed=recipe.seed,
-        )
-        print_report(report)
+        run(_RECIPE.value, Path(_WORKDIR.value), Path(_MODEL.value), _SET.value)
 
 
 if __name__ == "__main__":

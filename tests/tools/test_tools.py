@@ -28,7 +28,8 @@ def test_a_model_is_trained_then_compressed(tmp_path):
     compressed = tool("compress", *SHORT, *short, f"--model={model}", f"--workdir={tmp_path}/compressed")
     assert compressed.returncode == 0, compressed.stderr
     assert "base float32" in compressed.stdout
-    assert len(Report.load(tmp_path / "compressed" / "report.json").variants) == 1
+    report = Report.load(tmp_path / "compressed" / "report.json")
+    assert (report.title, len(report.variants)) == ("vit_digits on digits", 1)
 
 
 def test_a_missing_model_is_one_line(tmp_path):

@@ -103,7 +103,7 @@ class Report:
         """The base model and the data in words."""
         model = self.run["model"]
         name = next(model[key] for key in ("preset", "keras_nlp", "hugging_face", "name") if model.get(key))
-        return f"{name} on {self.run['data']['name'] if 'data' in self.run else 'own data'}"
+        return f"{name} on {self.run['data']['name']}"
 
     def save(self, path: Path) -> None:
         """Writes the report as JSON."""
