@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_pipeline import TINY, has_runtime, vit
+from tests.native import has_runtime
+from tests.test_pipeline import TINY, vit
 from tfcompress import Cluster, Training, compress
 from tfcompress.measure.interpreter import Runner
 

@@ -20,12 +20,11 @@ import pytest
 import typer.main
 from ruamel.yaml import YAML
 
+from tests.native import has_runtime
 from tests.pages import material
 from tests.pages.blocks import Block, blocks, commands
 from tests.pages.server import shim
-from tfcompress import runtime
 from tfcompress.cli import app
-from tfcompress.errors import UserError
 from tfcompress.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -138,8 +137,8 @@ def demo(terminal, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("page", pages(*RUN))
 def test_the_code_runs(page, terminal, demo, tmp_path, monkeypatch):
     text = TEXTS[page]
-    if "packed.tflite" in text:
-        _need_runtime()
+    if "packed.tflite" in text and not has_runtime():
+        pytest.skip("no clustered runtime")
     monkeypatch.chdir(tmp_path)
     material.prepare(tmp_path, text, demo)
     for name in ("tools", "benchmarks"):
@@ -215,13 +214,3 @@ def _run(script: str, error: str | None, environment: dict[str, str], where: str
     print(printed)
     assert ended.returncode == (0 if error is None else 2), printed
     assert error is None or " ".join(ended.stderr.splitlines()[-1].split()) == error, printed
-
-
-def _need_runtime() -> None:
-    """As tests/runtime/conftest.py: without a C++ compiler there is no clustered runtime, except where CI=1."""
-    try:
-        runtime.library()
-    except UserError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))

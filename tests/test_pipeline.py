@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import pytest
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
-import tfcompress.runtime as runtime
 from tfcompress import Cluster, Export, LayerClustering, Prune, Quantize, Report, UserError, compress
 from tfcompress.models.vit import vit
 from tfcompress.optimize.quantization import load_scope
@@ -19,6 +17,7 @@ from tfcompress.report.document import Variant
 from tfcompress.traits import kernels
 
 from .conftest import TINY
+from .native import has_runtime
 from .test_logs import logged
 
 FIT = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-4}
@@ -61,16 +60,6 @@ def finished(tiny_data, trained_weights, tmp_path_factory) -> tuple[Report, Path
 
 def export() -> Export:
     return Export(formats=("float32", "dynamic"), clustered=has_runtime())
-
-
-def has_runtime() -> bool:
-    """Without a C++ compiler there is no clustered runtime, except where CI=1."""
-    try:
-        return runtime.library().is_file()
-    except UserError:
-        if os.environ.get("CI"):
-            raise
-        return False
 
 
 def stock(report: Report) -> list[Variant]:

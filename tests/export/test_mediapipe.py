@@ -1,10 +1,8 @@
 """MediaPipe Tasks, Google's client on phones, takes the files of a run as they are and gives the same scores."""
 
-import hashlib
 import json
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +13,10 @@ from tfcompress.data.images import digits
 from tfcompress.data.text import texts
 from tfcompress.measure.interpreter import predict
 
+from ..environments import python_of
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-LOCK = ROOT / "tests" / "mediapipe.lock"
 FORMATS = Export(formats=("float32", "dynamic"))
 ODD_TEXTS = ("thé horsé hère", "the 馬 here", "that\tdog\u0001 there", "horse-dog.", "🐎 one horse", "", "The DOG!")
 ACCENTED = (0,)
@@ -28,14 +26,7 @@ ACCENTED = (0,)
 @pytest.fixture(scope="session")
 def client() -> Path:
     """The Python of an environment that has MediaPipe, which cannot share ours: it wants another absl-py."""
-    folder = ROOT / "build" / "mediapipe" / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    python = folder / "bin" / "python"
-    if not (folder / "ready").is_file():
-        venv.create(folder, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", LOCK]
-        subprocess.run(install, check=True)
-        (folder / "ready").touch()
-    return python
+    return python_of("mediapipe")
 
 
 @pytest.fixture(scope="module")

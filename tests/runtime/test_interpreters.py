@@ -1,21 +1,17 @@
 """The same library and file in interpreters that others built: LiteRT 2.3, TensorFlow 2.21, tflite_runtime 2.14."""
 
-import hashlib
 import json
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ..environments import python_of
 from .packed import ROWS, text_encoder
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[2]
-LOCK = ROOT / "tests" / "tflite_2_14.lock"
 
 
 @pytest.fixture(scope="session")
@@ -23,14 +19,7 @@ def old_python() -> Path:
     """The Python of an environment with the TFLite of 2023, which wants numpy 1."""
     if sys.version_info >= (3, 12):
         pytest.skip("tflite_runtime 2.14 is for Python 3.11 at most")
-    folder = ROOT / "build" / "tflite_2_14" / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    python = folder / "bin" / "python"
-    if not (folder / "ready").is_file():
-        venv.create(folder, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", LOCK]
-        subprocess.run(install, check=True)
-        (folder / "ready").touch()
-    return python
+    return python_of("tflite_2_14")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,23 @@
+"""Environments whose packages cannot share ours."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def python_of(lock: str) -> Path:
+    """The Python of an environment of `tests/{lock}.lock`, made at its first use and kept in build/."""
+    requirements = ROOT / "tests" / f"{lock}.lock"
+    folder = ROOT / "build" / lock / hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    python = folder / "bin" / "python"
+    if not (folder / "ready").is_file():
+        venv.create(folder, with_pip=True, clear=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", requirements]
+        subprocess.run(install, check=True)
+        (folder / "ready").touch()
+    return python
