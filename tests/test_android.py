@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from tests.native import has_runtime
 from tests.test_pipeline import TINY, vit
@@ -50,6 +51,19 @@ def test_golden_outputs_are_of_the_pictures_as_they_are_stored(of_images):
             np.testing.assert_allclose(golden[model["file"]]["outputs"][place], runner.run(image), atol=1e-6)
             (start,) = golden[model["file"]]["inputs"][place].values()
             np.testing.assert_allclose(start, image.ravel()[:64], atol=1e-6)
+
+
+def test_grey_pictures_stay_grey(tiny_data, tmp_path):
+    grey = replace(tiny_data, decode=lambda image: tiny_data.decode(image)[..., :1])
+    image = tf_keras.Input((8, 8, 1), name="image")
+    model = tf_keras.Model(image, tf_keras.layers.Dense(10)(tf_keras.layers.Flatten()(image)))
+    compress(model, grey, [], tmp_path)
+    manifest, golden = read(tmp_path)
+    (picture, *_) = manifest["samples"]
+    pixels = tf.io.decode_png((tmp_path / "android" / picture).read_bytes()).numpy()
+    assert pixels.shape == (8, 8, 1)
+    (start,) = golden["base_float32.tflite"]["inputs"][0].values()
+    np.testing.assert_allclose(start, pixels.ravel() / 255, atol=1e-6)
 
 
 def test_a_finished_run_without_the_folder_gets_the_same_again(of_images, tiny_data, trained_weights):

@@ -127,7 +127,7 @@ def images(file: Path, runner: Runner, data: Dataset) -> Examples:
     def fitted(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
         if tuple(image.shape[:2]) != port.shape[1:3]:
             image = tf.clip_by_value(tf.image.resize(image, port.shape[1:3], antialias=True), 0.0, 1.0)
-        if port.shape[3:] != (3,):
+        if port.shape[3:] != (3,) and image.shape[-1] != 1:
             image = tf.image.rgb_to_grayscale(image)
         if port.dtype in (np.uint8, np.int8):
             image = tf.round(image * 255.0) + (0.0 if port.dtype == np.uint8 else -128.0)
