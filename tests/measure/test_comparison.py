@@ -4,16 +4,19 @@ import sys
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.comparison import RANDOM_EXAMPLES, Comparison, compare
 from tfcompress.measure.interpreter import predict
+from tfcompress.measure.phone import PhoneReport
 from tfcompress.measure.size import size
 from tfcompress.models.vit import vit
 
 from ..conftest import TINY
+from .test_phone import MADE_UP
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,7 @@ def test_files_of_the_same_name_are_told_apart(files, tmp_path):
             r"float\.tflite takes float32 \(1, 8, 8, 3\) as pixels, but .*table\.tflite takes int32",
         ),
         (["float", "garbage"], {}, r"garbage\.tflite"),
+        (["missing"], {"phone": TypeAdapter(PhoneReport).validate_python(MADE_UP)}, r"missing\.tflite does not exist"),
         (["float"], {"rounds": 1}, "1 rounds"),
         (["float"], {"threads": (0,)}, r"\[0\] threads"),
         (["float"], {"examples": []}, "no examples"),

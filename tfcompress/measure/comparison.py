@@ -160,8 +160,8 @@ def compare(
         )
     names = _names(files)
     paths = dict(zip(names, files, strict=True))
-    phone = phone and phone.of(paths)
     runners = {name: Runner(path) for name, path in paths.items()}
+    phone = phone and phone.of(paths)
     if examples is None:
         examples = random_examples(paths, runners)
     feeds: dict[str, Examples] = {
