@@ -41,3 +41,18 @@ def test_a_constant_in_two_places_is_stored_once():
     (after,) = read(to_float16(build(graph(tensors, nodes, outputs=(4,))))).graphs
     assert len({t.buffer for t in after.tensors if t.type == "float16"}) == 1
     assert [n.code.name for n in after.operators] == ["DEQUANTIZE"] * 2 + ["FULLY_CONNECTED"] * 2
+
+
+@pytest.mark.parametrize("order", [("float32", "int32"), ("int32", "float32")])
+def test_another_type_keeps_the_constant_that_it_shares(order):
+    shared = np.eye(16, dtype=np.float32).tobytes()
+    places = {kind: 1 + place for place, kind in enumerate(order)}
+    tensors = [tensor("x", (1, 16)), *(tensor(kind, (16, 16), kind, shared) for kind in order)]
+    tensors += [tensor("y", (1, 16)), tensor("z", (16, 16), "int32")]
+    nodes = [node("FULLY_CONNECTED", (0, places["float32"], -1), (3,), 6)]
+    nodes += [node("ABS", (places["int32"],), (4,))]
+    (after,) = read(to_float16(build(graph(tensors, nodes, outputs=(3, 4))))).graphs
+    stored = {t.name: (t.type, t.data.tobytes()) for t in after.tensors if len(t.data)}
+    half = np.eye(16, dtype=np.float16).tobytes()
+    assert stored == {"int32": ("int32", shared), "float32_float16": ("float16", half)}
+    assert [n.code.name for n in after.operators] == ["DEQUANTIZE", "FULLY_CONNECTED", "ABS"]

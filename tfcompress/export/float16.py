@@ -26,20 +26,21 @@ def to_float16(content: bytes) -> bytes:
         version=_DEQUANTIZE_VERSION,
     )
     model.operatorCodes.append(code)
-    halves: dict[int, int] = {}
+    halves: dict[int, int | None] = {}
     for graph in model.subgraphs:
         dequantize = []
         for index, tensor in enumerate(list(graph.tensors)):
+            if tensor.type != schema.TensorType.FLOAT32 or tensor.sparsity is not None:
+                continue
             if tensor.buffer not in halves:
-                values = _half(model, tensor)
-                if values is None:
-                    continue
-                halves[tensor.buffer] = len(model.buffers)
-                model.buffers.append(schema.BufferT(values))
+                halves[tensor.buffer] = _half(model, tensor.buffer)
+            place = halves[tensor.buffer]
+            if place is None:
+                continue
             half = schema.TensorT(
                 shape=tensor.shape,
                 type=schema.TensorType.FLOAT16,
-                buffer=halves[tensor.buffer],
+                buffer=place,
                 name=(tensor.name or b"") + b"_float16",
                 hasRank=True,
             )
@@ -47,18 +48,21 @@ def to_float16(content: bytes) -> bytes:
             tensor.buffer = 0
             inputs, outputs = [len(graph.tensors) - 1], [index]
             dequantize.append(schema.OperatorT(len(model.operatorCodes) - 1, inputs=inputs, outputs=outputs))
-        graph.operators = dequantize + graph.operators
-    for buffer in halves:
+        graph.operators = dequantize + (graph.operators or [])
+    # Tensors of other types, and metadata, may share a buffer.
+    owners = [*(tensor for graph in model.subgraphs for tensor in graph.tensors), *(model.metadata or [])]
+    for buffer in halves.keys() - {owner.buffer for owner in owners}:
         model.buffers[buffer].data = None
     return rewriting.write(model)
 
 
-def _half(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:
-    """Returns the bytes of a constant in float16, or None of what stays."""
-    data = model.buffers[tensor.buffer].data
-    if tensor.type != schema.TensorType.FLOAT32 or tensor.sparsity is not None or data is None:
+def _half(model: schema.ModelT, buffer: int) -> int | None:
+    """Adds a float32 constant's numbers in float16; returns the new buffer, or None of what stays."""
+    data = model.buffers[buffer].data
+    if data is None:
         return None
     values = np.frombuffer(np.asarray(data, np.uint8).tobytes(), "<f4")
     if len(values) < _SMALLEST or np.abs(values).max() > np.finfo(np.float16).max:
         return None
-    return values.astype("<f2").view(np.uint8)
+    model.buffers.append(schema.BufferT(values.astype("<f2").view(np.uint8)))
+    return len(model.buffers) - 1
