@@ -82,6 +82,10 @@ def test_bad_settings_are_refused(settings, message):
         (Prune(types={"Embedding": LayerPruning()}), "'Embedding' is not a layer type it can treat: Conv2D, Dense"),
         (Prune(types={"Conv2D": LayerPruning()}), "'Conv2D' matches no layer"),
         (Prune(layers={"(": LayerPruning()}), r"'\(' is not a regular expression"),
+        (
+            Prune(sparsity=0.7, layers={"block_0.*": LayerPruning(pattern="2:4")}),
+            r"prune: its settings and those of types or layers do not fit together: pattern 2:4 means sparsity 0\.5",
+        ),
     ],
 )
 def test_a_setting_for_no_layer_is_an_error(tiny_vit, technique, message):

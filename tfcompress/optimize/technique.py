@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import tf_keras
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
@@ -140,7 +140,8 @@ class LayerTechnique(Technique, Generic[S]):
         """Returns the settings of each layer to be treated, by the layer's name.
 
         Raises:
-            UserError: a type or pattern that matches no layer this technique can treat, or no layer at all.
+            UserError: a type or pattern that matches no layer this technique can treat, or no layer at all; or settings
+                that are wrong together.
         """
         for pattern in self.layers:
             try:
@@ -178,7 +179,13 @@ class LayerTechnique(Technique, Generic[S]):
         merged: dict[str, Any] = {key: getattr(self, key) for key in self.layer_settings.model_fields}
         for override in overrides:
             merged |= override.model_dump(exclude_unset=True)
-        return self.layer_settings(**merged)  # type: ignore[return-value]
+        try:
+            return self.layer_settings(**merged)  # type: ignore[return-value]
+        except ValidationError as error:
+            reason = "; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors())
+            raise UserError(
+                f"{self.name}: its settings and those of types or layers do not fit together: {reason}"
+            ) from None
 
 
 def copy_model(
