@@ -144,3 +144,9 @@ def test_a_file_that_is_no_model_is_named(tmp_path, name):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.h5 does not exist"):
         saved.load(tmp_path / "nothing.h5")
+
+
+def test_a_graph_without_its_model_is_told_apart(tmp_path):
+    dense().export(tmp_path / "exported")
+    with pytest.raises(UserError, match="exported holds no tf_keras model, only a graph"):
+        saved.load(tmp_path / "exported")

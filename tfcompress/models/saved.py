@@ -30,13 +30,20 @@ def load(path: Path, allow_code: bool = False) -> tf_keras.Model:
     if not path.exists():
         raise UserError(f"{path} does not exist; name a .h5 or .keras file or a SavedModel folder")
     options: dict[str, Any] = {"compile": False, "custom_objects": CUSTOM_LAYERS}
+    if allow_code:
+        options["safe_mode"] = False
     try:
-        if allow_code:
-            return tf_keras.models.load_model(path, safe_mode=False, **options)
-        check_safe(path)
-        return tf_keras.models.load_model(path, **options)
+        if not allow_code:
+            check_safe(path)
+        model = tf_keras.models.load_model(path, **options)
     except UserError:
         raise
     except _BROKEN as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} cannot be loaded as a tf_keras model: {reason}") from error
+    if not isinstance(model, tf_keras.Model):
+        raise UserError(
+            f"{path} holds no tf_keras model, only a graph, whose layers cannot be replaced; save the model itself as "
+            ".h5 or .keras"
+        )
+    return model
