@@ -85,12 +85,15 @@ def run(
     workdir: Annotated[Path, typer.Option(help="For all files; the same command goes on where it was cut off.")],
     model: Annotated[
         Path | None,
-        typer.Option(help="A trained model to compress instead of the recipe's: a .h5 or .keras file or a SavedModel."),
+        typer.Option(
+            help="Compress this trained model, not the recipe's: a .h5 or .keras file, a SavedModel or a run's stage."
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: techniques[1].cluster.clusters=32."),
     ] = None,
+    allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
 ) -> None:
     """Run a recipe: train, compress, export, verify, measure, report."""
     import_tensorflow()
@@ -98,7 +101,7 @@ def run(
     from tfcompress.recipe import Recipe
     from tfcompress.report.table import print_report
 
-    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model))
+    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model, allow_code))
     print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
 
 
@@ -172,6 +175,7 @@ def _sensitivity(
     examples: Annotated[int, typer.Option(min=2, help="How many of the validation split.")] = 256,
     tolerance: Annotated[float, typer.Option(min=0, help="By how much a layer may raise the loss.")] = 0.01,
     json: Annotated[Path | None, typer.Option(help="Writes all figures, and settings for a recipe.")] = None,
+    allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
 ) -> None:
     """Show what clustering or pruning each layer alone would cost."""
     import_tensorflow()
@@ -180,8 +184,8 @@ def _sensitivity(
     from tfcompress.study.sensitivity import sensitivity
     from tfcompress.study.table import print_sensitivity
 
-    file = model / "model.h5" if (model / "model.h5").is_file() else model
-    loaded = saved.load(file)
+    file = saved.file_of(model)
+    loaded = saved.load(file, allow_code)
     study = sensitivity(loaded, load_data_for(loaded, data, path, file.parent), workdir, examples, tolerance)
     print_sensitivity(study)
     if json is not None:
@@ -218,9 +222,9 @@ def compare(
 
         feeds, labels = examples_for(files, data, path, examples)
         comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""), of_phone)
-    print_comparison(comparison)
     if json is not None:
-        comparison.save(json)
+        comparison.save(json)  # first: measuring took long, and whoever reads what is printed may have gone
+    print_comparison(comparison)
 
 
 @app.command()

@@ -1,10 +1,13 @@
 import io
 from dataclasses import replace
 
+from pydantic import TypeAdapter
 from rich.console import Console
 
+from tests.measure.test_phone import report_of
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import compare
+from tfcompress.measure.phone import PhoneReport
 from tfcompress.report.comparison import print_comparison
 
 
@@ -40,3 +43,18 @@ def test_costs_and_answers_have_a_row_a_file(tiny_vit, images, tiny_data, tmp_pa
     assert "64 random inputs" in text
     assert "lost/gained" not in text
     assert "same top-1" not in printed(replace(found, files=(first,)))
+
+
+def test_a_name_in_brackets_is_printed_as_it_is(tiny_vit, tmp_path):
+    files = [tmp_path / "model[int8].tflite", tmp_path / "[" / "x].tflite"]
+    files[1].parent.mkdir()
+    for path, stored_as in zip(files, ("float32", "dynamic"), strict=True):
+        path.write_bytes(convert(tiny_vit, stored_as))
+    phone = TypeAdapter(PhoneReport).validate_python(report_of({path: {1: 2.0} for path in files}))
+    found = compare(files, rounds=2, phone=phone)
+    second = replace(found.files[1], name="[/x]", agreement=None, output="[/y]: float32 (1, 4)")
+    second = replace(second, costs=(replace(second.costs[0], memory=None, no_memory="[/z]"),))
+    text = printed(replace(found, files=(found.files[0], second)))
+    for told in ("No memory of [/x]: [/z].", "[/x] gives [/y]: float32 (1, 4), but model[int8] probabilities"):
+        assert told in text
+    assert [text.count(f"│ {name} ") for name in ("model[int8]", "[/x]")] == [3, 2]

@@ -29,7 +29,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     )
     for file in comparison.files:
         if reason := next((cost.no_memory for cost in file.costs if cost.no_memory), ""):
-            console.print(f"No memory of {file.name}: {reason}.", style="dim")
+            console.print(f"No memory of {escape(file.name)}: {escape(reason)}.", style="dim")
     if first.accuracy is not None or len(comparison.files) > 1:
         _print_answers(comparison, console)
     if comparison.phone is not None:
@@ -41,7 +41,7 @@ def _print_answers(comparison: Comparison, console: Console) -> None:
     labelled = first.accuracy is not None
     answers = _table("same top-1", "mean difference", "largest", *(("top-1 (95 %)", "lost/gained (p)") * labelled))
     for file in comparison.files:
-        answers.add_row(file.name, *_agreement(file), *(_correctness(file) if labelled else ()))
+        answers.add_row(escape(file.name), *_agreement(file), *(_correctness(file) if labelled else ()))
     console.print(answers)
     note = " 'lost/gained' is by the exact McNemar test." * labelled
     if data:
@@ -49,12 +49,11 @@ def _print_answers(comparison: Comparison, console: Console) -> None:
     else:
         what = f"{comparison.examples} random inputs"
         note += " Real ones tell more: name a data set with --data."
-    console.print(f"{what}, compared with the first file.{note}", style="dim")
+    console.print(escape(f"{what}, compared with the first file.{note}"), style="dim")
     for file in comparison.files[1:]:
         if file.agreement is None:
-            console.print(
-                f"{file.name} gives {file.output}, but {first.name} {first.output}: not compared.", style="dim"
-            )
+            told = f"{file.name} gives {file.output}, but {first.name} {first.output}: not compared."
+            console.print(escape(told), style="dim")
 
 
 def _print_phone(phone: PhoneReport, console: Console) -> None:
@@ -63,7 +62,7 @@ def _print_phone(phone: PhoneReport, console: Console) -> None:
         ratio = phone.ratio(row)
         times = (f"{row.median_ms:.3g}", f"{row.p90_ms:.3g}", "" if ratio is None else f"{ratio:.3f}")
         energy = "" if row.energy_uj is None else f"{row.energy_uj:,.0f} uJ ({row.energy_source})"
-        table.add_row(row.title, str(row.threads), row.delegate, *times, f"{row.pss_mib:+.1f} MiB", energy)
+        table.add_row(escape(row.title), str(row.threads), row.delegate, *times, f"{row.pss_mib:+.1f} MiB", energy)
     console.print(table)
     console.print(
         f"On {escape(str(phone.device))}, {escape(phone.date)}. 'ms' is the median, '90 %' the 90th percentile, 'time' "
@@ -80,7 +79,7 @@ def _table(*headings: str) -> Table:
 
 
 def _head(file: ComparedFile, first: ComparedFile) -> list[str]:
-    return [file.name, f"{file.size.raw:,}", f"{file.size.gzip:,}", f"1/{first.size.raw / file.size.raw:.2f}"]
+    return [escape(file.name), f"{file.size.raw:,}", f"{file.size.gzip:,}", f"1/{first.size.raw / file.size.raw:.2f}"]
 
 
 def _cost(cost: Cost, first: bool) -> list[str]:

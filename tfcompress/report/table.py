@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tfcompress.report.document import Report, Variant
@@ -31,7 +32,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
     )
     if report.left_alone:
         listed = ", ".join(f"{layer.layer} ({layer.kind}, {layer.parameters:,})" for layer in report.left_alone)
-        console.print(f"Left as they were, with their numbers of parameters: {listed}", style="dim")
+        console.print(f"Left as they were, with their numbers of parameters: {escape(listed)}", style="dim")
 
 
 def _cells(variant: Variant, base: Variant) -> list[str]:
