@@ -126,3 +126,22 @@ def test_a_model_is_converted_and_a_model_with_code_is_not(monkeypatch, capsys, 
     assert (status, out, output.exists()) == (2, "", False)
     assert err.startswith(f"error: {tmp_path}/unsafe.h5 has a Lambda layer")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "vit_digits", "--set", "techniques=[]", "--set", "export.formats=[float32]", "--model"],
+        ["sensitivity", "--data", "digits", "--examples", "8"],
+    ],
+)
+def test_a_stage_with_code_is_opened_when_that_is_allowed(monkeypatch, capsys, tmp_path, command):
+    image = tf_keras.Input((8, 8, 3), name="image")
+    x = tf_keras.layers.Flatten()(tf_keras.layers.Lambda(lambda v: v * 2)(image))
+    tf_keras.Model(image, tf_keras.layers.Dense(10, name="head")(x)).save(tmp_path / "model.h5")
+    arguments = [*command, str(tmp_path), "--workdir", str(tmp_path / "work")]
+    status, _, err = run(monkeypatch, capsys, *arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{tmp_path}/model.h5 has a Lambda layer" in err
+    status, out, _ = run(monkeypatch, capsys, *arguments, "--allow-code")
+    assert (status, "head" in out or "base float32" in out) == (0, True)

@@ -37,7 +37,7 @@ from tfcompress.workdir import claim
 _TRAITS = TypeAdapter(dict[str, KernelTraits])
 
 
-def run(recipe: Recipe, workdir: Path, model: Path | None = None) -> Report:
+def run(recipe: Recipe, workdir: Path, model: Path | None = None, allow_code: bool = False) -> Report:
     """Runs a recipe in a working folder; a run that was cut off goes on, a finished one is only read.
 
     Leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last stock
@@ -46,15 +46,18 @@ def run(recipe: Recipe, workdir: Path, model: Path | None = None) -> Report:
     Args:
         recipe: what to do.
         workdir: for all files.
-        model: a trained one to compress, a `.h5`, `.keras` or SavedModel, instead of training the recipe's.
+        model: a trained one to compress, a `.h5`, `.keras`, SavedModel or stage of a run, instead of training the
+            recipe's.
+        allow_code: also open a model file that can run code.
 
     Raises:
         UserError: the folder holds a run of another recipe, or whatever the stages find wrong.
     """
     if model is None:
         return _recipe_run(recipe, workdir).finish()
-    trained = saved.load(model)
-    data = load_data_for(trained, recipe.data.name, recipe.data.path, model.parent)
+    file = saved.file_of(model)
+    trained = saved.load(file, allow_code)
+    data = load_data_for(trained, recipe.data.name, recipe.data.path, file.parent)
     techniques = [step.technique for step in recipe.techniques]
     return compress(trained, data, techniques, workdir, export=recipe.export, seed=recipe.seed)
 

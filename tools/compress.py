@@ -1,6 +1,6 @@
 """Compresses a trained tf_keras model with the data, techniques and exports of a recipe: `tfcompress run --model`.
 
-python tools/compress.py --model=build/digits/stages/00-base/model.h5 --recipe=vit_digits --workdir=build/compressed
+python tools/compress.py --model=build/digits/stages/00-base --recipe=vit_digits --workdir=build/compressed
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from absl import app, flags
 
 from tfcompress.cli import as_user_sees, run
 
-_MODEL = flags.DEFINE_string("model", None, "A .h5 or .keras file or a SavedModel folder.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "A .h5 or .keras file, a SavedModel or a run's stage.", required=True)
 _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all files.", required=True)
 _SET = flags.DEFINE_multi_string("set", [], "Change the recipe: techniques[0].prune.sparsity=0.7.")
+_ALLOW_CODE = flags.DEFINE_bool("allow_code", False, "Also open model files that can run code.")
 
 
 def main(_: list[str]) -> None:
     """Compresses and prints the report."""
     with as_user_sees():
-        run(_RECIPE.value, Path(_WORKDIR.value), Path(_MODEL.value), _SET.value)
+        run(_RECIPE.value, Path(_WORKDIR.value), Path(_MODEL.value), _SET.value, _ALLOW_CODE.value)
 
 
 if __name__ == "__main__":

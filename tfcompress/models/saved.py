@@ -17,6 +17,12 @@ _BROKEN = (OSError, AttributeError, ImportError, KeyError, TypeError, ValueError
 """What Keras raises for a file that is no model, or one it cannot rebuild."""
 
 
+def file_of(path: Path) -> Path:
+    """Returns the model's file in a stage's folder; any other path as it is."""
+    file = path / "model.h5"
+    return file if file.is_file() else path
+
+
 def load(path: Path, allow_code: bool = False) -> tf_keras.Model:
     """Loads a tf_keras model from `.h5`, `.keras` or a SavedModel folder.
 
