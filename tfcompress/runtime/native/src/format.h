@@ -6,6 +6,8 @@
 
 namespace tfcompress {
 
+static_assert(sizeof(size_t) == 8, "the bytes below, which tensors are checked against, must not overflow");
+
 constexpr uint32_t kFormatVersion = 1;
 constexpr int kBlockOutputs = 16;  // of a tile
 constexpr int kBlockInputs = 8;

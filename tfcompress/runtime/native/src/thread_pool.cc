@@ -10,9 +10,9 @@ constexpr uint64_t kTasksLeft = 0xffffffff;
 constexpr uint64_t kOneJob = kTasksLeft + 1;
 
 void Pause() {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
   __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
+#elif defined(__aarch64__)
   asm volatile("yield");
 #endif
 }
