@@ -70,7 +70,7 @@ void DensePanels(const DenseWeights& weights, const float* x, int rows, int begi
       const uint8_t* tiles = weights.indices + static_cast<size_t>(n / kBlockOutputs + b) * block;
       DecodeFloats<kBits>(tiles, table, weights.inputs, panel + b * kBlockOutputs);
     }
-    Prefetcher prefetcher(weights, n, kTileColumns, end, next, row_blocks);
+    Prefetcher prefetcher(weights, n, end, next, row_blocks);
     ForRowBlocks(0, rows, [&](int row, int count) {
       prefetcher.FetchPiece();
       const size_t at = row * outputs + n;

@@ -51,7 +51,7 @@ void DenseInt8Panels(const DenseWeights& weights, const uint8_t* q, const RowSca
       const uint8_t* tiles = weights.indices + static_cast<size_t>(n / kBlockOutputs + b) * block;
       DecodeInt8<kBits>(tiles, table, weights.inputs, panel + b * kBlockOutputs);
     }
-    Prefetcher prefetcher(weights, n, kTileColumns, end, next, row_blocks);
+    Prefetcher prefetcher(weights, n, end, next, row_blocks);
     ForInt8Blocks(rows, [&](int row, int count) HWY_ATTR {
       prefetcher.FetchPiece();
       const size_t at = row * outputs + n;

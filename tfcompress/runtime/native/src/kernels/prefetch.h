@@ -10,14 +10,14 @@ namespace {
 
 class Prefetcher {
  public:
-  // What is read after the outputs [n, n + panel) of a layer of which [.., end) are computed; in `pieces`.
-  HWY_INLINE Prefetcher(const DenseWeights& weights, int n, int panel, int end, Next next, int pieces) {
-    const int from = n + panel;
+  // What is read after the panel of outputs from `n` on, of a layer of which [.., end) are computed; in `pieces`.
+  HWY_INLINE Prefetcher(const DenseWeights& weights, int n, int end, Next next, int pieces) {
+    const int from = n + kTileColumns;
     const uint8_t* data = next.data;
     size_t bytes = next.bytes;
     if (from < end) {
       const size_t block = BlockBytes(weights.inputs, weights.bits);
-      const int outputs = Min(panel, weights.outputs - from);
+      const int outputs = Min(kTileColumns, weights.outputs - from);
       data = weights.indices + static_cast<size_t>(from / kBlockOutputs) * block;
       bytes = static_cast<size_t>((outputs + kBlockOutputs - 1) / kBlockOutputs) * block;
     }
