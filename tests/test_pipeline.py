@@ -10,7 +10,7 @@ import pytest
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
-from tfcompress import Cluster, Export, LayerClustering, Prune, Quantize, Report, UserError, compress
+from tfcompress import Cluster, Distil, Export, LayerClustering, Prune, Quantize, Report, UserError, compress
 from tfcompress.models.vit import vit
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.report.document import Variant
@@ -227,6 +227,10 @@ def test_data_that_does_not_fit_the_model_is_refused(tiny_data, tmp_path, shape,
         (
             {"techniques": [CHAIN[1]], "export": Export(per_channel=True)},
             r"export\.per_channel would turn the clusters",
+        ),
+        (
+            {"techniques": [Distil(), Distil(teacher="prune"), CHAIN[0]]},
+            r"distil\.teacher: no stage 'prune' before; there are base, distil",
         ),
         ({"techniques": [], "seed": -1}, "seed is -1"),
         ({"techniques": [], "loss": "mse"}, r"loss: 'mse' is a str; pass an object of tf_keras\.loss"),

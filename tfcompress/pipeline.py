@@ -158,8 +158,12 @@ class _Run:
     def _check(self, model: tf_keras.Model, data: Dataset) -> None:
         """Finds what would only fail after hours of training."""
         check_fit(model, data)
+        earlier = ["base"]
         for technique in self.techniques:
             technique.check(model)
+            if isinstance(technique, Distil):
+                technique.check_teacher(earlier)
+            earlier.append(technique.name)
         if self.export.logits and gives_probabilities(model):
             raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
         if self.export.per_channel and any(technique.name == "cluster" for technique in self.techniques):

@@ -6,6 +6,7 @@ and TinyBERT's (arXiv 1909.10351).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -114,9 +115,13 @@ class Distil(Technique):
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         return {}
 
+    def check_teacher(self, earlier: Collection[str]) -> None:
+        """Raises a `UserError` if the teacher is none of the stages before."""
+        if self.teacher not in earlier:
+            raise UserError(f"distil.teacher: no stage {self.teacher!r} before; there are {', '.join(earlier)}")
+
     def _teacher(self, context: Context) -> Finished:
-        if self.teacher not in context.earlier:
-            raise UserError(f"distil.teacher: no stage {self.teacher!r} before; there are {', '.join(context.earlier)}")
+        self.check_teacher(context.earlier)
         return context.earlier[self.teacher]
 
 
