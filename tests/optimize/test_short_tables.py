@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.models.bert import BertConfig, bert
@@ -45,3 +46,11 @@ def test_a_model_without_a_long_table_is_left_as_it_is(few_tokens):
     assert same is model
     assert data is few_tokens
     assert restore(model) is model
+
+
+def test_features_that_are_no_dict_are_left_as_they_are(few_tokens):
+    plain = dataclasses.replace(few_tokens, decode=lambda ids: ids)
+    ids = tf_keras.Input((4,), dtype=tf.int32, name="token_ids")
+    model = tf_keras.Model(ids, tf_keras.layers.Flatten()(tf_keras.layers.Embedding(3000, 2)(ids)))
+    same, data, _ = shorten(model, plain)
+    assert (same, data) == (model, plain)

@@ -31,7 +31,7 @@ def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Datas
         for name, layer in input_tables(model)
         if layer.input_dim >= _WORTH_IT
     }
-    if not tables or data.decode is None:
+    if not tables or data.decode is None or not isinstance(data.examples("train").element_spec[0], dict):
         return model, data, lambda trained: trained
     used = {name: _used(data, name) for name, _ in tables.values()}
     rows = {layer: used[name] for layer, (name, _) in tables.items()}
