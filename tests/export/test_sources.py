@@ -122,10 +122,12 @@ def test_what_is_no_model_is_named(tmp_path):
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
     (tmp_path / "saved_model.pb").write_bytes(b"nothing")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "unreadable.tflite").symlink_to("/proc/self/mem")  # not even by root
     for name, message in {
         "missing": "missing does not exist; name a SavedModel folder",
         "model.pkl": r"model\.pkl is no model file that can be read",
         "broken.tflite": r"broken\.tflite is not a valid \.tflite",
+        "unreadable.tflite": r"cannot read .*unreadable\.tflite: Input/output error",
         "empty": "empty holds neither a SavedModel nor",
         "": "cannot be loaded as a SavedModel",
     }.items():

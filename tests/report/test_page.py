@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from selenium import webdriver
 
 from tests.measure.test_phone import report_of
-from tfcompress import Cluster, Prune, Quantize, UserError, compress
+from tfcompress import Cluster, Prune, Quantize, Report, UserError, compress
 from tfcompress.measure.comparison import compare
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.recipe import Recipe
@@ -159,11 +159,20 @@ def test_the_recipe_on_the_page_is_the_one_that_ran(tmp_path):
 def test_what_is_no_run_and_no_comparison_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has no report\.json"):
         write_page(tmp_path)
+    with pytest.raises(UserError, match=r"cannot read .*report\.json: No such file"):
+        Report.load(tmp_path / "report.json")
     with pytest.raises(UserError, match="is no run's folder, and no file"):
         write_page(tmp_path / "nothing.json")
     (tmp_path / "text.json").write_text("no json")
     with pytest.raises(UserError, match="is no JSON file"):
         write_page(tmp_path / "text.json")
+    for text in ("5", "null", "[]", "{}"):
+        (tmp_path / "other.json").write_text(text)
+        with pytest.raises(UserError, match="is no run's folder, and no file"):
+            write_page(tmp_path / "other.json")
+    (tmp_path / "unreadable.json").symlink_to("/proc/self/mem")  # not even by root
+    with pytest.raises(UserError, match=r"cannot read .*unreadable\.json: Input/output error"):
+        write_page(tmp_path / "unreadable.json")
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(UserError, match="is not a report of this version"):
         write_page(tmp_path)

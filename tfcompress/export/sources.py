@@ -84,6 +84,11 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
         return _open_saved_model(path, str(path), allow_code)
     if path.is_dir():
         raise UserError(f"{path} holds neither a SavedModel nor a run's finished stage; name {KINDS}")
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; name {KINDS}") from error
     if h5py.is_hdf5(path) or (zipfile.is_zipfile(path) and path.suffix != ".tflite"):
         return _open_keras(path, allow_code)
     if path.suffix == ".tflite":

@@ -114,10 +114,14 @@ class Report:
         """Reads a report that `save` wrote.
 
         Raises:
-            UserError: it is of another version, or none.
+            UserError: it cannot be read, is of another version, or is none.
         """
         try:
             return TypeAdapter(cls).validate_python(read_json(path))
+        except OSError as error:
+            raise UserError(
+                f"cannot read {path}: {error.strerror}; give the run's command again: finished stages are kept"
+            ) from error
         except ValueError as error:
             raise UserError(
                 f"{path} is not a report of this version; delete it and give the run's command again: finished stages "

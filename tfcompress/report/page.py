@@ -55,7 +55,8 @@ def write_page(source: Path, output: Path | None = None) -> Path:
     """
     if source.is_dir() and not (source / "report.json").is_file():
         raise UserError(f"{source} has no report.json; run `tfcompress run … --workdir {source}` to its end first")
-    is_comparison = source.is_file() and "files" in _json(source)
+    found = _json(source) if source.is_file() else None
+    is_comparison = isinstance(found, dict) and "files" in found
     if not source.is_dir() and not is_comparison:
         raise UserError(f"{source} is no run's folder, and no file that `tfcompress compare --json` wrote")
     text = _comparison_page(Comparison.load(source)) if is_comparison else _run_page(source)
@@ -68,6 +69,10 @@ def write_page(source: Path, output: Path | None = None) -> Path:
 def _json(path: Path) -> Any:
     try:
         return read_json(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; name a run's folder or what `tfcompress compare --json` wrote"
+        ) from error
     except ValueError as error:
         raise UserError(
             f"{path} is no JSON file; name a run's folder or what `tfcompress compare --json` wrote"
