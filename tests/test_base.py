@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras
 
 from tfcompress.base import build_model, check_fit, load_data, take_model, with_tokenizer
 from tfcompress.data.dataset import Dataset
@@ -94,6 +96,24 @@ def test_token_ids_out_of_range_are_found_before_training(tmp_path):
     with pytest.raises(UserError, match=r"ids up to 9 in token_ids, but the table token_embedding has rows for 0 to 8"):
         compress(model, data, [], tmp_path / "work")
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda split: split.map(lambda features, _: features), r"pass unbatched \(features, label\) pairs"),
+        (lambda split: split.repeat(), "the train split never ends"),
+    ],
+)
+def test_splits_that_cannot_be_used_are_told_before_a_model_is_fitted_to_them(tmp_path, change, message):
+    ids = tf_keras.Input((4,), dtype=tf.int32, name="ids")
+    model = tf_keras.Model(
+        ids, tf_keras.layers.Dense(2)(tf_keras.layers.Flatten()(tf_keras.layers.Embedding(9, 2)(ids)))
+    )
+    split = np.zeros((3, 4), np.int32), np.array([0, 1, 0])
+    data = Dataset.from_arrays("ids", "ab", split, split, split)
+    with pytest.raises(UserError, match=message):
+        compress(model, replace(data, train=change(data.train)), [], tmp_path / "work")
 
 
 def test_a_vocabulary_larger_than_the_table_is_refused(reviews, tmp_path):

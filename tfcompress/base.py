@@ -85,8 +85,10 @@ def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
     `models.keras_nlp.convert`; raw texts are then cut by its own tokenizer.
 
     Raises:
-        UserError: a model of another kind, or one that cannot be rewritten or copied.
+        UserError: a model of another kind, or one that cannot be rewritten or copied; or splits that are no pairs,
+            empty or endless.
     """
+    _ = data.labels  # finds what is wrong with the splits, which all else takes for finite pairs
     if not any(base.__module__.startswith("keras_hub.") for base in type(model).__mro__):
         return as_functional(model), data
     length = getattr(getattr(model, "preprocessor", None), "sequence_length", None) or _TOKENS
