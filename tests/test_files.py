@@ -1,7 +1,7 @@
 import pytest
 
 from tfcompress.errors import UserError
-from tfcompress.files import read_json, write_json, written_whole
+from tfcompress.files import read_json, write_json, writing_to, written_whole
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -30,3 +30,8 @@ def test_json_survives(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(below_a_file):
     with pytest.raises(UserError, match=r"cannot write .*; choose another folder or free some space"):
         write_json(below_a_file / "a.json", {})
+
+
+def test_an_error_without_words_is_named(tmp_path):
+    with pytest.raises(UserError, match="cannot write .*: OSError; choose"), writing_to(tmp_path):
+        raise OSError

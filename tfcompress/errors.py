@@ -6,3 +6,8 @@ class UserError(ValueError):
 
     The command line prints it and exits with status 2; from Python it is an ordinary `ValueError`.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says, or its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def writing_to(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except _failures() as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise UserError(f"cannot write {path}: {reason}; choose another folder or free some space") from error
 
 

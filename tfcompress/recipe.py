@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tfcompress.data import registry
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.export.converter import Format
 from tfcompress.models import presets
 from tfcompress.optimize.clustering import Cluster
@@ -185,7 +185,7 @@ def _parse(text: str, source: str) -> Any:
     except (YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or first_line(error)
         raise UserError(f"{source}: not valid YAML{where}: {problem}") from None
 
 

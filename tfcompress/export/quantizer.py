@@ -27,7 +27,7 @@ from ai_edge_quantizer.recipe_manager import RecipeManager
 from ai_edge_quantizer.utils import progress_utils, qsv_utils
 
 from tfcompress import progress
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.export import flatbuffer, rewriting
 from tfcompress.export.float16 import to_float16
 from tfcompress.export.graph import Graph, Operator, OperatorCode
@@ -253,4 +253,4 @@ def _version(node: Operator, graph: Graph) -> int:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return first_line(error).rstrip(".")

@@ -18,7 +18,7 @@ import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.data.tokenizer import Tokenizer
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.export import flatbuffer, rewriting
 from tfcompress.export.converter import Served, serve_classifier, serve_model
 from tfcompress.export.metadata import Description, ImageInput, TextInput
@@ -178,8 +178,7 @@ def _open_keras_3(path: Path, allow_code: bool) -> Source:
     except UserError:
         raise
     except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} cannot be loaded as a Keras 3 model: {reason}") from error
+        raise UserError(f"{path} cannot be loaded as a Keras 3 model: {first_line(error)}") from error
 
 
 def _open_saved_model(path: Path, name: str, allow_code: bool) -> Source:
@@ -193,8 +192,7 @@ def _open_saved_model(path: Path, name: str, allow_code: bool) -> Source:
     except UserError:
         raise
     except (AttributeError, KeyError, OSError, TypeError, ValueError, tf.errors.OpError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name} cannot be loaded as a SavedModel: {reason}") from error
+        raise UserError(f"{name} cannot be loaded as a SavedModel: {first_line(error)}") from error
     if "serving_default" not in signatures and len(signatures) != 1:
         raise UserError(
             f"{name} has the signatures {', '.join(signatures) or 'none'}; a SavedModel needs one called "

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfcompress import runtime
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.quiet import native_libraries_quiet
 
 Example = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -232,5 +232,5 @@ def _blaming(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise UserError(f"LiteRT cannot run {path}: {reason}; name a .tflite file that it can") from error

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.models.layers import MaskBias, ScaledDotProductAttention
 from tfcompress.models.vit import patchify
 
@@ -94,10 +94,9 @@ def _rewrite(layer: tf_keras.layers.Layer, args: tuple[Any, ...]) -> Callable[..
     try:
         copy = type(layer).from_config(layer.get_config())
     except (NotImplementedError, TypeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"layer {layer.name} ({type(layer).__name__}) cannot be copied: {reason}; give it a get_config that "
-            "returns its constructor's arguments, and register its class and functions with Keras"
+            f"layer {layer.name} ({type(layer).__name__}) cannot be copied: {first_line(error)}; give it a "
+            "get_config that returns its constructor's arguments, and register its class and functions with Keras"
         ) from error
     return lambda *inputs, **options: _with_weights(copy, layer.get_weights(), *inputs, **options)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tf_keras
 
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.models.bert import BertConfig
 from tfcompress.models.keras_nlp_weights import as_numpy, image_weights, text_weights
 from tfcompress.models.pretrained import Array, Pretrained, assemble, check_same_outputs, check_text, has_head
@@ -67,7 +67,7 @@ def load(preset: str, classes: int, sequence_length: int = 128, dropout: float =
     except UserError:
         raise
     except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
+        reason = first_line(error).partition(". ")[0]
         raise UserError(
             f"{preset} cannot be loaded as a keras-nlp preset: {reason}; accepted are {_ACCEPTED}, by the preset's "
             "name or, offline, as a folder that save_to_preset wrote"

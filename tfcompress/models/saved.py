@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.models.safety import check_safe
 
@@ -45,8 +45,7 @@ def load(path: Path, allow_code: bool = False) -> tf_keras.Model:
     except UserError:
         raise
     except _BROKEN as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} cannot be loaded as a tf_keras model: {reason}") from error
+        raise UserError(f"{path} cannot be loaded as a tf_keras model: {first_line(error)}") from error
     if not isinstance(model, tf_keras.Model):
         raise UserError(
             f"{path} holds no tf_keras model, only a graph, whose layers cannot be replaced; save the model itself as "
