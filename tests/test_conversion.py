@@ -135,10 +135,17 @@ def test_examples_that_do_not_fit_are_named(float_file, tmp_path):
         ({"image": picture.astype(complex)}, r"an example to calibrate with has complex128 \(8, 8, 3\)"),
         ({"image": picture, "more": picture[1:]}, "arrays of different lengths"),
         ({"image": picture[:0]}, "no examples to calibrate with"),
+        ({"image": np.float32(1)}, r"an example to calibrate with has float32 \(\); it must be"),
         ({"image": np.array([{}], object)}, r"cannot be read as an \.npz of arrays: Object arrays"),
     ):
         with pytest.raises(UserError, match=message):
             convert_file(float_file, tmp_path / "out.tflite", "int8", stored(**arrays))
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "array.npy", picture)
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    for name in ("empty", "array"):
+        with pytest.raises(UserError, match=rf"{name}\.npz cannot be read as an \.npz of arrays: "):
+            convert_file(float_file, tmp_path / "out.tflite", "int8", f"{tmp_path}/{name}.npz")
     assert not (tmp_path / "out.tflite").exists()
 
 

@@ -257,8 +257,8 @@ def _stored(path: Path, count: int) -> list[Arrays]:
     """Reads the first examples of an `.npz`."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name][:count] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            arrays = {name: np.atleast_1d(stored[name])[:count] for name in stored.files}
+    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} cannot be read as an .npz of arrays: {error}") from error
     sizes = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
