@@ -1,7 +1,7 @@
 import pytest
 
 from tfcompress.errors import UserError
-from tfcompress.files import read_json, write_json, writing_to, written_whole
+from tfcompress.files import parse_vocabulary, read_json, write_json, writing_to, written_whole
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -33,5 +33,9 @@ def test_a_place_that_cannot_be_written_is_named(below_a_file):
 
 
 def test_an_error_without_words_is_named(tmp_path):
-    with pytest.raises(UserError, match="cannot write .*: OSError; choose"), writing_to(tmp_path):
+    with pytest.raises(UserError, match=r"cannot write .*: OSError; choose"), writing_to(tmp_path):
         raise OSError
+
+
+def test_lines_of_a_vocabulary_may_end_as_windows_ends_them():
+    assert parse_vocabulary("[PAD]\r\né\r\n".encode(), "vocab.txt") == ("[PAD]", "é")
