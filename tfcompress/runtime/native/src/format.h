@@ -48,12 +48,6 @@ static constexpr size_t MatrixBytes(int outputs, int inputs, int bits) {
 // Bytes of one row of a token table.
 static constexpr size_t RowBytes(int width, int bits) { return static_cast<size_t>(RoundUp(width, 8) / 8) * bits; }
 
-// One tile to 128 indices: number 64 * half + 4 * output + input % 4. Plain code, the reference for all others.
-void UnpackTile(const uint8_t* tile, int bits, uint8_t* indices);
-
-// indices: outputs x inputs, row by row; tiles: MatrixBytes(...) bytes. For tests; files are packed by Python.
-void PackMatrix(const uint8_t* indices, int outputs, int inputs, int bits, uint8_t* tiles);
-
 // One row of a token table to `width` indices.
 void UnpackRow(const uint8_t* row, int width, int bits, uint8_t* indices);
 

@@ -1,11 +1,13 @@
 // The index layouts against docs/format.md, read anew: bit by bit from the tables there, sharing no code with
-// format.cc.
+// format.cc and pack_matrix.cc.
 #include "format.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 #include <vector>
+
+#include "pack_matrix.h"
 
 namespace tfcompress {
 namespace {
@@ -74,22 +76,6 @@ TEST_P(FormatTest, PackedMatrixIsAsDocumented) {
         ASSERT_EQ(IndexInMatrix(packed, inputs, bits, n, k), wanted) << "output " << n << " input " << k;
       }
     }
-  }
-}
-
-TEST_P(FormatTest, TileOfAnyBytesIsUnpacked) {
-  const int bits = GetParam();
-  std::mt19937 random(100 + bits);
-  for (int round = 0; round < 20; ++round) {
-    std::vector<uint8_t> tile(TileBytes(bits)), indices(129, 0xee);
-    for (uint8_t& byte : tile) byte = static_cast<uint8_t>(random());
-    UnpackTile(tile.data(), bits, indices.data());
-    for (int n = 0; n < 16; ++n) {
-      for (int k = 0; k < 8; ++k) {
-        ASSERT_EQ(indices[64 * (k / 4) + 4 * n + k % 4], IndexInMatrix(tile, 8, bits, n, k)) << n << " " << k;
-      }
-    }
-    EXPECT_EQ(indices[128], 0xee);
   }
 }
 

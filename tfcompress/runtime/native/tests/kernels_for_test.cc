@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pack_matrix.h"
+
 namespace tfcompress {
 
 int Shapes(int count) {

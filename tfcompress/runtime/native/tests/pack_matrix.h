@@ -1,0 +1,11 @@
+// Packing, which outside tests is Python's.
+#pragma once
+
+#include <cstdint>
+
+namespace tfcompress {
+
+// indices: outputs x inputs, row by row; tiles: MatrixBytes(...) bytes.
+void PackMatrix(const uint8_t* indices, int outputs, int inputs, int bits, uint8_t* tiles);
+
+}  // namespace tfcompress
