@@ -86,6 +86,11 @@ def _own_vit(path: Path) -> None:
     tf_keras.Model(image, scores, name="my_vit").save(path)
 
 
+def _recipe(path: Path) -> None:
+    """What docs/own_vit.md writes, for other pages that go on from it."""
+    path.write_text("data: {name: image_folder, path: pictures}\nmodel: {preset: vit_digits}\ntechniques: [cluster]\n")
+
+
 def _own_file(path: Path) -> None:
     vit(ViTConfig(image_size=8, patch_size=4, width=16, depth=1, heads=2), 10).save(path)
 
@@ -106,6 +111,7 @@ def _preset(folder: Path) -> None:
 
 _MADE: dict[str, Callable[[Path], None]] = {
     "pictures": _pictures,
+    "pictures.yaml": _recipe,
     "reviews.tsv": _reviews,
     "my_vit.h5": _own_vit,
     "model.h5": _own_file,

@@ -64,7 +64,10 @@ def load(name: str, path: Path | None = None, image_size: int | None = None) -> 
         )
     if name == "image_folder":
         if image_size is None:
-            raise UserError("image_folder needs the size of images that the model takes: choose a model for images")
+            raise UserError(
+                "image_folder needs the size of images that the model takes: set data.image_size, or choose a preset "
+                "for images"
+            )
         return images.image_folder(path, image_size)
     return text.sst2(path) if name == "sst2" else text.text_file(path)
 
