@@ -6,15 +6,25 @@
 # Needs Linux on x86-64, a JDK from 17 on, Maven, Python, what runtime/build_native.sh names, and Debian's zipalign,
 # apksigner and dexdump.
 set -euo pipefail
-folder=$(realpath "${1:-$(dirname "$0")/models}")
-tests=(-P models-only)
-if [ "${2:-}" = --test ]; then tests=(); fi
+folder=$(dirname "$0")/models tests=(-P models-only)
+for argument; do
+  case $argument in
+    --test) tests=() ;;
+    -*) echo "there is no $argument: build.sh [FOLDER] [--test]" >&2; exit 2 ;;
+    *) folder=$argument ;;
+  esac
+done
+for tool in mvn javac python3 cmake clang++ ld.lld zipalign apksigner dexdump; do
+  command -v $tool > /dev/null || { echo "$tool is missing; on Debian: apt install openjdk-17-jdk-headless maven python3 cmake clang" \
+    "lld libc++-14-dev zipalign apksigner dexdump" >&2; exit 1; }
+done
+folder=$(realpath --canonicalize-missing "$folder")
 cd "$(dirname "$0")"
 
 models=$PWD/target/models
 rm -rf "$models"
 mkdir -p "$models"
-find "$folder" -maxdepth 3 -name manifest.json -printf '%h\n' | while read -r run; do
+[ ! -d "$folder" ] || find "$folder" -maxdepth 3 -name manifest.json -printf '%h\n' | while read -r run; do
   cp -r "$run" "$models/$(basename "${run%/android}")"
 done
 if [ -z "$(ls "$models")" ]; then

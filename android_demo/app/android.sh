@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # What Maven has no plugin for, called by pom.xml with MODELS, TOOLS and VERSION:
 #   android.sh resources   compiles resources and assets; target/android/{java,resources.apk}, which the tests read, too
-#   android.sh apk JAR     shrinks the code, adds native libraries, aligns and signs: target/tfcompress-demo.apk
-#   android.sh check JAR   looks whether a phone takes that, and whether it is the same when built again
-# The key is made up and thrown away: for a store, sign target/android/unsigned.apk.
+#   android.sh apk JAR     shrinks the code, adds native libraries, aligns and signs
+#   android.sh again JAR   looks whether the unsigned one is the same when built again
+#   android.sh check       looks whether a phone takes it, and leaves it as target/tfcompress-demo.apk
+# The key is made up: for a store, sign target/android/unsigned.apk.
 set -euo pipefail
 cd "$(dirname "$0")"
-main=src/main out=target/android apk=target/tfcompress-demo.apk
+main=src/main out=target/android signed=target/android/signed.apk apk=target/tfcompress-demo.apk
 min_sdk=24 target_sdk=35 abis=(arm64-v8a x86_64)
 aapt2=$TOOLS/prebuilt/linux/aapt2_64 android=$TOOLS/android-all.jar
 
 resources() {
-  rm -rf $out
+  rm -rf $out $apk
   mkdir -p $out/java
   cp -r "$MODELS" $out/assets
   rm $out/assets/*/golden.json  # for tests
@@ -27,12 +28,11 @@ resources() {
 
 apk() {
   unsigned "$1" $out/unsigned.apk
-  key=$out/debug.jks
-  rm -f $key
-  keytool -genkeypair -keystore $key -storepass android -alias debug -keyalg RSA -keysize 2048 -validity 10000 \
-    -dname "CN=Android Debug" 2> /dev/null
+  key=../target/debug.jks  # Kept: a phone takes an update only with the same key.
+  [ -f $key ] || keytool -genkeypair -keystore $key -storepass android -alias debug -keyalg RSA -keysize 2048 -validity 10000 \
+    -dname "CN=Android Debug"
   apksigner sign --ks $key --ks-pass pass:android --min-sdk-version $min_sdk --v4-signing-enabled false \
-    --out $apk $out/unsigned.apk
+    --out $signed $out/unsigned.apk
 }
 
 unsigned() {
@@ -46,14 +46,18 @@ unsigned() {
   zipalign -f -p 4 $out/packed.apk "$2"
 }
 
-check() {
-  apksigner verify --min-sdk-version $min_sdk $apk
-  zipalign -c -p 4 $apk
-  "$aapt2" dump badging $apk > $out/badging
-  dexdump $apk | grep 'Class descriptor' > $out/classes
-  python3 check_apk.py $apk $out/badging $out/classes "${abis[@]}"
+again() {
   unsigned "$1" $out/again.apk
   cmp $out/unsigned.apk $out/again.apk
+}
+
+check() {
+  apksigner verify --min-sdk-version $min_sdk $signed
+  zipalign -c -p 4 $signed
+  "$aapt2" dump badging $signed > $out/badging
+  dexdump $signed | grep 'Class descriptor' > $out/classes
+  python3 check_apk.py $signed $out/badging $out/classes "${abis[@]}"
+  mv $signed $apk
 }
 
 java_home() { dirname "$(dirname "$(readlink -f "$(command -v javac)")")"; }

@@ -4,15 +4,12 @@ check_apk.py APK BADGING CLASSES ABI...: what `aapt2 dump badging` prints of it,
 """
 
 import re
-import struct
 import sys
 import zipfile
 from pathlib import Path
 
 MOST_BYTES = 25_000_000
 OURS = "libtfcompress_runtime.so"
-PAGE = 1 << 14
-LOAD = 1
 NEEDED = (
     "package: name='org.tfcompress.demo'",
     "minSdkVersion:'24'",
@@ -26,7 +23,7 @@ def main(apk: str, badging: str, classes: str, *abis: str) -> None:
     """Exits with what is wrong."""
     found = [*about_package(Path(badging).read_text(), abis), *about_classes(Path(classes).read_text())]
     with zipfile.ZipFile(apk) as files:
-        found += [problem for entry in files.infolist() for problem in about_entry(files, entry)]
+        found += [problem for entry in files.infolist() for problem in about_entry(entry)]
         libraries = {f"lib/{abi}/{name}" for abi in abis for name in (OURS, "libtensorflowlite_jni.so")}
         found += [f"{name} is missing" for name in sorted(libraries - set(files.namelist()))]
         if not any(name.endswith(".tflite") for name in files.namelist()):
@@ -58,25 +55,15 @@ def about_classes(classes: str) -> list[str]:
     return found + [f"{name} is of the tests" for name in sorted(names) if OF_TESTS.search(name)]
 
 
-def about_entry(files: zipfile.ZipFile, entry: zipfile.ZipInfo) -> list[str]:
+def about_entry(entry: zipfile.ZipInfo) -> list[str]:
     """Says what is wrong with one file: what is mapped into memory must be stored as it is."""
     name = entry.filename
     found = []
     if name.endswith((".tflite", ".so")) and entry.compress_type != zipfile.ZIP_STORED:
         found.append(f"{name} is compressed")
-    if name.endswith(OURS) and any(alignment < PAGE for alignment in alignments(files.read(entry))):
-        found.append(f"{name} is not ready for pages of 16 KB")
     if name.endswith("golden.json"):
         found.append(f"{name} is of the tests")
     return found
-
-
-def alignments(elf: bytes) -> list[int]:
-    """Returns the alignment of each segment that a 64-bit ELF file has loaded."""
-    (table,) = struct.unpack_from("<Q", elf, 32)
-    size, count = struct.unpack_from("<HH", elf, 54)
-    headers = [table + size * number for number in range(count)]
-    return [struct.unpack_from("<Q", elf, at + 48)[0] for at in headers if struct.unpack_from("<I", elf, at)[0] == LOAD]
 
 
 if __name__ == "__main__":

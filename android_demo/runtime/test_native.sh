@@ -8,13 +8,16 @@ build=$(dirname "$0")/build
 
 # A libc.so that has nothing but glibc. Prints the path in which a loader finds it and the library.
 path() {
+  [ -f "$build/jniLibs/$2/libtfcompress_runtime.so" ] || { echo "no library for $2: run make android-test first" >&2; return 1; }
   mkdir -p "$build/glibc/$1"
   clang "--target=$1-linux-gnu" -fuse-ld=lld -shared -nostdlib -x c /dev/null -Wl,-soname,libc.so \
-    -Wl,--no-as-needed -l:libc.so.6 -o "$build/glibc/$1/libc.so"
+    -Wl,--no-as-needed -l:libc.so.6 -o "$build/glibc/$1/libc.so" || return
   echo "$build/glibc/$1:$build/jniLibs/$2"
 }
 
-LD_LIBRARY_PATH=$(path x86_64 x86_64) "$1" --gtest_brief
+x86=$(path x86_64 x86_64)
+arm=$(path aarch64 arm64-v8a)
+LD_LIBRARY_PATH=$x86 "$1" --gtest_brief
 # Threads that wait awake take a minute in an emulator.
-qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$(path aarch64 arm64-v8a)" "$2" --gtest_brief \
+qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$arm" "$2" --gtest_brief \
   --gtest_filter=-Threads.GiveTheSame*

@@ -126,7 +126,7 @@ class Benchmark(
             repeat(WARM_UP) { classifier.run() }
             val after = Debug.getPss()
             meter.begin()
-            val latency = Latency.measure(0, runs, seconds, goOn = { !cancelled }) { classifier.run() }
+            val latency = Latency.measure(runs, seconds, goOn = { !cancelled }) { classifier.run() }
             val energy = meter.end()
             if (latency == null) return null
             Measured(

@@ -126,7 +126,7 @@ class Results(private val activity: MainActivity, view: View, private val task: 
             }
             val best = top(classify(classifier), SHOWN)
             val labels = classifier.labels()
-            val latency = checkNotNull(Latency.measure(0, TIMED, 0.0) { classifier.run() })
+            val latency = checkNotNull(Latency.measure(TIMED, 0.0) { classifier.run() })
             return Answer(best.map { (index, score): Ranked -> labels[index] to score }, latency.medianMs)
         }
 

@@ -22,10 +22,5 @@ class Worker(name: String) {
 
     companion object {
         private val main = Handler(Looper.getMainLooper())
-
-        /** Runs `work` on the main thread. */
-        fun onMain(work: () -> Unit) {
-            main.post(work)
-        }
     }
 }

@@ -72,7 +72,7 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, cluster
         return probabilities(scores)
     }
 
-    /** The first numbers of each input, by its name in the metadata: what golden outputs are compared with. */
+    /** The values of an input, of which golden outputs hold the first. */
     internal fun input(index: Int): ByteBuffer = inputs[index].duplicate().order(ByteOrder.nativeOrder())
 
     /** @throws BadModel unless there is a label for each value of the output */

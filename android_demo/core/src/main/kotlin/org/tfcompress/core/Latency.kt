@@ -6,23 +6,18 @@ import kotlin.math.ceil
 data class Latency(val medianMs: Double, val p90Ms: Double, val runs: Int) {
     companion object {
         /**
-         * Runs `inference` until both `runs` inferences and `seconds` are over, after `warmUp` that are not counted.
+         * Runs `inference` until both `runs` inferences and `seconds` are over.
          *
          * @param now nanoseconds of a clock that only goes forward.
          * @param goOn asked before each inference; null comes back if it says no.
          */
         fun measure(
-            warmUp: Int,
             runs: Int,
             seconds: Double,
             now: () -> Long = System::nanoTime,
             goOn: () -> Boolean = { true },
             inference: () -> Unit
         ): Latency? {
-            repeat(warmUp) {
-                if (!goOn()) return null
-                inference()
-            }
             val times = ArrayList<Double>()
             val begin = now()
             while (times.size < runs || now() - begin < seconds * NANOSECONDS) {

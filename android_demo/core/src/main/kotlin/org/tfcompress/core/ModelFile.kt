@@ -80,9 +80,7 @@ class ModelFile private constructor(
             }
             for (graph in items(model.subgraphsLength(), model::subgraphs)) {
                 for (tensor in items(graph.tensorsLength(), graph::tensors)) {
-                    {
-                        check(tensor.buffer() < model.buffersLength())
-                    }
+                    check(tensor.buffer() < model.buffersLength())
                 }
                 for (operator in items(graph.operatorsLength(), graph::operators)) {
                     check(operator.opcodeIndex() < model.operatorCodesLength())
