@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and what some of them hold."""
 
 from __future__ import annotations
 
@@ -59,6 +59,16 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Reads a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def parse_vocabulary(content: bytes, source: str) -> tuple[str, ...]:
+    """Reads the bytes of a `vocab.txt`; `source` is what errors call it."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{source} is not UTF-8 in line {line}; a vocabulary is UTF-8, one piece a line") from None
+    return tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
 
 
 def remove_folder(path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.data.tokenizer import SPECIAL, Tokenizer, parse_vocabulary
+from tfcompress.data.tokenizer import SPECIAL, Tokenizer
 from tfcompress.errors import UserError
 
 CHARACTERS = [*string.ascii_lowercase, *string.digits, *".,!?'#", *"éßñ中国😀"]
@@ -194,7 +194,3 @@ def test_a_broken_folder_is_named(tokenizer, tmp_path, name, content, message):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
         Tokenizer.load(tmp_path)
-
-
-def test_lines_may_end_as_windows_ends_them():
-    assert parse_vocabulary("[PAD]\r\né\r\n".encode(), "vocab.txt") == ("[PAD]", "é")

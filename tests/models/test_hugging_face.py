@@ -264,6 +264,9 @@ def test_lengths_vocabularies_and_poolings_that_do_not_fit_are_refused(tmp_path)
     write(tmp_path, BERT, bert_tensors(), words=WORDS[:-1])
     with pytest.raises(UserError, match="the vocabulary has 9 tokens, the token table 10 rows"):
         hugging_face.load(tmp_path, 3, LENGTH)
+    (tmp_path / "vocab.txt").write_bytes("[PAD]\né\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"vocab\.txt of .* is not UTF-8 in line 2"):
+        hugging_face.load(tmp_path, 3, LENGTH)
 
 
 @pytest.mark.slow

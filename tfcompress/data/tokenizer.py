@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfcompress.errors import UserError
-from tfcompress.files import read_json, write_json, written_whole
+from tfcompress.files import parse_vocabulary, read_json, write_json, written_whole
 from tfcompress.progress import console
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -170,16 +170,6 @@ class Tokenizer:
     def _ids(self) -> Callable[[tf.Tensor], Any]:
         layer = self._layer
         return _graph(lambda texts: layer(_valid(texts)).flat_values)
-
-
-def parse_vocabulary(content: bytes, source: str) -> tuple[str, ...]:
-    """Reads the bytes of a `vocab.txt`; `source` is what errors call it."""
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{source} is not UTF-8 in line {line}; a vocabulary is UTF-8, one piece a line") from None
-    return tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
 
 
 def _tensor(texts: Sequence[str]) -> tf.Tensor:

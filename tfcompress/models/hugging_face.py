@@ -15,6 +15,7 @@ import tf_keras
 
 from tfcompress import assets
 from tfcompress.errors import UserError
+from tfcompress.files import parse_vocabulary
 from tfcompress.models.hugging_face_weights import Entries, text_weights, vit_weights
 from tfcompress.models.pretrained import Array, Pretrained, assemble, check_text
 from tfcompress.models.vit import fold_normalization
@@ -82,7 +83,8 @@ def read_checkpoint(
         model = assemble(image_config, weights, classes, dropout, source, kind)
         _fold_preprocessing(model, _json(read, "preprocessor_config.json", source, or_else={}))
         return Pretrained(model)
-    vocabulary = _lines(read("vocab.txt"))
+    content = read("vocab.txt")
+    vocabulary = () if content is None else parse_vocabulary(content, f"vocab.txt of {source}")
     text_config, weights = text_weights(config, tensors, source, sequence_length, pooling)
     check_text(text_config, config["max_position_embeddings"], vocabulary, source)
     model = assemble(text_config, weights, classes, dropout, source, kind)
@@ -136,10 +138,3 @@ def _plain(name: str, kind: str) -> str:
 
 def _missing(name: str, source: str) -> UserError:
     return UserError(f"{source} has no {name}; give a folder with config.json and model.safetensors")
-
-
-def _lines(content: bytes | None) -> tuple[str, ...]:
-    """Splits at line feeds alone: a token can be another character that Python takes for the end of a line."""
-    if content is None:
-        return ()
-    return tuple(line.rstrip("\r") for line in content.decode("utf-8").removesuffix("\n").split("\n"))
