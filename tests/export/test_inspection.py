@@ -10,7 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfcompress.errors import UserError
-from tfcompress.export import flatbuffer
+from tfcompress.export import flatbuffer, rewriting
+from tfcompress.export.clustered.packer import pack
 from tfcompress.export.inspection import Contents, inspect
 from tfcompress.export.metadata import Description, ImageInput, describe
 from tfcompress.traits import kernels
@@ -216,6 +217,18 @@ def test_a_custom_operator_is_shown_and_its_runtime_is_not_known(inspected):
     assert [(one.operator, one.version, one.count, one.runtime) for one in found.operators] == [("Clustered", 1, 1, "")]
     assert found.weights[0].operator == "Clustered"
     assert found.minimum_runtime == ""
+
+
+def test_operators_that_lack_tensors_are_counted(inspected):
+    content = build(graph([], [node("ADD", (-1,), ())], inputs=()))
+    assert inspected(content).operators[0].operator == "ADD"
+    weights = constant("w", np.resize(np.float32([1, 2]), (64, 64)))
+    dense = node("FULLY_CONNECTED", (0, 1, -1), (2,))
+    model = rewriting.read(
+        pack(build(graph([tensor("x", (1, 64)), weights, tensor("y", (1, 64))], [dense], outputs=(2,))))
+    )
+    model.subgraphs[0].operators[0].outputs = []
+    assert inspected(rewriting.write(model)).weight_bytes_read > 0
 
 
 def test_what_no_operator_reads_is_unused(inspected):

@@ -15,6 +15,8 @@ from tfcompress.export.runtimes import minimum_runtime, requirements
 from tfcompress.export.sources import of_model
 from tfcompress.measure.interpreter import predict
 
+from .build import build, constant, graph, node, tensor
+
 FORMATS = ["float16", "dynamic", "int8", "int8-full", "int4"]
 RECIPES = Path(ai_edge_quantizer.__file__).parent / "recipes"
 
@@ -158,3 +160,12 @@ def test_what_cannot_be_quantized_is_said(vit, tmp_path):
     blocks[0]["op_config"]["weight_tensor_config"] |= {"num_bits": 4, "granularity": "BLOCKWISE_32"}
     with pytest.raises(UserError, match="not divisible by block size 32"):
         quantize(content, blocks)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [((), (2,)), ((-1, 0), (2,)), ((1, 0), ())])
+def test_a_lookup_without_its_tensors_is_refused(inputs, outputs):
+    tensors = [tensor("ids", (1,), "int32"), constant("table", np.ones((4, 2), np.float32)), tensor("row", (1, 2))]
+    lookup = graph(tensors, [node("GATHER", inputs, outputs)], outputs=(2,))
+    content = build(lookup, signatures=[("main", 0, {"ids": 0}, {"row": 2})])
+    with pytest.raises(UserError, match=r"cannot quantize this model|no weights that this format"):
+        quantize(content, "dynamic")

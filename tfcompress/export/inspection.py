@@ -250,8 +250,10 @@ def _read(node: Operator, graph: Graph) -> int:
         return sum(_read_packed(one, node, graph) for one in packed)
     total = 0
     for index in dict.fromkeys(node.inputs):
+        if index < 0:
+            continue
         tensor = graph.tensors[index]
-        if index < 0 or not len(tensor.data) or not _is_parameter(tensor):
+        if not len(tensor.data) or not _is_parameter(tensor):
             continue
         size = len(tensor.data) + sum(len(graph.tensors[scales].data) for scales in tensor.scale_tensors)
         if node.inputs.index(index) == _LOOKUPS.get(node.code.name) and node.outputs:
@@ -265,9 +267,10 @@ def _read(node: Operator, graph: Graph) -> int:
 def _read_packed(packed: StoredWeights, node: Operator, graph: Graph) -> int:
     """Returns how many bytes of packed weights are read; of a table the rows that are looked up."""
     size = len(graph.tensors[packed.tensor].data)
-    given = graph.tensors[node.outputs[0]]
-    if node.code.name == TABLE and min(given.shape, default=1) >= 0:
-        size = min(size, math.ceil(size * given.elements / packed.indices.size))
+    if node.code.name == TABLE and node.outputs:
+        given = graph.tensors[node.outputs[0]]
+        if min(given.shape, default=1) >= 0:
+            size = min(size, math.ceil(size * given.elements / packed.indices.size))
     return size + sum(len(graph.tensors[part].data) for part in packed.parts_read)
 
 

@@ -170,7 +170,8 @@ def _tables(content: bytes) -> list[str]:
         graph.tensors[node.outputs[0]].name
         for graph in flatbuffer.read(content).graphs
         for node in graph.operators
-        if node.code.name == "GATHER" and len(graph.tensors[node.inputs[0]].data)
+        if node.code.name == "GATHER" and node.outputs and node.inputs and node.inputs[0] >= 0
+        if len(graph.tensors[node.inputs[0]].data)
     ]
 
 
