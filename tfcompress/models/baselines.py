@@ -6,11 +6,10 @@ The other one, DistilBERT (Sanh et al., arXiv 1910.01108), is `bert` without seg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import tf_keras
 
-from tfcompress.models.bert import dense, embedding, text_classifier
+from tfcompress.models.bert import Pooling, dense, embedding, text_classifier
 from tfcompress.models.layers import NoNorm, ScaledDotProductAttention, Trigram
 
 layers = tf_keras.layers
@@ -42,7 +41,7 @@ class MobileBertConfig:
     mlp: int = 512
     feedforwards: int = 4
     segments: int = 2
-    pooling: Literal["tanh", "relu", "mean"] = "tanh"
+    pooling: Pooling = "tanh"
 
 
 def mobilebert(

@@ -21,6 +21,9 @@ layers = tf_keras.layers
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
 """What a text model takes, each int32 `(batch, tokens)`, in the order of a phone's text classifier."""
 
+Pooling = Literal["tanh", "relu", "mean"]
+"""What the head of a text model reads; see `BertConfig.pooling`."""
+
 
 @dataclass(frozen=True)
 class BertConfig:
@@ -46,7 +49,7 @@ class BertConfig:
     segments: int = 2
     epsilon: float = 1e-12
     exact_gelu: bool = True
-    pooling: Literal["tanh", "relu", "mean"] = "tanh"
+    pooling: Pooling = "tanh"
 
 
 def bert(config: BertConfig, classes: int, dropout: float = 0.0, name: str = "bert") -> tf_keras.Model:
@@ -66,7 +69,7 @@ class TextConfig(Protocol):
     @property
     def segments(self) -> int: ...
     @property
-    def pooling(self) -> str: ...
+    def pooling(self) -> Pooling: ...
 
 
 def text_classifier(
@@ -118,7 +121,7 @@ def dense(units: int, name: str, activation: object = None) -> tf_keras.layers.D
     return layers.Dense(units, activation=activation, kernel_initializer=initial, name=name)
 
 
-def pooled(x: tf_keras.KerasTensor, mask: tf_keras.KerasTensor, pooling: str) -> tf_keras.KerasTensor:
+def pooled(x: tf_keras.KerasTensor, mask: tf_keras.KerasTensor, pooling: Pooling) -> tf_keras.KerasTensor:
     """Turns the states `(batch, tokens, width)` into one feature vector `(batch, width)`; see `BertConfig.pooling`."""
     tokens, width = x.shape[1:]
     if pooling == "mean":

@@ -6,14 +6,12 @@ Names of tensors and settings are those of the `transformers` package; its matri
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from tfcompress.errors import UserError
-from tfcompress.models.bert import BertConfig
+from tfcompress.models.bert import BertConfig, Pooling
 from tfcompress.models.pretrained import Array
 from tfcompress.models.vit import ViTConfig
-
-Pooling = Literal["tanh", "relu", "mean"]
 
 _BERT_CONFIG = {
     "width": "hidden_size",

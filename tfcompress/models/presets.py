@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.models.baselines import MobileBertConfig, mobilebert
-from tfcompress.models.bert import BertConfig, bert
+from tfcompress.models.bert import BertConfig, Pooling, bert
 from tfcompress.models.vit import ViTConfig, vit
 
 Config = ViTConfig | BertConfig | MobileBertConfig
-
-POOLINGS = ("tanh", "relu", "mean")
-"""What a text model's head can read; see `BertConfig.pooling`."""
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WORDS = 30522  # of BERT's uncased English vocabulary
@@ -85,8 +82,8 @@ def from_config(config: Config, classes: int, dropout: float = 0.0, name: str = 
         raise UserError(f"{name}: {config.heads} heads do not divide {shared} features; choose a divisor")
     if isinstance(config, ViTConfig):
         return vit(config, classes, dropout, name)
-    if config.pooling not in POOLINGS:
-        raise UserError(f"{name}: unknown pooling {config.pooling!r}; it is one of {', '.join(POOLINGS)}")
+    if config.pooling not in get_args(Pooling):
+        raise UserError(f"{name}: unknown pooling {config.pooling!r}; it is one of {', '.join(get_args(Pooling))}")
     if isinstance(config, BertConfig):
         return bert(config, classes, dropout, name)
     return mobilebert(config, classes, dropout, name)
