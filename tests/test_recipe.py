@@ -12,8 +12,13 @@ def load(tmp_path, text: str, *overrides: str) -> Recipe:
     return Recipe.load(str(path), overrides)
 
 
-@pytest.mark.parametrize("name", ["vit_digits", "vit_fashion_mnist"])
+@pytest.mark.parametrize("name", shipped())
 def test_shipped_recipes_load(name):
+    assert Recipe.load(name).techniques
+
+
+@pytest.mark.parametrize("name", ["vit_digits", "vit_fashion_mnist"])
+def test_shipped_vits_go_through_the_same_techniques(name):
     assert name in shipped()
     assert [step.technique.name for step in Recipe.load(name).techniques] == ["prune", "cluster", "quantize"]
 
@@ -70,6 +75,12 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ("techniques=[{prune: {}, cluster: {}}]", r"techniques\[0\]: one technique a step"),
         ("techniques=[quantize, prune]", "techniques: prune cannot follow quantize: a quantized model goes to export"),
         ("data.name=cifar", "data.name: unknown data set 'cifar'; the data sets are digits, "),
+        ("model.pooling=mean", "model: pooling is given, but vit_digits takes images; leave pooling out"),
+        ("model={keras_nlp: bert, pooling: mean}", "model: pooling is given, but keras_nlp keeps its own"),
+        ("model.vocabulary=500", "model: vocabulary is given, but vit_digits takes images; leave vocabulary out"),
+        ("model={preset: minilm_l6, vocabulary: 500}", "model: vocabulary is given, but minilm_l6 has its own"),
+        ("model={hugging_face: mine, vocabulary: 500}", "model: vocabulary is given, but hugging_face has its own"),
+        ("model.sequence_length=2", r"model\.sequence_length: .*greater than or equal to 3, not 2"),
         ("model.preset=vit_huge", "model.preset: unknown preset 'vit_huge'; the presets are vit_digits, "),
         ("export.formats=[int4]", r"export\.formats\[0\]: .*'float32', 'float16', 'dynamic'"),
         ("export.formats=[int8]", "export.formats: int8 comes from the technique quantize"),

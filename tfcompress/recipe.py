@@ -7,7 +7,7 @@ import typing
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -17,6 +17,7 @@ from tfcompress.data import registry
 from tfcompress.errors import UserError, first_line
 from tfcompress.export.converter import Format
 from tfcompress.models import presets
+from tfcompress.models.bert import Pooling
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.halving import Halve
@@ -49,9 +50,11 @@ class Model(Settings):
     keras_nlp: str | None = Field(None, description="a preset of keras-nlp with its weights: a name or a local folder")
     hugging_face: Path | None = Field(None, description="a folder with config.json and model.safetensors")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of features dropped while training")
-    sequence_length: int = Field(128, ge=2, description="tokens of a text, with the two special ones")
-    vocabulary: int | None = Field(None, ge=100, description="tokens of an own WordPiece vocabulary, for a fresh model")
-    pooling: Literal["tanh", "relu", "mean"] | None = Field(None, description="what a text model's head reads")
+    sequence_length: int = Field(128, ge=3, description="tokens of a text, with the two special ones")
+    vocabulary: int | None = Field(
+        None, ge=100, description="tokens of an own WordPiece vocabulary, for a fresh text model"
+    )
+    pooling: Pooling | None = Field(None, description="what a text model's head reads; not of keras_nlp")
 
     @field_validator("preset")
     @classmethod
@@ -65,6 +68,18 @@ class Model(Settings):
         given = [name for name in ("preset", "keras_nlp", "hugging_face") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"{' and '.join(given) or 'no model'} given; name one of preset, keras_nlp, hugging_face")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Model:
+        pretrained = next((name for name in ("keras_nlp", "hugging_face") if getattr(self, name) is not None), "")
+        images = self.preset in presets.VIT_PRESETS
+        if self.vocabulary is not None and (pretrained or images or self.preset == "minilm_l6"):
+            why = "takes images" if images else "has its own"
+            raise ValueError(f"vocabulary is given, but {pretrained or self.preset} {why}; leave vocabulary out")
+        if self.pooling is not None and (pretrained == "keras_nlp" or images):
+            why = "takes images" if images else "keeps its own"
+            raise ValueError(f"pooling is given, but {pretrained or self.preset} {why}; leave pooling out")
         return self
 
 
