@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class File:
 def export_stage(stage: Stage, export: Export, workdir: Path) -> list[File]:
     """Writes a stage's files to `workdir/tflite`, each verified before it gets its name, and kept for a later call."""
     formats = _formats(stage, export)
-    files = [_write(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
+    files = [_stock(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
     if export.clustered and any(kernel.clusters for kernel in stage.traits.values()):
         files += [_packed(file) for file in files if file.format in ("float32", "int8")]
     return files
@@ -123,29 +123,29 @@ def _scheme(traits: Traits) -> str:
     return max((kernel.scheme for kernel in traits.values() if kernel.quantized), key=len, default="")
 
 
-def _write(stage: Stage, format: Format, export: Export, workdir: Path) -> File:
-    path = workdir / "tflite" / f"{stage.folder}-{format}.tflite"
-    written = path.is_file()
-    if written:
-        content = path.read_bytes()
-    else:
+def _stock(stage: Stage, format: Format, export: Export, workdir: Path) -> File:
+    def make() -> bytes:
         content = convert(stage.model, format, export.logits, export.per_channel)
-        content = describe(content, _description(stage, format))
-    tensors = verify(content, stage.model, stage.traits, format)
-    if not written:
-        with written_whole(path) as beside:
-            beside.write_bytes(content)
-    return File(stage, format, path, tuple(tensors))
+        return describe(content, _description(stage, format))
+
+    return _verified(stage, format, workdir / "tflite" / f"{stage.folder}-{format}.tflite", make)
 
 
 def _packed(file: File) -> File:
     """Packs a file of a stage, beside it."""
     path = file.path.with_stem(f"{file.path.stem}_packed")
-    if not path.is_file():
+    return _verified(file.stage, file.format, path, lambda: pack(file.path.read_bytes()), packed=True)
+
+
+def _verified(stage: Stage, format: Format, path: Path, make: Callable[[], bytes], packed: bool = False) -> File:
+    """Verifies a file of a stage: what `make` returns before it is written, what an earlier call wrote again."""
+    written = path.is_file()
+    content = path.read_bytes() if written else make()
+    tensors = verify(content, stage.model, stage.traits, format)
+    if not written:
         with written_whole(path) as beside:
-            beside.write_bytes(pack(file.path.read_bytes()))
-    tensors = verify(path.read_bytes(), file.stage.model, file.stage.traits, file.format)
-    return File(file.stage, file.format, path, tuple(tensors), packed=True)
+            beside.write_bytes(content)
+    return File(stage, format, path, tuple(tensors), packed)
 
 
 def _description(stage: Stage, format: Format) -> Description:
