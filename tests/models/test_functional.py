@@ -41,6 +41,14 @@ def test_attention_patches_and_softmax_are_rewritten_with_the_same_outputs(image
     assert rewritten.input_names == ["pixels"]
 
 
+def test_frozen_layers_stay_frozen():
+    model = usual_vit()
+    for name in ("patches", "mha"):
+        model.get_layer(name).trainable = False
+    frozen = {layer.name for layer in as_functional(model).layers if not layer.trainable}
+    assert frozen == {"patches", "mha_query", "mha_key", "mha_value", "mha_output"}
+
+
 def test_a_mask_becomes_a_bias():
     tokens, mask = tf_keras.Input((5, 8)), tf_keras.Input((5,), dtype="int32")
     x = layers.MultiHeadAttention(2, 4)(tokens, tokens, attention_mask=mask[:, None, :])

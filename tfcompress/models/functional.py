@@ -172,7 +172,9 @@ def _patch_embedding(layer: tf_keras.layers.Conv2D) -> Callable[..., Any]:
         patch, width = layer.kernel_size[0], layer.filters
         embedded = patchify(image, patch, width, layer.name, use_bias=layer.use_bias)
         kernel, *bias = layer.get_weights()
-        embedded.node.layer.set_weights([kernel.reshape(-1, width), *bias])
+        dense = embedded.node.layer
+        dense.set_weights([kernel.reshape(-1, width), *bias])
+        dense.trainable = layer.trainable
         grid = (image.shape[1] // patch, image.shape[2] // patch, width)
         return layers.Reshape(grid, name=f"{layer.name}_grid")(embedded)
 
