@@ -71,7 +71,7 @@ def test_what_is_no_comparison_is_told(tmp_path):
 
 def test_files_of_another_make_are_compared_on_random_inputs(foreign):
     found = compare([foreign[name] for name in ("float", "uint8", "unsigned")], rounds=2)
-    assert (found.data, found.examples) == ("", RANDOM_EXAMPLES)
+    assert (found.data, found.described_data) == ("", f"{RANDOM_EXAMPLES} random inputs")
     _, quantized, unsigned = found.files
     assert 0 < quantized.agreement.largest_difference < 0.1
     assert unsigned.agreement.largest_difference == 0
@@ -99,6 +99,7 @@ def test_each_file_may_have_its_own_examples(foreign, images):
     feeds = {foreign["float"]: images, foreign["uint8"]: [{"pixels": image} for image in as_bytes]}
     found = compare(list(feeds), feeds, rounds=2)
     assert found.files[1].agreement.largest_difference < 0.1
+    assert (found.described_data, found.command) == (f"{len(images)} given examples", "")
 
 
 def test_files_of_the_same_name_are_told_apart(files, tmp_path):

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from selenium import webdriver
 
 from tests.measure.test_phone import report_of
 from tfcompress import Cluster, Prune, Quantize, Report, UserError, compress
-from tfcompress.measure.comparison import compare
+from tfcompress.measure.comparison import GIVEN, Comparison, compare
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.recipe import Recipe
 from tfcompress.report.page import _yaml, write_page
@@ -130,13 +131,25 @@ def test_it_says_what_was_kept_and_what_was_saved(run_page):
     assert f"{100 * last['accuracy']['top1']:.2f} % of 64 test examples" in text
     assert f"{base['size']['raw']:,}" in text
     assert text.count('class="kernel"') == len(last["tensors"]) == 8
-    assert "tfcompress.compress" in text
+    assert "call <code>tfcompress.compress</code>" in text
+    assert "tfcompress run RECIPE --model MODEL" in text
 
 
 def test_names_are_escaped(comparison_page):
     text = comparison_page.read_text()
     assert "a&lt;b&gt;&amp;$x$" in text
     assert "<b>&$x$" not in text
+
+
+def test_a_comparison_says_what_it_was_made_on_and_how(comparison_page, tmp_path):
+    text = comparison_page.read_text()
+    assert "Over 32 random inputs." in text
+    assert "<pre>tfcompress compare" in text
+    found = replace(Comparison.load(comparison_page.with_suffix(".json")), data=GIVEN)
+    found.save(tmp_path / "given.json")
+    text = write_page(tmp_path / "given.json").read_text()
+    assert "Over 32 given examples." in text
+    assert "Call <code>tfcompress.measure.comparison.compare</code> with the same files and examples." in text
 
 
 def test_a_kernels_picture_has_a_tick_for_each_centroid(run_page):

@@ -26,6 +26,9 @@ from tfcompress.progress import track
 
 RANDOM_EXAMPLES = 32
 
+GIVEN = "given examples"
+"""What examples are called that are of no data set."""
+
 
 class Examples(Protocol):
     """Examples that can be gone through several times, such as a list of them."""
@@ -81,7 +84,7 @@ class Comparison:
     """All figures of a comparison, with what is needed to get them again.
 
     Attributes:
-        data: name of the data set; empty for random inputs.
+        data: name of the data set; `GIVEN` of other examples, empty for random inputs.
         data_path: where it was; empty if it needs no path.
         examples: how many the outputs are compared on.
         rounds: of the latency measurement.
@@ -103,11 +106,20 @@ class Comparison:
     @computed_field  # type: ignore[prop-decorator]
     @property
     def command(self) -> str:
-        """The command that makes it again."""
+        """The command that makes it again; empty where only a call of `compare` does."""
+        if self.data == GIVEN:
+            return ""
         data = ["--data", self.data, "--examples", str(self.examples)] if self.data else []
         path = ["--path", self.data_path] if self.data_path else []
         times = ["--threads", ",".join(map(str, self.threads)), "--rounds", str(self.rounds)]
         return shlex.join(["tfcompress", "compare", *(file.path for file in self.files), *data, *path, *times])
+
+    @property
+    def described_data(self) -> str:
+        """What the files were compared on, in words."""
+        if self.data in ("", GIVEN):
+            return f"{self.examples} {self.data or 'random inputs'}"
+        return f"{self.data}, {self.examples} test examples"
 
     def save(self, path: Path) -> None:
         """Writes the comparison as JSON."""
@@ -146,7 +158,7 @@ def compare(
         labels: `(n,)`, of the examples.
         threads: numbers of threads to measure with.
         rounds: of the latency measurement, at least two.
-        data: what the examples are called in the result.
+        data: the data set that the examples are of; by default `GIVEN`.
         data_path: where they are from.
         phone: what a phone measured of these files, and maybe others.
 
@@ -164,6 +176,8 @@ def compare(
     phone = phone and phone.of(paths)
     if examples is None:
         examples = random_examples(paths, runners)
+    else:
+        data = data or GIVEN
     feeds: dict[str, Examples] = {
         name: examples[path] if isinstance(examples, Mapping) else examples for name, path in paths.items()
     }

@@ -37,19 +37,16 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 
 def _print_answers(comparison: Comparison, console: Console) -> None:
-    first, data = comparison.files[0], comparison.data
+    first = comparison.files[0]
     labelled = first.accuracy is not None
     answers = _table("same top-1", "mean difference", "largest", *(("top-1 (95 %)", "lost/gained (p)") * labelled))
     for file in comparison.files:
         answers.add_row(escape(file.name), *_agreement(file), *(_correctness(file) if labelled else ()))
     console.print(answers)
     note = " 'lost/gained' is by the exact McNemar test." * labelled
-    if data:
-        what = f"{data}, {comparison.examples} test examples"
-    else:
-        what = f"{comparison.examples} random inputs"
+    if not comparison.data:
         note += " Real ones tell more: name a data set with --data."
-    console.print(escape(f"{what}, compared with the first file.{note}"), style="dim")
+    console.print(escape(f"{comparison.described_data}, compared with the first file.{note}"), style="dim")
     for file in comparison.files[1:]:
         if file.agreement is None:
             told = f"{file.name} gives {file.output}, but {first.name} {first.output}: not compared."

@@ -115,7 +115,7 @@ def _comparison_page(comparison: Comparison) -> str:
         examples=comparison.examples,
         command=comparison.command,
         document=comparison,
-        data=comparison.data or "random inputs",
+        data=comparison.described_data,
         phone=comparison.phone,
         timings={
             f"Time of an inference, ratio to row 1, threads: {threads}": Markup(
