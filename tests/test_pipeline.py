@@ -233,8 +233,9 @@ def test_data_that_does_not_fit_the_model_is_refused(tiny_data, tmp_path, shape,
             r"distil\.teacher: no stage 'prune' before; there are base, distil",
         ),
         ({"techniques": [], "seed": -1}, "seed is -1"),
-        ({"techniques": [], "loss": "mse"}, r"loss: 'mse' is a str; pass an object of tf_keras\.loss"),
-        ({"techniques": [], "optimizer": tf_keras.optimizers.legacy.SGD()}, r"pass an object of tf_keras\.optimizer"),
+        ({"techniques": [], "seed": 2**31}, "seed is 2147483648; it must be from 0 to 2147483647"),
+        ({"techniques": [], "loss": "mse"}, r"loss: 'mse' is a str; pass an object of tf_keras\.losses"),
+        ({"techniques": [], "optimizer": tf_keras.optimizers.legacy.SGD()}, r"pass an object of tf_keras\.optimizers"),
     ],
 )
 def test_a_mistake_is_found_before_anything_is_written(tiny_vit, tiny_data, tmp_path, options, message):

@@ -104,8 +104,8 @@ def compress(
     check_order([technique.name for technique in techniques])
     objective = Objective(loss, optimizer, metrics)
     objective.check()
-    if seed < 0:
-        raise UserError(f"seed is {seed}; it must not be negative")
+    if not 0 <= seed < 2**31:
+        raise UserError(f"seed is {seed}; it must be from 0 to {2**31 - 1}")
     functional, data = take_model(model, data)
     description = {
         "data": {"name": data.name},

@@ -49,13 +49,13 @@ class Objective:
 
     def check(self) -> None:
         """Raises a `UserError` for a loss, optimizer or metric that is no object of tf_keras."""
-        for what, given, kind in (
-            ("loss", self.loss, tf_keras.losses.Loss),
-            ("optimizer", self.optimizer, tf_keras.optimizers.Optimizer),
-            *(("metrics", metric, (str, tf_keras.metrics.Metric)) for metric in self.metrics),
+        for what, given, kind, module in (
+            ("loss", self.loss, tf_keras.losses.Loss, "losses"),
+            ("optimizer", self.optimizer, tf_keras.optimizers.Optimizer, "optimizers"),
+            *(("metrics", metric, (str, tf_keras.metrics.Metric), "metrics") for metric in self.metrics),
         ):
             if given is not None and not isinstance(given, kind):
-                raise UserError(f"{what}: {given!r} is a {type(given).__name__}; pass an object of tf_keras.{what}")
+                raise UserError(f"{what}: {given!r} is a {type(given).__name__}; pass an object of tf_keras.{module}")
 
     def describe(self) -> list[str]:
         """Returns a line for the loss, the optimizer and each metric."""
