@@ -154,7 +154,8 @@ def compare(
         files: paths of `.tflite` files, of whatever origin.
         examples: features without a batch axis, for all files, or for each file where they take the same examples in
             different ways. By default `RANDOM_EXAMPLES` random ones, seeded: real numbers from 0 to 1, or from all that
-            a quantized input can hold; ids up to the last row of the shortest table; ones for any other integers.
+            a quantized input can hold; ids up to the last row of the shortest table; 0 to 255 for other uint8 inputs,
+            ones for all other integers.
         labels: `(n,)`, of the examples.
         threads: numbers of threads to measure with.
         rounds: of the latency measurement, at least two.
