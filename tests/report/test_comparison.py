@@ -42,6 +42,8 @@ def test_costs_and_answers_have_a_row_a_file(tiny_vit, images, tiny_data, tmp_pa
     assert "dynamic gives boxes: float32 (1, 4), but float32 probabilities: float32 (1, 10): not compared." in text
     assert "64 random inputs" in text
     assert "lost/gained" not in text
+    alone = replace(second, agreement=replace(second.agreement, top1_agreement=None), accuracy=None)
+    assert "│ dynamic │" + 12 * " " + "│" in printed(replace(found, files=(first, alone)))
     assert "same top-1" not in printed(replace(found, files=(first,)))
 
 

@@ -146,9 +146,12 @@ def test_a_comparison_says_what_it_was_made_on_and_how(comparison_page, tmp_path
     assert "Over 32 random inputs." in text
     assert "<pre>tfcompress compare" in text
     found = replace(Comparison.load(comparison_page.with_suffix(".json")), data=GIVEN)
+    alone = replace(found.files[1], agreement=replace(found.files[1].agreement, top1_agreement=None))
+    found = replace(found, files=(found.files[0], alone))
     found.save(tmp_path / "given.json")
     text = write_page(tmp_path / "given.json").read_text()
     assert "Over 32 given examples." in text
+    assert f"{alone.name}</td><td></td>".replace("<b>&", "&lt;b&gt;&amp;") in text
     assert "Call <code>tfcompress.measure.comparison.compare</code> with the same files and examples." in text
 
 

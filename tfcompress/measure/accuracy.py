@@ -44,13 +44,13 @@ class Agreement:
 
     Attributes:
         largest_difference, mean_difference: of all single scores, absolute.
-        top1_agreement: share of examples with the same highest score.
+        top1_agreement: share of examples with the same highest score; None where an output holds no scores.
     """
 
     examples: int
     largest_difference: float
     mean_difference: float
-    top1_agreement: float
+    top1_agreement: float | None
 
 
 def accuracy(correct: BoolArray) -> Accuracy:
@@ -68,7 +68,9 @@ def flips(before: BoolArray, after: BoolArray) -> Flips:
 
 
 def agreement(found: FloatArray, expected: FloatArray) -> Agreement:
-    """Compares the scores `(n, …, classes)` that two models give to the same examples."""
+    """Compares the outputs `(n, …)` that two models give to the same examples; `(n, …, classes)` if they are scores."""
     difference = np.abs(found - expected)
-    same = found.argmax(axis=-1) == expected.argmax(axis=-1)
-    return Agreement(len(found), float(difference.max()), float(difference.mean()), float(same.mean()))
+    same = None
+    if found.ndim > 1 and found.shape[-1] > 1:
+        same = float((found.argmax(axis=-1) == expected.argmax(axis=-1)).mean())
+    return Agreement(len(found), float(difference.max()), float(difference.mean()), same)

@@ -93,7 +93,8 @@ def _agreement(file: ComparedFile) -> tuple[str, ...]:
     found = file.agreement
     if found is None:
         return "", "", ""
-    return f"{found.top1_agreement:.1%}", f"{found.mean_difference:.1e}", f"{found.largest_difference:.1e}"
+    top1 = "" if found.top1_agreement is None else f"{found.top1_agreement:.1%}"
+    return top1, f"{found.mean_difference:.1e}", f"{found.largest_difference:.1e}"
 
 
 def _correctness(file: ComparedFile) -> tuple[str, ...]:
