@@ -7,7 +7,6 @@ against the size of the file, and all that is read of the graph comes off an all
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
+from tfcompress.export.clustered.garbled import LIBRARY_ERRORS
 from tfcompress.export.clustered.options import TABLE
 from tfcompress.export.clustered.stored import weights_of
 from tfcompress.export.graph import Bytes, Graph, Operator, OperatorCode, Signature, Tensor
@@ -33,10 +33,6 @@ _MOST_GRAPH_BYTES = 64 << 20
 _MOST_NAME_BYTES = 1 << 16
 _MOST_DIMENSIONS = 64  # NumPy's
 _MOST_ELEMENTS = 1 << 62  # of a sparse tensor, few of which are stored
-_LIBRARY_ERRORS = (
-    *(struct.error, IndexError, TypeError, ValueError, OverflowError, AttributeError, AssertionError),
-    *(MemoryError, RecursionError),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +84,7 @@ def read(content: Content, name: str = "this content") -> Flatbuffer:
         return _Reader(content).file()
     except _GarbledError as error:
         raise UserError(f"{name} is not a valid .tflite: {error}") from error
-    except _LIBRARY_ERRORS as error:
+    except LIBRARY_ERRORS as error:
         reason = "it is cut off or garbled; copy or convert it again"
         raise UserError(f"{name} is not a valid .tflite: {reason}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import struct
 from typing import Any
 
 import flatbuffers
@@ -13,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
 from tfcompress.export import flatbuffer
+from tfcompress.export.clustered.garbled import LIBRARY_ERRORS
 from tfcompress.export.flatbuffer import Content
 
 ALIGNMENT = 16
@@ -35,7 +35,7 @@ def read(content: Content) -> schema.ModelT:
     buffers = flatbuffer.read(content).buffers
     try:
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    except (struct.error, LookupError, TypeError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise UserError(f"this is not a valid .tflite: {error}; copy or convert it again") from error
     for buffer, data in zip(model.buffers or [], buffers, strict=True):
         if buffer.offset > 1:  # 1 is a place kept free for an offset.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tfcompress.errors import UserError
 
-_LIBRARY_ERRORS = (
-    *(AssertionError, AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError),
+LIBRARY_ERRORS = (
+    *(struct.error, LookupError, TypeError, ValueError, OverflowError, AttributeError, AssertionError),
     *(MemoryError, RecursionError),
 )
+"""What is raised where a file is read or rewritten that is garbled."""
 
 
 def check(right: bool, what: str) -> None:
@@ -26,7 +28,7 @@ def rewriting_carefully(what: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except _LIBRARY_ERRORS as error:
+    except LIBRARY_ERRORS as error:
         reason = str(error) or type(error).__name__
         raise UserError(
             f"{what} has an operator that is not as it has to be ({reason}); make or copy it again"
