@@ -11,7 +11,6 @@ DENSIFY for the operator behind that.
 from __future__ import annotations
 
 import math
-import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -22,6 +21,7 @@ from pathlib import Path
 import zstandard
 
 from tfcompress.errors import UserError
+from tfcompress.export.attached import DAMAGES
 from tfcompress.export.clustered.options import TABLE
 from tfcompress.export.clustered.stored import StoredWeights, weights_of
 from tfcompress.export.flatbuffer import Content, Flatbuffer, open_file
@@ -311,7 +311,7 @@ def _attached(path: Path) -> tuple[dict[str, int], int]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+    except DAMAGES:
         return {}, 0
     begin = min((member.header_offset for member in members), default=0)
     return {member.filename: member.file_size for member in members}, path.stat().st_size - begin if begin > 0 else 0

@@ -9,9 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
 from tfcompress.export import flatbuffer, metadata_tables, rewriting
+from tfcompress.export.attached import DAMAGES
 from tfcompress.export.flatbuffer import Content
 from tfcompress.export.metadata_tables import Fields
 
@@ -33,17 +32,6 @@ _ENTRY = "TFLITE_METADATA"
 _AXIS_LABELS, _VOCABULARY_FILE = 2, 5  # AssociatedFileType
 _COLOURS = {1: 2, 3: 1}  # ColorSpaceType, by channels
 _LARGEST_FILE = 1 << 24
-_DAMAGES = (
-    ValueError,
-    TypeError,
-    LookupError,
-    OverflowError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -124,7 +112,7 @@ def read_description(content: Content) -> Description | None:
     packed = next((data for name, data in entries if name == _ENTRY), None)
     try:
         return None if packed is None else _description(content, metadata_tables.unpack(packed.tobytes()))
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise UserError(f"the TFLite Metadata cannot be read ({error}); make or fetch the file again") from error
 
 
