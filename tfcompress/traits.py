@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,11 @@ def kernels(model: tf_keras.Model) -> dict[str, FloatArray]:
     Those of a QAT model are found under the plain layer's name.
     """
     return {layer.name: kernel for layer, kernel in _found(model)}
+
+
+def variables(layer: tf_keras.layers.Layer) -> dict[str, Any]:
+    """Returns the variables of a layer, wrapped or plain, by the last part of their names: `kernel`, `output_max`."""
+    return {variable.name.split(":")[0].split("/")[-1]: variable for variable in layer.weights}
 
 
 def is_table(layer: tf_keras.layers.Layer) -> bool:
@@ -156,8 +162,7 @@ def _found(model: tf_keras.Model) -> Iterator[tuple[tf_keras.layers.Layer, Float
         inner = getattr(layer, "layer", layer)
         if type(inner) in KERNELS:
             # Under QAT `inner.kernel` is the fake-quantized tensor, so the variable is looked up by its name.
-            named = {weight.name.split(":")[0].split("/")[-1]: weight for weight in layer.weights}
-            yield inner, named[KERNELS[type(inner)]].numpy()
+            yield inner, variables(layer)[KERNELS[type(inner)]].numpy()
 
 
 def _one_unit(kernel: npt.NDArray[np.generic], pattern: str) -> float:

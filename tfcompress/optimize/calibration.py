@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.optimize.technique import copy_model
+from tfcompress.traits import variables
 
 
 def calibrate(wrapped: tf_keras.Model, model: tf_keras.Model, batches: tf.data.Dataset) -> None:
@@ -21,18 +22,18 @@ def calibrate(wrapped: tf_keras.Model, model: tf_keras.Model, batches: tf.data.D
         batches: features alone, a few batches.
     """
     float_model = copy_model(model)
-    variables, probes = [], []
+    limits, probes = [], []
     for wrapper in wrapped.layers:
-        by_name = {variable.name.split(":")[0].split("/")[-1]: variable for variable in wrapper.weights}
+        by_name = variables(wrapper)
         for point in ("pre_activation", "post_activation", "output"):
             if f"{point}_min" in by_name:
                 layer = float_model.get_layer(wrapper.layer.name)
-                variables.append((by_name[f"{point}_min"], by_name[f"{point}_max"]))
+                limits.append((by_name[f"{point}_min"], by_name[f"{point}_max"]))
                 probes.append(_before_activation(layer) if point == "pre_activation" else layer.get_output_at(0))
     extremes = tf.stack([tf.stack([tf.reduce_min(x), tf.reduce_max(x)]) for x in probes])
     probing = tf_keras.Model(float_model.inputs, extremes)
     ranges = np.mean([probing(features).numpy() for features in batches], axis=0)
-    for (low, high), (smallest, largest) in zip(variables, ranges, strict=True):
+    for (low, high), (smallest, largest) in zip(limits, ranges, strict=True):
         low.assign(min(smallest, 0.0))
         high.assign(max(largest, 0.0))
 

@@ -39,7 +39,7 @@ from tfcompress.models.layers import (
 )
 from tfcompress.optimize.calibration import calibrate
 from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, left_alone
-from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table
+from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table, variables
 
 _CALIBRATION_BATCHES = 8
 
@@ -181,7 +181,7 @@ def load_scope() -> tf_keras.utils.CustomObjectScope:
 def _set_ranges(model: tf_keras.Model) -> None:
     """Sets the range of each quantized kernel to what it holds now; tfmot's is from before the last training step."""
     for wrapper in model.layers:
-        by_name = {variable.name.split(":")[0].split("/")[-1]: variable for variable in wrapper.weights}
+        by_name = variables(wrapper)
         for name in set(KERNELS.values()):
             if f"{name}_max" in by_name:
                 largest = tf.reduce_max(tf.abs(by_name[name]))
