@@ -96,7 +96,7 @@ def compress(
         seed: of shuffling, augmentation, dropout and centroids.
 
     Returns:
-        The figures; files are named in its variants, the most compressed one is `workdir/model.tflite`.
+        The figures; files are named in its variants, the last stock one is `workdir/model.tflite`.
 
     Raises:
         UserError: what was given cannot be used; the message says what to change.
@@ -242,10 +242,10 @@ class _Run:
         record = path.with_name("stage.json")
         if record.is_file():
             forget(path.parent)
-            saved = read_json(record)
+            kept = read_json(record)
             with load_scope():
                 model = tf_keras.models.load_model(path, compile=False)
-            return Stage(name, folder, model, data, _TRAITS.validate_python(saved["traits"]), saved["history"])
+            return Stage(name, folder, model, data, _TRAITS.validate_python(kept["traits"]), kept["history"])
         # Every stage starts from its own seed, whether the one before it ran in this process or not.
         make_repeatable(self.seed * 100 + number)
         model, traits, history = make(path.parent)

@@ -58,7 +58,19 @@ class Dataset:
         test: tuple[Any, npt.NDArray[Any]],
         **options: Any,
     ) -> Dataset:
-        """Makes a data set of pairs: features, an array `(n, …)` or a dict of such, and labels `(n,)`."""
+        """Makes a data set of pairs: features, an array `(n, …)` or a dict of such, and labels `(n,)`.
+
+        Args:
+            name: see `Dataset`.
+            classes: see `Dataset`.
+            train: features and integer labels.
+            validation: features and integer labels.
+            test: features and integer labels.
+            **options: any other attributes of `Dataset`, such as `decode` and `augment`.
+
+        Raises:
+            UserError: features and labels of different lengths, or labels that are no integers.
+        """
         for features, labels in (train, validation, test):
             for array in tf.nest.flatten(features):
                 if len(array) != len(labels):

@@ -34,6 +34,9 @@ class Tokenizer:
         vocabulary: the pieces; the token id of a piece is its place. A piece that goes on with a word starts with `##`.
         lowercase: whether text is case-folded first; accents stay.
         sequence_length: tokens a text, with [CLS] and [SEP]; longer texts are cut, shorter ones padded.
+
+    Raises:
+        UserError: a special token is missing, a piece is empty or there twice, or fewer than three tokens a text.
     """
 
     vocabulary: tuple[str, ...]
@@ -60,6 +63,9 @@ class Tokenizer:
         """Learns a vocabulary of `size` pieces, or up to 5 % fewer; the same texts give the same one.
 
         Texts in which there are fewer pieces give all there are.
+
+        Raises:
+            UserError: a size with no room for pieces beside the special tokens, or texts without words.
         """
         if size <= len(SPECIAL):
             raise UserError(f"a vocabulary of {size} pieces is too small; {len(SPECIAL)} go to {', '.join(SPECIAL)}")

@@ -25,7 +25,7 @@ keeps zeros and clusters. The other way round they would undo it."""
 
 
 class Settings(BaseModel):
-    """Base of everything a user configures: unchangeable, and unknown keys are refused."""
+    """Base of what a recipe and its techniques set: unchangeable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,7 +52,7 @@ class Context:
         seed: of whatever is drawn.
         objective: what the run's training minimises.
         earlier: the models of the stages before, by the stage's name.
-        folder: for what the stage keeps while it trains.
+        folder: for what a teacher answers, `workdir/teacher`: of all stages, and removed when the run ends.
     """
 
     data: Dataset
