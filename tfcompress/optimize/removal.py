@@ -136,7 +136,8 @@ def _observe(model: tf_keras.Model, parts: Sequence[_Part], context: Context, ex
     step = tf.function(partial(_step, watching, loss, units, Anatomy(model).mask), reduce_retracing=True)
     batches = context.data.examples("validation").take(examples).batch(_BATCH)
     totals: Any = None
-    for features, labels in track(batches, "judging heads and neurons", -(-examples // _BATCH)):
+    steps = -(-min(examples, context.data.size("validation")) // _BATCH)
+    for features, labels in track(batches, "judging heads and neurons", steps):
         sums = tf.nest.map_structure(lambda x: x.numpy().astype(np.float64), step(features, labels))
         totals = sums if totals is None else tf.nest.map_structure(np.add, totals, sums)
     return [_seen(*part) for part in totals]
