@@ -18,6 +18,7 @@ _EXAMPLES = flags.DEFINE_integer("examples", None, "Take only the first so many 
 _THREADS = flags.DEFINE_string("threads", "1", "Numbers of threads to measure with: 1,2.")
 _ROUNDS = flags.DEFINE_integer("rounds", 50, "Turns of each file in the time measurement.")
 _JSON = flags.DEFINE_string("json", None, "Write all figures to this file.")
+_FROM_PHONE = flags.DEFINE_string("from_phone", None, "What the demo app's benchmark shared of these files on a phone.")
 
 
 def main(_: list[str]) -> None:
@@ -31,6 +32,7 @@ def main(_: list[str]) -> None:
             _THREADS.value,
             _ROUNDS.value,
             Path(_JSON.value) if _JSON.value else None,
+            Path(_FROM_PHONE.value) if _FROM_PHONE.value else None,
         )
 
 

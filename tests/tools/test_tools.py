@@ -1,9 +1,11 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.measure.test_phone import report_of
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import Comparison
 from tfcompress.report.document import Report
@@ -41,11 +43,13 @@ def test_a_missing_model_is_one_line(tmp_path):
 
 def test_files_are_compared(tmp_path, tiny_vit):
     (tmp_path / "model.tflite").write_bytes(convert(tiny_vit, "float32"))
-    file, figures = str(tmp_path / "model.tflite"), tmp_path / "figures.json"
-    ended = tool("benchmark", f"--files={file},{file}", "--rounds=2", f"--json={figures}")
+    file, figures, phone = str(tmp_path / "model.tflite"), tmp_path / "figures.json", tmp_path / "phone.json"
+    phone.write_text(json.dumps(report_of({Path(file): {1: 2.0}})))
+    ended = tool("benchmark", f"--files={file},{file}", "--rounds=2", f"--json={figures}", f"--from_phone={phone}")
     assert ended.returncode == 0, ended.stderr
     assert "32 random inputs" in ended.stdout
-    assert len(Comparison.load(figures).files) == 2
+    found = Comparison.load(figures)
+    assert (len(found.files), found.phone.rows[0].median_ms) == (2, 2.0)
 
 
 def test_a_file_is_converted(tmp_path, tiny_vit):
