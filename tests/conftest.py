@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tfcompress import runtime
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.images import digits
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.vit import ViTConfig, vit
 from tfcompress.training import Objective, Training, fit, make_repeatable
+
+from .native import has_runtime
 
 TINY = ViTConfig(image_size=8, patch_size=4, width=16, depth=1, heads=2)
 
@@ -72,6 +75,14 @@ def below_a_file(tmp_path: Path) -> Path:
     """A path that nothing can be written to, not even by root."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "work"
+
+
+@pytest.fixture(scope="session")
+def library() -> str:
+    """The clustered runtime's library."""
+    if not has_runtime():
+        pytest.skip("no clustered runtime: there was no C++ compiler when tfcompress was installed")
+    return str(runtime.library())
 
 
 _WORDS = {"animal": "horse dog sparrow trout lizard", "fruit": "apple pear cherry melon fig", "tool": "hammer saw file"}

@@ -7,7 +7,6 @@ from tfcompress.export import flatbuffer
 from tfcompress.packing import pack_file, unpack_file
 
 from .export.build import build, constant, graph, node, tensor
-from .runtime.conftest import library  # noqa: F401
 from .test_cli import run
 
 

@@ -9,7 +9,6 @@ from tfcompress.measure.comparison import compare, random_examples
 from tfcompress.measure.interpreter import Runner, is_packed
 from tfcompress.measure.memory import memory
 
-from ..runtime.conftest import library  # noqa: F401
 from ..runtime.packed import ROWS, TOKENS, text_encoder
 
 

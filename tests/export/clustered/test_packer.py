@@ -15,7 +15,6 @@ from tfcompress.export.converter import convert
 from tfcompress.export.metadata import Description, describe, read_description
 from tfcompress.export.runtimes import minimum_runtime
 
-from ...runtime.conftest import library  # noqa: F401
 from ..test_rewriting import places
 from .litert import relative, run
 from .reference import kinds, options
