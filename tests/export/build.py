@@ -8,8 +8,6 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-NUMPY_TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8, "uint8": np.uint8, "int32": np.int32}
-
 
 def tensor(name: str, shape: Sequence[int], type: str = "float32", data: bytes | None = None, **more) -> schema.TensorT:
     """A tensor; `more` are scales, zero_points, axis, details of its quantization, and sparsity."""

@@ -25,7 +25,7 @@ class Model:
     def __init__(self, *shape: int, seed: int = 0, type: str = "float32") -> None:
         self.rng = np.random.default_rng(seed)
         self.tensors, self.nodes = [], []
-        self.x = self.tensor(shape, type)
+        self.tensor(shape, type)
 
     def tensor(self, shape, type="float32", **more) -> int:
         self.tensors.append(tensor(f"t{len(self.tensors)}", shape, type, **more))
