@@ -28,6 +28,7 @@ from tfcompress.export.runtimes import minimum_runtime, newer, requirements
 from tfcompress.export.sources import Source, of_model, open_source
 from tfcompress.file_data import examples_for
 from tfcompress.files import written_whole
+from tfcompress.measure.accuracy import same_top1
 from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Port, Runner
 from tfcompress.optimize.quantization import load_scope
@@ -317,7 +318,4 @@ def _compare(source: Source, reference: Path, runner: Runner, example: Example) 
         expected = dict(zip(found, expected.values(), strict=True))
     difference = max(float(np.abs(values - expected[name]).max(initial=0)) for name, values in found.items())
     scores = runner.scores.name
-    if found[scores].shape[-1:] in ((), (0,), (1,)):
-        return difference, None
-    same = np.array_equal(found[scores].argmax(-1), expected[scores].argmax(-1))
-    return difference, same
+    return difference, same_top1(found[scores], expected[scores])

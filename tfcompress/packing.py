@@ -15,6 +15,7 @@ from tfcompress.export.clustered import packer, unpacker
 from tfcompress.export.clustered.dense import Left
 from tfcompress.export.clustered.options import Activations
 from tfcompress.files import written_whole
+from tfcompress.measure.accuracy import same_top1
 from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.progress import bar, track
@@ -156,7 +157,7 @@ def _drift(before: Path, after: Path, feeds: Iterable[Example] | None, data: str
     runners = [Runner(before), Runner(after)]
     examples = random_examples({"": before}, {"": runners[0]})[:1] if feeds is None else list(feeds)
     difference = largest = 0.0
-    same = 0
+    tops = []
     for example in track(examples, "running both", len(examples)):
         for runner in runners:
             runner.run(example)
@@ -164,9 +165,8 @@ def _drift(before: Path, after: Path, feeds: Iterable[Example] | None, data: str
         difference = max(difference, *(_largest(found[name] - expected[name]) for name in expected))
         largest = max(largest, *(_largest(values) for values in expected.values()))
         scores = runners[0].scores.name
-        same += bool(np.array_equal(expected[scores].argmax(-1), found[scores].argmax(-1)))
-    classes = runners[0].scores.shape[-1:]
-    return Drift(difference, largest, len(examples), None if classes in ((), (0,), (1,)) else same, data)
+        tops.append(same_top1(found[scores], expected[scores]))
+    return Drift(difference, largest, len(examples), None if None in tops else sum(map(bool, tops)), data)
 
 
 def _largest(values: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,3 +75,10 @@ def agreement(found: FloatArray, expected: FloatArray) -> Agreement:
     if found.ndim > 1 and found.shape[-1] > 1:
         same = float((found.argmax(axis=-1) == expected.argmax(axis=-1)).mean())
     return Agreement(len(found), float(difference.max()), float(difference.mean()), same)
+
+
+def same_top1(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> bool | None:
+    """Tells whether two models give the highest of scores `(…, classes)` to the same class; None without a choice."""
+    if found.shape[-1:] in ((), (0,), (1,)):
+        return None
+    return bool(np.array_equal(found.argmax(axis=-1), expected.argmax(axis=-1)))
