@@ -103,7 +103,7 @@ class Packer:
     def _dense(self, operator: Any) -> list[Any]:
         net, activation = self.net, option(operator, "fusedActivationFunction")
         x, bias = operator.inputs[0], operator.inputs[2] if len(operator.inputs) > 2 else -1
-        weights = self._weights(operator.inputs[1], 2)
+        weights = self._weights(operator.inputs[1])
         if weights is None or net.type(x) != "float32" or len(operator.outputs) != 1:
             return []
         name = net.name(weights.tensor)
@@ -138,7 +138,7 @@ class Packer:
     def _table(self, gather: Any) -> tuple[Any, list[Any]] | None:
         net, last = self.net, gather
         table, ids = gather.inputs[:2]
-        weights = self._weights(table, 2)
+        weights = self._weights(table)
         if weights is None or option(gather, "axis") or option(gather, "batchDims"):
             return None
         if net.type(ids) != "int32":
@@ -158,14 +158,14 @@ class Packer:
         inputs = [ids, *constants[:3], constants[4]]
         return last, [net.make_custom(options, inputs, [last.outputs[0]])]
 
-    def _weights(self, tensor: int, rank: int) -> _Weights | None:
+    def _weights(self, tensor: int) -> _Weights | None:
         """Returns constant weights; None of what is no weights at all."""
         net, hybrid = self.net, True
         maker = net.producer(tensor)
         if net.kind(maker) == "DEQUANTIZE" and net.type(maker.inputs[0]) == "int8":
             tensor, hybrid = maker.inputs[0], False
         values = net.constant(tensor)
-        if values is None or values.ndim != rank or not values.size or values.dtype not in (np.float32, np.int8):
+        if values is None or values.ndim != 2 or not values.size or values.dtype not in (np.float32, np.int8):
             return None
         if values.dtype == np.float32:
             return _Weights(tensor, values, np.zeros(0, np.float32), False)
