@@ -24,8 +24,9 @@ from tfcompress.export.graph import Bytes, Graph, Operator, OperatorCode, Signat
 
 Content = bytes | bytearray | mmap.mmap
 
-_TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
-_OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+TYPES: dict[int, str] = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
+OPERATORS: dict[int, str] = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+"""The schema's names by their codes; of types in small letters."""
 
 _SCHEMA_VERSION = 3
 _TABLE_BYTES = 16  # at least, with its place in a vector; Python needs about 10 µs for one
@@ -161,7 +162,7 @@ class _Reader:
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         custom = number == schema.BuiltinOperator.CUSTOM
         own = self.text(code.CustomCode())
-        name = own or "CUSTOM" if custom else _OPERATORS.get(number, f"operator {number}")
+        name = own or "CUSTOM" if custom else OPERATORS.get(number, f"operator {number}")
         return OperatorCode(name, code.Version(), custom)
 
     def graph(self, graph: Any) -> Graph:
@@ -202,7 +203,7 @@ class _Reader:
         read = Tensor(
             name=self.text(tensor.Name()),
             shape=self.numbers(tensor, "Shape"),
-            type=_TYPES.get(type_code, f"type {type_code}"),
+            type=TYPES.get(type_code, f"type {type_code}"),
             buffer=tensor.Buffer(),
             data=self.buffers[tensor.Buffer()],
             scales=(self.array(quantization, "Scale") if quantization else none).astype(np.float32, copy=False),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from tfcompress.export.clustered.options import PREFIX
 from tfcompress.export.flatbuffer import Content, Flatbuffer, read
 from tfcompress.export.graph import Graph, Operator, OperatorCode
 
@@ -110,7 +111,7 @@ def newer(a: str, b: str) -> bool:
 
 def stated(code: OperatorCode) -> Requirement:
     """Returns what the file states of a kind of operator."""
-    own = _CLUSTERED_RUNTIME if code.name.startswith("tfcompress.") else ""
+    own = _CLUSTERED_RUNTIME if code.name.startswith(PREFIX) else ""
     return Requirement(code.name, code.version, own if code.custom else _table().get((code.name, code.version), ""))
 
 

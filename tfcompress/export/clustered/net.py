@@ -10,12 +10,11 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.export.clustered.options import PREFIX, Options
+from tfcompress.export.flatbuffer import OPERATORS, TYPES
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
 
-_NAMES: dict[int, str] = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-_TYPES: dict[int, str] = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
 _NUMPY = ("float32", "float16", "int8", "uint8", "int32", "int64", "bool")
 _EFFECTS = ("ASSIGN_VARIABLE", "CALL_ONCE", "CALL", "IF", "WHILE", "HASHTABLE", "HASHTABLE_IMPORT", "VAR_HANDLE")
 """Operators that do something even where nothing reads their outputs."""
@@ -51,7 +50,7 @@ class Net:
         code = self.model.operatorCodes[operator.opcodeIndex]
         if code.customCode:
             return _text(code.customCode)
-        return _NAMES.get(_number(code), "")
+        return OPERATORS.get(_number(code), "")
 
     def name(self, tensor: int) -> str:
         """Returns a tensor's name."""
@@ -59,7 +58,7 @@ class Net:
 
     def type(self, tensor: int) -> str:
         """Returns a tensor's type, such as `float32`."""
-        return _TYPES.get(self.graph.tensors[tensor].type, "")
+        return TYPES.get(self.graph.tensors[tensor].type, "")
 
     def shape(self, tensor: int) -> Shape:
         """Returns a tensor's shape, with -1 for what is free."""
@@ -203,6 +202,11 @@ class Net:
                 used.update(operator.inputs)
         self.graph.operators = kept[::-1]
         self.changed()
+
+
+def is_packed(model: Any) -> bool:
+    """Tells whether a model has operators of ours."""
+    return any(_text(code.customCode).startswith(PREFIX) for code in model.operatorCodes or [])
 
 
 def option(operator: Any, name: str) -> Any:

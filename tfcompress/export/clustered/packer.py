@@ -15,7 +15,7 @@ from tfcompress.export.clustered.codebook import count_distinct
 from tfcompress.export.clustered.dense import Left, Packer, take_biases
 from tfcompress.export.clustered.floats import has_quantized_activations, make_float
 from tfcompress.export.clustered.garbled import rewriting_carefully
-from tfcompress.export.clustered.net import Net
+from tfcompress.export.clustered.net import Net, is_packed
 from tfcompress.export.clustered.norm import find_norms
 from tfcompress.export.clustered.options import (
     ATTENTION,
@@ -23,7 +23,6 @@ from tfcompress.export.clustered.options import (
     FLOAT32,
     INT8,
     NORM,
-    PREFIX,
     TABLE,
     Activations,
     DenseOptions,
@@ -73,7 +72,7 @@ def pack_counted(content: bytes, activations: Activations | None = None) -> Pack
             in an operator that has no float32 form.
     """
     model = rewriting.read(content)
-    if any(bytes(code.customCode or b"").startswith(PREFIX.encode()) for code in model.operatorCodes or []):
+    if is_packed(model):
         raise UserError("the file is packed already; `tfcompress unpack` gives the stock file back")
     with rewriting_carefully("the file"):
         return _packed(content, model, activations)

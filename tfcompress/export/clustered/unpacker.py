@@ -14,7 +14,7 @@ from tfcompress.export.attached import with_files_of
 from tfcompress.export.clustered import tidy
 from tfcompress.export.clustered.floats import HYBRID
 from tfcompress.export.clustered.garbled import check, rewriting_carefully
-from tfcompress.export.clustered.net import Array, Net, Shape
+from tfcompress.export.clustered.net import Array, Net, Shape, is_packed
 from tfcompress.export.clustered.options import (
     GELU,
     GELU_TANH,
@@ -47,7 +47,7 @@ def unpack(content: bytes) -> bytes:
         UserError: the file is none, not packed, garbled or of another version.
     """
     model = rewriting.read(content)
-    if not any(bytes(code.customCode or b"").startswith(PREFIX.encode()) for code in model.operatorCodes or []):
+    if not is_packed(model):
         raise UserError("the file is not packed; it runs as it is in TFLite")
     with rewriting_carefully("the packed file"):
         nets = [Net(model, graph) for graph in model.subgraphs]
