@@ -3,8 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
+from tfcompress.export import rewriting
 from tfcompress.export.flatbuffer import read
-from tfcompress.export.runtimes import Requirement, minimum_runtime, newer, requirements
+from tfcompress.export.graph import OperatorCode
+from tfcompress.export.runtimes import Requirement, minimum_runtime, newer, requirements, state_runtime
 
 from .build import build, constant, graph, node, tensor
 
@@ -83,6 +85,24 @@ def test_metadata_that_is_no_version_does_not_count():
     assert minimum_runtime(chain(("GELU", 1), metadata={"min_runtime_version": b"2.30.0\0\0"})) == "2.30.0"
     for garbled in (b"\xff\xfe", b"", b"9" * 9, b"2.x"):
         assert minimum_runtime(chain(("GELU", 1), metadata={"min_runtime_version": garbled})) == "2.9.0"
+
+
+def test_a_runtime_is_stated_where_there_is_an_entry_even_an_empty_one():
+    entry, gelu = "min_runtime_version", [OperatorCode("GELU", 2, False)]
+
+    def after(said: bytes | None, at_least_as_before: bool) -> str:
+        model = rewriting.read(chain(("GELU", 2), metadata={entry: said or b"none"}))
+        if said is None:
+            model.metadata[0].buffer = 0
+        state_runtime(model, gelu, at_least_as_before)
+        assert model.buffers[0].data is None  # of all tensors that are computed
+        return dict(read(rewriting.write(model)).metadata)[entry].tobytes().rstrip(b"\0").decode()
+
+    assert [after(said, True) for said in (b"2.5.0", b"2.17.0", None)] == ["2.9.0", "2.17.0", "2.9.0"]
+    assert [after(said, False) for said in (b"2.5.0", b"2.17.0", None)] == ["2.9.0"] * 3
+    silent = rewriting.read(chain(("GELU", 2)))
+    state_runtime(silent, gelu, True)
+    assert not silent.metadata
 
 
 def test_a_table_behind_its_ids_is_the_weights():

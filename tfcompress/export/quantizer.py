@@ -31,7 +31,7 @@ from tfcompress.errors import UserError, first_line
 from tfcompress.export import flatbuffer, rewriting
 from tfcompress.export.float16 import to_float16
 from tfcompress.export.graph import Graph, Operator, OperatorCode
-from tfcompress.export.runtimes import newer, requirement, stated
+from tfcompress.export.runtimes import requirement, state_runtime
 
 Format = Literal["float16", "dynamic", "int8", "int8-full", "int4"]
 Recipe = list[dict[str, Any]]
@@ -235,13 +235,7 @@ def _with_versions(content: bytes) -> bytes:
         OperatorCode(kind.name, code.version, kind.custom)
         for kind, code in zip(file.codes, model.operatorCodes, strict=True)
     ]
-    for entry in model.metadata or []:
-        if entry.name == b"min_runtime_version":
-            buffer = model.buffers[entry.buffer]
-            runtime = bytes(buffer.data).rstrip(b"\0").decode("ascii", "replace")
-            for kind in kinds:
-                runtime = stated(kind).runtime if newer(stated(kind).runtime, runtime) else runtime
-            buffer.data = np.frombuffer(runtime.encode().ljust(16, b"\0"), np.uint8)
+    state_runtime(model, kinds, at_least_as_before=True)
     return rewriting.write(model)
 
 

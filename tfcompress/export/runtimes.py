@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.export.clustered.options import PREFIX
 from tfcompress.export.flatbuffer import Content, Flatbuffer, read
@@ -50,6 +55,8 @@ _NEEDED = {
 }
 """The version that an operator needs by the types of its first input and its weights, for one scale and for several."""
 
+_ENTRY = "min_runtime_version"
+"""The metadata entry that says which runtime a file needs."""
 
 _CLUSTERED_RUNTIME = "2.14.0"
 """The oldest TFLite that our own operators' runtime was tried in."""
@@ -99,9 +106,32 @@ def minimum_runtime(content: Content | Flatbuffer) -> str:
     named = [one.runtime for one in requirements(file)]
     for name, data in file.metadata:
         text = data.tobytes().rstrip(b"\0")
-        if name == "min_runtime_version" and re.fullmatch(rb"\d{1,4}(\.\d{1,4}){1,3}", text):
+        if name == _ENTRY and re.fullmatch(rb"\d{1,4}(\.\d{1,4}){1,3}", text):
             named.append(text.decode())
     return max(named, key=_parts, default="")
+
+
+def state_runtime(model: Any, kinds: Iterable[OperatorCode], at_least_as_before: bool) -> None:
+    """Writes into a model's metadata, where they have an entry for it, which runtime its operators need.
+
+    Args:
+        model: as `rewriting.read` returns it; changed.
+        kinds: of its operators.
+        at_least_as_before: leave a newer runtime that the entry names; else it is replaced.
+    """
+    needed = max((stated(kind).runtime for kind in kinds), key=_parts, default="")
+    for entry in model.metadata or []:
+        if entry.name != _ENTRY.encode():
+            continue
+        data = model.buffers[entry.buffer].data
+        before = "" if data is None else bytes(data).rstrip(b"\0").decode("ascii", "replace")
+        runtime = max(before, needed, key=_parts) if at_least_as_before else needed
+        if not runtime:
+            continue
+        if data is None:  # Tensors without data share such a buffer.
+            entry.buffer = len(model.buffers)
+            model.buffers.append(schema.BufferT())
+        model.buffers[entry.buffer].data = np.frombuffer(runtime.encode().ljust(16, b"\0"), np.uint8)
 
 
 def newer(a: str, b: str) -> bool:

@@ -14,10 +14,9 @@ from tfcompress.export import rewriting
 from tfcompress.export.clustered.net import Net
 from tfcompress.export.clustered.options import ENTRY, VERSION
 from tfcompress.export.graph import OperatorCode
-from tfcompress.export.runtimes import newer, stated
+from tfcompress.export.runtimes import state_runtime
 
 _ALIGNMENT = 64  # of packed indices, for vector loads; the format asks for it
-_RUNTIME = b"min_runtime_version"
 
 
 def finish(nets: list[Net], packed: bool) -> bytes:
@@ -29,7 +28,7 @@ def finish(nets: list[Net], packed: bool) -> bytes:
         signatures = [one for one in model.signatureDefs or [] if one.subgraphIndex == index]
         _order_tensors(net, signatures)
     _order_codes(model, nets)
-    _state_runtime(model, nets)
+    state_runtime(model, _kinds(model, nets), at_least_as_before=False)
     _order_buffers(model)
     return rewriting.write(model, _ALIGNMENT)
 
@@ -88,18 +87,10 @@ def _order_codes(model: Any, nets: list[Net]) -> None:
     model.operatorCodes = [model.operatorCodes[old] for old in used]
 
 
-def _state_runtime(model: Any, nets: list[Net]) -> None:
-    """Says in the metadata, if it says so at all, which runtime the operators need now."""
-    runtime = ""
-    for kind, code in {(net.kind(one), one.opcodeIndex) for net in nets for one in net.operators}:
-        custom = bool(model.operatorCodes[code].customCode)
-        needed = stated(OperatorCode(kind, model.operatorCodes[code].version, custom)).runtime
-        runtime = needed if newer(needed, runtime) else runtime
-    for entry in model.metadata:
-        if entry.name == _RUNTIME and runtime:
-            text = np.frombuffer(runtime.encode().ljust(16, b"\0"), np.uint8)
-            entry.buffer = len(model.buffers)
-            model.buffers.append(schema.BufferT(text))
+def _kinds(model: Any, nets: list[Net]) -> list[OperatorCode]:
+    kinds = {(net.kind(one), one.opcodeIndex) for net in nets for one in net.operators}
+    codes = model.operatorCodes
+    return [OperatorCode(kind, codes[code].version, bool(codes[code].customCode)) for kind, code in kinds]
 
 
 def _order_buffers(model: Any) -> None:
