@@ -15,6 +15,7 @@ from ai_edge_quantizer import quantizer, recipe
 
 from tfcompress.conversion import FORMATS, convert_file
 from tfcompress.file_data import examples_for
+from tfcompress.files import written_whole
 from tfcompress.measure.interpreter import Runner
 
 _MODEL = flags.DEFINE_string("model", "build/demo/stages/00-base", "A float stage of a run.")
@@ -35,7 +36,6 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) > 1:
         raise app.UsageError(f"unknown arguments {arguments[1:]}; --model, --data and --output are what it takes")
     output = Path(_OUTPUT.value)
-    output.mkdir(parents=True, exist_ok=True)
     for to in FORMATS:
         print(convert_file(_MODEL.value, output / f"{to}.tflite", to, _DATA.value, _EXAMPLES))
     whole = output / "float32.tflite"
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str]) -> None:
     for peer, rules in _PEERS.items():
         quantized = quantizer.Quantizer(str(whole), rules)
         ranges = quantized.calibrate({"serving_default": batches}) if quantized.need_calibration else None
-        (output / f"{peer}.tflite").write_bytes(bytes(quantized.quantize(ranges).quantized_model))
+        with written_whole(output / f"{peer}.tflite") as beside:
+            beside.write_bytes(bytes(quantized.quantize(ranges).quantized_model))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from rich.table import Table
 from tfcompress import runtime
 from tfcompress.cli import as_user_sees, import_tensorflow
 from tfcompress.export.inspection import inspect
+from tfcompress.files import written_whole
 from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.measure.latency import interleaved
 from tfcompress.measure.memory import memory
@@ -91,7 +92,6 @@ def _make(model: str) -> None:
     from tfcompress.export.converter import convert
     from tfcompress.models import presets
 
-    Path(_FOLDER.value).mkdir(parents=True, exist_ok=True)
     tf_keras.utils.set_random_seed(0)
     if model == "one_row":
         x = features = tf_keras.Input((768,), batch_size=1)
@@ -106,12 +106,12 @@ def _make(model: str) -> None:
     for weights in built.weights:
         if weights.shape.rank == 2 and min(weights.shape) > 2:  # kernels and token tables
             weights.assign(_clustered(weights.numpy()))
-    for stock, kind in (("float32", "float32"), ("int8", "dynamic")):
-        content = convert(built, kind)  # type: ignore[arg-type]
-        _path(model, stock).write_bytes(content)
-        if stock == "float32":
-            _path(model, "float32_packed").write_bytes(pack(content))
-            _path(model, "int8_packed").write_bytes(pack(content, "int8"))
+    content = convert(built, "float32")
+    contents = {"float32": content, "int8": convert(built, "dynamic")}
+    contents |= {"float32_packed": pack(content), "int8_packed": pack(content, "int8")}
+    for name, made in contents.items():
+        with written_whole(_path(model, name)) as beside:
+            beside.write_bytes(made)
 
 
 def _clustered(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -122,7 +122,7 @@ def _clustered(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _example(path: Path) -> Example:
-    """Returns normal numbers; of a text full of tokens."""
+    """Returns an example by input: normal numbers, or ones for ids and masks, a text without padding."""
     random = np.random.default_rng(0)
     found = {}
     for name, port in Runner(path).inputs.items():
