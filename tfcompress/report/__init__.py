@@ -1,1 +1,1 @@
-"""The proof: what a run found, as JSON and as a table."""
+"""What was found: of a run as JSON, of runs, comparisons and files as tables, of runs and comparisons as a page."""

@@ -60,7 +60,7 @@ class Interpreter(litert.Interpreter):
         options: further ones of LiteRT's.
 
     Raises:
-        UserError: the file is packed and the runtime is missing.
+        UserError: the file is packed, and the runtime is missing or TFCOMPRESS_INSTRUCTIONS is wrong.
         ValueError, RuntimeError: see LiteRT; the file is none, or one of its operators is not as it has to be.
     """
 
