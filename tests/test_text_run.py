@@ -9,12 +9,16 @@ from ai_edge_litert.interpreter import Interpreter
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.report.document import Report
 
-FIT = "{epochs: 1, batch_size: 128, learning_rate: 5.0e-4}"
-TRAINED = {2: "distil", 3: "prune", 4: "cluster", 5: "quantize"}
+TRAINED = {2: ("distil", 128), 3: ("prune", 128), 4: ("cluster", 512), 5: ("quantize", 256)}
 SHORT = (
     "model.vocabulary=1000",
+    "model.sequence_length=16",
     "training.epochs=1",
-    *(f"techniques[{number}].{name}.fit={FIT}" for number, name in TRAINED.items()),
+    "techniques[0].halve.examples=256",
+    *(
+        f"techniques[{number}].{name}.fit={{epochs: 1, batch_size: {batch_size}, learning_rate: 5.0e-4}}"
+        for number, (name, batch_size) in TRAINED.items()
+    ),
 )
 
 pytestmark = pytest.mark.slow
@@ -55,9 +59,9 @@ def test_the_file_takes_what_a_phones_text_classifier_feeds(finished):
     interpreter = Interpreter(str(workdir / "model.tflite"))
     inputs = interpreter.get_signature_runner().get_input_details()
     assert set(inputs) == {"token_ids", "segment_ids", "padding_mask"}
-    assert all(detail["dtype"].__name__ == "int32" and list(detail["shape"]) == [1, 32] for detail in inputs.values())
+    assert all(detail["dtype"].__name__ == "int32" and list(detail["shape"]) == [1, 16] for detail in inputs.values())
     with pytest.raises(RuntimeError, match="only allows mutating unknown dimensions"):
-        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], [1, 16], strict=True)
+        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], [1, 8], strict=True)
 
 
 def test_the_vocabulary_travels_with_each_stage(finished):

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from tfcompress.errors import UserError
-from tfcompress.models.presets import VIT_PRESETS, build, preset
+from tfcompress.models.presets import VIT_PRESETS, build
 from tfcompress.models.vit import ViTConfig, fold_normalization, vit
 
 from ..conftest import TINY
@@ -22,16 +21,6 @@ def test_small_presets_give_logits(name):
     logits = build(name, 10).predict(np.random.default_rng(0).random((2, size, size, 3), np.float32), verbose=0)
     assert logits.shape == (2, 10)
     assert np.isfinite(logits).all()
-
-
-def test_an_unknown_preset_lists_the_known():
-    with pytest.raises(UserError, match="unknown preset 'vit_huge'; the presets are vit_digits, "):
-        preset("vit_huge")
-
-
-def test_patches_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="image size 10 is not a multiple of patch size 4"):
-        vit(ViTConfig(10, 4, 16, 1, 2), 10)
 
 
 def test_normalization_is_folded_into_the_patch_embedding(tiny_vit, images):
