@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, hardest_tolerable
@@ -24,7 +25,7 @@ def print_sensitivity(study: Sensitivity, console: Console | None = None) -> Non
         table.add_column(heading, justify="right")
     for layer in study.layers:
         cells = {(effect.technique, *effect.settings.values()): _cell(effect, layer, study) for effect in layer.effects}
-        table.add_row(layer.name, f"{layer.weights:,}", *(cells.get(key, "") for key in columns))
+        table.add_row(escape(layer.name), f"{layer.weights:,}", *(cells.get(key, "") for key in columns))
     console.print(table)
     top1 = study.accuracy
     console.print(
