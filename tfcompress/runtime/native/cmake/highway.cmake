@@ -1,6 +1,6 @@
 # Sets HIGHWAY_INCLUDE_DIR to the folder of Google Highway's headers (hwy/highway.h, 1.1 or later), all that is needed of it.
-# Looked for in this order: what the caller names; an installed Highway; the headers that the tensorflow package brings,
-# where the Python that builds has it; the release on GitHub.
+# Looked for in this order: what the caller names; an installed Highway; the headers that the tensorflow package brings;
+# the release on GitHub.
 
 if(NOT EXISTS "${HIGHWAY_INCLUDE_DIR}/hwy/highway.h")
   unset(HIGHWAY_INCLUDE_DIR CACHE)  # What was found by an earlier run may be gone.
@@ -11,18 +11,12 @@ if(NOT EXISTS "${HIGHWAY_INCLUDE_DIR}/hwy/highway.h")
 endif()
 
 if(NOT HIGHWAY_INCLUDE_DIR)
-  if(NOT Python_EXECUTABLE)
-    # Of the environment that is active, or that `make install` made in the source tree.
-    set(environments ${PROJECT_SOURCE_DIR}/../../../.venv/bin)
-    if(DEFINED ENV{VIRTUAL_ENV})
-      list(PREPEND environments $ENV{VIRTUAL_ENV}/bin)
-    endif()
-    find_program(Python_EXECUTABLE NAMES python3 python HINTS ${environments})
-  endif()
-  if(Python_EXECUTABLE)
+  # Of the Python that builds, of the environment that is active, of the one that `make install` made, or any.
+  find_program(TFCOMPRESS_ANY_PYTHON NAMES python3 python)
+  foreach(python ${Python_EXECUTABLE} $ENV{VIRTUAL_ENV}/bin/python ${PROJECT_SOURCE_DIR}/../../../.venv/bin/python ${TFCOMPRESS_ANY_PYTHON})
     # Not imported, which would take seconds. In an isolated build only sysconfig knows where the packages are.
     execute_process(
-      COMMAND ${Python_EXECUTABLE} -c "
+      COMMAND ${python} -c "
 import importlib.util, pathlib, sysconfig
 spec = importlib.util.find_spec('tensorflow')
 found = list(spec.submodule_search_locations) if spec else [sysconfig.get_path('purelib') + '/tensorflow']
@@ -30,8 +24,9 @@ print(pathlib.Path(found[0]) / 'include' / 'external' / 'com_google_highway')"
       OUTPUT_VARIABLE folder OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
     if(EXISTS "${folder}/hwy/highway.h")
       set(HIGHWAY_INCLUDE_DIR ${folder})
+      break()
     endif()
-  endif()
+  endforeach()
 endif()
 
 if(NOT HIGHWAY_INCLUDE_DIR)
