@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the sdist and the wheel (dist/), and tries the wheel in an empty environment of each Python: its version, its runtime and a
-# shortened demo from another folder.
+# Builds the sdist and the wheel (dist/), and tries the wheel in an empty environment of each Python, with the versions in
+# requirements.lock: its version, its runtime and a shortened demo from another folder.
 #   wheels.sh [PYTHON...]   default: python3.11 python3.12 python3.13
 # Needs the package `build`, CMake and a C++ compiler.
 set -euo pipefail
@@ -12,11 +12,13 @@ VIRTUAL_ENV=$("$python" -c 'import sys; print(sys.prefix)') "$python" -m build -
 wheel=$(ls "$PWD"/dist/*.whl)
 "$python" -m zipfile -l "$wheel" | grep libtfcompress_runtime
 
+constraints=$(mktemp)
+sed -n '/^[a-z]/{s/\[[^]]*\]//; s/ *\\$//; p}' requirements.lock > "$constraints"  # the versions without their hashes
 short='fit: {epochs: 1, batch_size: 128, learning_rate: 5.0e-4}'
 for python in ${@:-python3.11 python3.12 python3.13}; do
   folder=$(mktemp -d)
   "$python" -m venv "$folder/venv"
-  "$folder/venv/bin/pip" install --quiet "$wheel"
+  "$folder/venv/bin/pip" install --quiet --constraint "$constraints" "$wheel"
   (
     cd "$folder"
     venv/bin/tfcompress --version
