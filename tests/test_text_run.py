@@ -1,19 +1,23 @@
 """The whole line on real text: the shipped recipe, shortened, in a process of its own as a user starts it."""
 
+import csv
 import subprocess
 import sys
+from itertools import islice
 
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from tfcompress.data.text import texts, trec
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.report.document import Report
 
-TRAINED = {2: ("distil", 128), 3: ("prune", 128), 4: ("cluster", 512), 5: ("quantize", 256)}
+TRAINED = {2: ("distil", 32), 3: ("prune", 32), 4: ("cluster", 128), 5: ("quantize", 64)}
+QUESTIONS = {"train": 1200, "validation": 200, "test": 400}
 SHORT = (
     "model.vocabulary=1000",
     "model.sequence_length=16",
-    "training.epochs=1",
+    "training.epochs=4",
     "techniques[0].halve.examples=256",
     *(
         f"techniques[{number}].{name}.fit={{epochs: 1, batch_size: {batch_size}, learning_rate: 5.0e-4}}"
@@ -26,8 +30,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Report, object]:
-    workdir = tmp_path_factory.mktemp("run")
-    changes = [f"--set={change}" for change in SHORT]
+    workdir, questions = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("questions")
+    data = trec()
+    for split, count in QUESTIONS.items():
+        with (questions / f"{split}.tsv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, delimiter="\t")
+            table.writerow(("text", "label"))
+            labels = (data.classes[label] for label in data.labels[split])
+            table.writerows(islice(zip(texts(data, split), labels, strict=True), count))
+    changes = [f"--set={change}" for change in (*SHORT, f"data={{name: text_file, path: {questions}}}")]
     command = [sys.executable, "-m", "tfcompress", "run", "bert_half_trec", f"--workdir={workdir}", *changes]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
