@@ -261,7 +261,7 @@ def _stored(path: Path, count: int) -> list[Arrays]:
             arrays = {name: np.atleast_1d(stored[name])[:count] for name in stored.files}
     except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} cannot be read as an .npz of arrays: {error}") from error
-    sizes = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"{path} has arrays of different lengths: {sizes}; all must have the same number of examples")
     return [{name: array[i] for name, array in arrays.items()} for i in range(max(sizes.values(), default=0))]
