@@ -6,11 +6,11 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-python=${BUILD_PYTHON:-python3}
+builder=${BUILD_PYTHON:-python3}
 rm -rf dist
-VIRTUAL_ENV=$("$python" -c 'import sys; print(sys.prefix)') "$python" -m build --outdir dist .  # Highway's headers are in its tensorflow
+VIRTUAL_ENV=$("$builder" -c 'import sys; print(sys.prefix)') "$builder" -m build --outdir dist .  # Highway's headers are in its tensorflow
 wheel=$(ls "$PWD"/dist/*.whl)
-"$python" -m zipfile -l "$wheel" | grep libtfcompress_runtime
+"$builder" -m zipfile -l "$wheel" | grep libtfcompress_runtime
 
 constraints=$(mktemp)
 sed -n '/^[a-z]/{s/\[[^]]*\]//; s/ *\\$//; p}' requirements.lock > "$constraints"  # the versions without their hashes
