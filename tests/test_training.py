@@ -117,6 +117,21 @@ def test_more_examples_than_a_batch_are_not_needed(tiny_data, tmp_path):
     assert np.isfinite(rows[0]["loss"])
 
 
+def test_the_step_is_traced_once(tiny_data, tmp_path):
+    traces = []
+
+    class Traced(tf_keras.layers.Layer):
+        def call(self, inputs, training=None):
+            traces.append(training)
+            return inputs
+
+    base = vit(TINY, 10)
+    model = tf_keras.Model(base.input, Traced()(base.output))
+    traces.clear()
+    fit(model, tiny_data, TRAINING, Objective(), 0, tmp_path)
+    assert traces.count(True) == 1
+
+
 def test_probabilities_are_recognised(tiny_vit):
     assert not gives_probabilities(tiny_vit)
     softmax = tf_keras.layers.Activation("softmax")(tiny_vit.output)

@@ -109,6 +109,7 @@ def fit(
     """
     steps = data.steps_per_epoch(training.batch_size)
     compile_model(model, training, objective, steps)
+    _build_metrics(model, data.batches("validation", 1, targets))
     backup = _Backup(model, folder)
     first_epoch = len(backup.rows)
     with bar(title, training.epochs * steps) as shown:
@@ -137,6 +138,15 @@ def compile_model(model: tf_keras.Model, training: Training, objective: Objectiv
     # Built before the checkpoint is read, so that the slots are restored too.
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, loss, metrics=tf.nest.map_structure(_fresh, list(objective.metrics)))
+
+
+def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:
+    """Makes the metrics' variables: made within the first step, they would have TensorFlow trace it a second time."""
+    inputs, expected, weights = tf_keras.utils.unpack_x_y_sample_weight(next(iter(batches)))
+    answers = model(inputs, training=False)
+    model.compute_loss(inputs, expected, answers, weights)
+    model.compute_metrics(inputs, expected, answers, weights)
+    model.reset_metrics()
 
 
 def _fresh(metric: Any) -> Any:
