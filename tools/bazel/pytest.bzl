@@ -9,7 +9,7 @@ def pytest_test(name, deps = [], data = [], **options):
       name: of the test and, with .py, of its file.
       deps: what the file imports, but for its folder's library (conftest.py and helpers) and pytest.
       data: what it reads or runs.
-      **options: of py_test.
+      **options: of py_test; tags = ["slow"] if the file takes over 20 seconds, so that CI leaves it to pytest.
     """
     py_test(
         name = name,
