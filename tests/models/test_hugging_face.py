@@ -261,6 +261,11 @@ def test_lengths_vocabularies_and_poolings_that_do_not_fit_are_refused(tmp_path)
         hugging_face.load(tmp_path, 3, 13)
     with pytest.raises(UserError, match="unknown pooling 'max'; it is one of tanh, relu, mean"):
         hugging_face.load(tmp_path, 3, LENGTH, pooling="max")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    write(pictures, VIT, vit_tensors(), words=None)
+    with pytest.raises(UserError, match=r"pooling is given, but .*pictures is a ViT, .*; leave pooling out"):
+        hugging_face.load(pictures, 3, pooling="mean")
     write(tmp_path, BERT, bert_tensors(), words=WORDS[:-1])
     with pytest.raises(UserError, match="the vocabulary has 9 tokens, the token table 10 rows"):
         hugging_face.load(tmp_path, 3, LENGTH)

@@ -45,7 +45,7 @@ def load(
 
     Raises:
         UserError: a missing or broken file, a model of another type, weights that do not fit config.json, a vocabulary
-            that does not fit the token table, or too few positions.
+            that does not fit the token table, too few positions, or a pooling for a ViT.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; name one with config.json and model.safetensors")
@@ -77,6 +77,8 @@ def read_checkpoint(
     kind = config.get("model_type")
     if kind not in _TYPES:
         raise UserError(f"{source} has model_type {kind!r} in config.json; accepted are {', '.join(_TYPES)}")
+    if kind == "vit" and pooling is not None:
+        raise UserError(f"pooling is given, but {source} is a ViT, whose head reads the class token; leave pooling out")
     tensors = Entries(_tensors(read, kind, source), f"model.safetensors of {source}")
     if kind == "vit":
         image_config, weights = vit_weights(config, tensors, source)
