@@ -31,6 +31,7 @@ def test_every_epoch_has_its_own_order_of_all_examples():
 def test_a_stream_that_starts_late_goes_on_as_an_early_one_would():
     data = numbered(12)
     assert order(data.stream(4, 0, 1, 3)) == order(data.stream(4, 0, 0, 3))[3:]
+    assert order(data.stream(4, 0, 3, 3)) == []
 
 
 def test_batches_are_whole():

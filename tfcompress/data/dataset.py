@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -82,11 +81,11 @@ class Dataset:
 
     def examples(self, split: Split) -> tf.data.Dataset:
         """Returns the decoded examples of a split in their fixed order, unbatched."""
-        return self._decoded(split).map(lambda _, example: example)
+        return self._decoded(self._indexed(split)).map(lambda _, example: example)
 
     def batches(self, split: Split, batch_size: int, targets: Targets | None = None) -> tf.data.Dataset:
         """Returns the decoded examples of a split in their fixed order, in batches; see `Targets`."""
-        return _batched(self._decoded(split), split, batch_size, targets)
+        return _batched(self._decoded(self._indexed(split)), split, batch_size, targets)
 
     def sample(self, examples: int, seed: int) -> Any:
         """Returns the features of some training examples, drawn by `seed` and not augmented: an array or a dict."""
@@ -104,19 +103,17 @@ class Dataset:
         """
         size = self.size("train")
         batch_size = min(batch_size, size)
-
-        def epoch_batches(epoch: int) -> tf.data.Dataset:
-            epoch_seed = seed * 1_000_003 + epoch
-            decoded = self._decoded("train", epoch_seed)
-            if self.augment is not None:
-                decoded = self._augmented(decoded, epoch_seed)
-            return _batched(decoded, "train", batch_size, targets, drop_remainder=True)
-
-        # A generator, because tf.data takes no seed that changes within a pipeline.
-        return tf.data.Dataset.from_generator(
-            lambda: chain.from_iterable(map(epoch_batches, range(first_epoch, epochs))),
-            output_signature=epoch_batches(first_epoch).element_spec,
-        )
+        kept = size // batch_size * batch_size
+        indexed, buffer = self._indexed("train"), min(size, self.shuffle_buffer)
+        seeds = [seed * 1_000_003 + epoch for epoch in range(first_epoch, max(epochs, first_epoch + 1))]
+        shuffled = [
+            indexed.shuffle(buffer, seed=epoch_seed, reshuffle_each_iteration=False).take(kept) for epoch_seed in seeds
+        ]
+        decoded = self._decoded(_one_after_another(shuffled))
+        if self.augment is not None:
+            decoded = self._augmented(decoded, seeds, kept)
+        batches = _batched(decoded, "train", batch_size, targets, drop_remainder=True)
+        return batches.take((epochs - first_epoch) * (kept // batch_size))  # none when a finished training goes on
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Returns the number of whole batches in the training split, at least one."""
@@ -172,26 +169,37 @@ class Dataset:
             )
         return labels
 
-    def _decoded(self, split: Split, shuffle_seed: int | None = None) -> tf.data.Dataset:
-        """Yields `(index in the split, (features, label))`."""
+    def _indexed(self, split: Split) -> tf.data.Dataset:
         indexed: tf.data.Dataset = getattr(self, split).enumerate()
-        if shuffle_seed is not None:
-            buffer = min(self.size(split), self.shuffle_buffer)
-            indexed = indexed.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
+        return indexed
+
+    def _decoded(self, indexed: tf.data.Dataset) -> tf.data.Dataset:
+        """Takes and yields `(index in the split, (features, label))`."""
         if self.decode is None:
             return indexed
         decode = self.decode
         return indexed.map(lambda index, example: (index, (decode(example[0]), example[1])), num_parallel_calls=2)
 
-    def _augmented(self, decoded: tf.data.Dataset, epoch_seed: int) -> tf.data.Dataset:
+    def _augmented(self, decoded: tf.data.Dataset, seeds: Sequence[int], epoch_size: int) -> tf.data.Dataset:
         augment = self.augment
         assert augment is not None
+        epoch_seeds = tf.constant([seed % 2**31 for seed in seeds], tf.int32)
 
         def one(place: tf.Tensor, item: tuple[tf.Tensor, tuple[Any, tf.Tensor]]) -> Any:
             index, example = item
-            return index, augment(*example, tf.stack([tf.constant(epoch_seed % 2**31), tf.cast(place, tf.int32)]))
+            seed = tf.stack([epoch_seeds[place // epoch_size], tf.cast(place % epoch_size, tf.int32)])
+            return index, augment(*example, seed)
 
         return decoded.enumerate().map(one, num_parallel_calls=2)
+
+
+def _one_after_another(sets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
+    # One by one with `concatenate`, the last of many would be nested as deep.
+    variants = tf.stack([tf.data.experimental.to_variant(one) for one in sets])
+    spec = sets[0].element_spec
+    return tf.data.Dataset.from_tensor_slices(variants).flat_map(
+        lambda variant: tf.data.experimental.from_variant(variant, spec)
+    )
 
 
 def _batched(
