@@ -17,7 +17,8 @@ def python_of(lock: str) -> Path:
     python = folder / "bin" / "python"
     if not (folder / "ready").is_file():
         venv.create(folder, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", requirements]
+        # Few of the modules are ever imported: those are compiled then.
+        install = [python, "-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "-r", requirements]
         subprocess.run(install, check=True)
         (folder / "ready").touch()
     return python
