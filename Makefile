@@ -14,6 +14,7 @@ demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
 
 # All tests, and which lines of tfcompress/ they run. (With coverage.py they would take a quarter longer on Python 3.11.)
+# In two commands, because with --fail-under SlipCover 1.1 leaves out of its table what the tests' processes ran.
 test: install
 	@mkdir -p build
 	$(BIN)/python -m slipcover --json --out build/coverage.json -m pytest

@@ -18,7 +18,7 @@ for tool in mvn javac python3 cmake clang++ ld.lld zipalign apksigner dexdump; d
   command -v $tool > /dev/null || { echo "$tool is missing; on Debian: apt install openjdk-17-jdk-headless maven python3 cmake clang" \
     "lld libc++-14-dev zipalign apksigner dexdump" >&2; exit 1; }
 done
-# No Java here runs for long enough to repay the optimising compiler and parallel collection: a third of the processor time.
+# No Java here runs for long enough to repay the optimising compiler and parallel collection: half as much processor time again.
 export JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC ${JAVA_TOOL_OPTIONS-}"
 folder=$(realpath --canonicalize-missing "$folder")
 cd "$(dirname "$0")"

@@ -101,9 +101,9 @@ class Dataset:
         The order within an epoch depends on `seed` and the epoch's number alone, so that a run that starts in the
         middle sees what an uninterrupted one would. Every epoch has `steps_per_epoch` whole batches.
         """
-        size = self.size("train")
+        size, steps = self.size("train"), self.steps_per_epoch(batch_size)
         batch_size = min(batch_size, size)
-        kept = size // batch_size * batch_size
+        kept = steps * batch_size
         indexed, buffer = self._indexed("train"), min(size, self.shuffle_buffer)
         seeds = [seed * 1_000_003 + epoch for epoch in range(first_epoch, max(epochs, first_epoch + 1))]
         shuffled = [
@@ -113,7 +113,7 @@ class Dataset:
         if self.augment is not None:
             decoded = self._augmented(decoded, seeds, kept)
         batches = _batched(decoded, "train", batch_size, targets, drop_remainder=True)
-        return batches.take((epochs - first_epoch) * (kept // batch_size))  # none when a finished training goes on
+        return batches.take((epochs - first_epoch) * steps)  # none when a finished training goes on
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Returns the number of whole batches in the training split, at least one."""
