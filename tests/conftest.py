@@ -29,6 +29,12 @@ from .native import has_runtime
 TINY = ViTConfig(image_size=8, patch_size=4, width=16, depth=1, heads=2)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process ends alone with one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_graphs() -> Iterator[None]:
     """Frees what Keras and TensorFlow keep of a module's models: gigabytes over the whole run, which slow all down."""
