@@ -32,6 +32,7 @@ class Results(private val activity: MainActivity, view: View, private val task: 
 
     init {
         val kept = state?.getStringArray(key)
+        stackIfNarrow(view.findViewById(R.id.pair))
         cards =
             listOf(R.id.first, R.id.second).mapIndexed { place, id -> Card(view.findViewById(id), kept?.get(place)) }
         offer()
@@ -68,6 +69,19 @@ class Results(private val activity: MainActivity, view: View, private val task: 
     fun close() {
         worker.run({ cards.forEach(Card::unload) })
         worker.close()
+    }
+
+    /** Puts the cards one below the other where half the width would break words: on a narrow phone, or in large type. */
+    private fun stackIfNarrow(pair: LinearLayout) {
+        val screen = activity.resources.configuration
+        if (screen.screenWidthDp / screen.fontScale >= PAIR_DP) return
+        pair.orientation = LinearLayout.VERTICAL
+        for (place in 0 until pair.childCount) {
+            (pair.getChildAt(place).layoutParams as LinearLayout.LayoutParams).run {
+                width = ViewGroup.LayoutParams.MATCH_PARENT
+                weight = 0f
+            }
+        }
     }
 
     private class Answer(val top: List<Pair<String, Float>>, val milliseconds: Double)
@@ -158,6 +172,7 @@ class Results(private val activity: MainActivity, view: View, private val task: 
     }
 
     private companion object {
+        const val PAIR_DP = 300
         const val THREADS = 1
         const val SHOWN = 3
         const val TIMED = 3
