@@ -88,8 +88,9 @@ android-test: $(patsubst %,build/android-test/%/android,vit_digits bert_half_tre
 		build/android-test/bert_half_trec/android/compressed.tflite --rounds 5 --from-phone android_demo/app/target/phone.json
 
 short := epochs: 1, batch_size: 256, learning_rate: 1.0e-3
-build/android-test/vit_digits/android: options := training.epochs=10
-build/android-test/bert_half_trec/android: options := training.epochs=1 --set model.vocabulary=1000 --set model.sequence_length=16
+build/android-test/vit_digits/android: options := training.epochs=10 --set model.depth=2
+build/android-test/bert_half_trec/android: options := training.epochs=1 --set model.depth=2 --set model.vocabulary=1000 \
+	--set model.sequence_length=16
 build/android-test/%/android: | $(BUILT)
 	$(BIN)/tfcompress run $* --workdir build/android-test/$* --set $(options) \
 		--set 'techniques=[{cluster: {fit: {$(short)}}}, {quantize: {fit: {$(short)}}}]'

@@ -43,6 +43,16 @@ def test_a_fresh_bert_gets_a_vocabulary_of_the_training_texts(reviews):
     assert model(features).shape == (2, 2)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"data": {"name": "digits"}, "model": {"preset": "vit_digits", "depth": 1}}, None]
+)
+def test_a_preset_with_fewer_blocks(reviews, settings):
+    wanted = Recipe.checked(settings, "test") if settings else recipe(reviews, depth=1)
+    model, _ = build_model(wanted, load_data(wanted))
+    assert {layer.name for layer in model.layers if layer.name.startswith("block_")} >= {"block_0_mlp1"}
+    assert not [layer.name for layer in model.layers if layer.name.startswith("block_1")]
+
+
 def test_a_saved_tokenizer_comes_back(reviews, tmp_path):
     wanted = recipe(reviews)
     data = load_data(wanted)

@@ -41,7 +41,7 @@ _FIT = "fit: {epochs: 1, batch_size: 1000}"
 _BASE = "--set 'training={epochs: 1, batch_size: 32, learning_rate: 1.0e-3}'"
 _SMALL_BERT = (
     "--set 'training={epochs: 1, batch_size: 512, learning_rate: 1.0e-3}' "
-    "--set model.vocabulary=500 --set model.sequence_length=16"
+    "--set model.depth=1 --set model.vocabulary=500 --set model.sequence_length=16"
 )
 RUNS = {
     "vit_digits": f"{_BASE} --set 'techniques=[{{prune: {{{_FIT}}}}}, {{cluster: {{{_FIT}}}}}]'",

@@ -15,6 +15,7 @@ from tfcompress.report.document import Report
 TRAINED = {2: ("distil", 32), 3: ("prune", 32), 4: ("cluster", 128), 5: ("quantize", 64)}
 QUESTIONS = {"train": 1200, "validation": 200, "test": 400}
 SHORT = (
+    "model.depth=2",
     "model.vocabulary=1000",
     "model.sequence_length=16",
     "training.epochs=4",

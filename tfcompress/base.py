@@ -63,13 +63,12 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
         return source.model, replace(data, decode=tokenizer)
     model, classes = recipe.model, len(data.classes)
     assert model.preset is not None
+    changes: dict[str, Any] = {k: v for k in ("depth", "pooling") if (v := getattr(model, k)) is not None}
     if not _has_texts(data):
-        return presets.build(model.preset, classes, model.dropout), data
+        return presets.build(model.preset, classes, model.dropout, **changes), data
     size = model.vocabulary or presets.TEXT_PRESETS[model.preset].vocabulary
     tokenizer = Tokenizer.trained(text.texts(data, "train"), size, model.sequence_length)
-    changes: dict[str, Any] = {"vocabulary": len(tokenizer.vocabulary), "sequence_length": model.sequence_length}
-    if model.pooling is not None:
-        changes["pooling"] = model.pooling
+    changes |= {"vocabulary": len(tokenizer.vocabulary), "sequence_length": model.sequence_length}
     return presets.build(model.preset, classes, model.dropout, **changes), replace(data, decode=tokenizer)
 
 

@@ -54,6 +54,7 @@ class Model(Settings):
     vocabulary: int | None = Field(
         None, ge=100, description="tokens of an own WordPiece vocabulary, for a fresh text model"
     )
+    depth: int | None = Field(None, ge=1, description="blocks of a fresh model, instead of the preset's")
     pooling: Pooling | None = Field(None, description="what a text model's head reads; not of keras_nlp")
 
     @field_validator("preset")
@@ -74,9 +75,12 @@ class Model(Settings):
     def _nothing_in_vain(self) -> Model:
         pretrained = next((name for name in ("keras_nlp", "hugging_face") if getattr(self, name) is not None), "")
         images = self.preset in presets.VIT_PRESETS
-        if self.vocabulary is not None and (pretrained or images or self.preset == "minilm_l6"):
+        fresh = not pretrained and self.preset != "minilm_l6"
+        if self.vocabulary is not None and (not fresh or images):
             why = "takes images" if images else "has its own"
             raise ValueError(f"vocabulary is given, but {pretrained or self.preset} {why}; leave vocabulary out")
+        if self.depth is not None and not fresh:
+            raise ValueError(f"depth is given, but {pretrained or self.preset} has its own; leave depth out")
         if self.pooling is not None and (pretrained == "keras_nlp" or images):
             why = "takes images" if images else "keeps its own"
             raise ValueError(f"pooling is given, but {pretrained or self.preset} {why}; leave pooling out")
