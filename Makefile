@@ -35,7 +35,9 @@ install: $(BUILT)
 
 $(INSTALLED): requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	sed -n '/^uv==/,/[^\]$$/p' $< > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(VENV)/uv.lock
+	BUILD_PYTHON=$(BIN)/python UV_COMPILE_BYTECODE=1 tools/install.sh $(BIN)/python --require-hashes -r $<
 	touch $@
 
 # Also compiles the clustered runtime, where there are CMake and a C++ compiler.
@@ -121,11 +123,12 @@ endef
 wheels: $(INSTALLED)
 	BUILD_PYTHON=$(BIN)/python tools/wheels.sh $(PYTHONS)
 
-# Needs uv; one file for Python 3.11 to 3.13.
+# One file for Python 3.11 to 3.13.
+lock: UV := $(BIN)/python -m uv
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
+	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file requirements.lock
-	echo "mediapipe==1.2.2" | uv pip compile - --universal --python-version 3.11 --generate-hashes --quiet \
+	echo "mediapipe==1.2.2" | $(UV) pip compile - --universal --python-version 3.11 --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file tests/mediapipe.lock
-	printf "tflite_runtime==2.14.0\nnumpy<2\n" | uv pip compile - --python-version 3.11 --python-platform linux \
+	printf "tflite_runtime==2.14.0\nnumpy<2\n" | $(UV) pip compile - --python-version 3.11 --python-platform linux \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file tests/tflite_2_14.lock

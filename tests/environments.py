@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -16,9 +18,8 @@ def python_of(lock: str) -> Path:
     folder = ROOT / "build" / lock / hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     python = folder / "bin" / "python"
     if not (folder / "ready").is_file():
-        venv.create(folder, with_pip=True, clear=True)
-        # Few of the modules are ever imported: those are compiled then.
-        install = [python, "-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "-r", requirements]
-        subprocess.run(install, check=True)
+        venv.create(folder, clear=True)
+        install = [ROOT / "tools" / "install.sh", python, "--require-hashes", "-r", requirements]
+        subprocess.run(install, env={**os.environ, "BUILD_PYTHON": sys.executable}, check=True)
         (folder / "ready").touch()
     return python

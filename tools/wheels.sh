@@ -17,8 +17,8 @@ sed -n '/^[a-z]/{s/\[[^]]*\]//; s/ *\\$//; p}' requirements.lock > "$constraints
 short='fit: {epochs: 1, batch_size: 128, learning_rate: 5.0e-4}'
 for python in ${@:-python3.11 python3.12 python3.13}; do
   folder=$(mktemp -d)
-  "$python" -m venv "$folder/venv"
-  "$folder/venv/bin/pip" install --quiet --no-compile --constraint "$constraints" "$wheel"
+  "$python" -m venv --without-pip "$folder/venv"
+  BUILD_PYTHON=$builder tools/install.sh "$folder/venv/bin/python" --constraint "$constraints" "$wheel"
   (
     cd "$folder"
     venv/bin/tfcompress --version
