@@ -14,11 +14,12 @@ from tfcompress import Cluster, Distil, Export, LayerClustering, Prune, Quantize
 from tfcompress.models.vit import vit
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.report.document import Variant
+from tfcompress.training import make_repeatable
 from tfcompress.traits import kernels
 
-from .conftest import TINY
 from .native import has_runtime
 from .test_logs import logged
+from .tiny import TINY, few_digits
 
 FIT = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-4}
 CHAIN = [
@@ -36,18 +37,9 @@ resumable(Path(sys.argv[1]))
 
 def resumable(workdir: Path) -> Report:
     """The run that is killed and started again: the same each time it is called."""
-    import dataclasses
-
-    from tfcompress.data.images import digits
-    from tfcompress.training import make_repeatable
-
     make_repeatable(0)
     model = vit(TINY, 10, dropout=0.1)
-    full = digits()
-    data = dataclasses.replace(
-        full, train=full.train.take(128), validation=full.validation.take(64), test=full.test.take(64)
-    )
-    return compress(model, data, CHAIN, workdir, seed=3)
+    return compress(model, few_digits(), CHAIN, workdir, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from tfcompress.files import read_json, write_json
 from tfcompress.models.vit import vit
 from tfcompress.training import Objective, Training, fit, forget, gives_probabilities, make_repeatable
 
-from .conftest import TINY
+from .tiny import TINY
 
 TRAINING = Training(epochs=3, batch_size=32, learning_rate=1e-3, warmup=0.2, weight_decay=0.01)
 

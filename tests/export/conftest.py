@@ -1,19 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import tensorflow as tf
-import tf_keras
-from ai_edge_quantizer import quantizer, recipe
 
-from tfcompress.optimize.clustering import Cluster
-from tfcompress.optimize.pruning import Prune
-from tfcompress.optimize.quantization import Quantize
-from tfcompress.traits import Traits
-
-from ..conftest import TINY
-from ..optimize.apply import apply
 from .build import build, constant, graph, node, tensor
+
+if TYPE_CHECKING:
+    import tf_keras
+
+    from tfcompress.traits import Traits
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
 
@@ -22,6 +19,12 @@ FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
 def compressed(tiny_data, trained_weights, tmp_path_factory) -> dict[str, tuple[tf_keras.Model, Traits]]:
     """The tiny ViT and its traits after prune, cluster and quantize, which leaves head and block_0_mlp1 float."""
     from tfcompress.models.vit import vit
+    from tfcompress.optimize.clustering import Cluster
+    from tfcompress.optimize.pruning import Prune
+    from tfcompress.optimize.quantization import Quantize
+
+    from ..optimize.apply import apply
+    from ..tiny import TINY
 
     folder = tmp_path_factory.mktemp("compressed")
     model, traits = vit(TINY, 10), None
@@ -43,6 +46,8 @@ def files(trained_weights, compressed) -> dict[str, bytes]:
     from tfcompress.export.converter import convert
     from tfcompress.models.vit import vit
 
+    from ..tiny import TINY
+
     model = vit(TINY, 10)
     model.set_weights(trained_weights)
     found = {stored_as: convert(model, stored_as) for stored_as in ("float32", "float16", "dynamic")}
@@ -55,6 +60,8 @@ def files(trained_weights, compressed) -> dict[str, bytes]:
 
 
 def _quantized(content: bytes, name: str) -> bytes:
+    from ai_edge_quantizer import quantizer, recipe
+
     return bytes(quantizer.Quantizer(bytearray(content), getattr(recipe, name)()).quantize().quantized_model)
 
 
@@ -67,6 +74,8 @@ def _dense() -> bytes:
 
 
 def _loop() -> bytes:
+    import tensorflow as tf
+
     matrix = tf.constant(tf.random.stateless_normal((16, 16), (0, 1)))
 
     @tf.function(input_signature=[tf.TensorSpec((1, 16), tf.float32)])

@@ -48,7 +48,7 @@ def files(trained_weights, bert_weights, tiny_data, tiny_text, tmp_path_factory)
     """The files of a run with a ViT and of one with a BERT."""
     from tfcompress.models.vit import vit
 
-    from ..conftest import TINY, tiny_bert_of
+    from ..tiny import TINY, tiny_bert_of
 
     image_model, text_model = vit(TINY, 10), tiny_bert_of(tiny_text)
     image_model.set_weights(trained_weights)

@@ -19,7 +19,7 @@ from tfcompress.measure.interpreter import predict
 from tfcompress.models.vit import vit
 from tfcompress.recipe import Export
 
-from ..conftest import TINY, tiny_bert_of
+from ..tiny import TINY, tiny_bert_of
 from .test_rewriting import with_constants_behind
 
 DIGITS = Description("vit", "Reads digits.", tuple("0123456789"), ImageInput())

@@ -40,7 +40,7 @@ def vit(tiny_data, trained_weights):
     """The float file of a tiny ViT, and images to calibrate it with."""
     from tfcompress.models.vit import vit
 
-    from ..conftest import TINY
+    from ..tiny import TINY
 
     model = vit(TINY, 10)
     model.set_weights(trained_weights)
@@ -50,7 +50,7 @@ def vit(tiny_data, trained_weights):
 @pytest.fixture(scope="module")
 def bert(tiny_text, bert_weights):
     """The float file of a tiny BERT, and texts to calibrate it with."""
-    from ..conftest import tiny_bert_of
+    from ..tiny import tiny_bert_of
 
     model = tiny_bert_of(tiny_text)
     model.set_weights(bert_weights)

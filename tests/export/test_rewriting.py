@@ -9,7 +9,7 @@ from tfcompress.export.converter import convert
 from tfcompress.export.rewriting import read, write
 from tfcompress.models.vit import vit
 
-from ..conftest import TINY
+from ..tiny import TINY
 
 
 @pytest.fixture(scope="module", params=["float32", "dynamic"])

@@ -15,7 +15,7 @@ from tfcompress.measure.phone import PhoneReport
 from tfcompress.measure.size import size
 from tfcompress.models.vit import vit
 
-from ..conftest import TINY
+from ..tiny import TINY
 from .test_phone import MADE_UP
 
 

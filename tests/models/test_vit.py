@@ -5,7 +5,7 @@ import tf_keras
 from tfcompress.models.presets import VIT_PRESETS, build
 from tfcompress.models.vit import ViTConfig, fold_normalization, vit
 
-from ..conftest import TINY
+from ..tiny import TINY
 
 
 @pytest.mark.parametrize(

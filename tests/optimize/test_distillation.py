@@ -12,7 +12,7 @@ from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.technique import Context, Finished
 from tfcompress.training import Objective, Training, fit
 
-from ..conftest import TINY
+from ..tiny import TINY
 from .apply import accuracy
 from .conftest import BERT
 

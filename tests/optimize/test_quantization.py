@@ -15,7 +15,7 @@ from tfcompress.optimize.technique import Context
 from tfcompress.training import Objective, Training, fit
 from tfcompress.traits import kernels, measure
 
-from ..conftest import TINY
+from ..tiny import TINY
 from .apply import apply
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}

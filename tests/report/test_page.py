@@ -55,7 +55,7 @@ def browser():
 def run_page(trained_weights, tiny_data, tmp_path_factory) -> Path:
     from tfcompress.models.vit import vit
 
-    from ..conftest import TINY
+    from ..tiny import TINY
 
     model = vit(TINY, 10)
     model.set_weights(trained_weights)

@@ -18,7 +18,7 @@ from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, sensitivity
 from tfcompress.study.treatments import treated
 from tfcompress.traits import kernels
 
-from ..conftest import TINY, tiny_bert_of
+from ..tiny import TINY, tiny_bert_of
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import tensorflow as tf
-import tf_keras
-
-from tfcompress.export.converter import convert
-from tfcompress.models import presets
 
 from ..conftest import FIT  # noqa: F401 - its fixtures are those of this folder, too
+
+if TYPE_CHECKING:
+    import tf_keras
 
 TOKENS, WIDTH, HEADS = 12, 32, 4
 SHAPE = {"vocabulary": 90, "sequence_length": TOKENS, "width": WIDTH, "depth": 2, "heads": HEADS, "mlp": 64}
@@ -28,6 +28,8 @@ def cluster(model: tf_keras.Model, clusters: int = 16, seed: int = 0) -> tf_kera
 
 def keras_transformer() -> tf_keras.Model:
     """As tf_keras itself makes one, of free batch: `MultiHeadAttention`, pre-norm, a mask."""
+    import tf_keras
+
     layers = tf_keras.layers
     x = tokens = tf_keras.Input((TOKENS, WIDTH), name="x")
     mask = tf_keras.Input((TOKENS,), dtype="int32", name="mask")
@@ -43,6 +45,11 @@ def keras_transformer() -> tf_keras.Model:
 @pytest.fixture(scope="session")
 def stock(compressed) -> dict[str, bytes]:
     """Real files with clustered weights, by the model they are of."""
+    import tensorflow as tf
+
+    from tfcompress.export.converter import convert
+    from tfcompress.models import presets
+
     exact = cluster(presets.build("bert_base", 3, **SHAPE))
     approximate = cluster(presets.build("minilm_l6", 3, **SHAPE | {"exact_gelu": False}))
     mobile = {"width": WIDTH, "bottleneck": 16, "embedding": 16, "heads": 2}

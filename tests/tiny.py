@@ -1,0 +1,66 @@
+"""Real digits and a real ViT, sentences and a real BERT, all small enough for a second."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import tf_keras
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.data.images import digits
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.models.bert import BertConfig, bert
+from tfcompress.models.vit import ViTConfig, vit
+from tfcompress.training import Objective, Training, fit, make_repeatable
+
+TINY = ViTConfig(image_size=8, patch_size=4, width=16, depth=1, heads=2)
+_WORDS = {"animal": "horse dog sparrow trout lizard", "fruit": "apple pear cherry melon fig", "tool": "hammer saw file"}
+
+
+def few_digits() -> Dataset:
+    """Returns 128 / 64 / 64 digits."""
+    full = digits()
+    return dataclasses.replace(
+        full, train=full.train.take(128), validation=full.validation.take(64), test=full.test.take(64)
+    )
+
+
+def sentences() -> Dataset:
+    """Returns sentences on animals, fruit and tools, 96 / 48 / 48; the tokenizer knows words that occur in none."""
+    rng = np.random.default_rng(0)
+
+    def split(size: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.integers(0, 3, size)
+        nouns = [rng.choice(list(_WORDS.values())[label].split()) for label in labels]
+        texts = [f"{rng.choice(['the', 'one', 'that'])} {noun} {rng.choice(['here', 'there', ''])}" for noun in nouns]
+        return np.array(texts, object), labels
+
+    splits = [split(size) for size in (96, 48, 48)]
+    known = [*splits[0][0], "zebra zebra quince quince city city country country"]
+    return Dataset.from_arrays("words", tuple(_WORDS), *splits, decode=Tokenizer.trained(known, 90, 12))
+
+
+def tiny_bert_of(data: Dataset) -> tf_keras.Model:
+    """Returns an untrained BERT of two blocks with two heads each for the data's tokenizer."""
+    assert isinstance(data.decode, Tokenizer)
+    config = BertConfig(len(data.decode.vocabulary), sequence_length=12, width=16, depth=2, heads=2, mlp=32)
+    return bert(config, len(data.classes), dropout=0.1)
+
+
+def trained_vit(data: Dataset, folder: Path) -> list[np.ndarray]:
+    """Returns the weights of a `TINY` ViT that has learned something."""
+    make_repeatable(0)
+    return _trained(vit(TINY, 10), data, 10, folder)
+
+
+def trained_bert(data: Dataset, folder: Path) -> list[np.ndarray]:
+    """Returns the weights of a tiny BERT that has learned something."""
+    make_repeatable(0)
+    return _trained(tiny_bert_of(data), data, 8, folder)
+
+
+def _trained(model: tf_keras.Model, data: Dataset, epochs: int, folder: Path) -> list[np.ndarray]:
+    fit(model, data, Training(epochs=epochs, batch_size=16, learning_rate=3e-3), Objective(), 0, folder)
+    return model.get_weights()
