@@ -8,7 +8,7 @@ NATIVE := tfcompress/runtime/native
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
-.PHONY: demo test check docs lock install bazel-test buildifier native-test arm-test arm-count android-test android-native-test apk wheels
+.PHONY: demo test check docs lock install bazel-test buildifier native-test sanitizer-test arm-test arm-count android-test android-native-test apk wheels
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir build/demo
@@ -47,11 +47,13 @@ $(BUILT): $(INSTALLED) pyproject.toml $(shell find $(NATIVE) -path '*/src*' -typ
 		echo 'Without the clustered runtime: install CMake and a C++ compiler, then run make install again.'
 	touch $@
 
-# The runtime's C++ alone: its tests; the same and the fuzzer under address and undefined, threads under thread sanitizer.
-# Needs CMake, clang, clang-format and GoogleTest.
-native-test: $(INSTALLED)
-	find $(NATIVE) -name '*.cc' -o -name '*.h' | xargs clang-format --dry-run --Werror
+# The runtime's C++ alone: its tests, also under sanitizers. Needs CMake, clang, clang-format and GoogleTest.
+native-test: sanitizer-test
 	$(call native,build/native)
+
+# Its format; its tests and the fuzzer under address and undefined, threads under thread sanitizer.
+sanitizer-test: $(INSTALLED)
+	find $(NATIVE) -name '*.cc' -o -name '*.h' | xargs clang-format --dry-run --Werror
 	$(call native,build/native-address,-DTFCOMPRESS_SANITIZE=address$(comma)undefined -DTFCOMPRESS_FUZZ=ON)
 	$(call native,build/native-thread,-DTFCOMPRESS_SANITIZE=thread,--target runtime_tests,-R runtime_tests)
 
@@ -97,9 +99,10 @@ build/android-test/%/android: | $(BUILT)
 	$(BIN)/tfcompress run $* --workdir build/android-test/$* --set $(options) \
 		--set 'techniques=[{cluster: {fit: {$(short)}}}, {quantize: {fit: {$(short)}}}]'
 
-# The libraries for Android that android-test builds, with what native-test and arm-test build.
+# The libraries for Android that android-test builds, with what native-test (or Bazel) and arm-test build.
+LIBRARY_TESTS ?= build/native/library_tests
 android-native-test:
-	android_demo/runtime/test_native.sh build/native/library_tests build/native-arm/library_tests
+	android_demo/runtime/test_native.sh $(LIBRARY_TESTS) build/native-arm/library_tests
 
 # The native tests and the Python ones that are not slow, by Bazel (docs/bazel.md). Needs Bazel, clang, CMake, Debian's
 # googletest, and Go for buildifier. BAZEL_TESTS='//... --test_tag_filters=-slow' leaves out files that take over 20 seconds.
