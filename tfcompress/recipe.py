@@ -75,15 +75,15 @@ class Model(Settings):
     def _nothing_in_vain(self) -> Model:
         pretrained = next((name for name in ("keras_nlp", "hugging_face") if getattr(self, name) is not None), "")
         images = self.preset in presets.VIT_PRESETS
-        fresh = not pretrained and self.preset != "minilm_l6"
-        if self.vocabulary is not None and (not fresh or images):
-            why = "takes images" if images else "has its own"
-            raise ValueError(f"vocabulary is given, but {pretrained or self.preset} {why}; leave vocabulary out")
-        if self.depth is not None and not fresh:
-            raise ValueError(f"depth is given, but {pretrained or self.preset} has its own; leave depth out")
-        if self.pooling is not None and (pretrained == "keras_nlp" or images):
-            why = "takes images" if images else "keeps its own"
-            raise ValueError(f"pooling is given, but {pretrained or self.preset} {why}; leave pooling out")
+        brought = "has its own" if pretrained or self.preset == "minilm_l6" else None
+        in_vain = {
+            "vocabulary": "takes images" if images else brought,
+            "depth": brought,
+            "pooling": "takes images" if images else "keeps its own" if pretrained == "keras_nlp" else None,
+        }
+        for name, why in in_vain.items():
+            if why and getattr(self, name) is not None:
+                raise ValueError(f"{name} is given, but {pretrained or self.preset} {why}; leave {name} out")
         return self
 
 
