@@ -1,6 +1,7 @@
 """Fails where what a BUILD file says that Python files depend on is not what they import.
 
-python tools/bazel/check_deps.py
+python tools/bazel/check_deps.py          # says what is wrong
+python tools/bazel/check_deps.py --fix    # writes the right `deps` into the BUILD files
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Target:
     """One of a BUILD file's; labels are full: `//tfcompress:training`."""
 
     label: str
+    file: Path
     sources: list[Path]
     deps: set[str]
     given: set[str]
@@ -43,7 +45,7 @@ def targets() -> Iterator[Target]:
             given, sources = set(), _files(values["srcs"], file.parent) if "srcs" in values else []
             if node.func.id == "pytest_test":
                 given, sources = {_full("", package), "@pypi//pytest"}, [file.parent / f"{name}.py"]
-            yield Target(_full(":" + name, package), sources, {_full(label, package) for label in deps}, given)
+            yield Target(_full(":" + name, package), file, sources, {_full(label, package) for label in deps}, given)
 
 
 def _full(label: str, package: str) -> str:
@@ -98,8 +100,31 @@ def _names(node: ast.AST, file: Path) -> Iterator[tuple[str, str]]:
         yield from ((module, alias.name) for alias in node.names)
 
 
-def main() -> str | None:
-    """Returns what is wrong."""
+def _fix(target: Target, deps: set[str]) -> None:
+    """Writes a target's `deps` into its BUILD file, as buildifier wants them."""
+    package, name = target.label.partition(":")[0], target.label.rpartition(":")[2].rpartition("/")[2]
+    own = sorted(label.removeprefix(package) for label in deps if label.startswith(package + ":"))
+    labels = [
+        *own,
+        *sorted(label for label in deps if label.startswith("//") and label.removeprefix(package) not in own),
+    ]
+    lines = [f'"{label}"' for label in (*labels, *sorted(label for label in deps if label.startswith("@")))]
+    written = (
+        f"[{lines[0]}]" if len(lines) == 1 else "".join(["[\n", *(f"        {line},\n" for line in lines), "    ]"])
+    )
+    text = target.file.read_text()
+    begin = re.search(rf'^\w+\(\n    name = "{re.escape(name)}",\n', text, re.M)
+    assert begin, target.label
+    end = text.index("\n)", begin.start()) + 1
+    rule = re.sub(r"    deps = \[.*?\],\n", "", text[begin.start() : end], flags=re.S)
+    place = re.search(r"    (licenses|visibility) = ", rule)
+    at = place.start() if place else len(rule)
+    rule = rule[:at] + (f"    deps = {written},\n" if lines else "") + rule[at:]
+    target.file.write_text(text[: begin.start()] + rule + text[end:])
+
+
+def main(fix: bool) -> str | None:
+    """Returns what is wrong, or mends what can be mended of it."""
     found = list(targets())
     imports = Imports(found)
     wrong = []
@@ -107,7 +132,9 @@ def main() -> str | None:
         lazy = target.label == "//tfcompress:errors"  # has __init__.py, too
         files = [file for file in target.sources if not (lazy and file.name == "__init__.py")]
         imported = {label for file in files for label in imports.labels(file)} - {target.label} - target.given
-        if files and imported != target.deps:
+        if fix and files and imported != target.deps:
+            _fix(target, imported)
+        elif files and imported != target.deps:
             wrong += [f"{target.label} lacks {label}" for label in sorted(imported - target.deps)]
             wrong += [f"{target.label} does not import {label}" for label in sorted(target.deps - imported)]
     python = {file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")} - set(HERE.iterdir())
@@ -116,4 +143,4 @@ def main() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(fix=sys.argv[1:] == ["--fix"]))
