@@ -13,8 +13,8 @@ import numpy as np
 from absl import app, flags
 from ai_edge_quantizer import quantizer, recipe
 
-from tfcompress.conversion import FORMATS, convert_file
-from tfcompress.file_data import examples_for
+from tfcompress.commands.convert import FORMATS, convert_file
+from tfcompress.commands.examples import examples_for
 from tfcompress.files import written_whole
 from tfcompress.measure.interpreter import Runner
 

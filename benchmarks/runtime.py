@@ -28,8 +28,8 @@ from rich.table import Table
 
 from tfcompress import runtime
 from tfcompress.cli import as_user_sees, import_tensorflow
-from tfcompress.export.inspection import inspect
 from tfcompress.files import written_whole
+from tfcompress.inspect.contents import inspect
 from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.measure.latency import interleaved
 from tfcompress.measure.memory import memory
@@ -88,9 +88,9 @@ def _make(model: str) -> None:
     import_tensorflow()
     import tf_keras
 
-    from tfcompress.export.clustered.packer import pack
     from tfcompress.export.converter import convert
     from tfcompress.models import presets
+    from tfcompress.packed.packer import pack
 
     tf_keras.utils.set_random_seed(0)
     if model == "one_row":

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tfcompress.data.dataset import Dataset
 
+    from .real_files import Compressed
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that no process ends alone with one."""
@@ -114,3 +116,21 @@ def tiny_bert(tiny_text: Dataset, bert_weights: list[np.ndarray]) -> tf_keras.Mo
     model = tiny_bert_of(tiny_text)
     model.set_weights(bert_weights)
     return model
+
+
+@pytest.fixture(scope="session")
+def compressed(
+    tiny_data: Dataset, trained_weights: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory
+) -> Compressed:
+    """The tiny ViT and its traits after prune, cluster and quantize, which leaves head and block_0_mlp1 float."""
+    from .real_files import compress_vit
+
+    return compress_vit(tiny_data, trained_weights, tmp_path_factory.mktemp("compressed"))
+
+
+@pytest.fixture(scope="session")
+def real_files(trained_weights: list[np.ndarray], compressed: Compressed) -> dict[str, bytes]:
+    """Real files by name; see `write_files`."""
+    from .real_files import write_files
+
+    return write_files(trained_weights, compressed)

@@ -7,18 +7,10 @@ from importlib.metadata import version
 import pytest
 import tf_keras
 
-from tests.measure.test_phone import report_of
-from tfcompress.cli import main
+from tests.command_line import run
+from tests.measure.phone_reports import report_of
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import Comparison
-
-
-def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["tfcompress", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    out, err = capsys.readouterr()
-    return int(stopped.value.code or 0), out, err
 
 
 def test_the_version_is_the_packages(monkeypatch, capsys):

@@ -25,7 +25,7 @@ from tests.pages import material
 from tests.pages.blocks import Block, blocks, commands
 from tests.pages.server import shim
 from tfcompress.cli import app
-from tfcompress.recipe import Recipe
+from tfcompress.runs.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

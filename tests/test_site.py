@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import tfcompress
-from tfcompress.recipe import Recipe, Step, shipped
+from tfcompress.runs.recipe import Recipe, Step, shipped
 from tools.site_pages import of_root, recipe_reference
 
 DOCS = Path(__file__).parents[1] / "docs"

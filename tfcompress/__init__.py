@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from tfcompress.optimize.quantization import LayerQuantization, Quantize
     from tfcompress.optimize.removal import Remove
     from tfcompress.optimize.vocabulary import TrimVocabulary
-    from tfcompress.pipeline import compress, run
-    from tfcompress.recipe import Export, Recipe
     from tfcompress.report.document import Report
+    from tfcompress.runs.pipeline import compress, run
+    from tfcompress.runs.recipe import Export, Recipe
     from tfcompress.training import Training
 
 __all__ = [
@@ -52,8 +52,8 @@ _HOMES = {
     "optimize.quantization": ("LayerQuantization", "Quantize"),
     "optimize.removal": ("Remove",),
     "optimize.vocabulary": ("TrimVocabulary",),
-    "pipeline": ("compress", "run"),
-    "recipe": ("Export", "Recipe"),
+    "runs.pipeline": ("compress", "run"),
+    "runs.recipe": ("Export", "Recipe"),
     "report.document": ("Report",),
     "training": ("Training",),
 }

@@ -53,7 +53,7 @@ def _version(
 def recipes() -> None:
     """List the recipes that come with tfcompress."""
     import_tensorflow()
-    from tfcompress.recipe import shipped
+    from tfcompress.runs.recipe import shipped
 
     for name, what in shipped().items():
         print(f"{name:20} {what}")
@@ -97,9 +97,9 @@ def run(
 ) -> None:
     """Run a recipe: train, compress, export, verify, measure, report."""
     import_tensorflow()
-    from tfcompress import pipeline
-    from tfcompress.recipe import Recipe
     from tfcompress.report.table import print_report
+    from tfcompress.runs import pipeline
+    from tfcompress.runs.recipe import Recipe
 
     print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model, allow_code))
     print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
@@ -126,7 +126,7 @@ def convert(
 ) -> None:
     """Convert a trained model to a .tflite, and run both to compare."""
     import_tensorflow()
-    from tfcompress.conversion import convert_file
+    from tfcompress.commands.convert import convert_file
 
     print(convert_file(model, output, to, calibration, examples, per_channel, min_runtime, allow_code))
 
@@ -143,7 +143,7 @@ def pack(
     ] = None,
 ) -> None:
     """Pack a .tflite, so that its clustered weights stay clustered at run time."""
-    from tfcompress.packing import pack_file
+    from tfcompress.commands.pack import pack_file
 
     if data is not None:
         import_tensorflow()
@@ -159,7 +159,7 @@ def unpack(
     ] = None,
 ) -> None:
     """Make a stock .tflite of a packed one, for any TFLite."""
-    from tfcompress.packing import unpack_file
+    from tfcompress.commands.pack import unpack_file
 
     if data is not None:
         import_tensorflow()
@@ -179,8 +179,8 @@ def _sensitivity(
 ) -> None:
     """Show what clustering or pruning each layer alone would cost."""
     import_tensorflow()
-    from tfcompress.base import load_data_for
     from tfcompress.models import saved
+    from tfcompress.runs.base import load_data_for
     from tfcompress.study.sensitivity import sensitivity
     from tfcompress.study.table import print_sensitivity
 
@@ -218,7 +218,7 @@ def compare(
         comparison = measure(files, threads=counts, rounds=rounds, phone=of_phone)
     else:
         import_tensorflow()
-        from tfcompress.file_data import examples_for
+        from tfcompress.commands.examples import examples_for
 
         feeds, labels = examples_for(files, data, path, examples)
         comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""), of_phone)
@@ -248,7 +248,7 @@ def inspect(
     ] = False,
 ) -> None:
     """Show what a .tflite file holds: operators, bytes, weights."""
-    from tfcompress.export.inspection import inspect as read
+    from tfcompress.inspect.contents import inspect as read
     from tfcompress.report.contents import print_contents, to_json
 
     contents = read(file, compressed)

@@ -51,7 +51,7 @@ def of_root(name: str) -> str:
 
 def recipe_reference() -> str:
     """Returns a table of keys for each part of a recipe, and the recipes that are shipped."""
-    from tfcompress.recipe import Recipe, shipped
+    from tfcompress.runs.recipe import Recipe, shipped
 
     schema = Recipe.model_json_schema()
     parts = schema.pop("$defs") | {schema["title"]: schema}

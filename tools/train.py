@@ -20,8 +20,8 @@ def main(_: list[str]) -> None:
     """Trains and prints the model's path."""
     with as_user_sees():
         import_tensorflow()
-        from tfcompress import pipeline
-        from tfcompress.recipe import Recipe
+        from tfcompress.runs import pipeline
+        from tfcompress.runs.recipe import Recipe
 
         print(pipeline.train(Recipe.load(_RECIPE.value, _SET.value), Path(_WORKDIR.value)))
 

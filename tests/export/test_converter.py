@@ -5,10 +5,11 @@ import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
 from tfcompress.errors import UserError
-from tfcompress.export import flatbuffer
 from tfcompress.export.converter import convert
-from tfcompress.export.runtimes import minimum_runtime
 from tfcompress.measure.interpreter import predict
+from tfcompress.packed import file_weights
+from tfcompress.tflite import reading
+from tfcompress.tflite.runtimes import minimum_runtime
 
 
 def softmax(x):
@@ -46,13 +47,13 @@ def test_several_inputs_keep_their_names():
 
 def test_a_scale_for_each_output_is_the_exception(tiny_vit):
     for per_channel, scales in ((False, {1}), (True, {16, 64})):
-        stored = flatbuffer.weights(convert(tiny_vit, "dynamic", per_channel=per_channel))
+        stored = file_weights.weights(convert(tiny_vit, "dynamic", per_channel=per_channel))
         assert {len(w.scales) for w in stored if w.format == "int8"} == scales
 
 
 def test_softmax_and_layer_norm_stay_float_in_a_quantized_file(compressed):
     content = convert(compressed["quantize"][0], "int8")
-    graph = flatbuffer.read(content).graphs[0]
+    graph = reading.read(content).graphs[0]
     types = {}
     for operator in graph.operators:
         types.setdefault(operator.code.name, set()).add(graph.tensors[operator.outputs[0]].type)

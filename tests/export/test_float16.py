@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
+from tests.tflite.build import build, constant, graph, node, tensor
 from tfcompress.export.converter import convert
-from tfcompress.export.flatbuffer import read
 from tfcompress.export.float16 import to_float16
 from tfcompress.measure.interpreter import predict
-
-from .build import build, constant, graph, node, tensor
+from tfcompress.tflite.reading import read
 
 
 def test_constants_are_halved_and_outputs_stay(tiny_bert, tiny_text, tmp_path):

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tests.tflite.build import build, constant, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert, convert_served
-from tfcompress.export.flatbuffer import read
 from tfcompress.export.quantizer import load_recipe, needs_calibration, quantize
-from tfcompress.export.runtimes import minimum_runtime, requirements
 from tfcompress.export.sources import of_model
 from tfcompress.measure.interpreter import predict
-
-from .build import build, constant, graph, node, tensor
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.runtimes import minimum_runtime, requirements
 
 FORMATS = ["float16", "dynamic", "int8", "int8-full", "int4"]
 RECIPES = Path(ai_edge_quantizer.__file__).parent / "recipes"

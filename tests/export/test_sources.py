@@ -8,14 +8,13 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tests.tflite.build import build, constant, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
-from tfcompress.export.flatbuffer import read
-from tfcompress.export.metadata import ImageInput, TextInput
 from tfcompress.export.sources import of_model, open_source
 from tfcompress.optimize.quantization import load_scope
-
-from .build import build, constant, graph, node, tensor
+from tfcompress.tflite.metadata import ImageInput, TextInput
+from tfcompress.tflite.reading import read
 
 
 def write_stage(folder: Path, model: tf_keras.Model, **settings) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.export import rewriting
+from tfcompress.tflite import writing
 
 
 class Foreign(tf.Module):
@@ -58,9 +58,9 @@ def write(folder: Path) -> dict[str, Path]:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
     contents["uint8"] = converter.convert()
-    unsigned = rewriting.read(contents["float"])
+    unsigned = writing.read(contents["float"])
     unsigned.signatureDefs = None
-    contents["unsigned"] = rewriting.write(unsigned)
+    contents["unsigned"] = writing.write(unsigned)
     contents["garbage"] = b"\x1c\0\0\0TFL3" + bytes(100)
     for name, content in contents.items():
         (folder / f"{name}.tflite").write_bytes(content)

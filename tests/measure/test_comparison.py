@@ -16,7 +16,7 @@ from tfcompress.measure.size import size
 from tfcompress.models.vit import vit
 
 from ..tiny import TINY
-from .test_phone import MADE_UP
+from .phone_reports import MADE_UP
 
 
 @pytest.fixture(scope="module")

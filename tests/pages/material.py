@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tests.measure.test_phone import report_of
+from tests.measure.phone_reports import report_of
 from tfcompress.models.vit import ViTConfig, vit
 
 _ANIMALS = ("cat", "dog", "owl")

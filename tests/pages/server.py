@@ -38,7 +38,8 @@ def serve(path: str) -> None:
     import_tensorflow()
     import keras_nlp  # noqa: F401
 
-    from tfcompress import conversion, file_data, packing, pipeline  # noqa: F401
+    from tfcompress.commands import convert, examples, pack  # noqa: F401
+    from tfcompress.runs import pipeline  # noqa: F401
     from tfcompress.study import sensitivity  # noqa: F401
 
     with socket.socket(socket.AF_UNIX) as server:

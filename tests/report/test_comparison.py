@@ -4,7 +4,7 @@ from dataclasses import replace
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from tests.measure.test_phone import report_of
+from tests.measure.phone_reports import report_of
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import compare
 from tfcompress.measure.phone import PhoneReport

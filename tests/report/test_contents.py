@@ -8,10 +8,9 @@ import pytest
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from tfcompress.export.inspection import Contents, inspect
+from tests.tflite.build import build, constant, graph, node, tensor
+from tfcompress.inspect.contents import Contents, inspect
 from tfcompress.report.contents import print_contents, to_json
-
-from ..export.build import build, constant, graph, node, tensor
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 from selenium import webdriver
 
-from tests.measure.test_phone import report_of
+from tests.measure.phone_reports import report_of
 from tfcompress import Cluster, Prune, Quantize, Report, UserError, compress
 from tfcompress.measure.comparison import GIVEN, Comparison, compare
 from tfcompress.measure.phone import PhoneReport
-from tfcompress.recipe import Recipe
 from tfcompress.report.page import _yaml, write_page
+from tfcompress.runs.recipe import Recipe
 
 FIT = {"epochs": 2, "batch_size": 32}
 ROOT = Path(__file__).parents[2]

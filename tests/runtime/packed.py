@@ -9,9 +9,8 @@ from math import erf
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.export import rewriting
-
-from ..export.build import build, constant, graph, node, tensor
+from tests.tflite.build import build, constant, graph, node, tensor
+from tfcompress.tflite import writing
 
 TOKENS, WIDTH, HEADS, ROWS = 7, 32, 2, 30
 
@@ -157,7 +156,7 @@ class Packed:
     def file(self, output: int) -> bytes:
         """The file that takes its first tensor."""
         content = build(graph(self.tensors, self.nodes, outputs=(output,)))
-        return rewriting.write(rewriting.read(content), alignment=64)
+        return writing.write(writing.read(content), alignment=64)
 
     def expected(self, given: np.ndarray, output: int) -> np.ndarray:
         """What the file gives, in float64."""

@@ -8,10 +8,10 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 
 import tfcompress.runtime as runtime
+from tests.tflite.build import build, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.runtime import Interpreter
 
-from ..export.build import build, graph, node, tensor
 from .packed import ROWS, TOKENS, Packed, text_encoder
 
 pytestmark = pytest.mark.usefixtures("library")

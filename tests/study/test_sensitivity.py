@@ -13,7 +13,7 @@ from tfcompress.models.vit import vit
 from tfcompress.optimize.clustering import LayerClustering
 from tfcompress.optimize.pruning import LayerPruning
 from tfcompress.progress import Bar
-from tfcompress.recipe import Recipe
+from tfcompress.runs.recipe import Recipe
 from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, sensitivity, tolerable
 from tfcompress.study.treatments import treated
 from tfcompress.traits import kernels

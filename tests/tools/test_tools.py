@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.measure.test_phone import report_of
+from tests.measure.phone_reports import report_of
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import Comparison
 from tfcompress.report.document import Report

@@ -18,17 +18,16 @@ import tensorflow as tf
 import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.export.clustered.packer import pack
-from tfcompress.export.clustered.unpacker import unpack
+from tests.packed.graphs import K, Model, N
+from tests.packed.transformers import SHAPE, WIDTH, cluster, keras_transformer
 from tfcompress.export.converter import convert
-from tfcompress.export.inspection import inspect
-from tfcompress.export.metadata import Description, ImageInput, TextInput, describe
+from tfcompress.inspect.contents import inspect
 from tfcompress.models import presets
 from tfcompress.models.vit import ViTConfig, vit
+from tfcompress.packed.packer import pack
+from tfcompress.packed.unpacker import unpack
 from tfcompress.report.contents import to_json
-
-from ..export.clustered.conftest import SHAPE, WIDTH, cluster, keras_transformer
-from ..export.clustered.graphs import K, Model, N
+from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
 
 FIGURES = Path(__file__).with_name("figures.json")
 _VIT = ViTConfig(image_size=8, patch_size=4, width=32, depth=2, heads=4)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.export import rewriting
+from tfcompress.tflite import writing
 
 _SMALLEST = 128
 """Constants of fewer elements stay as they are: a DEQUANTIZE takes as many bytes as they would save."""
@@ -19,7 +19,7 @@ _DEQUANTIZE_VERSION = 3  # the first that takes float16
 
 def to_float16(content: bytes) -> bytes:
     """Returns the file with float16 constants; numbers beyond float16's range stay float32 with their constant."""
-    model = rewriting.read(content)
+    model = writing.read(content)
     code = schema.OperatorCodeT(
         deprecatedBuiltinCode=schema.BuiltinOperator.DEQUANTIZE,
         builtinCode=schema.BuiltinOperator.DEQUANTIZE,
@@ -53,7 +53,7 @@ def to_float16(content: bytes) -> bytes:
     owners = [*(tensor for graph in model.subgraphs for tensor in graph.tensors), *(model.metadata or [])]
     for buffer in halves.keys() - {owner.buffer for owner in owners}:
         model.buffers[buffer].data = None
-    return rewriting.write(model)
+    return writing.write(model)
 
 
 def _half(model: schema.ModelT, buffer: int) -> int | None:

@@ -28,10 +28,10 @@ from ai_edge_quantizer.utils import progress_utils, qsv_utils
 
 from tfcompress import progress
 from tfcompress.errors import UserError, first_line
-from tfcompress.export import flatbuffer, rewriting
 from tfcompress.export.float16 import to_float16
-from tfcompress.export.graph import Graph, Operator, OperatorCode
-from tfcompress.export.runtimes import requirement, state_runtime
+from tfcompress.tflite import reading, writing
+from tfcompress.tflite.graph import Graph, Operator, OperatorCode
+from tfcompress.tflite.runtimes import requirement, state_runtime
 
 Format = Literal["float16", "dynamic", "int8", "int8-full", "int4"]
 Recipe = list[dict[str, Any]]
@@ -128,7 +128,7 @@ def check_float(content: bytes) -> None:
 
 
 def _quantized_tensor(content: bytes) -> str | None:
-    tensors = [tensor for graph in flatbuffer.read(content).graphs for tensor in graph.tensors]
+    tensors = [tensor for graph in reading.read(content).graphs for tensor in graph.tensors]
     for tensor in sorted(tensors, key=lambda tensor: not len(tensor.data)):  # weights first
         if len(tensor.scales) or tensor.scale_tensors or (tensor.type == "float16" and len(tensor.data)):
             return f"{tensor.name} is {tensor.type}"
@@ -168,7 +168,7 @@ def _tables(content: bytes) -> list[str]:
     """Returns the names of what is looked up in constant tables, by which the quantizer knows an operator."""
     return [
         graph.tensors[node.outputs[0]].name
-        for graph in flatbuffer.read(content).graphs
+        for graph in reading.read(content).graphs
         for node in graph.operators
         if node.code.name == "GATHER" and node.outputs and node.inputs and node.inputs[0] >= 0
         if len(graph.tensors[node.inputs[0]].data)
@@ -177,7 +177,7 @@ def _tables(content: bytes) -> list[str]:
 
 def _zeros(content: bytes) -> Arrays:
     """Returns one example of zeros: ids that every table has."""
-    file = flatbuffer.read(content)
+    file = reading.read(content)
     signature = file.signatures[0]
     tensors = {name: file.graphs[signature.graph].tensors[index] for name, index in signature.inputs.items()}
     return {name: np.zeros([abs(size) for size in tensor.shape], tensor.type) for name, tensor in tensors.items()}
@@ -188,7 +188,7 @@ def _ranges(content: bytes, manager: RecipeManager, examples: Sequence[Arrays], 
     update = {"qsv_update_func": qsv_utils.min_max_update} if extremes else {}
     with _quantizing():
         watching = calibrator.Calibrator(content, num_threads=2, **update)
-        watching.calibrate({flatbuffer.read(content).signatures[0].name: examples}, manager)
+        watching.calibrate({reading.read(content).signatures[0].name: examples}, manager)
         return watching.get_model_qsvs()
 
 
@@ -226,7 +226,7 @@ class _Bar(progress.Bar):
 
 def _with_versions(content: bytes) -> bytes:
     """States the operators' versions that the weights need, and the runtime that has them."""
-    model, file = rewriting.read(content), flatbuffer.read(content)
+    model, file = writing.read(content), reading.read(content)
     for graph, tables in zip(file.graphs, model.subgraphs, strict=True):
         for node, table in zip(graph.operators, tables.operators or [], strict=True):
             code = model.operatorCodes[table.opcodeIndex]
@@ -236,7 +236,7 @@ def _with_versions(content: bytes) -> bytes:
         for kind, code in zip(file.codes, model.operatorCodes, strict=True)
     ]
     state_runtime(model, kinds, at_least_as_before=True)
-    return rewriting.write(model)
+    return writing.write(model)
 
 
 def _version(node: Operator, graph: Graph) -> int:

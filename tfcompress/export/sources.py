@@ -19,13 +19,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError, first_line
-from tfcompress.export import flatbuffer, rewriting
 from tfcompress.export.converter import Served, serve_classifier, serve_model
-from tfcompress.export.metadata import Description, ImageInput, TextInput
 from tfcompress.files import read_json
 from tfcompress.models import saved
 from tfcompress.models.safety import check_safe
 from tfcompress.quiet import native_libraries_quiet
+from tfcompress.tflite import reading, writing
+from tfcompress.tflite.metadata import Description, ImageInput, TextInput
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -216,10 +216,10 @@ def _open_saved_model(path: Path, name: str, allow_code: bool) -> Source:
 
 def _with_signature(content: bytes, name: str) -> bytes:
     """Returns a `.tflite` with a signature, which names inputs and outputs as their tensors if it has none."""
-    file = flatbuffer.read(content, name)
+    file = reading.read(content, name)
     if file.signatures or not file.graphs:
         return content
-    model = rewriting.read(content)
+    model = writing.read(content)
 
     def ends(indices: tuple[int, ...]) -> list[schema.TensorMapT]:
         names = [file.graphs[0].tensors[index].name for index in indices]
@@ -227,7 +227,7 @@ def _with_signature(content: bytes, name: str) -> bytes:
 
     graph = file.graphs[0]
     model.signatureDefs = [schema.SignatureDefT(ends(graph.inputs), ends(graph.outputs), b"serving_default", 0)]
-    return rewriting.write(model)
+    return writing.write(model)
 
 
 def _plain(tensor: str) -> str:

@@ -9,9 +9,9 @@ import tf_keras
 
 from tfcompress import traits
 from tfcompress.errors import UserError
-from tfcompress.export import flatbuffer
 from tfcompress.export.converter import Format
-from tfcompress.export.flatbuffer import WeightTensor
+from tfcompress.packed import file_weights
+from tfcompress.packed.file_weights import WeightTensor
 from tfcompress.traits import FloatArray, KernelTraits, Traits
 
 _STORED_AS = {"float32": "float32", "float16": "float16", "dynamic": "int8", "int8": "int8"}
@@ -58,7 +58,7 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Form
         BrokenTraitError: a kernel lost its clusters, zeros or quantization on the way into the file.
         UserError: a kernel with promised traits is not in the file.
     """
-    candidates = flatbuffer.weights(content)
+    candidates = file_weights.weights(content)
     verified = []
     for name, kernel in traits.kernels(model).items():
         tensor = next((t for t in candidates if _holds(t, kernel)), None)

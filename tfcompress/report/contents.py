@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tfcompress.export.inspection import Contents, Weights
+from tfcompress.inspect.contents import Contents, Weights
 
 
 def to_json(contents: Contents) -> str:

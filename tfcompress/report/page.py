@@ -13,13 +13,13 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from tfcompress.errors import UserError
-from tfcompress.export import flatbuffer
 from tfcompress.files import read_json, written_whole
 from tfcompress.measure.accuracy import Accuracy, Agreement, Flips
 from tfcompress.measure.comparison import Comparison
 from tfcompress.measure.latency import Latency
 from tfcompress.measure.memory import Memory
 from tfcompress.measure.size import Size
+from tfcompress.packed import file_weights
 from tfcompress.report import plots
 from tfcompress.report.document import Report, Variant
 
@@ -159,7 +159,7 @@ def _render(rows: Sequence[Row], **more: Any) -> str:
 
 def _kernels(variant: Variant, file: Path) -> list[dict[str, Any]]:
     """Returns what was found of each kernel, with its picture if the file is still there."""
-    stored = {w.name: w for w in flatbuffer.weights(file.read_bytes())} if file.is_file() else {}
+    stored = {w.name: w for w in file_weights.weights(file.read_bytes())} if file.is_file() else {}
     return [
         {
             "found": tensor,

@@ -14,16 +14,16 @@ import numpy as np
 import tf_keras
 from pydantic import TypeAdapter
 
-from tfcompress.base import check_fit, fingerprint, take_model
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.measure.accuracy import Accuracy, Flips, accuracy, flips
 from tfcompress.progress import bar
+from tfcompress.runs.base import check_fit, fingerprint, take_model
+from tfcompress.runs.workdir import claim
 from tfcompress.study.outcomes import Outcome, Outcomes
 from tfcompress.study.treatments import TREATMENTS, Treatment, treated, treatments
 from tfcompress.traits import KERNELS, FloatArray, kernels, measure_model
-from tfcompress.workdir import claim
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def sensitivity(
     """Treats one layer after the other, each alone, and compares the loss; nothing is trained.
 
     Args:
-        model: see `tfcompress.base.take_model`; left as it is.
+        model: see `tfcompress.runs.base.take_model`; left as it is.
         data: as the model takes them.
         workdir: keeps what each treatment did, so that the same call goes on where one was cut off.
         examples: how many, from the beginning of the validation split; all of it if there are fewer.

@@ -103,12 +103,9 @@ def _names(node: ast.AST, file: Path) -> Iterator[tuple[str, str]]:
 def _fix(target: Target, deps: set[str]) -> None:
     """Writes a target's `deps` into its BUILD file, as buildifier wants them."""
     package, name = target.label.partition(":")[0], target.label.rpartition(":")[2].rpartition("/")[2]
-    own = sorted(label.removeprefix(package) for label in deps if label.startswith(package + ":"))
-    labels = [
-        *own,
-        *sorted(label for label in deps if label.startswith("//") and label.removeprefix(package) not in own),
-    ]
-    lines = [f'"{label}"' for label in (*labels, *sorted(label for label in deps if label.startswith("@")))]
+    short = [label.removeprefix(package) if label.startswith(package + ":") else label for label in deps]
+    labels = sorted(short, key=lambda label: (label[0] == "@", label[0] != ":", label.replace(":", "!")))
+    lines = [f'"{label}"' for label in labels]
     written = (
         f"[{lines[0]}]" if len(lines) == 1 else "".join(["[\n", *(f"        {line},\n" for line in lines), "    ]"])
     )

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from tests.command_line import run
+from tests.tflite.build import build, constant, graph, node, tensor
+from tfcompress import runtime
+from tfcompress.commands.pack import pack_file, unpack_file
+from tfcompress.errors import UserError
+from tfcompress.packed import file_weights
+
+
+@pytest.fixture
+def stock(tmp_path):
+    """A classifier of images: two dense layers of 16 distinct weights, and one of many."""
+    rng = np.random.default_rng(0)
+    tensors = [tensor("image", (1, 64))]
+    nodes = []
+    for inputs, outputs in ((64, 48), (48, 48), (48, 10)):
+        centroids = rng.normal(0, 0.3, 16 if outputs == 48 else 9999).astype(np.float32)
+        weights = constant(f"w{len(nodes)}", rng.choice(centroids, (outputs, inputs)))
+        tensors += [weights, tensor(f"y{len(nodes)}", (1, outputs))]
+        nodes.append(node("FULLY_CONNECTED", (len(tensors) - 3, len(tensors) - 2, -1), (len(tensors) - 1,)))
+    path = tmp_path / "stock.tflite"
+    made = graph(tensors, nodes, outputs=(len(tensors) - 1,))
+    path.write_bytes(build(made, signatures=[("main", 0, {"image": 0}, {"scores": len(tensors) - 1})]))
+    return path
+
+
+@pytest.mark.usefixtures("library")
+def test_a_file_is_packed_and_unpacked_and_both_are_run(stock, tmp_path):
+    packed, back = tmp_path / "packed.tflite", tmp_path / "back.tflite"
+    done = pack_file(stock, packed)
+    assert (done.bytes_before, done.bytes_after) == (stock.stat().st_size, packed.stat().st_size)
+    assert done.constants_before == 4 * 48 * (64 + 48 + 10)
+    assert done.constants_after == 48 * (64 + 48) // 2 + 2 * 64 + 4 * 480
+    assert [one.name for one in done.left] == ["w2"]
+    assert done.drift.largest_difference < 1e-5 * done.drift.largest_output
+    assert done.drift.same_top1 == 1
+    text = str(done)
+    assert f"{packed}: packed 2 dense layers, 0 attentions, 0 norms, 0 token tables" in text
+    assert "left as it is: w2: it has more than 256 distinct values" in text
+    assert "run on a random input" in text
+    int8 = pack_file(stock, packed, "int8")
+    assert 1e-5 < int8.drift.largest_difference / int8.drift.largest_output < 0.1
+    undone = unpack_file(packed, back)
+    assert undone.bytes_before == int8.bytes_after
+    before, after = (file_weights.weights(path.read_bytes()) for path in (stock, back))
+    assert [one.values.tobytes() for one in after] == [one.values.tobytes() for one in before]
+
+
+def test_without_the_runtime_a_file_is_written_and_not_run(stock, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "__path__", [])
+    done = pack_file(stock, tmp_path / "packed.tflite")
+    assert done.drift is None
+    assert "not run: the clustered runtime" in str(done)
+    assert (tmp_path / "packed.tflite").stat().st_size == done.bytes_after
+
+
+def test_the_verbs_print_what_was_done_or_one_line(stock, tmp_path, monkeypatch, capsys):
+    packed, back = str(tmp_path / "packed.tflite"), str(tmp_path / "back.tflite")
+    status, out, _ = run(monkeypatch, capsys, "pack", str(stock), "-o", packed, "--activations", "int8")
+    assert (status, out.splitlines()[0][: len(packed) + 8]) == (0, f"{packed}: packed")
+    status, out, _ = run(monkeypatch, capsys, "unpack", packed, "-o", back)
+    assert (status, out.splitlines()[0]) == (0, f"{back}: unpacked")
+    for arguments, message in (
+        (("pack", packed, "-o", back), "error: the file is packed already"),
+        (("unpack", str(stock), "-o", back), "error: the file is not packed"),
+        (("pack", str(stock), "-o", back, "--activations", "int4"), "error: activations 'int4'"),
+        (("pack", str(tmp_path), "-o", back), "is not a file"),
+        (("pack", str(stock), "-o", back, "--data", "cifar"), "the data sets are digits"),
+    ):
+        status, out, err = run(monkeypatch, capsys, *arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+
+
+def test_nothing_is_left_of_a_file_that_cannot_be_written(stock, below_a_file):
+    with pytest.raises(UserError, match="cannot write"):
+        pack_file(stock, below_a_file)

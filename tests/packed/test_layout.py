@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from tests.runtime import packed as by_hand
+from tfcompress.packed import layout
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("shape", [(1, 1), (16, 8), (17, 9), (40, 33)])
+def test_indices_come_back_from_the_documented_bytes(bits, shape):
+    indices = np.random.default_rng(bits).integers(0, 2**bits, shape).astype(np.uint8)
+    tiles, rows = layout.pack_matrix(indices, bits), layout.pack_rows(indices, bits)
+    assert (tiles.size, rows.size) == (layout.matrix_bytes(*shape, bits), shape[0] * layout.row_bytes(shape[1], bits))
+    np.testing.assert_array_equal(tiles, by_hand.matrix(indices, bits))
+    np.testing.assert_array_equal(rows, by_hand.table(indices, bits))
+    np.testing.assert_array_equal(layout.unpack_matrix(tiles, *shape, bits), indices)
+    np.testing.assert_array_equal(layout.unpack_rows(rows, *shape, bits), indices)
+
+
+def test_a_known_tile():
+    """Output 3, input 6 of a tile of 6 bits: number 14 of the second half, in the high nibble and the second plane."""
+    indices = np.zeros((16, 8), np.uint8)
+    indices[3, 6] = 0b100110
+    tile = layout.pack_matrix(indices, 6)
+    assert {place: int(tile[place]) for place in np.flatnonzero(tile)} == {14: 0b0110 << 4, 64 + 16 + 14: 0b10}
+
+
+def test_a_table_may_have_more_rows_than_are_treated_at_once():
+    indices = np.random.default_rng(0).integers(0, 8, (9000, 5)).astype(np.uint8)
+    packed = layout.pack_rows(indices, 3)
+    np.testing.assert_array_equal(layout.unpack_rows(packed, 9000, 5, 3), indices)
+
+
+@pytest.mark.parametrize(("centroids", "bits"), [(1, 2), (4, 2), (5, 3), (64, 6), (65, 7), (256, 8)])
+def test_bits_are_the_fewest_that_are_enough(centroids, bits):
+    assert layout.bits_for(centroids) == bits

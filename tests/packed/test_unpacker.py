@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from tests.packed.litert import relative, run
+from tfcompress.errors import UserError
+from tfcompress.inspect.contents import inspect
+from tfcompress.packed import file_weights
+from tfcompress.packed.options import read_options
+from tfcompress.packed.packer import pack
+from tfcompress.packed.unpacker import unpack
+from tfcompress.tflite import reading, writing
+from tfcompress.tflite.runtimes import minimum_runtime
+
+FLOAT = ["vit", "bert", "minilm", "mobilebert", "keras"]
+
+
+def weights(content: bytes) -> dict[str, tuple[bytes, list[float]]]:
+    return {one.name: (one.values.tobytes(), one.scales.tolist()) for one in file_weights.weights(content)}
+
+
+@pytest.mark.parametrize("name", FLOAT)
+def test_a_float_file_comes_back(stock, name):
+    packed = pack(stock[name])
+    unpacked = unpack(packed)
+    assert weights(unpacked) == weights(stock[name])
+    assert relative(run(unpacked), run(stock[name])) < 1e-5
+    assert pack(unpacked) == packed
+    assert not any(code.custom for code in reading.read(unpacked).codes)
+    assert minimum_runtime(unpacked) == minimum_runtime(stock[name])
+    assert "tfcompress.packed" not in dict(reading.read(unpacked).metadata)
+
+
+@pytest.mark.parametrize("activations", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["bert", "bert dynamic", "vit int8"])
+def test_weights_come_back_bit_for_bit_whatever_is_computed_in(stock, name, activations):
+    unpacked = unpack(pack(stock[name], activations))
+    assert weights(unpacked) == weights(stock[name])
+    assert relative(run(unpacked), run(stock[name])) < (0.2 if "int8" in name else 0.05)
+
+
+def test_a_file_that_is_not_packed_is_refused(stock):
+    with pytest.raises(UserError, match="not packed"):
+        unpack(stock["vit"])
+
+
+def changed(content: bytes, name: str, options: bytes) -> bytes:
+    """A file whose first operator of a name has other options."""
+    model = writing.read(content)
+    codes = [code.customCode for code in model.operatorCodes]
+    operator = next(one for one in model.subgraphs[0].operators if codes[one.opcodeIndex] == name.encode())
+    operator.customOptions = np.frombuffer(options, np.uint8)
+    return writing.write(model, 64)
+
+
+def test_other_versions_and_garbled_options_are_refused(stock):
+    packed = pack(stock["vit"])
+    node = next(one for one in reading.read(packed).graphs[0].operators if one.code.custom)
+    norm = "tfcompress.LayerNorm"
+    for options, message in (
+        (b"\2" + node.options[1:], "options of version 2"),
+        (b"", "version 0 in 0 bytes"),
+        (node.options[:-1], "bytes of options"),
+        (np.array([1, -1], "<i4").tobytes(), "options that no operator has"),  # NaN
+    ):
+        broken = changed(packed, norm if options == b"" or len(options) == 8 else node.code.name, options)
+        with pytest.raises(UserError, match=message):
+            unpack(broken)
+    with pytest.raises(UserError, match="is none of this version's"):
+        read_options("tfcompress.Other", node.options)
+
+
+def test_mutated_files_end_in_a_user_error_or_a_file(stock, tmp_path):
+    """Options, shapes, inputs and bytes anywhere, changed at random."""
+    packed = pack(stock["bert"], "int8")
+    rng = np.random.default_rng(0)
+    refused = 0
+    path = tmp_path / "mutated.tflite"
+    for _ in range(150):
+        content = mutated_model(packed, rng) if rng.random() < 0.6 else mutated_bytes(packed, rng)
+        try:
+            unpack(content)
+            path.write_bytes(content)
+            inspect(path)
+        except UserError:
+            refused += 1
+    assert 30 < refused < 150
+
+
+def mutated_bytes(content: bytes, rng: np.random.Generator) -> bytes:
+    changed = np.frombuffer(content, np.uint8).copy()
+    for place in rng.integers(0, len(changed), rng.integers(1, 200)):
+        changed[place] = rng.integers(0, 256)
+    return changed.tobytes()
+
+
+def mutated_model(content: bytes, rng: np.random.Generator) -> bytes:
+    model = writing.read(content)
+    graph = model.subgraphs[0]
+    ours = [one for one in graph.operators if one.customOptions is not None]
+    for _ in range(rng.integers(1, 3)):
+        operator = ours[rng.integers(len(ours))]
+        what = rng.integers(4)
+        if what == 0:
+            words = np.frombuffer(bytes(operator.customOptions), "<i4").copy()
+            words[rng.integers(1, len(words))] = rng.choice([0, 1, 2, 3, 5, 8, 9, 64, 2**31 - 1, -1])
+            operator.customOptions = words.view(np.uint8)
+        elif what == 1:
+            operator.inputs = list(operator.inputs)
+            operator.inputs[rng.integers(len(operator.inputs))] = int(rng.integers(-1, len(graph.tensors)))
+        elif what == 2:
+            tensor = graph.tensors[operator.inputs[rng.integers(len(operator.inputs))]]
+            tensor.shape = rng.integers(-1, 5, rng.integers(0, 4)).tolist()
+        else:
+            operator.inputs = list(operator.inputs)[: rng.integers(0, len(operator.inputs))]
+    return writing.write(model, 64)

@@ -1,0 +1,100 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from tests.native import has_runtime
+from tests.tiny import TINY
+from tfcompress import Cluster, Training, compress
+from tfcompress.measure.interpreter import Runner
+from tfcompress.models.vit import vit
+
+CLUSTER = Cluster(clusters=16, fit=Training(epochs=1, batch_size=32, learning_rate=1e-4))
+
+
+@pytest.fixture(scope="module")
+def of_images(tiny_data, trained_weights, tmp_path_factory) -> Path:
+    model = vit(TINY, 10)
+    model.set_weights(trained_weights)
+    workdir = tmp_path_factory.mktemp("images")
+    compress(model, tiny_data, [CLUSTER], workdir)
+    return workdir
+
+
+def read(workdir: Path) -> tuple[dict, dict]:
+    folder = workdir / "android"
+    return tuple(json.loads((folder / name).read_text()) for name in ("manifest.json", "golden.json"))
+
+
+def test_models_are_the_runs_and_the_packed_one_is_smaller(of_images):
+    manifest, _ = read(of_images)
+    files = {model["file"]: model for model in manifest["models"]}
+    assert set(files) == {"base_float32.tflite", "compressed.tflite", *(["packed.tflite"] if has_runtime() else [])}
+    folder = of_images / "android"
+    assert (folder / "compressed.tflite").read_bytes() == (of_images / "model.tflite").read_bytes()
+    assert all(model["bytes"] == (folder / name).stat().st_size for name, model in files.items())
+    if has_runtime():
+        assert files["packed.tflite"]["bytes"] < files["compressed.tflite"]["bytes"] / 2
+
+
+def test_golden_outputs_are_of_the_pictures_as_they_are_stored(of_images):
+    manifest, golden = read(of_images)
+    assert len(set(manifest["labels"])) == 6
+    for model in manifest["models"]:
+        runner = Runner(of_images / "android" / model["file"])
+        for place, sample in enumerate(manifest["samples"]):
+            image = tf.io.decode_png((of_images / "android" / sample).read_bytes()).numpy() / np.float32(255)
+            np.testing.assert_allclose(golden[model["file"]]["outputs"][place], runner.run(image), atol=1e-6)
+            (start,) = golden[model["file"]]["inputs"][place].values()
+            np.testing.assert_allclose(start, image.ravel()[:64], atol=1e-6)
+
+
+def test_grey_pictures_stay_grey(tiny_data, tmp_path):
+    grey = replace(tiny_data, decode=lambda image: tiny_data.decode(image)[..., :1])
+    image = tf_keras.Input((8, 8, 1), name="image")
+    model = tf_keras.Model(image, tf_keras.layers.Dense(10)(tf_keras.layers.Flatten()(image)))
+    compress(model, grey, [], tmp_path)
+    manifest, golden = read(tmp_path)
+    (picture, *_) = manifest["samples"]
+    pixels = tf.io.decode_png((tmp_path / "android" / picture).read_bytes()).numpy()
+    assert pixels.shape == (8, 8, 1)
+    (start,) = golden["base_float32.tflite"]["inputs"][0].values()
+    np.testing.assert_allclose(start, pixels.ravel() / 255, atol=1e-6)
+
+
+def test_a_finished_run_without_the_folder_gets_the_same_again(of_images, tiny_data, trained_weights):
+    folder = of_images / "android"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    shutil.move(folder, of_images / ".android")  # as a killed process leaves it
+    (of_images / ".android" / "golden.json").write_text("{")
+    model = vit(TINY, 10)
+    model.set_weights(trained_weights)
+    compress(model, tiny_data, [CLUSTER], of_images)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not (of_images / ".android").exists()
+
+
+def test_texts_are_kept_as_they_are_and_their_ids_are_golden(tiny_bert, tiny_text, tmp_path):
+    compress(tiny_bert, tiny_text, [CLUSTER], tmp_path)
+    manifest, golden = read(tmp_path)
+    assert manifest["task"] == "text"
+    assert sorted(manifest["labels"]) == sorted(tiny_text.classes)
+    for place, inputs in enumerate(golden["compressed.tflite"]["inputs"]):
+        ids = next(values for name, values in inputs.items() if "token" in name)
+        assert ids == tiny_text.decode.encode(manifest["samples"])["token_ids"][place][:64].tolist()
+    if has_runtime():
+        np.testing.assert_allclose(
+            golden["packed.tflite"]["outputs"], golden["compressed.tflite"]["outputs"], atol=1e-5
+        )
+
+
+def test_what_a_phone_could_not_make_is_left_out(tiny_vit, tiny_data, tmp_path):
+    signed = replace(tiny_data, decode=lambda image: tiny_data.decode(image) - 0.5)
+    compress(tiny_vit, signed, [], tmp_path)
+    assert (tmp_path / "model.tflite").is_file()
+    assert not (tmp_path / "android").exists()

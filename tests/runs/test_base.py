@@ -1,0 +1,141 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.data.tokenizer import SPECIAL, Tokenizer
+from tfcompress.errors import UserError
+from tfcompress.models.bert import BertConfig, bert
+from tfcompress.optimize.pruning import Prune
+from tfcompress.runs.base import build_model, check_fit, load_data, take_model, with_tokenizer
+from tfcompress.runs.pipeline import compress
+from tfcompress.runs.recipe import Recipe
+from tfcompress.training import Training
+
+WORDS = [*SPECIAL, "good", "bad", "film", "##s"]
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    lines = [f"a {word} film number {number}\t{word}" for number in range(12) for word in ("good", "bad")]
+    (tmp_path / "reviews.tsv").write_text("\n".join(["text\tlabel", *lines]))
+    return tmp_path / "reviews.tsv"
+
+
+def recipe(path, **model):
+    settings = {"preset": "bert_tiny_trec", "sequence_length": 8, "vocabulary": 100, **model}
+    return Recipe.checked({"data": {"name": "text_file", "path": str(path)}, "model": settings}, "test")
+
+
+def test_a_fresh_bert_gets_a_vocabulary_of_the_training_texts(reviews):
+    wanted = recipe(reviews, pooling="mean")
+    model, data = build_model(wanted, load_data(wanted))
+    assert isinstance(data.decode, Tokenizer)
+    assert "good" in data.decode.vocabulary
+    assert model.get_layer("token_embedding").input_dim == len(data.decode.vocabulary)
+    assert [tuple(x.shape) for x in model.inputs] == [(None, 8)] * 3
+    assert "pooler" not in [layer.name for layer in model.layers]
+    assert data.classes == ("bad", "good")
+    features, _ = next(iter(data.batches("test", 2)))
+    assert model(features).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"data": {"name": "digits"}, "model": {"preset": "vit_digits", "depth": 1}}, None]
+)
+def test_a_preset_with_fewer_blocks(reviews, settings):
+    wanted = Recipe.checked(settings, "test") if settings else recipe(reviews, depth=1)
+    model, _ = build_model(wanted, load_data(wanted))
+    assert {layer.name for layer in model.layers if layer.name.startswith("block_")} >= {"block_0_mlp1"}
+    assert not [layer.name for layer in model.layers if layer.name.startswith("block_1")]
+
+
+def test_a_saved_tokenizer_comes_back(reviews, tmp_path):
+    wanted = recipe(reviews)
+    data = load_data(wanted)
+    tokenizer = Tokenizer(tuple(WORDS), sequence_length=6)
+    tokenizer.save(tmp_path)
+    assert with_tokenizer(data, tmp_path).decode == tokenizer
+
+
+@pytest.mark.parametrize(
+    ("data", "preset", "message"),
+    [
+        ("digits", "bert_small", "data set digits has images, but preset bert_small takes texts"),
+        ("trec", "vit_digits", "data set trec has texts, but preset vit_digits takes images"),
+    ],
+)
+def test_data_of_the_wrong_kind_is_refused(data, preset, message):
+    wanted = Recipe.checked({"data": {"name": data}, "model": {"preset": preset}}, "test")
+    with pytest.raises(UserError, match=message):
+        load_data(wanted)
+
+
+def test_a_keras_nlp_classifier_goes_through_with_its_head_and_tokenizer(tmp_path):
+    from keras_nlp import models
+
+    backbone = models.BertBackbone(
+        vocabulary_size=len(WORDS), num_layers=1, num_heads=2, hidden_dim=16, intermediate_dim=32, max_sequence_length=8
+    )
+    tokenizer = models.BertTokenizer(vocabulary=WORDS, lowercase=True)
+    preprocessor = models.BertTextClassifierPreprocessor(tokenizer, sequence_length=6)
+    classifier = models.BertTextClassifier(backbone, 2, preprocessor)
+    texts = np.array(["good film", "bad films", "Good", "bad"] * 4, object), np.array([0, 1, 0, 1] * 4)
+    data = Dataset.from_arrays("reviews", ("good", "bad"), texts, texts, texts)
+    model, taken = take_model(classifier, data)
+    assert taken.decode == Tokenizer(tuple(WORDS), True, 6)
+    expected = classifier.predict(list(texts[0][:4]), verbose=0)
+    found = model(taken.decode.encode(list(texts[0][:4])))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    step = Prune(sparsity=0.5, schedule="constant", fit=Training(epochs=1, batch_size=8))
+    report = compress(classifier, data, [step], tmp_path)
+    assert report.variants[0].agreement.largest_difference < 1e-5
+    assert min(tensor.sparsity for tensor in report.variants[1].tensors if not tensor.table) >= 0.5
+    assert (tmp_path / "stages" / "01-prune" / "vocab.txt").is_file()
+
+
+def test_token_ids_out_of_range_are_found_before_training(tmp_path):
+    model = bert(BertConfig(vocabulary=9, sequence_length=4, width=8, depth=1, heads=1, mlp=8), 2)
+    ids = np.array([[2, 5, 9, 3], [2, 6, 3, 0]], np.int32)
+    features = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": np.ones_like(ids)}
+    split = features, np.array([0, 1])
+    data = Dataset.from_arrays("ids", "ab", split, split, split)
+    with pytest.raises(UserError, match=r"ids up to 9 in token_ids, but the table token_embedding has rows for 0 to 8"):
+        compress(model, data, [], tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda split: split.map(lambda features, _: features), r"pass unbatched \(features, label\) pairs"),
+        (lambda split: split.repeat(), "the train split never ends"),
+    ],
+)
+def test_splits_that_cannot_be_used_are_told_before_a_model_is_fitted_to_them(tmp_path, change, message):
+    ids = tf_keras.Input((4,), dtype=tf.int32, name="ids")
+    model = tf_keras.Model(
+        ids, tf_keras.layers.Dense(2)(tf_keras.layers.Flatten()(tf_keras.layers.Embedding(9, 2)(ids)))
+    )
+    split = np.zeros((3, 4), np.int32), np.array([0, 1, 0])
+    data = Dataset.from_arrays("ids", "ab", split, split, split)
+    with pytest.raises(UserError, match=message):
+        compress(model, replace(data, train=change(data.train)), [], tmp_path / "work")
+
+
+def test_a_vocabulary_larger_than_the_table_is_refused(reviews, tmp_path):
+    model = bert(BertConfig(vocabulary=8, sequence_length=6, width=8, depth=1, heads=1, mlp=8), 2)
+    data = replace(load_data(recipe(reviews)), decode=Tokenizer(tuple(WORDS), sequence_length=6))
+    with pytest.raises(UserError, match=r"ids up to 8 in token_ids, .* use the vocabulary that the model was trained"):
+        compress(model, data, [], tmp_path / "work")
+
+
+def test_a_distilbert_takes_texts_without_their_segments(reviews):
+    model = bert(BertConfig(vocabulary=100, sequence_length=8, width=8, depth=1, heads=1, mlp=8, segments=0), 2)
+    data = replace(load_data(recipe(reviews)), decode=Tokenizer(tuple(WORDS), sequence_length=8))
+    check_fit(model, data)
+    assert model.input_names == ["token_ids", "padding_mask"]
+    assert model.predict(data.batches("test", 4), verbose=0).shape[1] == 2

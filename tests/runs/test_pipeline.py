@@ -1,0 +1,272 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tf_keras
+from ai_edge_litert.interpreter import Interpreter
+
+from tests.native import has_runtime
+from tests.tiny import TINY
+from tfcompress import Cluster, Distil, Export, Prune, Report, UserError, compress
+from tfcompress.models.vit import vit
+from tfcompress.optimize.quantization import load_scope
+from tfcompress.report.document import Variant
+from tfcompress.traits import kernels
+
+from .chain import CHAIN, FIT, resumable
+from .tensorboard import logged
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.runs.chain import resumable
+resumable(Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_data, trained_weights, tmp_path_factory) -> tuple[Report, Path]:
+    workdir = tmp_path_factory.mktemp("finished")
+    model = vit(TINY, 10)
+    model.set_weights(trained_weights)
+    return compress(model, tiny_data, CHAIN, workdir, export=export()), workdir
+
+
+def export() -> Export:
+    return Export(formats=("float32", "dynamic"), clustered=has_runtime())
+
+
+def stock(report: Report) -> list[Variant]:
+    return [variant for variant in report.variants if not variant.packed]
+
+
+def test_every_stage_and_format_has_its_figures(finished):
+    report, workdir = finished
+    assert [variant.name for variant in stock(report)] == [
+        "base float32", "base dynamic", "prune float32", "prune dynamic", "cluster float32", "cluster dynamic",
+        "quantize PCQAT",
+    ]  # fmt: skip
+    base, last = report.variants[0], stock(report)[-1]
+    assert base.flips is None
+    assert base.latency.ratio == 1
+    assert base.accuracy.examples == 64
+    assert base.accuracy.low < base.accuracy.top1 < base.accuracy.high
+    assert last.flips.lost - last.flips.gained == base.accuracy.correct - last.accuracy.correct
+    assert last.size.gzip < last.size.raw < base.size.raw
+    assert base.agreement.top1_agreement == 1
+    assert base.agreement.largest_difference < 1e-5
+    assert last.memory.peak_rss > last.memory.above_empty > 0
+    for variant in report.variants:
+        assert (workdir / variant.file).stat().st_size == variant.size.raw
+        assert variant.minimum_runtime
+        assert len(variant.tensors) == 8
+
+
+def test_clustered_stages_are_packed_too(finished):
+    report, _ = finished
+    if not has_runtime():
+        pytest.skip("there is no clustered runtime to run packed files with")
+    variants = {variant.name: variant for variant in report.variants}
+    before, packed = variants["cluster float32"], variants["cluster float32 packed"]
+    assert packed.file == "tflite/02-cluster-float32_packed.tflite"
+    assert packed.accuracy == before.accuracy
+    assert packed.agreement.largest_difference < 1e-5
+    assert [(one.layer, one.shape, one.distinct, one.sparsity) for one in packed.tensors] == [
+        (one.layer, one.shape, one.distinct, one.sparsity) for one in before.tensors
+    ]
+    assert sum(one.bytes for one in packed.tensors) < sum(one.bytes for one in before.tensors) / 5
+    assert packed.memory.peak_rss > 0
+    int8 = variants["quantize PCQAT packed"]
+    assert abs(int8.accuracy.correct - variants["quantize PCQAT"].accuracy.correct) <= 3
+    assert set(variants) - {variant.name for variant in stock(report)} == {packed.name, int8.name}
+
+
+def test_the_last_stock_file_is_the_one_for_the_phone(finished):
+    report, workdir = finished
+    content = (workdir / "model.tflite").read_bytes()
+    last = stock(report)[-1]
+    assert content == (workdir / last.file).read_bytes()
+    assert all(tensor.distinct <= 32 and tensor.sparsity >= 0.49 for tensor in last.tensors)
+    assert Interpreter(model_content=content).get_signature_list()["serving_default"]["inputs"] == ["image"]
+
+
+def test_layers_that_no_technique_knows_are_listed(finished):
+    report, _ = finished
+    listed = {layer.layer: (layer.kind, layer.parameters) for layer in report.left_alone}
+    assert listed["class_token"] == ("ClassToken", 16)
+    assert listed["position_embedding"] == ("PositionEmbedding", 80)
+    assert listed["norm"] == ("LayerNormalization", 32)
+    assert not any("mlp" in name or name == "head" for name in listed)
+
+
+def test_the_report_is_on_disk_with_versions_and_machine(finished):
+    report, workdir = finished
+    assert Report.load(workdir / "report.json") == report
+    content = json.loads((workdir / "report.json").read_text())
+    assert content["run"]["seed"] == 0
+    assert content["versions"]["tensorflow"].startswith("2.")
+    assert content["machine"]["cores"] > 0
+    assert [len(rows) for rows in content["history"].values()] == [0, 2, 2, 2]
+
+
+def test_tensorboard_shows_every_stage_with_its_epochs_and_kernels(finished):
+    report, workdir = finished
+    assert {path.name for path in (workdir / "logs").iterdir()} == set(report.history)
+    for stage, rows in report.history.items():
+        found = logged(workdir / "logs" / stage)
+        for tag, name in (
+            ("loss/train", "loss"),
+            ("loss/validation", "val_loss"),
+            ("accuracy/train", "accuracy"),
+            ("accuracy/validation", "val_accuracy"),
+            ("learning_rate", "learning_rate"),
+        ):
+            assert found.get(tag, []) == [(row["epoch"], np.float32(row[name])) for row in rows]
+        assert {len(found[tag]) for tag in found if tag.startswith(("weights", "sparsity", "distinct_values"))} == {1}
+        with load_scope():
+            model = tf_keras.models.load_model(workdir / "stages" / stage / "model.h5", compile=False)
+        for name, kernel in kernels(model).items():
+            [(step, bins)] = found[f"weights/{name}"]
+            assert (step, bins[:, 2].sum()) == (len(rows), kernel.size)
+            assert found[f"sparsity/{name}"][0][1] == np.float32(np.mean(kernel == 0))
+            assert found[f"distinct_values/{name}"][0][1] == len(np.unique(kernel))
+    clustered = logged(workdir / "logs" / "02-cluster")
+    assert (clustered["weights/block_0_mlp1"][0][1][:, 2] > 0).sum() <= 16
+    assert clustered["sparsity/block_0_mlp1"][0][1] >= 0.49
+
+
+def test_a_finished_run_is_only_read(finished, tiny_data, trained_weights):
+    report, workdir = finished
+    files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    model = vit(TINY, 10)
+    model.set_weights(trained_weights)
+    again = compress(model, tiny_data, CHAIN, workdir, export=export())
+    assert again == report
+    assert files == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+
+
+def test_another_run_in_the_same_folder_is_refused(finished, tiny_vit, tiny_data):
+    _, workdir = finished
+    changed = [CHAIN[0], Cluster(clusters=8, fit=FIT), CHAIN[2]]
+    with pytest.raises(UserError, match=r"holds another run \(.*techniques\[1\]\.cluster\.clusters: 16 before, 8 now"):
+        compress(tiny_vit, tiny_data, changed, workdir, export=export())
+    with pytest.raises(UserError, match=r"seed: 0 before, 1 now"):
+        compress(tiny_vit, tiny_data, CHAIN, workdir, export=export(), seed=1)
+
+
+def test_the_model_handed_in_stays_as_it_was(tiny_vit, tiny_data, tmp_path):
+    before = [w.copy() for w in tiny_vit.get_weights()]
+    step = Prune(sparsity=0.5, schedule="constant", fit=FIT)
+    compress(tiny_vit, tiny_data, [step], tmp_path, export=Export(logits=True))
+    for old, now in zip(before, tiny_vit.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+def test_a_users_own_layer_and_probabilities_go_through(tiny_data, tmp_path):
+    class Doubled(tf_keras.layers.Layer):
+        def build(self, shape):
+            self.factor = self.add_weight("factor", (), initializer="ones")
+
+        def call(self, inputs):
+            return inputs * self.factor * 2
+
+    image = tf_keras.Input((8, 8, 3), name="pixels")
+    x = Doubled(name="doubled")(tf_keras.layers.Flatten()(image))
+    model = tf_keras.Model(image, tf_keras.layers.Dense(10, activation="softmax", name="scores")(x))
+    report = compress(model, tiny_data, [Prune(sparsity=0.5, schedule="constant", fit=FIT)], tmp_path)
+    assert [(layer.layer, layer.kind) for layer in report.left_alone] == [("doubled", "Doubled")]
+    assert report.variants[0].agreement.largest_difference < 1e-5
+    assert report.variants[-1].tensors[0].sparsity >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "message"),
+    [
+        ((28, 28, 1), 10, r"digits yields features of shape .*\(8, 8, 3\).* but the model takes .*\(28, 28, 1\)"),
+        ((8, 8, 3), 7, r"output is \(None, 7\), but data set digits has 10 classes"),
+    ],
+)
+def test_data_that_does_not_fit_the_model_is_refused(tiny_data, tmp_path, shape, classes, message):
+    x = tf_keras.Input(shape, name="image")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(classes)(tf_keras.layers.Flatten()(x)))
+    with pytest.raises(UserError, match=message):
+        compress(model, tiny_data, [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"techniques": [Prune(layers={"blok": False})]}, r"prune\.layers: 'blok' matches no layer"),
+        ({"techniques": [Prune(layers={".*": False})]}, "prune: no layer is left to treat"),
+        (
+            {"techniques": [CHAIN[1]], "export": Export(per_channel=True)},
+            r"export\.per_channel would turn the clusters",
+        ),
+        (
+            {"techniques": [Distil(), Distil(teacher="prune"), CHAIN[0]]},
+            r"distil\.teacher: no stage 'prune' before; there are base, distil",
+        ),
+        ({"techniques": [], "seed": -1}, "seed is -1"),
+        ({"techniques": [], "seed": 2**31}, "seed is 2147483648; it must be from 0 to 2147483647"),
+        ({"techniques": [], "loss": "mse"}, r"loss: 'mse' is a str; pass an object of tf_keras\.losses"),
+        ({"techniques": [], "optimizer": tf_keras.optimizers.legacy.SGD()}, r"pass an object of tf_keras\.optimizers"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_written(tiny_vit, tiny_data, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        compress(tiny_vit, tiny_data, options.pop("techniques"), tmp_path / "work", **options)
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
+    whole = resumable(tmp_path / "whole")
+    killed = tmp_path / "killed"
+    for sign in ("stages/01-prune/checkpoint/*", "stages/02-cluster/stage.json", "tflite/03*"):
+        _kill_when(killed, sign)
+    resumed = resumable(killed)
+    for name in ("00-base", "01-prune", "02-cluster", "03-quantize"):
+        assert_same_weights(tmp_path / "whole" / "stages" / name / "model.h5", killed / "stages" / name / "model.h5")
+        epochs = [step for step, _ in logged(killed / "logs" / name).get("loss/train", [])]
+        assert epochs == [row["epoch"] for row in whole.history[name]]
+    assert resumed.history == whole.history
+    assert [v.accuracy for v in resumed.variants] == [v.accuracy for v in whole.variants]
+    assert [v.flips for v in resumed.variants] == [v.flips for v in whole.variants]
+    assert not list(killed.rglob(".*")), "a half-written file was left"
+
+
+def _kill_when(workdir: Path, sign: str) -> None:
+    """Starts the run and kills it as soon as a file that matches `sign` appears."""
+    seen = set(workdir.glob(sign))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(workdir)], stderr=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    deadline = time.monotonic() + 300
+    while not set(workdir.glob(sign)) - seen:
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline, f"{sign} did not appear"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    import h5py
+
+    def arrays(path: Path) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+        with h5py.File(path) as file:
+            weights = file["model_weights"]
+            # In order, not by name: Keras numbers tfmot's input layer by how many the process has made.
+            weights.visititems(lambda _, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+        return found
+
+    expected = arrays(first)
+    assert expected
+    for one, other in zip(expected, arrays(second), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -1,0 +1,36 @@
+import io
+import zipfile
+
+import pytest
+
+from tfcompress.errors import UserError
+from tfcompress.tflite.attached import with_files_of
+
+
+def archive(way: int) -> bytes:
+    content = io.BytesIO(b"model")
+    with zipfile.ZipFile(content, "a", way) as files:
+        files.writestr("labels.txt", "".join(f"label {number}\n" for number in range(1000)))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_files_are_brought_along_and_damaged_ones_are_named(way):
+    content = archive(way)
+    with zipfile.ZipFile(io.BytesIO(with_files_of(content, b"other"))) as files:
+        assert files.read("labels.txt").endswith(b"label 999\n")
+    begin, end = content.index(b"labels.txt"), content.rindex(b"PK\1\2")
+    places = range(begin, end, 1 + (end - begin) // 200)
+    refused = 0
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        try:
+            with_files_of(bytes(damaged), b"other")  # Some bits mean nothing.
+        except UserError:
+            refused += 1
+    assert refused > 0.9 * len(places)
+
+
+def test_a_file_without_an_archive_stays_as_it_is():
+    assert with_files_of(b"model", b"other") == b"other"

@@ -1,0 +1,118 @@
+"""MediaPipe Tasks, Google's client on phones, takes the files of a run as they are and gives the same scores."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.environments import python_of
+from tfcompress import Export, Quantize, compress
+from tfcompress.data.images import digits
+from tfcompress.data.text import texts
+from tfcompress.measure.interpreter import predict
+
+pytestmark = pytest.mark.slow
+
+FORMATS = Export(formats=("float32", "dynamic"))
+ODD_TEXTS = ("thé horsé hère", "the 馬 here", "that\tdog\u0001 there", "horse-dog.", "🐎 one horse", "", "The DOG!")
+ACCENTED = (0,)
+"""keras-nlp's BertTokenizer, which we follow, keeps accents; MediaPipe's strips them from lower-cased text."""
+
+
+@pytest.fixture(scope="session")
+def client() -> Path:
+    """The Python of an environment that has MediaPipe, which cannot share ours: it wants another absl-py."""
+    return python_of("mediapipe")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """300 digits as a camera gives them, uint8 (300, 8, 8, 3)."""
+    test = digits().examples("test").take(300).as_numpy_iterator()
+    return np.stack([np.round(image * 255).astype(np.uint8) for image, _ in test])
+
+
+@pytest.fixture(scope="module")
+def sentences(tiny_text) -> list[str]:
+    """238 plain ones behind the odd ones."""
+    known = [text for split in ("train", "validation", "test") for text in texts(tiny_text, split)]
+    return [*ODD_TEXTS, *known, *(f"{text}, {text}?" for text in known[:46])]
+
+
+@pytest.fixture(scope="module")
+def files(trained_weights, bert_weights, tiny_data, tiny_text, tmp_path_factory) -> dict[str, list[Path]]:
+    """The files of a run with a ViT and of one with a BERT."""
+    from tests.tiny import TINY, tiny_bert_of
+    from tfcompress.models.vit import vit
+
+    image_model, text_model = vit(TINY, 10), tiny_bert_of(tiny_text)
+    image_model.set_weights(trained_weights)
+    text_model.set_weights(bert_weights)
+    found = {}
+    fit = {"epochs": 1, "batch_size": 32}
+    for kind, model, data in (("images", image_model, tiny_data), ("texts", text_model, tiny_text)):
+        folder = tmp_path_factory.mktemp(kind)
+        compress(model, data, [Quantize(fit=fit)], folder, export=FORMATS)
+        found[kind] = sorted((folder / "tflite").glob("*.tflite"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def answers(client, files, images, sentences, tmp_path_factory) -> dict[str, list[dict]]:
+    """What MediaPipe says to every file."""
+    folder = tmp_path_factory.mktemp("answers")
+    np.save(folder / "images.npy", images)
+    inputs = {"images": str(folder / "images.npy"), "texts": sentences}
+    jobs = [{"model": str(path), kind: inputs[kind]} for kind, paths in files.items() for path in paths]
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    script = Path(__file__).with_name("mediapipe_client.py")
+    command = [client, script, folder / "jobs.json", folder / "answers.json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    given = iter(json.loads((folder / "answers.json").read_text()))
+    return {kind: [next(given) for _ in paths] for kind, paths in files.items()}
+
+
+def agree(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Tells for each example whether scores are the same to 1e-3, and the best one is, unless there is a tie."""
+    top = np.sort(ours, axis=1)
+    tie = top[:, -1] - top[:, -2] < 1e-3
+    return (np.abs(ours - theirs).max(axis=1) < 1e-3) & (tie | (ours.argmax(axis=1) == theirs.argmax(axis=1)))
+
+
+def test_an_image_classifier_gives_our_scores(files, images, answers, tiny_data):
+    assert [path.stem for path in files["images"]] == ["00-base-dynamic", "00-base-float32", "01-quantize-int8"]
+    for path, answer in zip(files["images"], answers["images"], strict=True):
+        assert agree(predict(path, images / np.float32(255)), np.array(answer["scores"])).all(), path
+        assert answer["labels"] == list(tiny_data.classes)
+
+
+def test_a_text_classifier_gives_our_scores(files, sentences, answers, tiny_text):
+    rows = tiny_text.decode.encode(sentences)
+    examples = [{name: values[i] for name, values in rows.items()} for i in range(len(sentences))]
+    for path, answer in zip(files["texts"], answers["texts"], strict=True):
+        same = agree(predict(path, examples), np.array(answer["scores"]))
+        assert set(np.flatnonzero(~same)) <= set(ACCENTED), [sentences[i] for i in np.flatnonzero(~same)]
+        assert answer["labels"] == list(tiny_text.classes)
+
+
+def test_its_reader_finds_what_we_wrote(answers):
+    for kind, inputs, normalization in (
+        ("images", ["image"], [[[0.0], [255.0]]]),
+        ("texts", ["ids", "segment_ids", "mask"], []),
+    ):
+        for answer in answers[kind]:
+            assert answer["metadata"]["identifier"]
+            assert sorted(answer["metadata"]["inputs"]) == sorted(inputs)
+            assert answer["metadata"]["normalization"] == normalization
+            assert answer["metadata"]["description"].startswith("Classifies ")
+
+
+def test_it_needs_its_own_environment(client):
+    """If this fails, MediaPipe has become installable beside tfmot, and the environment of its own can go."""
+    version = "import absl, importlib.metadata as m; print(m.version('absl-py'))"
+    theirs, ours = (subprocess.check_output([python, "-c", version], text=True) for python in (client, sys.executable))
+    assert theirs.split(".")[0] != ours.split(".")[0]

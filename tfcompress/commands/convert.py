@@ -1,0 +1,321 @@
+"""Converting any trained model to a `.tflite` in a chosen format, which is run before it gets its name."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.commands.examples import examples_for
+from tfcompress.data import registry
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.errors import UserError
+from tfcompress.export import converter, quantizer
+from tfcompress.export.converter import Served, convert_served
+from tfcompress.export.quantizer import Recipe
+from tfcompress.export.sources import Source, of_model, open_source
+from tfcompress.files import written_whole
+from tfcompress.measure.accuracy import same_top1
+from tfcompress.measure.comparison import random_examples
+from tfcompress.measure.interpreter import Example, Port, Runner
+from tfcompress.optimize.quantization import load_scope
+from tfcompress.progress import bar, track
+from tfcompress.tflite.attached import with_files_of
+from tfcompress.tflite.metadata import describe
+from tfcompress.tflite.runtimes import minimum_runtime, newer, requirements
+
+Format = Literal["float32", "float16", "dynamic", "int8", "int8-full", "int4"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written, and how it compares with the model it was made from.
+
+    Attributes:
+        bytes: of the file.
+        minimum_runtime: the oldest TFLite version that runs it; empty if that is not known.
+        inputs, outputs: type and shape by name.
+        calibrated: how many examples there were; both models were run on the first, or else on random input.
+        largest_difference: of all outputs, absolute.
+        same_top1: whether the largest score is the same one; None where an output holds no scores.
+    """
+
+    path: Path
+    format: str
+    bytes: int
+    minimum_runtime: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    calibrated: int
+    largest_difference: float
+    same_top1: bool | None
+
+    def __str__(self) -> str:
+        runtime = f"for TFLite {self.minimum_runtime}" if self.minimum_runtime else "for a TFLite that is not known"
+        example = "the first example of the calibration" if self.calibrated else "a random input"
+        top = {True: ", the same top-1", False: ", another top-1", None: ""}[self.same_top1]
+        difference = f"{self.largest_difference:.2g} from the model at most{top}"
+        return (
+            f"{self.path}: {self.format}, {self.bytes:,} bytes, {runtime}\n"
+            f"takes {_ports(self.inputs)}; gives {_ports(self.outputs)}\n"
+            f"run in LiteRT {version('ai-edge-litert')} on {example}: {difference}"
+        )
+
+
+def convert_file(
+    source: Source | tf_keras.Model | Path | str,
+    output: Path,
+    to: Format | Path | str,
+    calibration: str | Sequence[Example] | None = None,
+    examples: int = 256,
+    per_channel: bool | None = None,
+    min_runtime: str | None = None,
+    allow_code: bool = False,
+) -> Conversion:
+    """Converts a model, runs it once in LiteRT and once as it was, and compares.
+
+    Args:
+        source: a model or what `open_source` takes.
+        output: the `.tflite` to write; one that is there is replaced, once the new one has run.
+        to: a format, or the path of a `.json` recipe of ai-edge-quantizer.
+        calibration: for `int8` of a float model, `int8-full` and some recipes: a data set as `NAME` or `NAME:PATH`, an
+            `.npz` of arrays by the inputs' names, or examples without a batch axis. Training examples are taken.
+        examples: how many of them at most.
+        per_channel: a scale for each output of a layer instead of one; `dynamic` then needs TFLite 2.17. `int4` always
+            has that. By default one, unless the format needs more.
+        min_runtime: the oldest TFLite version that must run the file, such as `2.16`.
+        allow_code: also open files that can run code.
+
+    Raises:
+        UserError: something of that does not fit, the result does not run, or it gives NaN.
+    """
+    recipe = _recipe(to)
+    if per_channel is False and recipe == "int4":
+        raise UserError("int4 with one scale a tensor is refused by LiteRT or computed wrongly; leave out --per-tensor")
+    if per_channel is not None and not isinstance(recipe, str):
+        raise UserError(f"{to} itself says how scales are shared; leave out --per-channel and --per-tensor")
+    if min_runtime is not None and not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,2}", min_runtime):
+        raise UserError(f"minimum runtime {min_runtime!r} is no version of TFLite; give one such as 2.16")
+    if examples < 1:
+        raise UserError(f"{examples} examples; at least one is needed")
+    opened = _opened(source, allow_code)
+    _check_possible(opened, recipe, calibration is not None, per_channel)
+    with tempfile.TemporaryDirectory() as folder:
+        content = _unquantized(opened, recipe, calibration is not None)
+        reference = Path(folder) / "model.tflite"
+        reference.write_bytes(content)
+        feeds = None if calibration is None else _examples(calibration, examples, opened, reference)
+        content = _converted(opened, recipe, content, feeds, bool(per_channel))
+        _check_runtime(opened, str(to), content, min_runtime)
+        with written_whole(output) as beside:
+            beside.write_bytes(content)
+            try:
+                runner = Runner(beside)
+                example = feeds[0] if feeds else random_examples({"": beside}, {"": runner})[0]
+                difference, same = _compare(opened, reference, runner, example)
+            except UserError as error:
+                reason = str(error).replace(str(beside), "the file")
+                raise UserError(f"{opened.name} as {to}: {reason}") from error
+    return Conversion(
+        path=output,
+        format=str(to),
+        bytes=len(content),
+        minimum_runtime="" if any(not one.runtime for one in requirements(content)) else minimum_runtime(content),
+        inputs={name: str(port) for name, port in runner.inputs.items()},
+        outputs={name: str(port) for name, port in runner.results.items()},
+        calibrated=len(feeds or ()),
+        largest_difference=difference,
+        same_top1=same,
+    )
+
+
+def _ports(ports: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in ports.items())
+
+
+def _recipe(to: Format | Path | str) -> Format | Recipe:
+    for known in FORMATS:
+        if to == known:
+            return known
+    if Path(to).suffix == ".json":
+        return quantizer.load_recipe(Path(to))
+    raise UserError(f"format {str(to)!r} is none of {', '.join(FORMATS)}, nor a .json recipe of ai-edge-quantizer")
+
+
+def _opened(source: Source | tf_keras.Model | Path | str, allow_code: bool) -> Source:
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, (Path, str)):
+        with load_scope():
+            return open_source(Path(source), allow_code)
+    return of_model(source)
+
+
+def _check_possible(source: Source, recipe: Format | Recipe, calibrated: bool, per_channel: bool | None) -> None:
+    """Finds what would only fail later."""
+    if source.content:
+        try:
+            quantizer.check_float(source.content)
+        except UserError as error:
+            raise UserError(f"{source.name}: {error}") from error
+    if source.quantized and (recipe != "int8" or per_channel):
+        raise UserError(
+            f"{source.name} was prepared for int8 with one scale a tensor by quantization-aware training; convert it "
+            "to that, or the stage before it to another format"
+        )
+    if not (source.quantized or calibrated or recipe == "float32") and quantizer.needs_calibration(recipe):
+        what = recipe if isinstance(recipe, str) else "this recipe"
+        raise UserError(
+            f"{what} needs examples to calibrate with: --calibration NAME, NAME:PATH or FILE.npz; the data sets are "
+            f"{', '.join(registry.NAMES)}"
+        )
+
+
+def _unquantized(source: Source, recipe: Format | Recipe, wanted: bool) -> bytes:
+    """Returns what is quantized or compared with: the model as float32, or as int8 of quantization-aware training."""
+    if source.served is None:
+        return source.content
+    if source.quantized:
+        return _described(source, _served(source.served, "int8"))
+    if recipe in ("float16", "dynamic") and not wanted:
+        return b""  # The converter needs no float32 file.
+    return _described(source, _served(source.served, "float32"))
+
+
+def _converted(
+    source: Source, recipe: Format | Recipe, content: bytes, feeds: Sequence[Arrays] | None, per_channel: bool
+) -> bytes:
+    if recipe == "float32" or source.quantized:
+        return content
+    if source.served is not None and (recipe == "float16" or recipe == "dynamic"):
+        return _described(source, _served(source.served, recipe, per_channel))
+    batches = None if feeds is None else [{name: x[None] for name, x in feed.items()} for feed in feeds]
+    try:
+        return with_files_of(content, quantizer.quantize(content, recipe, batches, per_channel))
+    except UserError as error:
+        raise UserError(f"{source.name}: {error}") from error
+
+
+def _served(served: Served, format: converter.Format, per_channel: bool = False) -> bytes:
+    with bar(f"converting to {format}", 1) as shown:
+        content = convert_served(served, format, per_channel)
+        shown.advance()
+    return content
+
+
+def _described(source: Source, content: bytes) -> bytes:
+    return content if source.description is None else describe(content, source.description)
+
+
+def _examples(calibration: str | Sequence[Example], count: int, source: Source, reference: Path) -> list[Arrays]:
+    """Returns examples by the names of the inputs and in their types, without a batch axis."""
+    inputs = Runner(reference).inputs
+    if not isinstance(calibration, str):
+        found: Sequence[Example] = calibration[:count]
+    elif calibration.endswith(".npz"):
+        found = _stored(Path(calibration), count)
+    else:
+        found = _of_data(calibration, count, source, reference)
+    if not len(found):
+        raise UserError("there are no examples to calibrate with")
+    rows = [example if isinstance(example, dict) else dict.fromkeys(inputs, example) for example in found]
+    return [_fitting(row, inputs, source.name) for row in rows]
+
+
+def _fitting(row: Arrays, inputs: Mapping[str, Port], model: str) -> Arrays:
+    """Returns an example in the types that a model takes, or says what does not fit."""
+    if missing := inputs.keys() - row.keys():
+        raise UserError(
+            f"{model} takes {', '.join(inputs)}, but the examples to calibrate with are called {', '.join(row)}; "
+            f"{', '.join(sorted(missing))} is missing"
+        )
+    found = {}
+    for name, port in inputs.items():
+        values = np.asarray(row[name])
+        if values.shape != port.shape[1:] or not np.can_cast(values.dtype, port.dtype, "same_kind"):
+            raise UserError(
+                f"{model} takes {port} as {name}, but an example to calibrate with has {values.dtype} {values.shape}; "
+                f"it must be {port.dtype} {port.shape[1:]}, in an .npz (n, …)"
+            )
+        found[name] = values.astype(port.dtype)
+    return found
+
+
+def _stored(path: Path, count: int) -> list[Arrays]:
+    """Reads the first examples of an `.npz`."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: np.atleast_1d(stored[name])[:count] for name in stored.files}
+    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as an .npz of arrays: {error}") from error
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"{path} has arrays of different lengths: {sizes}; all must have the same number of examples")
+    return [{name: array[i] for name, array in arrays.items()} for i in range(max(sizes.values(), default=0))]
+
+
+def _of_data(calibration: str, count: int, source: Source, reference: Path) -> list[Example]:
+    """Returns training examples of a data set by `NAME` or `NAME:PATH`, as the model takes them."""
+    name, _, path = calibration.partition(":")
+    beside = Path(source.name).parent
+    try:
+        if (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
+            Tokenizer.load(beside).save(reference.parent)
+        feeds, _ = examples_for([reference], name, Path(path) if path else None, count, "train")
+        return [
+            tf.nest.map_structure(np.asarray, example)
+            for example in track(feeds[reference], f"reading {name}", len(feeds[reference]))
+        ]
+    except UserError as error:
+        raise UserError(str(error).replace(str(reference), source.name)) from error
+
+
+def _check_runtime(source: Source, to: str, content: bytes, oldest: str | None) -> None:
+    if oldest is None:
+        return
+    wanting = [
+        f"{one.operator} version {one.version}" + (f" ({one.runtime})" if one.runtime else " (no known version)")
+        for one in requirements(content)
+        if not one.runtime or newer(one.runtime, oldest)
+    ]
+    if not wanting and newer(minimum_runtime(content), oldest):
+        wanting = [f"what its metadata asks for ({minimum_runtime(content)})"]
+    if wanting:
+        raise UserError(
+            f"{source.name} as {to} does not run in TFLite {oldest}: it has {', '.join(wanting)}; choose another "
+            "format, or leave out --per-channel"
+        )
+
+
+def _compare(source: Source, reference: Path, runner: Runner, example: Example) -> tuple[float, bool | None]:
+    """Runs a file and what it was made from; returns the largest difference, and whether the top score is the same."""
+    runner.run(example)
+    found = runner.outputs()
+    if source.served is None:
+        before = Runner(reference)
+        before.run(example)
+        expected = before.outputs()
+    else:
+        arrays = example if isinstance(example, dict) else dict.fromkeys(runner.inputs, example)
+        outputs = source.run({name: np.asarray(array)[None] for name, array in arrays.items()})
+        expected = {name: output[0] if output.ndim > 1 else output for name, output in outputs.items()}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise UserError("its outputs are not all numbers; choose another format")
+    if found.keys() != expected.keys():  # Without a signature a quantizer may rename them.
+        expected = dict(zip(found, expected.values(), strict=True))
+    difference = max(float(np.abs(values - expected[name]).max(initial=0)) for name, values in found.items())
+    scores = runner.scores.name
+    return difference, same_top1(found[scores], expected[scores])

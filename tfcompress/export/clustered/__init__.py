@@ -1,1 +1,0 @@
-"""Packed files (docs/format.md): `packer` makes one of a stock `.tflite`, `unpacker` gives a stock one back."""

@@ -1,0 +1,1 @@
+"""What a `.tflite` holds, in figures."""

@@ -1,0 +1,1 @@
+"""Taking over pretrained weights: Hugging Face folders and keras-nlp."""

@@ -1,0 +1,1 @@
+"""The packed format: files whose clustered weights stay indices at run time."""

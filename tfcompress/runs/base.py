@@ -1,0 +1,161 @@
+"""What a run begins with: its data, and its base model with the tokenizer that belongs to it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.data import registry, text
+from tfcompress.data.dataset import Dataset, Split
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.errors import UserError
+from tfcompress.models import presets
+from tfcompress.models.anatomy import input_tables
+from tfcompress.models.functional import as_functional
+from tfcompress.models.pretrained import hugging_face, keras_nlp
+from tfcompress.models.pretrained.checkpoint import Pretrained
+from tfcompress.models.vit import ViTConfig
+from tfcompress.runs.recipe import Recipe
+
+_TOKENS = 128
+"""Length of a text model that comes without a preprocessor."""
+
+
+def load_data(recipe: Recipe) -> Dataset:
+    """Loads a recipe's data set: images of the size that its model takes, or raw texts.
+
+    Raises:
+        UserError: the set cannot be loaded, or the preset is for the other kind of data.
+    """
+    data, name = recipe.data, recipe.model.preset
+    config = presets.preset(name) if name is not None else None
+    if config is not None and isinstance(config, ViTConfig) == (data.name in registry.TEXT):
+        kinds = ("texts", "images") if data.name in registry.TEXT else ("images", "texts")
+        raise UserError(f"data set {data.name} has {kinds[0]}, but preset {name} takes {kinds[1]}; choose another")
+    return registry.load(data.name, data.path, config.image_size if isinstance(config, ViTConfig) else data.image_size)
+
+
+def load_data_for(model: tf_keras.Model, name: str, path: Path | None, folder: Path) -> Dataset:
+    """Loads a data set by name as a saved model takes it: images of its size, texts by the tokenizer beside it.
+
+    Args:
+        model: loaded.
+        name: one of `tfcompress.data.registry.NAMES`.
+        path: the set's file or folder, where it needs one.
+        folder: where the model's file is.
+    """
+    # `take_model` says what is wrong with a model that has no inputs.
+    shape: Any = model.inputs[0].shape if model.inputs else ()
+    return with_tokenizer(registry.load(name, path, shape[1] if len(shape) == 4 else None), folder)
+
+
+def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
+    """Builds a recipe's base model, and returns it with the data as it takes them: texts cut into its tokens."""
+    source = _pretrained(recipe, data)
+    if source is not None and not source.vocabulary:
+        return source.model, data
+    if source is not None:
+        tokenizer = Tokenizer(source.vocabulary, source.lowercase, recipe.model.sequence_length)
+        return source.model, replace(data, decode=tokenizer)
+    model, classes = recipe.model, len(data.classes)
+    assert model.preset is not None
+    changes: dict[str, Any] = {k: v for k in ("depth", "pooling") if (v := getattr(model, k)) is not None}
+    if not _has_texts(data):
+        return presets.build(model.preset, classes, model.dropout, **changes), data
+    size = model.vocabulary or presets.TEXT_PRESETS[model.preset].vocabulary
+    tokenizer = Tokenizer.trained(text.texts(data, "train"), size, model.sequence_length)
+    changes |= {"vocabulary": len(tokenizer.vocabulary), "sequence_length": model.sequence_length}
+    return presets.build(model.preset, classes, model.dropout, **changes), replace(data, decode=tokenizer)
+
+
+def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
+    """Returns texts cut by the tokenizer that a stage saved in `folder` beside its model; images as they are."""
+    return replace(data, decode=Tokenizer.load(folder)) if _has_texts(data) else data
+
+
+def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
+    """Returns a user's model in the design that techniques treat, and his data as it takes them.
+
+    A tf_keras model is rewritten by `as_functional`. A Keras 3 backbone or classifier of keras-nlp is copied by
+    `models.keras_nlp.convert`; raw texts are then cut by its own tokenizer.
+
+    Raises:
+        UserError: a model of another kind, or one that cannot be rewritten or copied; or splits that are no pairs,
+            empty or endless.
+    """
+    _ = data.labels  # finds what is wrong with the splits, which all else takes for finite pairs
+    if not any(base.__module__.startswith("keras_hub.") for base in type(model).__mro__):
+        return as_functional(model), data
+    length = getattr(getattr(model, "preprocessor", None), "sequence_length", None) or _TOKENS
+    source = keras_nlp.convert(model, len(data.classes), length)
+    if _has_texts(data) and source.vocabulary:
+        data = replace(data, decode=Tokenizer(source.vocabulary, source.lowercase, length))
+    return source.model, data
+
+
+def check_fit(model: tf_keras.Model, data: Dataset) -> None:
+    """Checks that a model takes what a data set yields, every token id included, and gives a score for each class.
+
+    Raises:
+        UserError: with what the one yields and the other takes.
+    """
+    expected = {x.node.layer.name: tuple(x.shape[1:]) for x in model.inputs}
+    features = data.examples("train").element_spec[0]
+    found = features if isinstance(features, dict) else {next(iter(expected)): features}
+    if not all(isinstance(spec, tf.TensorSpec) for spec in found.values()):
+        raise UserError(f"data set {data.name} yields features {features}; they must be a tensor or a dict of tensors")
+    shapes = {name: tuple(spec.shape) for name, spec in found.items()}
+    if {name: shapes.get(name) for name in expected} != expected:  # More may be there: DistilBERT takes no segment_ids.
+        raise UserError(f"data set {data.name} yields features of shape {shapes}, but the model takes {expected}")
+    classes = model.output_shape[-1]
+    if len(model.output_shape) != 2 or classes != len(data.classes):
+        raise UserError(
+            f"the model's output is {model.output_shape}, but data set {data.name} has {len(data.classes)} classes; "
+            "the output must be (batch, classes)"
+        )
+    for name, layer in input_tables(model):
+        if isinstance(data.decode, Tokenizer):
+            largest = len(data.decode.vocabulary) - 1 if name == "token_ids" else 0
+        else:
+            largest = max(_largest(data, split, name) for split in ("train", "validation", "test"))
+        if largest >= layer.input_dim:
+            raise UserError(
+                f"data set {data.name} has ids up to {largest} in {name}, but the table {layer.name} has rows for 0 to "
+                f"{layer.input_dim - 1}; use the vocabulary that the model was trained with"
+            )
+
+
+def fingerprint(model: tf_keras.Model) -> str:
+    """Returns the sha256 of a model's architecture and weights."""
+    digest = hashlib.sha256(model.to_json().encode())
+    for array in model.get_weights():
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _largest(data: Dataset, split: Split, name: str) -> int:
+    batches = (features for features, _ in data.batches(split, 1024).as_numpy_iterator())
+    return max(int((x[name] if isinstance(x, dict) else x).max()) for x in batches)
+
+
+def _has_texts(data: Dataset) -> bool:
+    """Tells raw texts from all else; pictures in files are strings too, but come with what decodes them."""
+    features = data.train.element_spec[0]
+    return data.decode is None and isinstance(features, tf.TensorSpec) and features.dtype == tf.string
+
+
+def _pretrained(recipe: Recipe, data: Dataset) -> Pretrained | None:
+    """Returns the model with the weights of a checkpoint, if the recipe names one."""
+    model, classes = recipe.model, len(data.classes)
+    if model.keras_nlp is not None:
+        return keras_nlp.load(model.keras_nlp, classes, model.sequence_length, model.dropout)
+    if model.hugging_face is not None:
+        return hugging_face.load(model.hugging_face, classes, model.sequence_length, model.dropout, model.pooling)
+    if model.preset == "minilm_l6":
+        return hugging_face.minilm_l6(classes, model.sequence_length, model.dropout, model.pooling)
+    return None

@@ -1,0 +1,230 @@
+"""TFLite Metadata: a `.tflite` that says what it is, what it takes and what its outputs mean.
+
+A flatbuffer among the file's buffers describes the model. Labels and vocabulary are files in a zip archive behind all
+else, stored uncompressed so that they can be read in place.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tfcompress.errors import UserError
+from tfcompress.tflite import metadata_tables, reading, writing
+from tfcompress.tflite.attached import DAMAGES
+from tfcompress.tflite.metadata_tables import Fields
+from tfcompress.tflite.reading import Content
+
+LABELS, VOCABULARY, TOKENIZER = "labels.txt", "vocab.txt", "tokenizer.json"
+"""The files in the archive; the last two are what `Tokenizer.load` reads."""
+
+TEXT_INPUTS = {"token_ids": "ids", "segment_ids": "segment_ids", "padding_mask": "mask"}
+"""What MediaPipe calls the inputs of a BERT."""
+
+_ENTRY = "TFLITE_METADATA"
+_AXIS_LABELS, _VOCABULARY_FILE = 2, 5  # AssociatedFileType
+_COLOURS = {1: 2, 3: 1}  # ColorSpaceType, by channels
+_LARGEST_FILE = 1 << 24
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """How an image becomes the model's input: `(pixel - mean) / std`, of pixels from 0 to 255.
+
+    Attributes:
+        mean, std: one number, or one a channel, which MediaPipe refuses; empty where pixels go in as they are.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (255.0,)
+
+
+@dataclass(frozen=True)
+class TextInput:
+    """How a text becomes token ids: by BERT's WordPiece.
+
+    Attributes:
+        vocabulary: the pieces; the token id of a piece is its place.
+        lowercase: whether the text is lower-cased first; None where a file does not say.
+    """
+
+    vocabulary: tuple[str, ...]
+    lowercase: bool | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a `.tflite` says of itself.
+
+    Attributes:
+        name: of the model.
+        text: what it is, in a sentence or two.
+        labels: the classes in the order of the outputs; a line break in one becomes a space.
+        input: what it takes, if that is known.
+    """
+
+    name: str
+    text: str = ""
+    labels: tuple[str, ...] = ()
+    input: ImageInput | TextInput | None = None
+
+
+def describe(content: Content, description: Description) -> bytes:
+    """Returns the file with this description, in place of one it had; the same input gives the same bytes.
+
+    Raises:
+        UserError: `content` is no `.tflite` file, or has no output of as many values as there are labels.
+    """
+    model = writing.read(content)
+    packed = np.frombuffer(metadata_tables.pack(_tables(model, description)), np.uint8)
+    model.metadata = model.metadata or []
+    known = next((entry for entry in model.metadata if entry.name == _ENTRY.encode()), None)
+    if known is None:
+        model.metadata.append(schema.MetadataT(_ENTRY.encode(), len(model.buffers)))
+        model.buffers.append(schema.BufferT(packed))
+    else:
+        model.buffers[known.buffer].data = packed
+    described = io.BytesIO()
+    described.write(writing.write(model))
+    if files := _files(model.subgraphs[0], description):
+        with zipfile.ZipFile(described, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(zipfile.ZipInfo(name), data)  # without a time, for the same bytes each time
+    return described.getvalue()
+
+
+def read_description(content: Content) -> Description | None:
+    """Reads what any `.tflite` says of itself; None of one without TFLite Metadata.
+
+    Quantizers cut off the archive behind the file: the labels that it held are left out then.
+
+    Raises:
+        UserError: the file, its metadata or the archive behind it is damaged, or a vocabulary was cut off.
+    """
+    entries = reading.read(content).metadata
+    packed = next((data for name, data in entries if name == _ENTRY), None)
+    try:
+        return None if packed is None else _description(content, metadata_tables.unpack(packed.tobytes()))
+    except DAMAGES as error:
+        raise UserError(f"the TFLite Metadata cannot be read ({error}); make or fetch the file again") from error
+
+
+def _tables(model: schema.ModelT, description: Description) -> Fields:
+    """Returns the metadata of a model; its first subgraph is the one that is described."""
+    graph, takes, labels = model.subgraphs[0], description.input, description.labels
+    names = _names(model)
+    inputs = [_input(names[index], graph.tensors[index], takes) for index in graph.inputs]
+    outputs: list[Fields] = [{"name": names[index]} for index in graph.outputs]
+    if labels:
+        shapes = [graph.tensors[index].shape for index in graph.outputs]
+        sizes = [1 if shape is None or not len(shape) else int(shape[-1]) for shape in shapes]
+        if len(labels) not in sizes:
+            raise UserError(f"there are {len(labels)} labels, but the file's outputs have {sizes} values")
+        outputs[sizes.index(len(labels))]["associated_files"] = [{"name": LABELS, "type": _AXIS_LABELS}]
+    subgraph: Fields = {"input_tensor_metadata": inputs, "output_tensor_metadata": outputs}
+    if isinstance(takes, TextInput):
+        vocabulary = {"name": VOCABULARY, "type": _VOCABULARY_FILE}
+        subgraph["input_process_units"] = [{"options": {"BertTokenizerOptions": {"vocab_file": [vocabulary]}}}]
+        subgraph["associated_files"] = [{"name": TOKENIZER}]
+    return {
+        "name": description.name,
+        "description": description.text,
+        "subgraph_metadata": [subgraph],
+        "min_parser_version": "1.1.0" if isinstance(takes, TextInput) else "1.0.0",  # 1.1.0 brought tokenizers
+    }
+
+
+def _input(name: str, tensor: schema.TensorT, takes: ImageInput | TextInput | None) -> Fields:
+    """Returns the metadata of an input."""
+    if isinstance(takes, TextInput):
+        return {"name": TEXT_INPUTS.get(name, name)}
+    if takes is None or tensor.shape is None or len(tensor.shape) != 4:
+        return {"name": name}
+    height, width, channels = (int(size) for size in tensor.shape[1:])
+    image = {"color_space": _COLOURS.get(channels, 0), "default_size": {"width": width, "height": height}}
+    found: Fields = {"name": name, "content": {"content_properties": {"ImageProperties": image}}}
+    if takes.mean:
+        normalization = {"mean": takes.mean, "std": takes.std}
+        found["process_units"] = [{"options": {"NormalizationOptions": normalization}}]
+    return found
+
+
+def _files(graph: schema.SubGraphT, description: Description) -> dict[str, bytes]:
+    """Returns what goes into the archive."""
+    found = {}
+    if description.labels:
+        found[LABELS] = _lines(re.sub(r"[\r\n]+", " ", label) for label in description.labels)
+    if isinstance(description.input, TextInput):
+        tokens = int(graph.tensors[graph.inputs[0]].shape[-1])
+        settings = {"lowercase": description.input.lowercase, "sequence_length": tokens}
+        found[VOCABULARY] = _lines(description.input.vocabulary)
+        found[TOKENIZER] = json.dumps(settings).encode()
+    return found
+
+
+def _names(model: schema.ModelT) -> dict[int, str]:
+    """Returns what the tensors of the first subgraph are called, by the signatures where these name them."""
+    found = {
+        index: (tensor.name or b"").decode("utf-8", "replace")
+        for index, tensor in enumerate(model.subgraphs[0].tensors)
+    }
+    for signature in model.signatureDefs or []:
+        if signature.subgraphIndex == 0:
+            found |= {
+                end.tensorIndex: end.name.decode("utf-8", "replace") for end in (*signature.inputs, *signature.outputs)
+            }
+    return found
+
+
+def _lines(items: Iterable[str]) -> bytes:
+    return "".join(f"{item}\n" for item in items).encode("utf-8", "replace")
+
+
+def _description(content: Content, model: Fields) -> Description:
+    graph: Fields = next(iter(model.get("subgraph_metadata", ())), {})
+    labels: tuple[str, ...] = ()
+    for output in graph.get("output_tensor_metadata", ()):
+        for file in output.get("associated_files", ()):
+            if file.get("type") == _AXIS_LABELS and not labels and zipfile.is_zipfile(io.BytesIO(content)):
+                labels = _read_lines(content, file)
+    return Description(model.get("name", ""), model.get("description", ""), labels, _read_input(content, graph))
+
+
+def _read_input(content: Content, graph: Fields) -> ImageInput | TextInput | None:
+    for unit in graph.get("input_process_units", ()):
+        for file in unit.get("options", {}).get("BertTokenizerOptions", {}).get("vocab_file", ()):
+            settings = {}
+            if any(file.get("name") == TOKENIZER for file in graph.get("associated_files", ())):
+                settings = json.loads(_member(content, TOKENIZER))
+            lowercase = settings.get("lowercase") if isinstance(settings, dict) else None
+            return TextInput(_read_lines(content, file), lowercase if isinstance(lowercase, bool) else None)
+    for tensor in graph.get("input_tensor_metadata", ()):
+        if "ImageProperties" in tensor.get("content", {}).get("content_properties", {}):
+            units = (unit.get("options", {}).get("NormalizationOptions") for unit in tensor.get("process_units", ()))
+            found: Fields = next((unit for unit in units if unit), {})
+            return ImageInput(found.get("mean", ()), found.get("std", ()))
+    return None
+
+
+def _read_lines(content: Content, file: Fields) -> tuple[str, ...]:
+    text = _member(content, file.get("name", "")).decode("utf-8", "replace").replace("\r\n", "\n")
+    return tuple(text.removesuffix("\n").split("\n")) if text else ()
+
+
+def _member(content: Content, name: str) -> bytes:
+    """Returns a file of the archive behind the flatbuffer."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(name) as member:
+            data = member.read(_LARGEST_FILE + 1)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{name or 'a file'} that it names is not there or broken: {error}") from error
+    if len(data) > _LARGEST_FILE:
+        raise ValueError(f"{name} has over {_LARGEST_FILE} bytes")
+    return data
