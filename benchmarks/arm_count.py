@@ -24,9 +24,9 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-_LIBRARY = flags.DEFINE_string("library", "build/native-arm/libtfcompress_runtime.so", "The delegate for Arm Linux.")
-_TOOLS = flags.DEFINE_string("tools", "build/arm-count", "The folder that benchmarks/arm/build.sh made.")
-_FILES = flags.DEFINE_string("files", "build/runtime/deit_tiny_short", "Beginning of the four files' paths.")
+_LIBRARY = flags.DEFINE_string("library", "out/native-arm/libtfcompress_runtime.so", "The delegate for Arm Linux.")
+_TOOLS = flags.DEFINE_string("tools", "out/arm-count", "The folder that benchmarks/arm/build.sh made.")
+_FILES = flags.DEFINE_string("files", "out/runtime/deit_tiny_short", "Beginning of the four files' paths.")
 _SYSTEM = flags.DEFINE_string("system", "/usr/aarch64-linux-gnu", "The C library for Arm Linux.")
 
 _CPUS = {"max": "matrix products (i8mm)", "cortex-a76": "dot products", "cortex-a53": "neither"}

@@ -1,7 +1,7 @@
 """A trained model in every format of ours, and by ai-edge-quantizer's own recipes, for `tfcompress compare`.
 
-python benchmarks/formats.py --model=build/demo/stages/00-base --data=digits --output=build/formats
-tfcompress compare build/formats/{float32,float16,dynamic,int*,peer-*}.tflite build/demo/model.tflite --data digits
+python benchmarks/formats.py --model=out/demo/stages/00-base --data=digits --output=out/formats
+tfcompress compare out/formats/{float32,float16,dynamic,int*,peer-*}.tflite out/demo/model.tflite --data digits
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tfcompress.commands.examples import examples_for
 from tfcompress.files import written_whole
 from tfcompress.measure.interpreter import Runner
 
-_MODEL = flags.DEFINE_string("model", "build/demo/stages/00-base", "A float stage of a run.")
+_MODEL = flags.DEFINE_string("model", "out/demo/stages/00-base", "A float stage of a run.")
 _DATA = flags.DEFINE_string("data", "digits", "The data set to calibrate with: NAME or NAME:PATH.")
-_OUTPUT = flags.DEFINE_string("output", "build/formats", "The folder to write to.")
+_OUTPUT = flags.DEFINE_string("output", "out/formats", "The folder to write to.")
 
 _EXAMPLES = 256
 _PEERS = {

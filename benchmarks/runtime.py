@@ -48,7 +48,7 @@ _CHOSEN = flags.DEFINE_multi_enum(
 _THREADS = flags.DEFINE_integer("threads", 1, "Threads of an inference.", lower_bound=1)
 _PROCESSES = flags.DEFINE_integer("processes", 5, "Processes that measure the time.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("seconds", 15, "Time of a process for a model, about.", lower_bound=1)
-_FOLDER = flags.DEFINE_string("folder", "build/runtime", "Where the files are kept.")
+_FOLDER = flags.DEFINE_string("folder", "out/runtime", "Where the files are kept.")
 _CHILD = flags.DEFINE_string("child", None, "Internal: the model that this process measures.")
 
 _CACHE = "2097152,16,64"

@@ -1,6 +1,6 @@
 """Puts the reports of the same run with several seeds into one Markdown table.
 
-python benchmarks/seeds.py build/fashion/0/report.json build/fashion/1/report.json build/fashion/2/report.json
+python benchmarks/seeds.py out/fashion/0/report.json out/fashion/1/report.json out/fashion/2/report.json
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def python_of(lock: str) -> Path:
-    """The Python of an environment of `tests/{lock}.lock`, made at its first use and kept in build/."""
+    """The Python of an environment of `tests/{lock}.lock`, made at its first use and kept in out/."""
     requirements = ROOT / "tests" / f"{lock}.lock"
-    folder = ROOT / "build" / lock / hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    folder = ROOT / "out" / lock / hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     python = folder / "bin" / "python"
     if not (folder / "ready").is_file():
         venv.create(folder, clear=True)

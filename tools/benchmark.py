@@ -1,6 +1,6 @@
 """Compares `.tflite` files with the first of them: bytes, time, memory, and what they answer.
 
-python tools/benchmark.py --files=build/demo/tflite/00-base-float32.tflite,build/demo/model.tflite --data=digits
+python tools/benchmark.py --files=out/demo/tflite/00-base-float32.tflite,out/demo/model.tflite --data=digits
 """
 
 from __future__ import annotations

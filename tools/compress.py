@@ -1,6 +1,6 @@
 """Compresses a trained tf_keras model with the data, techniques and exports of a recipe: `tfcompress run --model`.
 
-python tools/compress.py --model=build/digits/stages/00-base --recipe=vit_digits --workdir=build/compressed
+python tools/compress.py --model=out/digits/stages/00-base --recipe=vit_digits --workdir=out/compressed
 """
 
 from __future__ import annotations

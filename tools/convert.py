@@ -1,6 +1,6 @@
 """Converts a trained model to a `.tflite` in a chosen format.
 
-python tools/convert.py --model=build/demo/stages/00-base --output=build/dynamic.tflite --to=dynamic
+python tools/convert.py --model=out/demo/stages/00-base --output=out/dynamic.tflite --to=dynamic
 """
 
 from __future__ import annotations

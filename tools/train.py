@@ -1,6 +1,6 @@
 """Trains the base model of a recipe: the first stage of `tfcompress run`, which goes on from it in the same folder.
 
-python tools/train.py --recipe=vit_digits --workdir=build/digits
+python tools/train.py --recipe=vit_digits --workdir=out/digits
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ unsigned() {
   java -cp "$TOOLS/r8.jar" com.android.tools.r8.R8 --release --min-api $min_sdk --lib "$android" --lib "$(java_home)" \
     --pg-conf rules.pro --pg-conf $out/rules.pro --pg-conf ../runtime/consumer-rules.pro --pg-map-output $out/mapping.txt \
     --output $out/dex "$1" "${libraries[@]}" "$TOOLS"/tensorflow-lite{,-api}/classes.jar
-  python3 pack.py $out/resources.apk $out/dex "$TOOLS/tensorflow-lite/jni" ../runtime/build/jniLibs $out/packed.apk "${abis[@]}"
+  python3 pack.py $out/resources.apk $out/dex "$TOOLS/tensorflow-lite/jni" ../runtime/out/jniLibs $out/packed.apk "${abis[@]}"
   zipalign -f -p 4 $out/packed.apk "$2"
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds libtfcompress_runtime.so with the functions for Java, without the Android SDK and NDK, stripped and checked:
-#   build/host/libtfcompress_runtime.so             for JVM tests on this machine
-#   build/jniLibs/ABI/libtfcompress_runtime.so      for Android, API 24 on (bionic/CMakeLists.txt)
+#   out/host/libtfcompress_runtime.so             for JVM tests on this machine
+#   out/jniLibs/ABI/libtfcompress_runtime.so      for Android, API 24 on (bionic/CMakeLists.txt)
 # Needs CMake, Debian's clang, libc++-14-dev and lld, a JDK's headers, and Google Highway's: libhwy-dev or the environment of
 # `make install`.
 set -euo pipefail
@@ -11,17 +11,17 @@ export JAVA_HOME
 library=libtfcompress_runtime.so
 
 host() {
-  cmake -S src/main/cpp -B build/native-host -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release > /dev/null
-  cmake --build build/native-host --parallel 2 --target tfcompress_runtime
-  install -D build/native-host/native/$library build/host/$library
+  cmake -S src/main/cpp -B out/native-host -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=Release > /dev/null
+  cmake --build out/native-host --parallel 2 --target tfcompress_runtime
+  install -D out/native-host/native/$library out/host/$library
 }
 
 android() {
-  cmake -S bionic -B "build/native-$1" --no-warn-unused-cli --toolchain toolchain.cmake -DANDROID_ABI="$1" \
+  cmake -S bionic -B "out/native-$1" --no-warn-unused-cli --toolchain toolchain.cmake -DANDROID_ABI="$1" \
     -DCMAKE_BUILD_TYPE=Release > /dev/null
-  cmake --build "build/native-$1" --parallel 2 --target tfcompress_runtime
-  python3 bionic/check.py "build/native-$1/runtime/native/$library" bionic/libc.txt "$1"
-  install -D "build/native-$1/runtime/native/$library" "build/jniLibs/$1/$library"
+  cmake --build "out/native-$1" --parallel 2 --target tfcompress_runtime
+  python3 bionic/check.py "out/native-$1/runtime/native/$library" bionic/libc.txt "$1"
+  install -D "out/native-$1/runtime/native/$library" "out/jniLibs/$1/$library"
 }
 
 host

@@ -4,15 +4,15 @@
 # The C library is glibc behind bionic's name: this shows that the code is right and needs nothing else, not how bionic itself
 # behaves. Needs clang, lld and qemu-user.
 set -euo pipefail
-build=$(dirname "$0")/build
+out=$(dirname "$0")/out
 
 # A libc.so that has nothing but glibc. Prints the path in which a loader finds it and the library.
 path() {
-  [ -f "$build/jniLibs/$2/libtfcompress_runtime.so" ] || { echo "no library for $2: run make android-test first" >&2; return 1; }
-  mkdir -p "$build/glibc/$1"
+  [ -f "$out/jniLibs/$2/libtfcompress_runtime.so" ] || { echo "no library for $2: run make android-test first" >&2; return 1; }
+  mkdir -p "$out/glibc/$1"
   clang "--target=$1-linux-gnu" -fuse-ld=lld -shared -nostdlib -x c /dev/null -Wl,-soname,libc.so \
-    -Wl,--no-as-needed -l:libc.so.6 -o "$build/glibc/$1/libc.so" || return
-  echo "$build/glibc/$1:$build/jniLibs/$2"
+    -Wl,--no-as-needed -l:libc.so.6 -o "$out/glibc/$1/libc.so" || return
+  echo "$out/glibc/$1:$out/jniLibs/$2"
 }
 
 x86=$(path x86_64 x86_64)

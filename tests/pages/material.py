@@ -26,13 +26,13 @@ def prepare(folder: Path, text: str, demo: Path) -> None:
         text: of the page.
         demo: a finished run of vit_digits.
     """
-    if "build/demo" in text:
-        shutil.copytree(demo, folder / "build" / "demo")
+    if "out/demo" in text:
+        shutil.copytree(demo, folder / "out" / "demo")
     for name, make in _MADE.items():
         if name in text:
             make(folder / name)
     if "phone.json" in text:
-        android = folder / "build" / "demo" / "android"
+        android = folder / "out" / "demo" / "android"
         medians = {1: 2.0, 2: 1.5}
         (folder / "phone.json").write_text(json.dumps(report_of(dict.fromkeys(android.glob("*.tflite"), medians))))
     for name, stage in (("a", "00-base"), ("b", "01-prune"), ("clustered", "02-cluster")):

@@ -118,7 +118,7 @@ def test_a_browser_shows_all_of_it(request, browser, kind, sections, width, sche
     height = browser.execute_script("return document.documentElement.scrollHeight")
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    pictures = ROOT / "build" / "screenshots"
+    pictures = ROOT / "out" / "screenshots"
     pictures.mkdir(parents=True, exist_ok=True)
     assert browser.save_screenshot(str(pictures / f"{kind}-{width}-{scheme}.png"))
 

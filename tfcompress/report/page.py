@@ -98,7 +98,7 @@ def _run_page(workdir: Path) -> str:
         },
         curves={stage: Markup(plots.curves(f"curve-{stage}", rows_)) for stage, rows_ in trained.items()},
         recipe=_yaml(report.run),
-        command="" if "objective" in report.run else "tfcompress run recipe.yaml --workdir build/again",
+        command="" if "objective" in report.run else "tfcompress run recipe.yaml --workdir out/again",
         document=report,
         seed=report.run["seed"],
     )

@@ -34,7 +34,7 @@ class Target:
 
 def targets() -> Iterator[Target]:
     """Reads all BUILD files, which are Python's syntax."""
-    for file in sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("BUILD.bazel")):
+    for file in sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("BUILD")):
         package = "//" + str(file.parent.relative_to(ROOT))
         for node in ast.walk(ast.parse(file.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in RULES):

@@ -1,9 +1,9 @@
 """Repositories made of what this machine has, for a Bazel that fetches nothing (WORKSPACE; MODULE.bazel fetches them)."""
 
 def _native_rules(context):
-    context.file("BUILD.bazel", "")
+    context.file("BUILD", "")
     package, _, name = context.attr.file.rpartition("/")
-    context.file(package + "/BUILD.bazel", "exports_files([\"%s\"])\n%s" % (name, context.attr.build))
+    context.file(package + "/BUILD", "exports_files([\"%s\"])\n%s" % (name, context.attr.build))
     context.file(context.attr.file, "\n".join(["%s = native.%s" % (rule, rule) for rule in context.attr.rules]))
 
 native_rules = repository_rule(
@@ -72,11 +72,11 @@ _PACKAGE = """py_library(
 def _locked_environment(context):
     environment = context.path("environment")
     _run(context, [_python(context), "-c", _ENVIRONMENT, environment])
-    context.file("BUILD.bazel", _TOOLCHAIN.format(python = environment.get_child("bin").get_child("python")))
+    context.file("BUILD", _TOOLCHAIN.format(python = environment.get_child("bin").get_child("python")))
     for line in context.read(context.path(context.attr.requirements)).split("\n"):
         if line[:1].isalnum():
             name = line.partition("==")[0].partition("[")[0].replace("-", "_").replace(".", "_").lower()
-            context.file(name + "/BUILD.bazel", _PACKAGE.format(name = name))
+            context.file(name + "/BUILD", _PACKAGE.format(name = name))
 
 locked_environment = repository_rule(
     _locked_environment,
@@ -92,7 +92,7 @@ def _highway(context):
     find = "import importlib.util; print(*importlib.util.find_spec('tensorflow').submodule_search_locations)"
     tensorflow = context.path(_run(context, [_python(context), "-c", find]))
     context.symlink(tensorflow.get_child("include").get_child("external").get_child("com_google_highway").get_child("hwy"), "hwy")
-    context.file("BUILD.bazel", """cc_library(
+    context.file("BUILD", """cc_library(
     name = "hwy",
     hdrs = glob(["hwy/**/*.h"]),
     includes = ["."],
