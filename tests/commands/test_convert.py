@@ -63,7 +63,7 @@ def test_quantization_aware_training_is_converted_to_int8(tmp_path):
     done = convert_file(tmp_path / "model.h5", tmp_path / "out.tflite", "int8")
     assert (done.largest_difference < 0.1, done.calibrated) == (True, 0)
     (graph,) = read(done.path.read_bytes()).graphs
-    assert "int8" in {tensor.type for tensor in graph.tensors if len(tensor.data)}
+    assert "int8" in {tensor.dtype for tensor in graph.tensors if len(tensor.data)}
     for settings in ({"to": "dynamic"}, {"to": "int8", "per_channel": True}):
         with pytest.raises(UserError, match="was prepared for int8"):
             convert_file(tmp_path / "model.h5", tmp_path / "out.tflite", **settings)

@@ -56,7 +56,7 @@ def test_softmax_and_layer_norm_stay_float_in_a_quantized_file(compressed):
     graph = reading.read(content).graphs[0]
     types = {}
     for operator in graph.operators:
-        types.setdefault(operator.code.name, set()).add(graph.tensors[operator.outputs[0]].type)
+        types.setdefault(operator.kind, set()).add(operator.outputs[0].dtype)
     assert "int8" in types["FULLY_CONNECTED"]
     for name in ("SOFTMAX", "RSQRT", "MEAN", "SQUARED_DIFFERENCE"):
         assert types[name] == {"float32"}, name

@@ -17,9 +17,9 @@ def test_constants_are_halved_and_outputs_stay(tiny_bert, tiny_text, tmp_path):
     np.testing.assert_allclose(
         predict(tmp_path / "b.tflite", examples), predict(tmp_path / "a.tflite", examples), atol=2e-3
     )
-    large = {t.name for t in read(content).graphs[0].tensors if t.type == "float32" and len(t.data) >= 512}
+    large = {t.name for t in read(content).graphs[0].tensors if t.dtype == "float32" and len(t.data) >= 512}
     (after,) = read(halved).graphs
-    assert large == {t.name.removesuffix("_float16") for t in after.tensors if t.type == "float16"}
+    assert large == {t.name.removesuffix("_float16") for t in after.tensors if t.dtype == "float16"}
     assert not [t.name for t in after.tensors if t.name in large and len(t.data)]
 
 
@@ -29,7 +29,7 @@ def test_numbers_beyond_float16_stay(largest, stored):
     tensors = [tensor("x", (1, 16)), constant("w", weights), tensor("y", (1, 16))]
     dense = graph(tensors, [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6)], outputs=(2,))
     (after,) = read(to_float16(build(dense))).graphs
-    assert {t.type for t in after.tensors if len(t.data)} == {stored}
+    assert {t.dtype for t in after.tensors if len(t.data)} == {stored}
 
 
 def test_a_constant_in_two_places_is_stored_once():
@@ -38,7 +38,7 @@ def test_a_constant_in_two_places_is_stored_once():
     tensors += [tensor("b", (16, 16), data=weights), tensor("y", (1, 16))]
     nodes = [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6), node("FULLY_CONNECTED", (2, 3, -1), (4,), 6)]
     (after,) = read(to_float16(build(graph(tensors, nodes, outputs=(4,))))).graphs
-    assert len({t.buffer for t in after.tensors if t.type == "float16"}) == 1
+    assert len({t.buffer for t in after.tensors if t.dtype == "float16"}) == 1
     assert [n.code.name for n in after.operators] == ["DEQUANTIZE"] * 2 + ["FULLY_CONNECTED"] * 2
 
 
@@ -51,7 +51,7 @@ def test_another_type_keeps_the_constant_that_it_shares(order):
     nodes = [node("FULLY_CONNECTED", (0, places["float32"], -1), (3,), 6)]
     nodes += [node("ABS", (places["int32"],), (4,))]
     (after,) = read(to_float16(build(graph(tensors, nodes, outputs=(3, 4))))).graphs
-    stored = {t.name: (t.type, t.data.tobytes()) for t in after.tensors if len(t.data)}
+    stored = {t.name: (t.dtype, t.data.tobytes()) for t in after.tensors if len(t.data)}
     half = np.eye(16, dtype=np.float16).tobytes()
     assert stored == {"int32": ("int32", shared), "float32_float16": ("float16", half)}
     assert [n.code.name for n in after.operators] == ["DEQUANTIZE", "FULLY_CONNECTED", "ABS"]

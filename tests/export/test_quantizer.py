@@ -31,7 +31,7 @@ def versions(content):
 
 def weights(content, operator, place):
     (graph,) = read(content).graphs
-    return [graph.tensors[node.inputs[place]] for node in graph.operators if node.code.name == operator]
+    return [node.inputs[place] for node in graph.operators if node.kind == operator]
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +74,17 @@ def test_a_bert_agrees_in_every_format_and_its_tables_shrink_too(bert, tiny_text
     expected, answered = outputs(content, examples, tmp_path), outputs(found, examples, tmp_path)
     assert np.mean(answered.argmax(1) == expected.argmax(1)) > 0.9
     (graph,) = read(found).graphs
-    assert [graph.tensors[index].type for index in graph.inputs] == ["int32"] * 3
-    assert [graph.tensors[index].type for index in graph.outputs] == ["float32"]
+    assert [tensor.dtype for tensor in graph.inputs] == ["int32"] * 3
+    assert [tensor.dtype for tensor in graph.outputs] == ["float32"]
     if to != "float16":
-        assert {tensor.type for tensor in weights(found, "GATHER", 0)} == {"int8"}
+        assert {tensor.dtype for tensor in weights(found, "GATHER", 0)} == {"int8"}
 
 
 def test_int8_leaves_normalization_and_softmax_float_and_int8_full_does_not(vit):
     content, calibration = vit
     for to, kind in (("int8", "float32"), ("int8-full", "int8")):
         (graph,) = read(quantize(content, to, calibration)).graphs
-        types = {(node.code.name, graph.tensors[node.inputs[0]].type) for node in graph.operators}
+        types = {(node.kind, node.inputs[0].dtype) for node in graph.operators}
         assert ("FULLY_CONNECTED", "int8") in types
         assert {("SOFTMAX", kind), ("RSQRT", kind), ("ADD", kind)} <= types
 
@@ -98,7 +98,7 @@ def test_the_file_states_what_its_weights_need(vit):
     assert max(len(tensor.scales) for tensor in weights(by_channel, "FULLY_CONNECTED", 1)) == 64
     assert (read(by_channel).codes[0].name, minimum_runtime(by_channel)) != ("", "2.9.0")
     assert {code.version for code in read(by_channel).codes if code.name == "FULLY_CONNECTED"} == {12}
-    assert dict(read(by_channel).metadata)["min_runtime_version"].tobytes().rstrip(b"\0") == b"2.17.0"
+    assert read(by_channel).entry("min_runtime_version").data.tobytes().rstrip(b"\0") == b"2.17.0"
     half_byte = quantize(content, "int4")
     # TFLite 2.16 has version 11, and would compute these wrongly.
     assert {code.version for code in read(half_byte).codes if code.name == "FULLY_CONNECTED"} == {13}
@@ -125,14 +125,14 @@ def test_a_recipe_of_the_quantizer_is_followed(vit, tmp_path):
     content, calibration = vit
     recipe = load_recipe(RECIPES / "dynamic_wi8_afp32_recipe.json")
     assert not needs_calibration(recipe)
-    types = Counter(tensor.type for tensor in weights(quantize(content, recipe), "FULLY_CONNECTED", 1))
+    types = Counter(tensor.dtype for tensor in weights(quantize(content, recipe), "FULLY_CONNECTED", 1))
     assert types == {"int8": sum(types.values())}
     static = load_recipe(RECIPES / "default_a8w8_recipe.json")
     assert needs_calibration(static)
     with pytest.raises(UserError, match="this recipe needs examples to calibrate with"):
         quantize(content, static)
     (graph,) = read(quantize(content, static, calibration)).graphs
-    assert graph.tensors[graph.inputs[0]].type == "int8"
+    assert graph.inputs[0].dtype == "int8"
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"regex": ".*"}]', "nothing", '[{"regex": ".*", "operation": "SIN"}]'])

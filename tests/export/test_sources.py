@@ -112,8 +112,9 @@ def test_a_file_is_opened_and_gets_a_signature(tiny_vit, tmp_path):
         outputs=(2,),
     )
     (tmp_path / "without.tflite").write_bytes(build(dense))
-    (signature,) = read(open_source(tmp_path / "without.tflite").content).signatures
-    assert (signature.inputs, signature.outputs) == ({"x": 0}, {"y": 2})
+    model = read(open_source(tmp_path / "without.tflite").content)
+    (signature,), tensors = model.signatures, model.graphs[0].tensors
+    assert (signature.inputs, signature.outputs) == ({"x": tensors[0]}, {"y": tensors[2]})
 
 
 def test_what_is_no_model_is_named(tmp_path):

@@ -224,10 +224,10 @@ def test_operators_that_lack_tensors_are_counted(inspected):
     assert inspected(content).operators[0].operator == "ADD"
     weights = constant("w", np.resize(np.float32([1, 2]), (64, 64)))
     dense = node("FULLY_CONNECTED", (0, 1, -1), (2,))
-    model = writing.read(
+    model = reading.read(
         pack(build(graph([tensor("x", (1, 64)), weights, tensor("y", (1, 64))], [dense], outputs=(2,))))
     )
-    model.subgraphs[0].operators[0].outputs = []
+    model.graphs[0].operators[0].outputs = ()
     assert inspected(writing.write(model)).weight_bytes_read > 0
 
 

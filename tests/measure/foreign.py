@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.tflite import writing
+from tfcompress.tflite import reading, writing
 
 
 class Foreign(tf.Module):
@@ -58,8 +58,8 @@ def write(folder: Path) -> dict[str, Path]:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
     contents["uint8"] = converter.convert()
-    unsigned = writing.read(contents["float"])
-    unsigned.signatureDefs = None
+    unsigned = reading.read(contents["float"])
+    unsigned.signatures = []
     contents["unsigned"] = writing.write(unsigned)
     contents["garbage"] = b"\x1c\0\0\0TFL3" + bytes(100)
     for name, content in contents.items():

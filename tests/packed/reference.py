@@ -9,6 +9,7 @@ import numpy as np
 from tfcompress.packed.options import DenseOptions, read_options
 from tfcompress.packed.weights import weights_of
 from tfcompress.tflite import reading
+from tfcompress.tflite.tensor import ABSENT
 
 _GELU_TANH = (2 / np.pi) ** 0.5
 _ACTIVATIONS = (
@@ -29,52 +30,52 @@ _STOCK = {
 
 def kinds(content: bytes) -> list[str]:
     """The operators of a file in order, ours by their short names."""
-    return [node.code.name.removeprefix("tfcompress.") for node in reading.read(content).graphs[0].operators]
+    return [node.kind.removeprefix("tfcompress.") for node in reading.read(content).graphs[0].operators]
 
 
 def options(content: bytes, place: int):
     """The options of one operator of ours."""
     node = reading.read(content).graphs[0].operators[place]
-    return read_options(node.code.name, node.options)
+    return read_options(node.kind, node.custom_options)
 
 
 def run(content: bytes, *inputs: np.ndarray) -> np.ndarray:
     """What the first graph gives first, computed in float whatever it asks for."""
     graph = reading.read(content).graphs[0]
-    values = {index: tensor.values() for index, tensor in enumerate(graph.tensors) if len(tensor.data)}
+    values = {tensor: tensor.values() for tensor in graph.tensors if len(tensor.data)}
     values |= dict(zip(graph.inputs, inputs, strict=True))
     for node in graph.operators:
-        given = [values.get(index) for index in node.inputs]
-        name = node.code.name.removeprefix("tfcompress.")
+        given = [values.get(tensor) for tensor in node.inputs]
+        name = node.kind.removeprefix("tfcompress.")
         step = _STOCK.get(name)
-        found = [step(*given)] if step else _OURS[name](node, graph, given)
+        found = [step(*given)] if step else _OURS[name](node, given)
         values |= dict(zip(node.outputs, found, strict=True))
     return values[graph.outputs[0]]
 
 
-def _weights(node, graph):
-    for one in weights_of(node, graph):
+def _weights(node):
+    for one in weights_of(node):
         scale = one.scale[:, None] if len(one.scale) > 1 else one.scale if len(one.scale) else 1
         yield one.codebook.astype(np.float64)[one.indices] * scale, one.bias
 
 
-def _dense(node, graph, given):
-    own = read_options(node.code.name, node.options)
+def _dense(node, given):
+    own = read_options(node.kind, node.custom_options)
     assert isinstance(own, DenseOptions)
     residual = given[-1] if own.residual else 0
     found = []
-    for weights, bias in _weights(node, graph):
-        product = given[0] @ weights.T + (graph.tensors[bias].values() if bias >= 0 else 0)
+    for weights, bias in _weights(node):
+        product = given[0] @ weights.T + (bias.values() if bias is not ABSENT else 0)
         found.append(_ACTIVATIONS[own.activation](product) + residual)
     return found
 
 
-def _table(node, graph, given):
-    return [next(_weights(node, graph))[0][given[0]]]
+def _table(node, given):
+    return [next(_weights(node))[0][given[0]]]
 
 
-def _attention(node, graph, given):
-    own = read_options(node.code.name, node.options)
+def _attention(node, given):
+    own = read_options(node.kind, node.custom_options)
     q, k, v, *mask = given
     batch, tokens, width = q.shape
     split = [x.reshape(batch, tokens, own.heads, -1).transpose(0, 2, 1, 3) for x in (q, k, v)]
@@ -86,9 +87,9 @@ def _attention(node, graph, given):
     return [context.transpose(0, 2, 1, 3).reshape(batch, tokens, width)]
 
 
-def _norm(node, graph, given):
+def _norm(node, given):
     x, gamma, beta = given
-    epsilon = read_options(node.code.name, node.options).epsilon
+    epsilon = read_options(node.kind, node.custom_options).epsilon
     centred = x - x.mean(-1, keepdims=True)
     return [centred / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon) * gamma + beta]
 

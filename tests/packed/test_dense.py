@@ -43,7 +43,7 @@ def test_fused_activations_are_kept():
     y = relu6.dense(0, (5, K))
     packed = pack_counted(relu6.file(relu6.dense(y, (5, N), fused=3)))
     assert kinds(packed.content) == [DENSE, "FULLY_CONNECTED"]
-    assert "fused activation" in packed.left[0].reason
+    assert "fused activation" in packed.skipped[0].reason
 
 
 def test_what_others_read_is_not_taken_in():
@@ -99,7 +99,7 @@ def test_shared_weights_are_packed_once():
     content = model.file(model.dense(model.dense(0, (2, K), weights), (2, K), weights))
     assert same(content, some(2, K)) == [DENSE, DENSE]
     constants = reading.read(pack(content)).graphs[0].tensors
-    assert sum(one.type == "uint8" for one in constants) == 1
+    assert sum(one.dtype == "uint8" for one in constants) == 1
 
 
 def small_behind_a_dense_layer(distinct):
@@ -112,7 +112,7 @@ def small_behind_a_dense_layer(distinct):
 def test_what_is_left_is_named_with_the_reason():
     packed = small_behind_a_dense_layer(140)
     assert kinds(packed.content) == ["FULLY_CONNECTED", DENSE, "FULLY_CONNECTED"]
-    (large, why), (small, reason) = [(one.name, one.reason) for one in packed.left]
+    (large, why), (small, reason) = [(one.name, one.reason) for one in packed.skipped]
     assert (large, why) == ("c1", "it has more than 256 distinct values")
     assert small == "c4"
     assert re.fullmatch(r"its 140 distinct values need 8 bits and \d+ bytes, not fewer than it has", reason)
@@ -144,7 +144,7 @@ def test_float_weights_for_int8_have_the_prescribed_codebook_and_sums():
     model = Model(4, K)
     weights = model.clustered(N, K, 30)
     graph = reading.read(pack(model.file(model.dense(0, (4, N), weights)), "int8")).graphs[0]
-    _, _, codebook, scale, sums, _, original = (graph.tensors[index] for index in graph.operators[0].inputs)
+    _, _, codebook, scale, sums, _, original = graph.operators[0].inputs
     centroids = np.unique(weights)
     np.testing.assert_array_equal(original.values(), centroids)
     (step,) = scale.values()

@@ -12,12 +12,13 @@ from tests.tflite.constants import places
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.packed import file_weights
-from tfcompress.packed.options import INT8, RUNTIMES
+from tfcompress.packed.options import RUNTIMES, Computing
 from tfcompress.packed.packer import pack, pack_counted
 from tfcompress.packed.unpacker import unpack
 from tfcompress.tflite import reading
 from tfcompress.tflite.metadata import Description, describe, read_description
 from tfcompress.tflite.runtimes import minimum_runtime
+from tfcompress.tflite.tensor import ABSENT
 
 DENSE, EMBEDDING = "ClusteredFullyConnected", "ClusteredEmbedding"
 BLOCK = [DENSE, "Attention", DENSE, "LayerNorm", DENSE, DENSE, "LayerNorm"]
@@ -40,7 +41,7 @@ def test_a_quantized_file_has_float_activations_and_its_own_int8_weights(stock):
     assert found.count(DENSE) == 6
     assert found.count("Attention") == 1
     at = found.index("Attention")
-    assert options(content, at).computing == options(content, at - 1).computing == INT8
+    assert options(content, at).computing == options(content, at - 1).computing == Computing.INT8
     before = {one.name: one for one in file_weights.weights(stock["vit int8"])}
     for one in file_weights.weights(content):
         assert one.values.tobytes() == before[one.name].values.tobytes()
@@ -50,8 +51,8 @@ def test_a_quantized_file_has_float_activations_and_its_own_int8_weights(stock):
 @pytest.mark.parametrize("activations", [None, "float32", "int8"])
 def test_packing_counts_what_it_did(stock, activations):
     packed = pack_counted(stock["bert"], activations)
-    assert (packed.dense, packed.attentions, packed.norms, packed.tables) == (14, 2, 5, 2)
-    assert not packed.left
+    assert (packed.dense, packed.attentions, packed.layer_norms, packed.tables) == (14, 2, 5, 2)
+    assert not packed.skipped
     assert len(packed.content) < len(stock["bert"]) / 2.5
 
 
@@ -61,7 +62,7 @@ def test_dense_layers_of_other_transformers(stock):
     assert found[begin : begin + 14] == ["LayerNorm", DENSE, "Attention", DENSE, "LayerNorm", DENSE, DENSE] * 2
     assert not {"SHAPE", "PACK", "REDUCE_PROD", "TRANSPOSE"} & set(found)
     mobile = pack_counted(stock["mobilebert"])
-    assert (mobile.dense, mobile.attentions, mobile.norms) == (33, 2, 0)
+    assert (mobile.dense, mobile.attentions, mobile.layer_norms) == (33, 2, 0)
     assert kinds(mobile.content).count("MUL") > 4  # NoNorm stays as it is
 
 
@@ -74,12 +75,12 @@ def test_what_the_file_carries_survives(stock):
     assert [(one.name, list(one.inputs), list(one.outputs)) for one in after.signatures] == [
         (one.name, list(one.inputs), list(one.outputs)) for one in before.signatures
     ]
-    assert dict(after.metadata)["tfcompress.packed"].tobytes() == b"1"
+    assert after.entry("tfcompress.packed").data.tobytes() == b"1"
     assert minimum_runtime(packed, RUNTIMES) == "2.14.0"
     assert not any(place % 64 for place in places(packed))
     for graph in after.graphs:
-        used = {index for node in graph.operators for index in (*node.inputs, *node.outputs)}
-        assert used - {-1} == set(range(len(graph.tensors)))
+        used = {tensor for node in graph.operators for tensor in (*node.inputs, *node.outputs)}
+        assert used - {ABSENT} == set(graph.tensors)
 
 
 def test_weights_that_are_not_clustered_are_left_with_the_reason(tiny_vit):

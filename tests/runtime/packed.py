@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tests.tflite.build import build, constant, graph, node, tensor
-from tfcompress.tflite import writing
+from tfcompress.tflite import reading, writing
 
 TOKENS, WIDTH, HEADS, ROWS = 7, 32, 2, 30
 
@@ -156,7 +156,7 @@ class Packed:
     def file(self, output: int) -> bytes:
         """The file that takes its first tensor."""
         content = build(graph(self.tensors, self.nodes, outputs=(output,)))
-        return writing.write(writing.read(content), alignment=64)
+        return writing.write(reading.read(content), alignment=64)
 
     def expected(self, given: np.ndarray, output: int) -> np.ndarray:
         """What the file gives, in float64."""

@@ -19,8 +19,9 @@ from tfcompress.runs.evaluation import Stage, export_stage
 from tfcompress.runs.recipe import Export
 from tfcompress.tflite import metadata_tables, reading
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe, read_description
+from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import minimum_runtime
-from tfcompress.tflite.writing import read, write
+from tfcompress.tflite.writing import write
 
 DIGITS = Description("vit", "Reads digits.", tuple("0123456789"), ImageInput())
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "caf\u00e9", "##s", "\u2028")
@@ -50,7 +51,7 @@ def archived(content: bytes) -> zipfile.ZipFile:
 
 def packed(content: bytes) -> dict:
     """The metadata's tables."""
-    (found,) = (data for name, data in reading.read(content).metadata if name == "TFLITE_METADATA")
+    (found,) = (one.data for one in reading.read(content).metadata if one.name == "TFLITE_METADATA")
     return metadata_tables.unpack(found.tobytes())
 
 
@@ -127,7 +128,7 @@ def test_the_tables_name_inputs_and_outputs_in_the_files_order(content, text_con
     names = [tensor["name"] for tensor in text["input_tensor_metadata"]]
     graph = reading.read(text_content).graphs[0]
     called = {"ids": "token_ids", "segment_ids": "segment_ids", "mask": "padding_mask"}
-    assert [f"serving_default_{called[name]}:0" for name in names] == [graph.tensors[i].name for i in graph.inputs]
+    assert [f"serving_default_{called[name]}:0" for name in names] == [tensor.name for tensor in graph.inputs]
 
 
 def test_inputs_that_are_not_a_berts_keep_their_names(two_inputs):
@@ -164,7 +165,7 @@ def test_what_a_quantizer_cut_off_is_missing(content, text_content):
 
 def test_what_is_damaged_is_said_to_be(content):
     model = read(describe(content, DIGITS))
-    buffer = model.buffers[model.metadata[-1].buffer]
+    buffer = model.metadata[-1].buffer
     whole = bytes(buffer.data)
     file, mark, archive = describe(content, DIGITS).partition(b"PK")
     with pytest.raises(UserError, match=r"labels\.txt that it names is not there or broken"):
@@ -200,7 +201,7 @@ def test_a_huge_file_in_the_archive_is_refused(content):
 def test_garbled_metadata_ends_in_an_answer_or_a_clear_error(two_inputs):
     """1,000 files, each with up to eight bytes changed in the metadata or the archive."""
     described = describe(two_inputs, Description("bert", "text", ("a", "b", "c"), TextInput(PIECES, True)))
-    (found,) = (bytes(data) for name, data in reading.read(described).metadata if name == "TFLITE_METADATA")
+    (found,) = (bytes(one.data) for one in reading.read(described).metadata if one.name == "TFLITE_METADATA")
     begin = described.index(found)
     places = [*range(begin, begin + len(found)), *range(archive_begins(described), len(described))]
     rng = np.random.default_rng(0)

@@ -5,7 +5,6 @@ import pytest
 
 from tests.tflite.build import build, constant, graph, node, tensor
 from tfcompress.tflite import writing
-from tfcompress.tflite.graph import OperatorCode
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import Requirement, minimum_runtime, newer, requirements, state_runtime
 
@@ -28,7 +27,7 @@ def test_versions_are_ordered(a, b, expected):
 
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic", "per_channel", "int8", "loop"])
 def test_the_operators_ask_for_what_the_converter_writes(real_files, name):
-    (stated,) = (data for entry, data in read(real_files[name]).metadata if entry == "min_runtime_version")
+    (stated,) = (one.data for one in read(real_files[name]).metadata if one.name == "min_runtime_version")
     newest = requirements(real_files[name])[0].runtime
     assert newest == stated.tobytes().rstrip(b"\0").decode()
     assert minimum_runtime(real_files[name]) == newest
@@ -49,7 +48,7 @@ def test_the_newest_comes_first(real_files):
     ],
 )
 def test_quantized_weights_ask_for_more_than_their_file_states(real_files, name, needed):
-    assert b"2.9.0" in [data.tobytes().rstrip(b"\0") for _, data in read(real_files[name]).metadata]
+    assert b"2.9.0" in [one.data.tobytes().rstrip(b"\0") for one in read(real_files[name]).metadata]
     assert requirements(real_files[name])[0] == needed
     assert minimum_runtime(real_files[name]) == needed.runtime
 
@@ -87,20 +86,20 @@ def test_metadata_that_is_no_version_does_not_count():
 
 
 def test_a_runtime_is_stated_where_there_is_an_entry_even_an_empty_one():
-    entry, gelu = "min_runtime_version", [OperatorCode("GELU", 2, False)]
+    entry = "min_runtime_version"
 
     def after(said: bytes | None, at_least_as_before: bool) -> str:
-        model = writing.read(chain(("GELU", 2), metadata={entry: said or b"none"}))
+        model = read(chain(("GELU", 2), metadata={entry: said or b"none"}))
         if said is None:
-            model.metadata[0].buffer = 0
-        state_runtime(model, gelu, at_least_as_before)
+            model.metadata[0].buffer = model.buffers[0]
+        state_runtime(model, at_least_as_before)
         assert model.buffers[0].data is None  # of all tensors that are computed
-        return dict(read(writing.write(model)).metadata)[entry].tobytes().rstrip(b"\0").decode()
+        return read(writing.write(model)).entry(entry).data.tobytes().rstrip(b"\0").decode()
 
     assert [after(said, True) for said in (b"2.5.0", b"2.17.0", None)] == ["2.9.0", "2.17.0", "2.9.0"]
     assert [after(said, False) for said in (b"2.5.0", b"2.17.0", None)] == ["2.9.0"] * 3
-    silent = writing.read(chain(("GELU", 2)))
-    state_runtime(silent, gelu, True)
+    silent = read(chain(("GELU", 2)))
+    state_runtime(silent, True)
     assert not silent.metadata
 
 

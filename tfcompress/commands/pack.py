@@ -15,7 +15,7 @@ from tfcompress.measure.accuracy import same_top1
 from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.packed import packer, unpacker
-from tfcompress.packed.dense import Left
+from tfcompress.packed.dense import SkippedWeights
 from tfcompress.packed.options import Activations
 from tfcompress.progress import bar, track
 from tfcompress.tflite import reading
@@ -68,7 +68,7 @@ class Repacked:
     bytes_after: int
     constants_before: int
     constants_after: int
-    left: tuple[Left, ...]
+    left: tuple[SkippedWeights, ...]
     drift: Drift | None
     not_run: str
 
@@ -105,11 +105,11 @@ def pack_file(source: Path, output: Path, activations: str | None = None, data: 
     parts = {
         "dense layers": packed.dense,
         "attentions": packed.attentions,
-        "norms": packed.norms,
+        "norms": packed.layer_norms,
         "token tables": packed.tables,
     }
     done = f"packed {', '.join(f'{count} {part}' for part, count in parts.items())}"
-    return _written(source, content, output, packed.content, done, packed.left, data)
+    return _written(source, content, output, packed.content, done, packed.skipped, data)
 
 
 def unpack_file(source: Path, output: Path, data: str | None = None) -> Repacked:
@@ -131,7 +131,13 @@ def _read(path: Path) -> bytes:
 
 
 def _written(
-    source: Path, before: bytes, output: Path, after: bytes, done: str, left: tuple[Left, ...], data: str | None
+    source: Path,
+    before: bytes,
+    output: Path,
+    after: bytes,
+    done: str,
+    left: tuple[SkippedWeights, ...],
+    data: str | None,
 ) -> Repacked:
     drift, not_run = None, ""
     feeds, of_data = _examples(source, data) if data else (None, "")

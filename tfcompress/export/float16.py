@@ -1,68 +1,54 @@
 """float16 weights for a float32 `.tflite`, as TensorFlow's converter stores them.
 
 Each large constant becomes float16 behind a DEQUANTIZE, which runtimes fold into the operators that read it.
-ai-edge-quantizer does it for dense layers and convolutions alone, and leaves tables: half of a small BERT.
+ai-edge-quantizer does this only for dense layers and convolutions, and leaves tables as they are: half of a small BERT.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.tflite import writing
+from tfcompress.tflite.graph import Operator, operator
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.tensor import Buffer, Tensor
+from tfcompress.tflite.writing import write
 
 _SMALLEST = 128
-"""Constants of fewer elements stay as they are: a DEQUANTIZE takes as many bytes as they would save."""
+"""Constants with fewer elements stay as they are: a DEQUANTIZE takes as many bytes as they would save."""
 
 _DEQUANTIZE_VERSION = 3  # the first that takes float16
 
 
 def to_float16(content: bytes) -> bytes:
-    """Returns the file with float16 constants; numbers beyond float16's range stay float32 with their constant."""
-    model = writing.read(content)
-    code = schema.OperatorCodeT(
-        deprecatedBuiltinCode=schema.BuiltinOperator.DEQUANTIZE,
-        builtinCode=schema.BuiltinOperator.DEQUANTIZE,
-        version=_DEQUANTIZE_VERSION,
-    )
-    model.operatorCodes.append(code)
-    halves: dict[int, int | None] = {}
-    for graph in model.subgraphs:
-        dequantize = []
-        for index, tensor in enumerate(list(graph.tensors)):
-            if tensor.type != schema.TensorType.FLOAT32 or tensor.sparsity is not None:
+    """Returns the file with float16 constants; a constant with numbers beyond float16's range stays float32."""
+    model = read(content)
+    halves: dict[Buffer, Buffer | None] = {}
+    for graph in model.graphs:
+        unpacking: list[Operator] = []
+        for tensor in graph.tensors:
+            if tensor.buffer is None or tensor.dtype != "float32" or tensor.sparse:
                 continue
             if tensor.buffer not in halves:
-                halves[tensor.buffer] = _half(model, tensor.buffer)
-            place = halves[tensor.buffer]
-            if place is None:
-                continue
-            half = schema.TensorT(
-                shape=tensor.shape,
-                type=schema.TensorType.FLOAT16,
-                buffer=place,
-                name=(tensor.name or b"") + b"_float16",
-                hasRank=True,
-            )
-            graph.tensors.append(half)
-            tensor.buffer = 0
-            inputs, outputs = [len(graph.tensors) - 1], [index]
-            dequantize.append(schema.OperatorT(len(model.operatorCodes) - 1, inputs=inputs, outputs=outputs))
-        graph.operators = dequantize + (graph.operators or [])
+                halves[tensor.buffer] = _half(tensor.buffer)
+            half = halves[tensor.buffer]
+            if half is not None:
+                source = Tensor(f"{tensor.name}_float16", tensor.shape, "float16", half)
+                unpacking.append(operator("DEQUANTIZE", [source], [tensor], _DEQUANTIZE_VERSION))
+                tensor.buffer = None
+        graph.operators = (*unpacking, *graph.operators)
     # Tensors of other types, and metadata, may share a buffer.
-    owners = [*(tensor for graph in model.subgraphs for tensor in graph.tensors), *(model.metadata or [])]
-    for buffer in halves.keys() - {owner.buffer for owner in owners}:
-        model.buffers[buffer].data = None
-    return writing.write(model)
+    used = {owner.buffer for graph in model.graphs for owner in graph.tensors}
+    used |= {entry.buffer for entry in model.metadata}
+    for buffer in halves.keys() - used:
+        buffer.data = None
+    return write(model)
 
 
-def _half(model: schema.ModelT, buffer: int) -> int | None:
-    """Adds a float32 constant's numbers in float16; returns the new buffer, or None of what stays."""
-    data = model.buffers[buffer].data
-    if data is None:
+def _half(buffer: Buffer) -> Buffer | None:
+    """Returns a float32 constant's numbers in float16; None for a constant that stays as it is."""
+    if buffer.data is None:
         return None
-    values = np.frombuffer(np.asarray(data, np.uint8).tobytes(), "<f4")
+    values = np.frombuffer(buffer.data.tobytes(), "<f4")
     if len(values) < _SMALLEST or np.abs(values).max() > np.finfo(np.float16).max:
         return None
-    model.buffers.append(schema.BufferT(values.astype("<f2").view(np.uint8)))
-    return len(model.buffers) - 1
+    return Buffer(values.astype("<f2").view(np.uint8))

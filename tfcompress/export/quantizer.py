@@ -29,9 +29,10 @@ from ai_edge_quantizer.utils import progress_utils, qsv_utils
 from tfcompress import progress
 from tfcompress.errors import UserError, first_line
 from tfcompress.export.float16 import to_float16
-from tfcompress.tflite import reading, writing
-from tfcompress.tflite.graph import Graph, Operator, OperatorCode
+from tfcompress.tflite.graph import Operator
+from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import requirement, state_runtime
+from tfcompress.tflite.writing import write
 
 Format = Literal["float16", "dynamic", "int8", "int8-full", "int4"]
 Recipe = list[dict[str, Any]]
@@ -128,10 +129,10 @@ def check_float(content: bytes) -> None:
 
 
 def _quantized_tensor(content: bytes) -> str | None:
-    tensors = [tensor for graph in reading.read(content).graphs for tensor in graph.tensors]
+    tensors = [tensor for graph in read(content).graphs for tensor in graph.tensors]
     for tensor in sorted(tensors, key=lambda tensor: not len(tensor.data)):  # weights first
-        if len(tensor.scales) or tensor.scale_tensors or (tensor.type == "float16" and len(tensor.data)):
-            return f"{tensor.name} is {tensor.type}"
+        if len(tensor.scales) or tensor.scale_tensors or (tensor.dtype == "float16" and len(tensor.data)):
+            return f"{tensor.name} is {tensor.dtype}"
     return None
 
 
@@ -167,20 +168,16 @@ def _manager(content: bytes, to: Format | Recipe, per_channel: bool) -> RecipeMa
 def _tables(content: bytes) -> list[str]:
     """Returns the names of what is looked up in constant tables, by which the quantizer knows an operator."""
     return [
-        graph.tensors[node.outputs[0]].name
-        for graph in reading.read(content).graphs
-        for node in graph.operators
-        if node.code.name == "GATHER" and node.outputs and node.inputs and node.inputs[0] >= 0
-        if len(graph.tensors[node.inputs[0]].data)
+        operator.outputs[0].name
+        for operator in read(content).operators()
+        if operator.kind == "GATHER" and operator.outputs and operator.inputs and len(operator.inputs[0].data)
     ]
 
 
 def _zeros(content: bytes) -> Arrays:
     """Returns one example of zeros: ids that every table has."""
-    file = reading.read(content)
-    signature = file.signatures[0]
-    tensors = {name: file.graphs[signature.graph].tensors[index] for name, index in signature.inputs.items()}
-    return {name: np.zeros([abs(size) for size in tensor.shape], tensor.type) for name, tensor in tensors.items()}
+    inputs = read(content).signatures[0].inputs
+    return {name: np.zeros([abs(size) for size in tensor.shape], tensor.dtype) for name, tensor in inputs.items()}
 
 
 def _ranges(content: bytes, manager: RecipeManager, examples: Sequence[Arrays], extremes: bool) -> Any:
@@ -188,7 +185,7 @@ def _ranges(content: bytes, manager: RecipeManager, examples: Sequence[Arrays], 
     update = {"qsv_update_func": qsv_utils.min_max_update} if extremes else {}
     with _quantizing():
         watching = calibrator.Calibrator(content, num_threads=2, **update)
-        watching.calibrate({reading.read(content).signatures[0].name: examples}, manager)
+        watching.calibrate({read(content).signatures[0].name: examples}, manager)
         return watching.get_model_qsvs()
 
 
@@ -226,25 +223,19 @@ class _Bar(progress.Bar):
 
 def _with_versions(content: bytes) -> bytes:
     """States the operators' versions that the weights need, and the runtime that has them."""
-    model, file = writing.read(content), reading.read(content)
-    for graph, tables in zip(file.graphs, model.subgraphs, strict=True):
-        for node, table in zip(graph.operators, tables.operators or [], strict=True):
-            code = model.operatorCodes[table.opcodeIndex]
-            code.version = max(code.version, _version(node, graph))
-    kinds = [
-        OperatorCode(kind.name, code.version, kind.custom)
-        for kind, code in zip(file.codes, model.operatorCodes, strict=True)
-    ]
-    state_runtime(model, kinds, at_least_as_before=True)
-    return writing.write(model)
+    model = read(content)
+    for operator in model.operators():
+        operator.code.version = max(operator.code.version, _version(operator))
+    state_runtime(model, at_least_as_before=True)
+    return write(model)
 
 
-def _version(node: Operator, graph: Graph) -> int:
-    if node.code.name == "FULLY_CONNECTED" and graph.tensors[node.inputs[0]].type == "float32":
-        weights = graph.tensors[node.inputs[1]]
-        if weights.type == "int4":
+def _version(operator: Operator) -> int:
+    if operator.kind == "FULLY_CONNECTED" and operator.inputs[0].dtype == "float32":
+        weights = operator.inputs[1]
+        if weights.dtype == "int4":
             return _BLOCKS_VERSION if weights.scale_tensors else _HALF_BYTE_VERSION
-    return requirement(node, graph).version
+    return requirement(operator).version
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
-from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError, first_line
@@ -24,8 +23,10 @@ from tfcompress.files import read_json
 from tfcompress.models import saved
 from tfcompress.models.safety import check_safe
 from tfcompress.quiet import native_libraries_quiet
-from tfcompress.tflite import reading, writing
+from tfcompress.tflite.graph import Signature
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.writing import write
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -216,18 +217,13 @@ def _open_saved_model(path: Path, name: str, allow_code: bool) -> Source:
 
 def _with_signature(content: bytes, name: str) -> bytes:
     """Returns a `.tflite` with a signature, which names inputs and outputs as their tensors if it has none."""
-    file = reading.read(content, name)
-    if file.signatures or not file.graphs:
+    model = read(content, name)
+    if model.signatures:
         return content
-    model = writing.read(content)
-
-    def ends(indices: tuple[int, ...]) -> list[schema.TensorMapT]:
-        names = [file.graphs[0].tensors[index].name for index in indices]
-        return [schema.TensorMapT(_plain(tensor).encode(), index) for tensor, index in zip(names, indices, strict=True)]
-
-    graph = file.graphs[0]
-    model.signatureDefs = [schema.SignatureDefT(ends(graph.inputs), ends(graph.outputs), b"serving_default", 0)]
-    return writing.write(model)
+    graph = model.graphs[0]
+    inputs, outputs = ({_plain(tensor.name): tensor for tensor in ends} for ends in (graph.inputs, graph.outputs))
+    model.signatures.append(Signature("serving_default", graph, inputs, outputs))
+    return write(model)
 
 
 def _plain(tensor: str) -> str:

@@ -23,13 +23,14 @@ import zstandard
 from tfcompress.errors import UserError
 from tfcompress.inspect.statistics import packed_statistics, statistics
 from tfcompress.packed.options import RUNTIMES, TABLE
-from tfcompress.packed.weights import StoredWeights, weights_of
+from tfcompress.packed.weights import PackedWeights, weights_of
 from tfcompress.progress import bar, track
 from tfcompress.tflite.attached import DAMAGES
-from tfcompress.tflite.graph import Graph, Operator, Signature, Tensor
+from tfcompress.tflite.graph import Content, Graph, Model, Operator, Signature
 from tfcompress.tflite.metadata import ImageInput, TextInput, read_description
-from tfcompress.tflite.reading import Content, Flatbuffer, open_file
+from tfcompress.tflite.reading import open_file
 from tfcompress.tflite.runtimes import minimum_runtime, requirement, stated
+from tfcompress.tflite.tensor import Buffer, Tensor
 
 _LOOKUPS = {"EMBEDDING_LOOKUP": 1, "GATHER": 0, "GATHER_ND": 0}
 """Which input of an operator is a table of which it reads some rows."""
@@ -163,25 +164,28 @@ def inspect(path: Path, compressed: bool = False) -> Contents:
     rows = [one for one in constants if one.is_weights]
     others = [one.tensor for one in constants if one.is_parameter and not one.is_weights]
     graphs = tuple(
-        GraphFigures(graph.name, len(graph.operators), sum(_read(node, graph) for node in graph.operators))
-        for graph in file.graphs
+        GraphFigures(graph.name, len(graph.operators), sum(map(_read, graph.operators))) for graph in file.graphs
     )
-    started = {signature.graph for signature in file.signatures} - {0}
+    started = {signature.graph for signature in file.signatures} - {file.graphs[0]}
     attached, attached_bytes = _attached(path)
     return Contents(
         file=str(path),
         bytes=len(file.content),
         parameters=sum(math.prod(one.shape) for one in constants if one.is_parameter),
         bytes_by_operator=_by_operator(file, constants, attached_bytes),
-        bytes_by_type=_summed((one.tensor.type, len(one.tensor.data)) for one in constants),
-        weight_bytes_read=sum(graph.weight_bytes_read for index, graph in enumerate(graphs) if index not in started),
+        bytes_by_type=_summed((one.tensor.dtype, len(one.tensor.data)) for one in constants),
+        weight_bytes_read=sum(
+            figures.weight_bytes_read
+            for graph, figures in zip(file.graphs, graphs, strict=True)
+            if graph not in started
+        ),
         gzip=_gzip(file.content) if compressed else None,
         zstd=_zstd(file.content) if compressed else None,
         minimum_runtime=minimum_runtime(file, RUNTIMES),
         operators=_operators(file),
         graphs=graphs,
         signatures=_signatures(file),
-        metadata=_summed((name, len(data)) for name, data in file.metadata),
+        metadata=_summed((entry.name, len(entry.data)) for entry in file.metadata),
         attached=attached,
         description=_description(file),
         weights=tuple(_weights(one) for one in track(rows, f"inspecting {path.name}", len(rows))),
@@ -198,7 +202,7 @@ class _Constant:
     tensor: Tensor
     operator: str
     is_parameter: bool
-    packed: StoredWeights | None
+    packed: PackedWeights | None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -209,100 +213,96 @@ class _Constant:
         return self.is_parameter and sum(size > 1 for size in self.shape) > 1
 
 
-def _constants(file: Flatbuffer) -> list[_Constant]:
+def _constants(file: Model) -> list[_Constant]:
     """Returns the constants, each buffer once, in the order of the operators that read them."""
-    found: dict[int, _Constant] = {}
+    found: dict[Buffer, _Constant] = {}
     for graph in file.graphs:
         readers = _readers(graph)
-        scales = {index for tensor in graph.tensors for index in tensor.scale_tensors}
-        packed = {one.tensor: one for node in graph.operators for one in weights_of(node, graph)}
+        scales = {scale for tensor in graph.tensors for scale in tensor.scale_tensors.values()}
+        packed = {one.tensor: one for operator in graph.operators for one in weights_of(operator)}
         scales |= {part for one in packed.values() for part in one.parts}
-        for index in sorted(range(len(graph.tensors)), key=lambda index: readers.get(index, len(graph.operators))):
-            tensor = graph.tensors[index]
-            if len(tensor.data) and tensor.buffer not in found:
-                operator = graph.operators[readers[index]].code.name if index in readers else UNUSED
-                parameter = index not in scales and _is_parameter(tensor)
-                found[tensor.buffer] = _Constant(tensor, operator, parameter, packed.get(index))
+        for tensor in sorted(graph.tensors, key=lambda tensor: readers.get(tensor, len(graph.operators))):
+            if tensor.buffer is not None and len(tensor.data) and tensor.buffer not in found:
+                kind = graph.operators[readers[tensor]].kind if tensor in readers else UNUSED
+                parameter = tensor not in scales and _is_parameter(tensor)
+                found[tensor.buffer] = _Constant(tensor, kind, parameter, packed.get(tensor))
     return list(found.values())
 
 
-def _readers(graph: Graph) -> dict[int, int]:
-    """Returns which operator first reads a tensor, or what is unpacked from it, by the tensor's index."""
-    found: dict[int, int] = {}
-    for place, node in reversed(list(enumerate(graph.operators))):
-        unpacked = node.code.name in _UNPACKING and node.outputs
-        found |= dict.fromkeys(node.inputs, found.get(node.outputs[0], place) if unpacked else place)
-    for index, tensor in enumerate(graph.tensors):
-        if index in found:
-            found |= dict.fromkeys(tensor.scale_tensors, found[index])
+def _readers(graph: Graph) -> dict[Tensor, int]:
+    """Returns the place of the operator that first reads a tensor, or what is unpacked from it."""
+    found: dict[Tensor, int] = {}
+    for place, operator in reversed(list(enumerate(graph.operators))):
+        unpacked = operator.kind in _UNPACKING and operator.outputs
+        found |= dict.fromkeys(operator.inputs, found.get(operator.outputs[0], place) if unpacked else place)
+    for tensor in graph.tensors:
+        if tensor in found:
+            found |= dict.fromkeys(tensor.scale_tensors.values(), found[tensor])
     return found
 
 
 def _is_parameter(tensor: Tensor) -> bool:
     quantized = len(tensor.scales) or tensor.scale_tensors
-    wide_integer = tensor.bits > 8 and "int" in tensor.type
-    return tensor.bits > 0 and tensor.type != "bool" and bool(quantized or not wide_integer)
+    wide_integer = tensor.bits > 8 and "int" in tensor.dtype
+    return tensor.bits > 0 and tensor.dtype != "bool" and bool(quantized or not wide_integer)
 
 
-def _read(node: Operator, graph: Graph) -> int:
+def _read(operator: Operator) -> int:
     """Returns how many bytes of parameters an operator reads."""
-    if packed := weights_of(node, graph):
-        return sum(_read_packed(one, node, graph) for one in packed)
+    if packed := weights_of(operator):
+        return sum(_read_packed(one, operator) for one in packed)
     total = 0
-    for index in dict.fromkeys(node.inputs):
-        if index < 0:
-            continue
-        tensor = graph.tensors[index]
+    for tensor in dict.fromkeys(operator.inputs):
         if not len(tensor.data) or not _is_parameter(tensor):
             continue
-        size = len(tensor.data) + sum(len(graph.tensors[scales].data) for scales in tensor.scale_tensors)
-        if node.inputs.index(index) == _LOOKUPS.get(node.code.name) and node.outputs:
-            given = graph.tensors[node.outputs[0]]
-            if min(given.shape, default=1) >= 0:
-                size = min(size, math.ceil(size * given.elements / tensor.elements))
+        size = len(tensor.data) + sum(len(scales.data) for scales in tensor.scale_tensors.values())
+        if operator.inputs.index(tensor) == _LOOKUPS.get(operator.kind) and operator.outputs:
+            size = _looked_up(size, operator, tensor.elements)
         total += size
     return total
 
 
-def _read_packed(packed: StoredWeights, node: Operator, graph: Graph) -> int:
-    """Returns how many bytes of packed weights are read; of a table the rows that are looked up."""
-    size = len(graph.tensors[packed.tensor].data)
-    if node.code.name == TABLE and node.outputs:
-        given = graph.tensors[node.outputs[0]]
-        if min(given.shape, default=1) >= 0:
-            size = min(size, math.ceil(size * given.elements / packed.indices.size))
-    return size + sum(len(graph.tensors[part].data) for part in packed.parts_read)
+def _read_packed(packed: PackedWeights, operator: Operator) -> int:
+    """Returns how many bytes of packed weights are read; of a table those of the rows that are looked up."""
+    size = len(packed.tensor.data)
+    if operator.kind == TABLE and operator.outputs:
+        size = _looked_up(size, operator, packed.indices.size)
+    return size + sum(len(part.data) for part in packed.parts_read)
 
 
-def _by_operator(file: Flatbuffer, constants: list[_Constant], attached_bytes: int) -> dict[str, int]:
+def _looked_up(size: int, operator: Operator, elements: int) -> int:
+    """Returns how many bytes of a table of `size` bytes and so many elements an operator reads for its output."""
+    given = operator.outputs[0]
+    return min(size, math.ceil(size * given.elements / elements)) if min(given.shape, default=1) >= 0 else size
+
+
+def _by_operator(file: Model, constants: list[_Constant], attached_bytes: int) -> dict[str, int]:
     found = _summed((one.operator, len(one.tensor.data)) for one in constants)
-    metadata = sum(len(data) for _, data in file.metadata)
-    unused = max(0, sum(len(buffer) for buffer in file.buffers) - sum(found.values()) - metadata)
+    metadata = sum(len(entry.data) for entry in file.metadata)
+    stored = sum(len(buffer.data) for buffer in file.buffers if buffer.data is not None)
+    unused = max(0, stored - sum(found.values()) - metadata)
     others = {UNUSED: found.pop(UNUSED, 0) + unused, METADATA: metadata, FILES: attached_bytes}
     others[GRAPH] = max(0, len(file.content) - sum(found.values()) - sum(others.values()))
     return found | {name: size for name, size in others.items() if size}
 
 
-def _operators(file: Flatbuffer) -> tuple[OperatorKind, ...]:
-    counts = Counter(requirement(node, graph, RUNTIMES) for graph in file.graphs for node in graph.operators)
-    unused = set(file.codes) - {node.code for graph in file.graphs for node in graph.operators}
+def _operators(file: Model) -> tuple[OperatorKind, ...]:
+    counts = Counter(requirement(operator, RUNTIMES) for operator in file.operators())
+    unused = set(file.codes) - {operator.code for operator in file.operators()}
     kinds = [*counts.items(), *((stated(code, RUNTIMES), 0) for code in unused)]
     found = (OperatorKind(one.operator, one.version, count, one.runtime) for one, count in kinds)
     return tuple(sorted(found, key=lambda kind: (-kind.count, kind.operator, kind.version)))
 
 
-def _signatures(file: Flatbuffer) -> tuple[SignatureFigures, ...]:
-    def ports(graph: Graph, named: dict[str, int]) -> dict[str, str]:
-        return {name: f"{graph.tensors[index].type} {graph.tensors[index].shape}" for name, index in named.items()}
+def _signatures(file: Model) -> tuple[SignatureFigures, ...]:
+    def ports(named: dict[str, Tensor]) -> dict[str, str]:
+        return {name: f"{tensor.dtype} {tensor.shape}" for name, tensor in named.items()}
 
     first = file.graphs[0]
-    unnamed = [{first.tensors[index].name: index for index in ends} for ends in (first.inputs, first.outputs)]
-    signatures = file.signatures or (Signature("", 0, *unnamed),)
+    unnamed = [{tensor.name: tensor for tensor in ends} for ends in (first.inputs, first.outputs)]
     return tuple(
-        SignatureFigures(
-            one.name, one.graph, ports(file.graphs[one.graph], one.inputs), ports(file.graphs[one.graph], one.outputs)
-        )
-        for one in signatures
+        SignatureFigures(one.name, file.graphs.index(one.graph), ports(one.inputs), ports(one.outputs))
+        for one in file.signatures or [Signature("", first, *unnamed)]
     )
 
 
@@ -317,7 +317,7 @@ def _attached(path: Path) -> tuple[dict[str, int], int]:
     return {member.filename: member.file_size for member in members}, path.stat().st_size - begin if begin > 0 else 0
 
 
-def _description(file: Flatbuffer) -> dict[str, str]:
+def _description(file: Model) -> dict[str, str]:
     try:
         found = read_description(file.content)
     except UserError as error:
@@ -341,7 +341,7 @@ def _weights(constant: _Constant) -> Weights:
         name=tensor.name,
         operator=constant.operator,
         shape=constant.shape,
-        type=tensor.type if packed is None else packed.type,
+        type=tensor.dtype if packed is None else packed.type,
         sparse=tensor.sparse,
         unique=figures.unique if figures else None,
         zeros=figures.zeros if figures else None,

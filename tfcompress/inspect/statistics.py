@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.tflite.graph import Bytes, Tensor
+from tfcompress.tflite.tensor import Bytes, Tensor
 
 _CHUNK = 1 << 20
 """Elements that are counted at once, so that the counts of a large tensor take no memory to speak of."""
@@ -57,7 +57,7 @@ def _symbols(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[np.unsigne
     """Returns the numbers as unsigned integers, equal ones as equal ones."""
     size = values.itemsize
     symbols = values.view(f"u{size}")
-    if "float" in tensor.type:
+    if "float" in tensor.dtype:
         minus_zero = 1 << (8 * size - 1)
         return np.where(symbols == minus_zero, symbols.dtype.type(0), symbols)
     return symbols
@@ -65,7 +65,7 @@ def _symbols(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[np.unsigne
 
 def _zero(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
     """Returns the symbol of 0: one for all, or one for each index of the axis along which zero points differ."""
-    points = tensor.zero_points if values.dtype.kind in "iu" and "float" not in tensor.type else ()
+    points = tensor.zero_points if values.dtype.kind in "iu" and "float" not in tensor.dtype else ()
     fits = len(points) > 1 and values.ndim > tensor.axis >= 0 and values.shape[tensor.axis] == len(points)
     if len(points) != 1 and not fits:
         return np.zeros((), values.dtype).view(f"u{values.itemsize}")

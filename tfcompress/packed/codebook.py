@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.tflite.graph import Bytes
+from tfcompress.tflite.tensor import Bytes
 
 MOST = 256
 _DRAWN = 1 << 14

@@ -2,58 +2,55 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfcompress.packed import layout
 from tfcompress.packed.codebook import MOST, Codebook, find_codebook
-from tfcompress.packed.net import Array, Net, option
-from tfcompress.packed.options import FLOAT32, INT8, NONE, RELU, TANH, DenseOptions, TableOptions
+from tfcompress.packed.options import Activation, Computing, DenseOptions, TableOptions
+from tfcompress.tflite.graph import Graph, Operator, custom_operator, reshape
+from tfcompress.tflite.tensor import ABSENT, Array, Tensor, computed, constant
 
-_FUSED = {0: NONE, 1: RELU, 4: TANH}
+_FUSED = {0: Activation.NONE, 1: Activation.RELU, 4: Activation.TANH}
 """Activations by the schema's ActivationFunctionType."""
 
 
-def take_biases(net: Net) -> None:
-    """Makes an ADD of one number an output behind a dense layer that layer's bias, also behind a RESHAPE into heads."""
-    for add in list(net.operators):
-        if net.kind(add) != "ADD" or len(add.inputs) != 2:
+def take_biases(graph: Graph) -> None:
+    """Turns an ADD of one number per output into the bias of the dense layer before it, also behind a RESHAPE."""
+    for add in graph.operators:
+        if add.kind != "ADD" or len(add.inputs) != 2:
             continue
-        for y, number in (add.inputs, add.inputs[::-1]):
-            dense, between = net.producer(y), None
-            if net.kind(dense) == "RESHAPE" and net.only_consumer(y) is not None:
-                between, dense = dense, net.producer(dense.inputs[0])
-            bias = net.constant(number)
-            if bias is not None and _takes_bias(net, dense, y, bias):
-                dense.inputs = [*dense.inputs[:2], net.add_constant(net.name(number), bias.ravel())]
-                last = between or dense
-                last.outputs = add.outputs
-                if fused := option(add, "fusedActivationFunction"):
-                    dense.builtinOptions = copy.copy(dense.builtinOptions)
-                    dense.builtinOptions.fusedActivationFunction = fused
-                net.replace([(add, [])])
+        for y, numbers in (add.inputs, add.inputs[::-1]):
+            dense, between = graph.producer(y), None
+            if dense is not None and dense.kind == "RESHAPE" and graph.only_consumer(y) is not None:
+                between, dense = dense, graph.producer(dense.inputs[0])
+            bias = graph.numbers(numbers)
+            if bias is not None and dense is not None and _takes_bias(graph, dense, y, bias):
+                dense.inputs = (*dense.inputs[:2], constant(numbers.name, bias.ravel()))
+                (between or dense).outputs = add.outputs
+                if fused := add.option("fusedActivationFunction"):
+                    dense.set_option("fusedActivationFunction", fused)
+                graph.replace([(add, [])])
                 break
 
 
-def _takes_bias(net: Net, dense: Any, y: int, bias: Array) -> bool:
-    """Tells whether `bias`, added to `y`, which is a dense layer's output in some shape, is one number an output."""
-    if net.kind(dense) != "FULLY_CONNECTED" or option(dense, "fusedActivationFunction") or bias.dtype != np.float32:
+def _takes_bias(graph: Graph, dense: Operator, y: Tensor, bias: Array) -> bool:
+    """Returns whether `bias`, added to `y`, a dense layer's output in some shape, is one number per output."""
+    if dense.kind != "FULLY_CONNECTED" or dense.option("fusedActivationFunction") or bias.dtype != np.float32:
         return False
-    free = len(dense.inputs) < 3 or dense.inputs[2] < 0
-    if not free or any(net.only_consumer(tensor) is None for tensor in (y, dense.outputs[0])):
+    free = len(dense.inputs) < 3 or dense.inputs[2] is ABSENT
+    if not free or any(graph.only_consumer(tensor) is None for tensor in (y, dense.outputs[0])):
         return False
-    lengths = [size for place, size in enumerate(bias.shape) if size > 1 or any(n > 1 for n in bias.shape[:place])]
-    same = list(net.shape(y)[len(net.shape(y)) - len(lengths) :]) == lengths
-    return same and bias.size == net.shape(dense.inputs[1])[0] and bias.size > 1
+    lengths = tuple(size for place, size in enumerate(bias.shape) if size > 1 or any(n > 1 for n in bias.shape[:place]))
+    same = y.free_shape[len(y.free_shape) - len(lengths) :] == lengths
+    return same and bias.size == dense.inputs[1].free_shape[0] and bias.size > 1
 
 
 @dataclass(frozen=True)
-class Left:
-    """Weights that stay as they are, and why."""
+class SkippedWeights:
+    """Weights that were not packed, and why."""
 
     name: str
     reason: str
@@ -61,12 +58,24 @@ class Left:
 
 @dataclass(frozen=True)
 class _Weights:
-    """Weights of an operator in the file: float32 without scales, or int8 with one or one an output."""
+    """Weights of an operator in the file: float32 without scales, or int8 with one, or one per output."""
 
-    tensor: int
+    tensor: Tensor
     values: Array
     scales: npt.NDArray[np.float32]
     hybrid: bool  # int8 without a DEQUANTIZE in front: the stock operator quantizes its input
+
+
+@dataclass(frozen=True)
+class _Constants:
+    """Packed weights as constants, `ABSENT` where there is no such part; tables have no `sums`."""
+
+    bits: int
+    indices: Tensor
+    codebook: Tensor
+    scale: Tensor
+    sums: Tensor
+    original: Tensor
 
 
 @dataclass
@@ -74,119 +83,120 @@ class Packer:
     """Packs the weights of a graph.
 
     Attributes:
-        net: that it is in.
-        computing: asked for; None leaves it to each layer's weights.
-        left: what was not packed.
+        graph: that they are in.
+        computing: what was asked for; None leaves it to each layer's weights.
+        skipped: what was not packed.
     """
 
-    net: Net
-    computing: int | None
-    left: list[Left] = field(default_factory=list)
-    _packed: dict[tuple[int, int], tuple[int, list[int]] | None] = field(default_factory=dict)
+    graph: Graph
+    computing: Computing | None
+    skipped: list[SkippedWeights] = field(default_factory=list)
+    _packed: dict[tuple[Tensor, Computing | None], _Constants | None] = field(default_factory=dict)
 
-    def dense_layers(self) -> list[tuple[Any, list[Any]]]:
-        """Returns FULLY_CONNECTED operators, and what stands in their places."""
+    def dense_layers(self) -> list[tuple[Operator, list[Operator]]]:
+        """Returns FULLY_CONNECTED operators, and what replaces them."""
         found = []
-        for operator in self.net.operators:
-            if self.net.kind(operator) == "FULLY_CONNECTED" and (packed := self._dense(operator)):
+        for operator in self.graph.operators:
+            if operator.kind == "FULLY_CONNECTED" and (packed := self._dense(operator)):
                 found.append((operator, packed))
         return found
 
-    def tables(self) -> list[tuple[Any, list[Any]]]:
-        """Returns GATHER operators, or DEQUANTIZE operators behind them, and what stands in their places."""
+    def tables(self) -> list[tuple[Operator, list[Operator]]]:
+        """Returns GATHER operators, or DEQUANTIZE operators behind them, and what replaces them."""
         found = []
-        for operator in self.net.operators:
-            if self.net.kind(operator) == "GATHER" and (packed := self._table(operator)):
+        for operator in self.graph.operators:
+            if operator.kind == "GATHER" and (packed := self._table(operator)):
                 found.append(packed)
         return found
 
-    def _dense(self, operator: Any) -> list[Any]:
-        net, activation = self.net, option(operator, "fusedActivationFunction")
-        x, bias = operator.inputs[0], operator.inputs[2] if len(operator.inputs) > 2 else -1
+    def _dense(self, operator: Operator) -> list[Operator]:
+        activation = _FUSED.get(int(operator.option("fusedActivationFunction")))
+        x, bias = operator.inputs[0], operator.inputs[2] if len(operator.inputs) > 2 else ABSENT
         weights = self._weights(operator.inputs[1])
-        if weights is None or net.type(x) != "float32" or len(operator.outputs) != 1:
+        if weights is None or x.dtype != "float32" or len(operator.outputs) != 1:
             return []
-        name = net.name(weights.tensor)
-        biases = net.constant(bias)
-        if activation not in _FUSED or option(operator, "weightsFormat"):
-            return self._leave(name, "its fused activation or format of weights is none that can be packed")
-        if net.shape(operator.outputs[0]).count(-1) > 1:
-            return self._leave(name, "it has more than one free axis")
-        if bias >= 0 and (biases is None or biases.dtype != np.float32 or biases.size != len(weights.values)):
-            return self._leave(name, "its bias is no float32 constant")
-        computing = self.computing if self.computing is not None else INT8 if weights.hybrid else FLOAT32
+        name, out = weights.tensor.name, operator.outputs[0]
+        biases = self.graph.numbers(bias)
+        if activation is None or operator.option("weightsFormat"):
+            return self._skip(name, "its fused activation or format of weights is none that can be packed")
+        if out.free_shape.count(-1) > 1:
+            return self._skip(name, "it has more than one free axis")
+        if bias is not ABSENT and (biases is None or biases.dtype != np.float32 or biases.size != len(weights.values)):
+            return self._skip(name, "its bias is no float32 constant")
+        computing = self.computing
+        if computing is None:
+            computing = Computing.INT8 if weights.hybrid else Computing.FLOAT32
         packed = self._constants(weights, computing)
         if packed is None:
             return []
-        bits, constants = packed
         outputs, inputs = weights.values.shape
-        if biases is not None and (net.shape(bias) != (outputs,) or net.producer(bias) is not None):
-            bias = net.add_constant(net.name(bias), biases.reshape(outputs))
-        made, out = [], operator.outputs[0]
-        if net.shape(x)[-1:] != (inputs,):
-            flat = net.add_tensor(f"{net.name(x)}_rows", (*net.shape(out)[:-1], inputs))
-            made.append(net.reshape(x, flat))
+        if biases is not None and (bias.free_shape != (outputs,) or self.graph.producer(bias) is not None):
+            bias = constant(bias.name, biases.reshape(outputs))
+        made: list[Operator] = []
+        if x.free_shape[-1:] != (inputs,):
+            flat = computed(f"{x.name}_rows", (*out.free_shape[:-1], inputs))
+            made.append(reshape(x, flat))
             x = flat
-        rows = (*net.shape(x)[:-1], outputs)
-        target = out if rows == net.shape(out) else net.add_tensor(f"{net.name(out)}_rows", rows)
-        own = DenseOptions(inputs, outputs, bits, computing, _FUSED[activation])
-        made.append(net.make_custom(own, [x, *constants[:4], bias, constants[4]], [target]))
-        if target != out:
-            made.append(net.reshape(target, out))
+        rows = (*x.free_shape[:-1], outputs)
+        target = out if rows == out.free_shape else computed(f"{out.name}_rows", rows)
+        own = DenseOptions(inputs, outputs, packed.bits, computing, activation)
+        constants = (packed.indices, packed.codebook, packed.scale, packed.sums, bias, packed.original)
+        made.append(custom_operator(own.name, [x, *constants], [target], own.pack()))
+        if target is not out:
+            made.append(reshape(target, out))
         return made
 
-    def _table(self, gather: Any) -> tuple[Any, list[Any]] | None:
-        net, last = self.net, gather
+    def _table(self, gather: Operator) -> tuple[Operator, list[Operator]] | None:
+        last: Operator | None = gather
         table, ids = gather.inputs[:2]
         weights = self._weights(table)
-        if weights is None or option(gather, "axis") or option(gather, "batchDims"):
+        if weights is None or gather.option("axis") or gather.option("batchDims"):
             return None
-        if net.type(ids) != "int32":
-            self._leave(net.name(weights.tensor), f"its ids are {net.type(ids)}, not int32")
+        if ids.dtype != "int32":
+            self._skip(weights.tensor.name, f"its ids are {ids.dtype}, not int32")
             return None
         if len(weights.scales):
-            last = net.only_consumer(gather.outputs[0])
-            if net.kind(last) != "DEQUANTIZE" or len(weights.scales) > 1:
-                self._leave(net.name(weights.tensor), "its rows are read as int8, or have a scale each")
+            last = self.graph.only_consumer(gather.outputs[0])
+            if last is None or last.kind != "DEQUANTIZE" or len(weights.scales) > 1:
+                self._skip(weights.tensor.name, "its rows are read as int8, or have a scale each")
                 return None
         packed = self._constants(weights, None)
-        if packed is None:
+        if packed is None or last is None:
             return None
-        bits, constants = packed
         rows, width = weights.values.shape
-        options = TableOptions(rows, width, bits)
-        inputs = [ids, *constants[:3], constants[4]]
-        return last, [net.make_custom(options, inputs, [last.outputs[0]])]
+        own = TableOptions(rows, width, packed.bits)
+        inputs = [ids, packed.indices, packed.codebook, packed.scale, packed.original]
+        return last, [custom_operator(own.name, inputs, [last.outputs[0]], own.pack())]
 
-    def _weights(self, tensor: int) -> _Weights | None:
-        """Returns constant weights; None of what is no weights at all."""
-        net, hybrid = self.net, True
-        maker = net.producer(tensor)
-        if net.kind(maker) == "DEQUANTIZE" and net.type(maker.inputs[0]) == "int8":
-            tensor, hybrid = maker.inputs[0], False
-        values = net.constant(tensor)
+    def _weights(self, tensor: Tensor) -> _Weights | None:
+        """Returns constant weights; None if a tensor is no weights at all."""
+        hybrid = True
+        unpacked = self.graph.producer(tensor, "DEQUANTIZE")
+        if unpacked is not None and unpacked.inputs[0].dtype == "int8":
+            tensor, hybrid = unpacked.inputs[0], False
+        values = self.graph.numbers(tensor)
         if values is None or values.ndim != 2 or not values.size or values.dtype not in (np.float32, np.int8):
             return None
         if values.dtype == np.float32:
             return _Weights(tensor, values, np.zeros(0, np.float32), False)
-        scales, points, axis = net.scales(tensor)
-        if len(scales) not in (1, len(values)) or points.any() or (len(scales) > 1 and axis):
-            self._leave(net.name(tensor), "its scales or zero points are none that a packed file can hold")
+        scales = tensor.scales
+        if len(scales) not in (1, len(values)) or tensor.zero_points.any() or (len(scales) > 1 and tensor.axis):
+            self._skip(tensor.name, "its scales or zero points are none that a packed file can hold")
             return None
         return _Weights(tensor, values, scales, hybrid)
 
-    def _constants(self, weights: _Weights, computing: int | None) -> tuple[int, list[int]] | None:
-        """Returns bits, and the tensors indices, codebook, scale, sums, original; of a table if nothing computes."""
-        key = weights.tensor, -1 if computing is None else computing
+    def _constants(self, weights: _Weights, computing: Computing | None) -> _Constants | None:
+        """Returns packed weights, the same constants for each reader of the weights; of a table if nothing computes."""
+        key = weights.tensor, computing
         if key not in self._packed:
             self._packed[key] = self._make_constants(weights, computing)
         return self._packed[key]
 
-    def _make_constants(self, weights: _Weights, computing: int | None) -> tuple[int, list[int]] | None:
-        net, name = self.net, self.net.name(weights.tensor)
+    def _make_constants(self, weights: _Weights, computing: Computing | None) -> _Constants | None:
+        name = weights.tensor.name
         book = find_codebook(weights.values)
         if book is None:
-            self._leave(name, f"it has more than {MOST} distinct values")
+            self._skip(name, f"it has more than {MOST} distinct values")
             return None
         bits = layout.bits_for(len(book.centroids))
         table = computing is None
@@ -195,31 +205,32 @@ class Packer:
         # TFLite's versions round the input of an int8 layer differently: a small one is worth a few bytes more.
         if size >= weights.values.nbytes and not (weights.hybrid and bits < 8):
             distinct = f"its {len(book.centroids)} distinct values need {bits} bits"
-            self._leave(name, f"{distinct} and {size:,} bytes, not fewer than it has")
+            self._skip(name, f"{distinct} and {size:,} bytes, not fewer than it has")
             return None
-        constants: dict[str, Array] = {"codebook": book.centroids}
+        parts: dict[str, Array] = {"codebook": book.centroids}
         if len(weights.scales):
-            constants["scale"] = weights.scales
-        elif computing == INT8:
+            parts["scale"] = weights.scales
+        elif computing == Computing.INT8:
             scale = _scale(book)
             rounded = np.round(book.centroids / scale).astype(np.int8)
-            constants = {"codebook": rounded, "scale": np.array([scale], np.float32), "original": book.centroids}
-        if computing == INT8:
-            constants["sums"] = constants["codebook"].astype(np.int32)[book.indices].sum(1, dtype=np.int32)
-        places = [net.add_constant(name, indices)]
-        for part in ("codebook", "scale", "sums", "original"):
-            places.append(net.add_constant(f"{name}/{part}", constants[part]) if part in constants else -1)
-        return bits, places
+            parts = {"codebook": rounded, "scale": np.array([scale], np.float32), "original": book.centroids}
+        if computing == Computing.INT8:
+            parts["sums"] = parts["codebook"].astype(np.int32)[book.indices].sum(1, dtype=np.int32)
 
-    def _leave(self, name: str, reason: str) -> list[Any]:
-        left = Left(name, reason)
-        if left not in self.left:
-            self.left.append(left)
+        def part(which: str) -> Tensor:
+            return constant(f"{name}/{which}", parts[which]) if which in parts else ABSENT
+
+        return _Constants(bits, constant(name, indices), *map(part, ("codebook", "scale", "sums", "original")))
+
+    def _skip(self, name: str, reason: str) -> list[Operator]:
+        skipped = SkippedWeights(name, reason)
+        if skipped not in self.skipped:
+            self.skipped.append(skipped)
         return []
 
 
 def _scale(book: Codebook) -> np.float32:
-    """The step between int8 numbers that costs the matrix the least squared error, none of its centroids cut off."""
+    """The step between int8 numbers that costs the matrix the least squared error and clips no centroid."""
     largest = np.abs(book.centroids).max()
     if largest < 127 * np.finfo(np.float32).tiny:
         return np.finfo(np.float32).tiny

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfcompress.packed.options import TABLE
 from tfcompress.packed.weights import weights_of
-from tfcompress.tflite.reading import Content, read
+from tfcompress.tflite.graph import Content
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.tensor import Array, Tensor
 
 _WEIGHT_INPUTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "GATHER": 0}
 """Which input of an operator holds its weights."""
@@ -30,7 +31,7 @@ class WeightTensor:
     """
 
     name: str
-    values: npt.NDArray[Any]
+    values: Array
     scales: npt.NDArray[np.float32]
     bytes: int
     table: bool = False
@@ -51,25 +52,26 @@ class WeightTensor:
 def weights(content: Content) -> list[WeightTensor]:
     """Returns the constant weights of all FULLY_CONNECTED and CONV_2D operators and tables of GATHER, each once.
 
-    Packed ones count as those that they were made from.
+    Packed weights are returned as those that they were made from.
     """
-    found = {}
+    found: dict[Tensor, WeightTensor] = {}
     for graph in read(content).graphs:
-        # float16 weights pass through a DEQUANTIZE.
-        unpacked = (node for node in graph.operators if node.code.name == "DEQUANTIZE" and node.inputs and node.outputs)
-        sources = {node.outputs[0]: node.inputs[0] for node in unpacked}
-        for node in graph.operators:
-            for packed in weights_of(node, graph):
-                tensor, table = graph.tensors[packed.tensor], node.code.name == TABLE
-                found[id(tensor)] = WeightTensor(
-                    tensor.name, packed.values(), packed.stock_scale, len(tensor.data), table
+        for operator in graph.operators:
+            for packed in weights_of(operator):
+                found[packed.tensor] = WeightTensor(
+                    packed.tensor.name,
+                    packed.values(),
+                    packed.stock_scale,
+                    len(packed.tensor.data),
+                    operator.kind == TABLE,
                 )
-            place = _WEIGHT_INPUTS.get(node.code.name, len(node.inputs))
-            if place < len(node.inputs) and node.inputs[place] >= 0:
-                tensor = graph.tensors[sources.get(node.inputs[place], node.inputs[place])]
-                if len(tensor.data) and tensor.type in ("float32", "float16", "int8") and not tensor.sparse:
-                    table = node.code.name == "GATHER"
-                    found[id(tensor)] = WeightTensor(
-                        tensor.name, tensor.values(), tensor.scales, len(tensor.data), table
-                    )
+            place = _WEIGHT_INPUTS.get(operator.kind, len(operator.inputs))
+            if place < len(operator.inputs):
+                tensor = operator.inputs[place]
+                # float16 weights pass through a DEQUANTIZE.
+                unpacked = graph.producer(tensor, "DEQUANTIZE")
+                tensor = unpacked.inputs[0] if unpacked is not None and unpacked.inputs else tensor
+                if len(tensor.data) and tensor.dtype in ("float32", "float16", "int8") and not tensor.sparse:
+                    table = operator.kind == "GATHER"
+                    found[tensor] = WeightTensor(tensor.name, tensor.values(), tensor.scales, len(tensor.data), table)
     return list(found.values())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from tfcompress.packed.net import Net, option
 from tfcompress.packed.options import NormOptions
+from tfcompress.tflite.graph import Graph, Operator, custom_operator
+from tfcompress.tflite.tensor import Tensor, constant
 
 Formula = str | tuple["Formula", ...] | list["Formula"]
 """A variable, or an operator before its operands, or a list of formulas of which one is meant."""
@@ -48,15 +48,15 @@ _COMMUTATIVE = ("ADD", "MUL", "SQUARED_DIFFERENCE")
 _ROOTS = ("ADD", "SUB", "MUL", "DIV", "RESHAPE")
 
 
-def find_norms(net: Net) -> list[tuple[Any, Any]]:
-    """Returns the last operator of each LayerNorm, and what stands in its place."""
-    found: list[tuple[Any, Any]] = []
-    inside: set[int] = set()
-    for root in reversed(net.operators):
-        if net.kind(root) not in _ROOTS or id(root) in inside:
+def find_layer_norms(graph: Graph) -> list[tuple[Operator, Operator]]:
+    """Returns the last operator of each LayerNorm, and what replaces it."""
+    found: list[tuple[Operator, Operator]] = []
+    inside: set[Operator] = set()
+    for root in reversed(graph.operators):
+        if root.kind not in _ROOTS or root in inside:
             continue
-        match = _Match(net)
-        if match.fits(_NORM, root.outputs[0]) and (norm := _norm(net, match, root)) is not None:
+        match = _Match(graph)
+        if match.fits(_NORM, root.outputs[0]) and (norm := _layer_norm(graph, match, root)) is not None:
             found.append((root, norm))
             inside |= match.operators
     return found[::-1]
@@ -66,106 +66,107 @@ def find_norms(net: Net) -> list[tuple[Any, Any]]:
 class _Match:
     """Variables by name and operators of a formula, as far as it has been found."""
 
-    net: Net
-    variables: dict[str, int] = field(default_factory=dict)
-    operators: set[int] = field(default_factory=set)
+    graph: Graph
+    variables: dict[str, Tensor] = field(default_factory=dict)
+    operators: set[Operator] = field(default_factory=set)
 
-    def fits(self, formula: Formula, tensor: int) -> bool:
+    def fits(self, formula: Formula, tensor: Tensor) -> bool:
         if isinstance(formula, str):
             return self._is_variable(formula, tensor)
         if isinstance(formula, list):
             return any(self._attempt(one, tensor) for one in formula)
-        made = self.net.producer(tensor)
+        made = self.graph.producer(tensor)
         kind, operands = str(formula[0]), formula[1:]
-        if made is None or option(made, "fusedActivationFunction"):
+        if made is None or made.option("fusedActivationFunction"):
             return False
         if kind in _SPECIAL:
             stock, is_special = _SPECIAL[kind]
-            fits = self.net.kind(made) == stock and is_special(self.net, made) and self._all(operands, made.inputs[:1])
+            fits = made.kind == stock and is_special(self.graph, made) and self._all(operands, made.inputs[:1])
         else:
-            fits = self.net.kind(made) == kind and self._all(operands, made.inputs)
-            if not fits and kind in _COMMUTATIVE and self.net.kind(made) == kind:
+            fits = made.kind == kind and self._all(operands, made.inputs)
+            if not fits and kind in _COMMUTATIVE and made.kind == kind:
                 fits = self._all(operands[::-1], made.inputs)
         if fits:
-            self.operators.add(id(made))
+            self.operators.add(made)
         return fits
 
-    def _all(self, formulas: tuple[Formula, ...], tensors: list[int]) -> bool:
+    def _all(self, formulas: tuple[Formula, ...], tensors: tuple[Tensor, ...]) -> bool:
         before = dict(self.variables), set(self.operators)
         if len(formulas) == len(tensors) and all(map(self.fits, formulas, tensors)):
             return True
         self.variables, self.operators = before
         return False
 
-    def _attempt(self, formula: Formula, tensor: int) -> bool:
+    def _attempt(self, formula: Formula, tensor: Tensor) -> bool:
         before = dict(self.variables), set(self.operators)
         if self.fits(formula, tensor):
             return True
         self.variables, self.operators = before
         return False
 
-    def _is_variable(self, name: str, tensor: int) -> bool:
+    def _is_variable(self, name: str, tensor: Tensor) -> bool:
         if name == "epsilon":
-            known = self.net.scalar(tensor) is not None
+            known = self.graph.scalar(tensor) is not None
         elif name in ("one", "zero"):
             known = self._is_full_of(tensor, float(name == "one"))
         elif name == "x":
-            known = self.net.constant(tensor) is None and self.net.type(tensor) == "float32"
+            known = self.graph.numbers(tensor) is None and tensor.dtype == "float32"
         else:
-            known = self.net.constant(tensor) is not None
-        return known and self.variables.setdefault(name, tensor) == tensor
+            known = self.graph.numbers(tensor) is not None
+        return known and self.variables.setdefault(name, tensor) is tensor
 
-    def _is_full_of(self, tensor: int, number: float) -> bool:
-        filled = self.net.producer(tensor)
-        values = self.net.constant(filled.inputs[1] if self.net.kind(filled) == "FILL" else tensor)
+    def _is_full_of(self, tensor: Tensor, number: float) -> bool:
+        filled = self.graph.producer(tensor, "FILL")
+        values = self.graph.numbers(tensor if filled is None else filled.inputs[1])
         return values is not None and bool((values == number).all())
 
 
-def _norm(net: Net, match: _Match, root: Any) -> Any:
+def _layer_norm(graph: Graph, match: _Match, root: Operator) -> Operator | None:
     x, out = match.variables["x"], root.outputs[0]
-    width = net.shape(x)[-1] if net.shape(x) else -1
-    epsilon = net.scalar(match.variables["epsilon"])
-    if width < 1 or net.shape(x) != net.shape(out) or epsilon is None or not 0 <= epsilon < np.inf:
+    width = x.free_shape[-1] if x.free_shape else -1
+    epsilon = graph.scalar(match.variables["epsilon"])
+    if width < 1 or x.free_shape != out.free_shape or epsilon is None or not 0 <= epsilon < np.inf:
         return None
     parameters = []
     for name, neutral in (("gamma", 1), ("beta", 0)):
         tensor = match.variables.get(name)
-        values = np.full(width, neutral, np.float32) if tensor is None else net.constant(tensor)
+        values = np.full(width, neutral, np.float32) if tensor is None else graph.numbers(tensor)
         if values is None or values.dtype != np.float32 or values.shape[-1:] != (width,) or values.size != width:
             return None
-        if tensor is None or net.shape(tensor) != (width,) or net.producer(tensor) is not None:
-            tensor = net.add_constant(f"{net.name(out)}/{name}", values.reshape(width))
+        if tensor is None or tensor.free_shape != (width,) or graph.producer(tensor) is not None:
+            tensor = constant(f"{out.name}/{name}", values.reshape(width))
         parameters.append(tensor)
-    return net.make_custom(NormOptions(epsilon), [x, *parameters], [out])
+    options = NormOptions(epsilon)
+    return custom_operator(options.name, [x, *parameters], [out], options.pack())
 
 
-def _axes(net: Net, operator: Any) -> list[int] | None:
+def _axes(graph: Graph, one: Operator) -> list[int] | None:
     """Returns the axes that an operator sums or exchanges, if they are constant."""
-    axes = net.constant(operator.inputs[1])
+    axes = graph.numbers(one.inputs[1])
     return None if axes is None else axes.ravel().tolist()
 
 
-def _over_last(net: Net, mean: Any) -> bool:
-    return bool(option(mean, "keepDims")) and _axes(net, mean) in ([len(net.shape(mean.inputs[0])) - 1], [-1])
+def _is_over_last(graph: Graph, mean: Operator) -> bool:
+    return bool(mean.option("keepDims")) and _axes(graph, mean) in ([len(mean.inputs[0].free_shape) - 1], [-1])
 
 
-def _splits_rows(net: Net, reshape: Any) -> bool:
-    """Tells whether a RESHAPE makes (…, width) to (1, rows, width, 1)."""
-    given, made = net.shape(reshape.inputs[0]), net.shape(reshape.outputs[0])
+def _splits_rows(_: Graph, reshape: Operator) -> bool:
+    """Returns whether a RESHAPE makes (…, width) to (1, rows, width, 1)."""
+    given, made = reshape.inputs[0].free_shape, reshape.outputs[0].free_shape
     return len(made) == 4 and made[0] == made[3] == 1 and made[2] == given[-1]
 
 
-def _joins_rows(net: Net, reshape: Any) -> bool:
-    given, made = net.shape(reshape.inputs[0]), net.shape(reshape.outputs[0])
+def _joins_rows(_: Graph, reshape: Operator) -> bool:
+    given, made = reshape.inputs[0].free_shape, reshape.outputs[0].free_shape
     return len(given) == 4 and given[0] == given[3] == 1 and made[-1] == given[2]
 
 
-_SPECIAL: dict[str, tuple[str, Callable[[Net, Any], bool]]] = {
-    "MEAN": ("MEAN", _over_last),
-    "MEAN of channels": ("MEAN", lambda net, mean: _axes(net, mean) == [0, 1, 2]),
+_SPECIAL: dict[str, tuple[str, Callable[[Graph, Operator], bool]]] = {
+    "MEAN": ("MEAN", _is_over_last),
+    "MEAN of channels": ("MEAN", lambda graph, mean: _axes(graph, mean) == [0, 1, 2]),
     "split rows": ("RESHAPE", _splits_rows),
     "join rows": ("RESHAPE", _joins_rows),
-    "rows last": ("TRANSPOSE", lambda net, transpose: _axes(net, transpose) == [0, 2, 3, 1]),
-    "rows second": ("TRANSPOSE", lambda net, transpose: _axes(net, transpose) == [0, 3, 1, 2]),
+    "rows last": ("TRANSPOSE", lambda graph, transpose: _axes(graph, transpose) == [0, 2, 3, 1]),
+    "rows second": ("TRANSPOSE", lambda graph, transpose: _axes(graph, transpose) == [0, 3, 1, 2]),
 }
-"""What is asked of an operator beside its kind; only its first input is looked at."""
+"""What is asked of an operator besides its kind; only its first input is looked at."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfcompress.tflite.graph import Bytes
+from tfcompress.tflite.tensor import Bytes
 
 FEWEST_BITS, MOST_BITS = 2, 8
 _OUTPUTS, _INPUTS = 16, 8  # of a tile

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
+from enum import IntEnum
 from typing import ClassVar, Literal
 
 from tfcompress.errors import UserError
+from tfcompress.tflite.graph import Model
 
 VERSION = 1
 
@@ -21,11 +23,25 @@ ENTRY = "tfcompress.packed"
 """The metadata entry that marks a packed file."""
 
 Activations = Literal["float32", "int8"]
-FLOAT32, INT8 = 0, 1
-"""What an operator computes in."""
+"""What dense layers and attention can compute in, as users name it."""
 
-NONE, RELU, GELU, GELU_TANH, TANH = range(5)
-"""Activations of a dense layer."""
+
+class Computing(IntEnum):
+    """What an operator computes in, as a file numbers it."""
+
+    FLOAT32 = 0
+    INT8 = 1
+
+
+class Activation(IntEnum):
+    """The activation of a dense layer, as a file numbers it."""
+
+    NONE = 0
+    RELU = 1
+    GELU = 2
+    GELU_TANH = 3
+    TANH = 4
+
 
 DENSE_CONSTANTS = 6
 """Inputs of a segment: indices, codebook, scale, sums, bias, original."""
@@ -34,7 +50,8 @@ MOST_SEGMENTS = 16
 """As the runtime takes them."""
 
 _SIDE, _ROWS = (1, 1 << 24), (1, 1 << 28)
-_BITS, _COMPUTING = (2, 8), (FLOAT32, INT8)
+_BITS, _COMPUTING = (2, 8), (Computing.FLOAT32, Computing.INT8)
+_ENUMS = {"computing": Computing, "activation": Activation}
 _FINITE = (-3.4028235e38, 3.4028235e38)
 
 
@@ -54,12 +71,12 @@ class DenseOptions(_Options):
     """Of a `ClusteredFullyConnected`."""
 
     layout, name = "7I", DENSE
-    limits = (_SIDE, _SIDE, _BITS, _COMPUTING, (NONE, TANH), (1, MOST_SEGMENTS), (0, 1))
+    limits = (_SIDE, _SIDE, _BITS, _COMPUTING, (Activation.NONE, Activation.TANH), (1, MOST_SEGMENTS), (0, 1))
     inputs: int
     outputs: int
     bits: int
-    computing: int
-    activation: int = NONE
+    computing: Computing
+    activation: Activation = Activation.NONE
     segments: int = 1
     residual: int = 0
 
@@ -83,7 +100,7 @@ class AttentionOptions(_Options):
     limits = (_SIDE, _FINITE, _COMPUTING)
     heads: int
     scale: float
-    computing: int
+    computing: Computing
 
 
 @dataclass(frozen=True)
@@ -119,8 +136,13 @@ def read_options(name: str, content: bytes) -> Options:
     layout = f"<4x{kind.layout}"
     if len(content) != struct.calcsize(layout):
         raise UserError(f"{name} has {len(content)} bytes of options, it must have {struct.calcsize(layout)}")
-    options = kind(*struct.unpack(layout, content))
-    for (low, high), value in zip(kind.limits, astuple(options), strict=True):
+    values = dict(zip((field.name for field in fields(kind)), struct.unpack(layout, content), strict=True))
+    for (low, high), value in zip(kind.limits, values.values(), strict=True):
         if not low <= value <= high:
-            raise UserError(f"{name} has options that no operator has: {options}")
-    return options
+            raise UserError(f"{name} has options that no operator has: {values}")
+    return kind(**values | {name: enum(values[name]) for name, enum in _ENUMS.items() if name in values})
+
+
+def is_packed(model: Model) -> bool:
+    """Returns whether a model has operators of the packed format."""
+    return any(code.name.startswith(PREFIX) for code in model.codes)

@@ -4,52 +4,61 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from tfcompress.errors import UserError
-from tfcompress.packed import file_weights, finish
+from tfcompress.packed import file_weights
 from tfcompress.packed.attention import find_attentions
 from tfcompress.packed.codebook import count_distinct
-from tfcompress.packed.dense import Left, Packer, take_biases
+from tfcompress.packed.dense import Packer, SkippedWeights, take_biases
 from tfcompress.packed.float_activations import has_quantized_activations, make_float
-from tfcompress.packed.fusion import fuse_activations, fuse_residuals, merge_neighbours, sink_reshapes
-from tfcompress.packed.layer_norm import find_norms
-from tfcompress.packed.net import Net, is_packed
+from tfcompress.packed.fusion import dense_options, fuse_activations, fuse_residuals, merge_neighbours, sink_reshapes
+from tfcompress.packed.layer_norm import find_layer_norms
 from tfcompress.packed.options import (
     ATTENTION,
     DENSE,
-    FLOAT32,
-    INT8,
+    ENTRY,
     NORM,
+    RUNTIMES,
     TABLE,
+    VERSION,
     Activations,
-    DenseOptions,
-    read_options,
+    Computing,
+    is_packed,
 )
-from tfcompress.tflite import writing
 from tfcompress.tflite.attached import with_files_of
 from tfcompress.tflite.damage import rewriting_carefully
+from tfcompress.tflite.graph import Graph, Metadata, Model
+from tfcompress.tflite.ordering import order_by_use
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.runtimes import state_runtime
+from tfcompress.tflite.tensor import Buffer
+from tfcompress.tflite.writing import write
+
+ALIGNMENT = 64
+"""Bytes at whose multiples the constants of a packed file begin, for vector loads; the format asks for it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A packed file and what was done.
+    """A packed file and what was packed.
 
     Attributes:
         content: of the file.
-        dense: dense layers that were packed; attention's query, key and value are three.
-        attentions: that became one operator each.
-        norms: LayerNorms that became one operator each.
-        tables: token tables that were packed.
-        left: weights of dense layers and tables that were not, and why.
+        dense: the number of dense layers that were packed; attention's query, key and value count as three.
+        attentions: the number of attentions that became one operator each.
+        layer_norms: the number of LayerNorms that became one operator each.
+        tables: the number of token tables that were packed.
+        skipped: weights of dense layers and tables that were not packed, and why.
     """
 
     content: bytes
     dense: int
     attentions: int
-    norms: int
+    layer_norms: int
     tables: int
-    left: tuple[Left, ...]
+    skipped: tuple[SkippedWeights, ...]
 
 
 def pack(content: bytes, activations: Activations | None = None) -> bytes:
@@ -60,7 +69,7 @@ def pack(content: bytes, activations: Activations | None = None) -> bytes:
 def pack_counted(content: bytes, activations: Activations | None = None) -> Packed:
     """Packs a stock file whose dense layers have at most 256 distinct weights each.
 
-    Operators that are not recognised stay as they are. Of a file with quantized activations the weights are kept, and
+    Operators that are not recognised stay as they are. If the file has quantized activations, its weights are kept, and
     activations become float32, or are quantized row by row at run time.
 
     Args:
@@ -68,65 +77,62 @@ def pack_counted(content: bytes, activations: Activations | None = None) -> Pack
         activations: what dense layers and attention compute in; by default int8 where weights are int8.
 
     Raises:
-        UserError: the file is none, packed already or garbled, holds nothing to pack, or has quantized activations
-            in an operator that has no float32 form.
+        UserError: the file is not a `.tflite`, packed already or damaged, holds nothing to pack, or has quantized
+            activations in an operator that has no float32 form.
     """
-    model = writing.read(content)
+    model = read(content)
     if is_packed(model):
         raise UserError("the file is packed already; `tfcompress unpack` gives the stock file back")
     with rewriting_carefully("the file"):
         return _packed(content, model, activations)
 
 
-def _packed(content: bytes, model: Any, activations: Activations | None) -> Packed:
-    computing = None if activations is None else {"float32": FLOAT32, "int8": INT8}[activations]
-    nets = [Net(model, graph) for graph in model.subgraphs]
-    counts: Counter[str] = Counter()
-    left: list[Left] = []
-    for net in nets:
-        if has_quantized_activations(net):
-            make_float(net)
-        take_biases(net)
-        packer = Packer(net, computing)
-        net.replace(packer.dense_layers())
-        net.replace(packer.tables())
-        left += packer.left
-    if not any(net.kind(operator) in (DENSE, TABLE) for net in nets for operator in net.operators):
-        raise UserError(f"there is nothing to pack: {_why_nothing(content, left)}")
-    for net in nets:
-        _fuse(net, _attention_computing(net) if computing is None else computing)
-        counts.update(net.kind(operator) for operator in net.operators)
-    dense = sum(_segments(net, operator) for net in nets for operator in net.operators)
-    written = with_files_of(content, finish.finish(nets, packed=True))
-    return Packed(written, dense, counts[ATTENTION], counts[NORM], counts[TABLE], tuple(left))
+def _packed(content: bytes, model: Model, activations: Activations | None) -> Packed:
+    computing = None if activations is None else Computing[activations.upper()]
+    skipped: list[SkippedWeights] = []
+    for graph in model.graphs:
+        if has_quantized_activations(graph):
+            make_float(graph)
+        take_biases(graph)
+        packer = Packer(graph, computing)
+        graph.replace(packer.dense_layers())
+        graph.replace(packer.tables())
+        skipped += packer.skipped
+    if not any(operator.kind in (DENSE, TABLE) for operator in model.operators()):
+        raise UserError(f"there is nothing to pack: {_why_nothing(content, skipped)}")
+    for graph in model.graphs:
+        _fuse(graph, _attention_computing(graph) if computing is None else computing)
+    counts = Counter(operator.kind for operator in model.operators())
+    dense = sum(dense_options(operator).segments for operator in model.operators() if operator.kind == DENSE)
+    version = np.frombuffer(str(VERSION).encode(), np.uint8)
+    model.metadata = [*(entry for entry in model.metadata if entry.name != ENTRY), Metadata(ENTRY, Buffer(version))]
+    order_by_use(model)
+    state_runtime(model, at_least_as_before=False, custom=RUNTIMES)
+    written = with_files_of(content, write(model, ALIGNMENT))
+    return Packed(written, dense, counts[ATTENTION], counts[NORM], counts[TABLE], tuple(skipped))
 
 
-def _fuse(net: Net, attention: int) -> None:
-    net.replace(find_attentions(net, attention))
-    net.drop_unused()
-    net.replace((root, [norm]) for root, norm in find_norms(net))
-    sink_reshapes(net)
-    fuse_activations(net)
-    fuse_residuals(net)
-    merge_neighbours(net)
+def _fuse(graph: Graph, attention: Computing) -> None:
+    graph.replace(find_attentions(graph, attention))
+    graph.drop_unused()
+    graph.replace((root, [norm]) for root, norm in find_layer_norms(graph))
+    sink_reshapes(graph)
+    fuse_activations(graph)
+    fuse_residuals(graph)
+    merge_neighbours(graph)
 
 
-def _attention_computing(net: Net) -> int:
+def _attention_computing(graph: Graph) -> Computing:
     """Returns what attention computes in by default: int8 where a dense layer does."""
-    dense = [read_options(DENSE, bytes(one.customOptions)) for one in net.operators if net.kind(one) == DENSE]
-    return max((one.computing for one in dense if isinstance(one, DenseOptions)), default=FLOAT32)
+    dense = (dense_options(operator) for operator in graph.operators if operator.kind == DENSE)
+    return max((options.computing for options in dense), default=Computing.FLOAT32)
 
 
-def _segments(net: Net, operator: Any) -> int:
-    options = read_options(DENSE, bytes(operator.customOptions)) if net.kind(operator) == DENSE else None
-    return options.segments if isinstance(options, DenseOptions) else 0
-
-
-def _why_nothing(content: bytes, left: list[Left]) -> str:
+def _why_nothing(content: bytes, skipped: list[SkippedWeights]) -> str:
     weights = [one for one in file_weights.weights(content) if one.values.ndim == 2]
     if not weights:
         return "the file has no dense layers or token tables with constant float32, float16 or int8 weights"
     largest = max(weights, key=lambda one: one.values.size)
     distinct = f"it has {count_distinct(largest.values):,} distinct values"
-    reason = next((one.reason for one in left if one.name == largest.name), distinct)
+    reason = next((one.reason for one in skipped if one.name == largest.name), distinct)
     return f"{largest.name}: {distinct if 'more than' in reason else reason}; cluster the model first"

@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress.errors import UserError
 from tfcompress.packed import layout
-from tfcompress.packed.options import DENSE, DENSE_CONSTANTS, INT8, TABLE, DenseOptions, TableOptions, read_options
-from tfcompress.tflite.damage import check
-from tfcompress.tflite.graph import Bytes, Graph, Operator
-
-Constants = Callable[[int], npt.NDArray[Any] | None]
-"""Returns the numbers of a tensor; None for one that is no constant."""
+from tfcompress.packed.options import (
+    DENSE,
+    DENSE_CONSTANTS,
+    TABLE,
+    Computing,
+    DenseOptions,
+    TableOptions,
+    read_options,
+)
+from tfcompress.tflite.graph import Operator
+from tfcompress.tflite.tensor import ABSENT, Array, Bytes, Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class StoredWeights:
+class PackedWeights:
     """Weights of a dense layer, or a token table.
 
     Attributes:
-        tensor: of the indices.
+        tensor: that holds the indices.
         indices: uint8 `(outputs, inputs)`, or `(rows, width)` of a table.
         bits: of an index.
         codebook: float32 or int8.
         scale: float32, one or one an output; empty with a float32 codebook.
         original: float32, what int8 centroids were made from; None if nothing.
-        bias: tensor of the bias, or -1.
+        bias: the tensor of the bias, or `ABSENT`.
         parts: the other tensors beside indices and bias.
         parts_read: the other tensors, and the bias, that an inference reads.
     """
 
-    tensor: int
+    tensor: Tensor
     indices: Bytes
     bits: int
-    codebook: npt.NDArray[Any]
+    codebook: Array
     scale: npt.NDArray[np.float32]
     original: npt.NDArray[np.float32] | None
-    bias: int
-    parts: tuple[int, ...]
-    parts_read: tuple[int, ...]
+    bias: Tensor
+    parts: tuple[Tensor, ...]
+    parts_read: tuple[Tensor, ...]
 
     @property
     def type(self) -> str:
@@ -55,17 +60,17 @@ class StoredWeights:
         return self.scale if self.original is None else self.scale[:0]
 
     @property
-    def centroids(self) -> npt.NDArray[Any]:
+    def centroids(self) -> Array:
         """The stock file's distinct weights, float32, or int8 to be multiplied by `scale`."""
         return self.codebook if self.original is None else self.original
 
-    def values(self) -> npt.NDArray[Any]:
+    def values(self) -> Array:
         """Returns the weights of the stock file."""
-        found: npt.NDArray[Any] = self.centroids[self.indices]
+        found: Array = self.centroids[self.indices]
         return found
 
 
-def dense_weights(options: DenseOptions, inputs: tuple[int, ...], constants: Constants) -> list[StoredWeights]:
+def dense_weights(options: DenseOptions, inputs: Sequence[Tensor]) -> list[PackedWeights]:
     """Reads the segments of a `ClusteredFullyConnected` with these options and inputs.
 
     Raises:
@@ -77,21 +82,20 @@ def dense_weights(options: DenseOptions, inputs: tuple[int, ...], constants: Con
     found = []
     for segment in range(options.segments):
         indices, codebook, scale, sums, bias, original = inputs[1 + DENSE_CONSTANTS * segment :][:DENSE_CONSTANTS]
-        packed = _vector(constants, indices, "uint8", size)
+        packed = _vector(indices, "uint8", size)
         unpacked = layout.unpack_matrix(packed, options.outputs, options.inputs, options.bits)
-        if bias >= 0:
-            _vector(constants, bias, "float32", options.outputs)
-        if options.computing == INT8:
-            _vector(constants, sums, "int32", options.outputs)
+        if bias is not ABSENT:
+            _vector(bias, "float32", options.outputs)
+        if options.computing == Computing.INT8:
+            _vector(sums, "int32", options.outputs)
         places = indices, codebook, scale, sums, bias, original
-        found.append(_weights(options.bits, constants, unpacked, places))
-        check(
-            options.computing != INT8 or found[-1].codebook.dtype == np.int8, "int8 is computed with a float codebook"
-        )
+        found.append(_weights(options.bits, unpacked, places))
+        right = options.computing != Computing.INT8 or found[-1].codebook.dtype == np.int8
+        check(right, "int8 is computed with a float codebook")
     return found
 
 
-def table_weights(options: TableOptions, inputs: tuple[int, ...], constants: Constants) -> StoredWeights:
+def table_weights(options: TableOptions, inputs: Sequence[Tensor]) -> PackedWeights:
     """Reads the table of a `ClusteredEmbedding` with these options and inputs.
 
     Raises:
@@ -99,32 +103,32 @@ def table_weights(options: TableOptions, inputs: tuple[int, ...], constants: Con
     """
     check(len(inputs) == 5, f"{options.name} has {len(inputs)} inputs, it must have 5")
     _, indices, codebook, scale, original = inputs
-    packed = _vector(constants, indices, "uint8", options.rows * layout.row_bytes(options.width, options.bits))
+    packed = _vector(indices, "uint8", options.rows * layout.row_bytes(options.width, options.bits))
     unpacked = layout.unpack_rows(packed, options.rows, options.width, options.bits)
-    found = _weights(options.bits, constants, unpacked, (indices, codebook, scale, -1, -1, original))
+    found = _weights(options.bits, unpacked, (indices, codebook, scale, ABSENT, ABSENT, original))
     check(len(found.scale) <= 1, "a table has more than one scale")
     return found
 
 
-def _weights(bits: int, constants: Constants, indices: Bytes, places: tuple[int, ...]) -> StoredWeights:
+def _weights(bits: int, indices: Bytes, places: tuple[Tensor, ...]) -> PackedWeights:
     tensor, codebook, scale, sums, bias, original = places
-    book = constants(codebook) if codebook >= 0 else None
+    book = codebook.numbers()
     right = book is not None and book.ndim == 1 and book.dtype in (np.float32, np.int8) and 0 < len(book) <= 2**bits
     check(right, f"a codebook of {bits} bits is not 1 to {2**bits} numbers, float32 or int8")
     assert book is not None
     check(int(indices.max()) < len(book), f"index {indices.max()} is beyond the codebook's {len(book)} numbers")
     scales = np.zeros(0, np.float32)
     if book.dtype == np.int8:
-        one = constants(scale) if scale >= 0 else None
-        scales = _vector(constants, scale, "float32", 1 if one is None or one.size == 1 else len(indices))
-    source = None if original < 0 else _vector(constants, original, "float32", len(book))
+        one = scale.numbers()
+        scales = _vector(scale, "float32", 1 if one is None or one.size == 1 else len(indices))
+    source = None if original is ABSENT else _vector(original, "float32", len(book))
     parts, read = (codebook, scale, sums, original), (codebook, scale, sums, bias)
-    used, used_read = (tuple(one for one in tensors if one >= 0) for tensors in (parts, read))
-    return StoredWeights(tensor, indices, bits, book, scales, source, bias, used, used_read)
+    used, used_read = (tuple(one for one in tensors if one is not ABSENT) for tensors in (parts, read))
+    return PackedWeights(tensor, indices, bits, book, scales, source, bias, used, used_read)
 
 
-def _vector(constants: Constants, tensor: int, kind: str, size: int) -> npt.NDArray[Any]:
-    values = constants(tensor) if tensor >= 0 else None
+def _vector(tensor: Tensor, kind: str, size: int) -> Array:
+    values = tensor.numbers()
     right = values is not None and values.dtype == np.dtype(kind) and values.shape == (size,)
     given = "nothing" if values is None else f"{values.dtype} {values.shape}"
     check(right, f"a packed weight needs {kind} ({size},) and has {given}")
@@ -132,20 +136,21 @@ def _vector(constants: Constants, tensor: int, kind: str, size: int) -> npt.NDAr
     return values
 
 
-def weights_of(node: Operator, graph: Graph) -> list[StoredWeights]:
-    """Returns what an operator of a file that was only read has packed; nothing of other operators.
+def weights_of(operator: Operator) -> list[PackedWeights]:
+    """Returns the packed weights of an operator; none for all operators but ours with weights.
 
     Raises:
         UserError: its options and constants do not fit each other, or are of another version.
     """
-    if not node.code.custom or node.code.name not in (DENSE, TABLE):
+    if not operator.code.custom or operator.kind not in (DENSE, TABLE):
         return []
-
-    def constant(index: int) -> npt.NDArray[Any] | None:
-        tensor = graph.tensors[index]
-        return tensor.values() if len(tensor.data) and tensor.bits and not tensor.sparse else None
-
-    options = read_options(node.code.name, node.options)
+    options = read_options(operator.kind, operator.custom_options)
     if isinstance(options, TableOptions):
-        return [table_weights(options, node.inputs, constant)]
-    return dense_weights(options, node.inputs, constant) if isinstance(options, DenseOptions) else []
+        return [table_weights(options, operator.inputs)]
+    return dense_weights(options, operator.inputs) if isinstance(options, DenseOptions) else []
+
+
+def check(right: bool, what: str) -> None:
+    """Raises a `UserError` that says `what` of a packed file, unless it is right."""
+    if not right:
+        raise UserError(f"the packed file is damaged: {what}; copy it or pack the stock file again")

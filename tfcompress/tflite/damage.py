@@ -1,4 +1,4 @@
-"""Telling users that a file is garbled, whatever is wrong with it."""
+"""What is raised when a file is damaged, and how the user is told."""
 
 from __future__ import annotations
 
@@ -12,13 +12,7 @@ LIBRARY_ERRORS = (
     *(struct.error, LookupError, TypeError, ValueError, OverflowError, AttributeError, AssertionError),
     *(MemoryError, RecursionError),
 )
-"""What is raised where a file is read or rewritten that is garbled."""
-
-
-def check(right: bool, what: str) -> None:
-    """Raises a `UserError` that says `what` of a packed file, unless it is right."""
-    if not right:
-        raise UserError(f"the packed file is garbled: {what}; copy it or pack the stock file again")
+"""What Python, NumPy and the generated schema raise when a damaged file is read or rewritten."""
 
 
 @contextmanager

@@ -14,13 +14,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
-from tfcompress.tflite import metadata_tables, reading, writing
+from tfcompress.tflite import metadata_tables
 from tfcompress.tflite.attached import DAMAGES
+from tfcompress.tflite.graph import Content, Graph, Metadata, Model
 from tfcompress.tflite.metadata_tables import Fields
-from tfcompress.tflite.reading import Content
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.tensor import Buffer, Tensor
+from tfcompress.tflite.writing import write
 
 LABELS, VOCABULARY, TOKENIZER = "labels.txt", "vocab.txt", "tokenizer.json"
 """The files in the archive; the last two are what `Tokenizer.load` reads."""
@@ -82,18 +84,16 @@ def describe(content: Content, description: Description) -> bytes:
     Raises:
         UserError: `content` is no `.tflite` file, or has no output of as many values as there are labels.
     """
-    model = writing.read(content)
+    model = read(content)
     packed = np.frombuffer(metadata_tables.pack(_tables(model, description)), np.uint8)
-    model.metadata = model.metadata or []
-    known = next((entry for entry in model.metadata if entry.name == _ENTRY.encode()), None)
+    known = model.entry(_ENTRY)
     if known is None:
-        model.metadata.append(schema.MetadataT(_ENTRY.encode(), len(model.buffers)))
-        model.buffers.append(schema.BufferT(packed))
+        model.metadata.append(Metadata(_ENTRY, Buffer(packed)))
     else:
-        model.buffers[known.buffer].data = packed
+        known.buffer.data = packed
     described = io.BytesIO()
-    described.write(writing.write(model))
-    if files := _files(model.subgraphs[0], description):
+    described.write(write(model))
+    if files := _files(model.graphs[0], description):
         with zipfile.ZipFile(described, "w") as archive:
             for name, data in files.items():
                 archive.writestr(zipfile.ZipInfo(name), data)  # without a time, for the same bytes each time
@@ -108,23 +108,21 @@ def read_description(content: Content) -> Description | None:
     Raises:
         UserError: the file, its metadata or the archive behind it is damaged, or a vocabulary was cut off.
     """
-    entries = reading.read(content).metadata
-    packed = next((data for name, data in entries if name == _ENTRY), None)
+    entry = read(content).entry(_ENTRY)
     try:
-        return None if packed is None else _description(content, metadata_tables.unpack(packed.tobytes()))
+        return None if entry is None else _description(content, metadata_tables.unpack(entry.data.tobytes()))
     except DAMAGES as error:
         raise UserError(f"the TFLite Metadata cannot be read ({error}); make or fetch the file again") from error
 
 
-def _tables(model: schema.ModelT, description: Description) -> Fields:
+def _tables(model: Model, description: Description) -> Fields:
     """Returns the metadata of a model; its first subgraph is the one that is described."""
-    graph, takes, labels = model.subgraphs[0], description.input, description.labels
+    graph, takes, labels = model.graphs[0], description.input, description.labels
     names = _names(model)
-    inputs = [_input(names[index], graph.tensors[index], takes) for index in graph.inputs]
-    outputs: list[Fields] = [{"name": names[index]} for index in graph.outputs]
+    inputs = [_input(names[tensor], tensor, takes) for tensor in graph.inputs]
+    outputs: list[Fields] = [{"name": names[tensor]} for tensor in graph.outputs]
     if labels:
-        shapes = [graph.tensors[index].shape for index in graph.outputs]
-        sizes = [1 if shape is None or not len(shape) else int(shape[-1]) for shape in shapes]
+        sizes = [tensor.shape[-1] if tensor.shape else 1 for tensor in graph.outputs]
         if len(labels) not in sizes:
             raise UserError(f"there are {len(labels)} labels, but the file's outputs have {sizes} values")
         outputs[sizes.index(len(labels))]["associated_files"] = [{"name": LABELS, "type": _AXIS_LABELS}]
@@ -141,13 +139,13 @@ def _tables(model: schema.ModelT, description: Description) -> Fields:
     }
 
 
-def _input(name: str, tensor: schema.TensorT, takes: ImageInput | TextInput | None) -> Fields:
+def _input(name: str, tensor: Tensor, takes: ImageInput | TextInput | None) -> Fields:
     """Returns the metadata of an input."""
     if isinstance(takes, TextInput):
         return {"name": TEXT_INPUTS.get(name, name)}
-    if takes is None or tensor.shape is None or len(tensor.shape) != 4:
+    if takes is None or len(tensor.shape) != 4:
         return {"name": name}
-    height, width, channels = (int(size) for size in tensor.shape[1:])
+    height, width, channels = tensor.shape[1:]
     image = {"color_space": _COLOURS.get(channels, 0), "default_size": {"width": width, "height": height}}
     found: Fields = {"name": name, "content": {"content_properties": {"ImageProperties": image}}}
     if takes.mean:
@@ -156,30 +154,26 @@ def _input(name: str, tensor: schema.TensorT, takes: ImageInput | TextInput | No
     return found
 
 
-def _files(graph: schema.SubGraphT, description: Description) -> dict[str, bytes]:
+def _files(graph: Graph, description: Description) -> dict[str, bytes]:
     """Returns what goes into the archive."""
     found = {}
     if description.labels:
         found[LABELS] = _lines(re.sub(r"[\r\n]+", " ", label) for label in description.labels)
     if isinstance(description.input, TextInput):
-        tokens = int(graph.tensors[graph.inputs[0]].shape[-1])
+        tokens = graph.inputs[0].shape[-1]
         settings = {"lowercase": description.input.lowercase, "sequence_length": tokens}
         found[VOCABULARY] = _lines(description.input.vocabulary)
         found[TOKENIZER] = json.dumps(settings).encode()
     return found
 
 
-def _names(model: schema.ModelT) -> dict[int, str]:
+def _names(model: Model) -> dict[Tensor, str]:
     """Returns what the tensors of the first subgraph are called, by the signatures where these name them."""
-    found = {
-        index: (tensor.name or b"").decode("utf-8", "replace")
-        for index, tensor in enumerate(model.subgraphs[0].tensors)
-    }
-    for signature in model.signatureDefs or []:
-        if signature.subgraphIndex == 0:
-            found |= {
-                end.tensorIndex: end.name.decode("utf-8", "replace") for end in (*signature.inputs, *signature.outputs)
-            }
+    found = {tensor: tensor.name for tensor in model.graphs[0].tensors}
+    for signature in model.signatures:
+        if signature.graph is model.graphs[0]:
+            for named in (signature.inputs, signature.outputs):
+                found |= {tensor: name for name, tensor in named.items()}
     return found
 
 

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
 from tfcompress.tflite.damage import LIBRARY_ERRORS
-from tfcompress.tflite.graph import Bytes, Graph, Operator, OperatorCode, Signature, Tensor
+from tfcompress.tflite.graph import Content, Graph, Metadata, Model, Operator, OperatorCode, Signature
+from tfcompress.tflite.tensor import ABSENT, TYPES, Array, Buffer, Bytes, Tensor
 
-Content = bytes | bytearray | mmap.mmap
-
-TYPES: dict[int, str] = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
 OPERATORS: dict[int, str] = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-"""The schema's names by their codes; of types in small letters."""
+"""The schema's names of operators by their codes."""
 
 _SCHEMA_VERSION = 3
 _TABLE_BYTES = 16  # at least, with its place in a vector; Python needs about 10 µs for one
@@ -34,28 +30,7 @@ _MOST_DIMENSIONS = 64  # NumPy's
 _MOST_ELEMENTS = 1 << 62  # of a sparse tensor, few of which are stored
 
 
-@dataclass(frozen=True, eq=False)
-class Flatbuffer:
-    """All of a file.
-
-    Attributes:
-        content: of the file.
-        codes: kinds of operators, in the file's order.
-        graphs: the first is what runs where no signature is named.
-        signatures: may be empty.
-        metadata: name and bytes of each entry.
-        buffers: the bytes of each, those behind the flatbuffer too.
-    """
-
-    content: Content
-    codes: tuple[OperatorCode, ...]
-    graphs: tuple[Graph, ...]
-    signatures: tuple[Signature, ...]
-    metadata: tuple[tuple[str, Bytes], ...]
-    buffers: tuple[Bytes, ...]
-
-
-def open_file(path: Path) -> Flatbuffer:
+def open_file(path: Path) -> Model:
     """Reads a file, mapped into memory.
 
     Raises:
@@ -73,22 +48,22 @@ def open_file(path: Path) -> Flatbuffer:
     return read(content, str(path))
 
 
-def read(content: Content, name: str = "this content") -> Flatbuffer:
+def read(content: Content, name: str = "this content") -> Model:
     """Reads what `content` holds; errors call it `name`.
 
     Raises:
         UserError: it is not a valid `.tflite`.
     """
     try:
-        return _Reader(content).file()
-    except _GarbledError as error:
+        return _Reader(content).model()
+    except _DamagedError as error:
         raise UserError(f"{name} is not a valid .tflite: {error}") from error
     except LIBRARY_ERRORS as error:
         reason = "it is cut off or garbled; copy or convert it again"
         raise UserError(f"{name} is not a valid .tflite: {reason}") from error
 
 
-class _GarbledError(Exception):
+class _DamagedError(Exception):
     """What is wrong with a file."""
 
 
@@ -99,39 +74,40 @@ class _Reader:
         self.content, self.bytes = content, np.frombuffer(content, np.uint8)
         # Tables that several others point to may be read more than once.
         self.graph_bytes_left = min(4 * len(content) + 4096, _MOST_GRAPH_BYTES)
-        self.buffers: list[Bytes] = []
+        self.buffers: list[Buffer] = []
         self.codes: list[OperatorCode] = []
 
-    def file(self) -> Flatbuffer:
+    def model(self) -> Model:
         if not schema.Model.ModelBufferHasIdentifier(self.content, 0):
-            raise _GarbledError("TFL3 does not stand at byte 4; a model of another kind must be converted first")
+            raise _DamagedError("TFL3 does not stand at byte 4; a model of another kind must be converted first")
         model = schema.Model.GetRootAs(self.content, 0)
         if model.Version() != _SCHEMA_VERSION:
-            raise _GarbledError(f"schema version {model.Version()} instead of {_SCHEMA_VERSION}")
-        self.buffers = [self.data(buffer) for buffer in self.tables(model, "Buffers")]
-        if sum(len(buffer) for buffer in self.buffers) > 4 * len(self.content):
-            raise _GarbledError("its buffers are larger than the file")
+            raise _DamagedError(f"schema version {model.Version()} instead of {_SCHEMA_VERSION}")
+        self.buffers = [Buffer(self.data(buffer)) for buffer in self.tables(model, "Buffers")]
+        if sum(len(buffer.data) for buffer in self.buffers if buffer.data is not None) > 4 * len(self.content):
+            raise _DamagedError("its buffers are larger than the file")
         self.codes = [self.code(code) for code in self.tables(model, "OperatorCodes")]
         graphs = [self.graph(graph) for graph in self.tables(model, "Subgraphs")]
         if not graphs:
-            raise _GarbledError("it has no graph")
+            raise _DamagedError("it has no graph")
         signatures = [self.signature(one, graphs) for one in self.tables(model, "SignatureDefs")]
-        entries = [(self.text(one.Name()), self.buffers[one.Buffer()]) for one in self.tables(model, "Metadata")]
-        return Flatbuffer(
-            self.content, tuple(self.codes), tuple(graphs), tuple(signatures), tuple(entries), tuple(self.buffers)
-        )
+        metadata = [
+            Metadata(self.text(one.Name()), self.buffers[one.Buffer()]) for one in self.tables(model, "Metadata")
+        ]
+        older = None if model.MetadataBufferIsNone() else model.MetadataBufferAsNumpy()
+        return Model(self.content, self.codes, graphs, signatures, metadata, self.buffers, older, model)
 
     def spend(self, amount: int) -> None:
         self.graph_bytes_left -= amount
         if self.graph_bytes_left < 0:
-            raise _GarbledError("it lists more than a file of its size can hold")
+            raise _DamagedError("it lists more than a file of its size can hold")
 
     def tables(self, owner: Any, field: str) -> Iterator[Any]:
         count = getattr(owner, f"{field}Length")()
         self.spend(_TABLE_BYTES * count)
         return (getattr(owner, field)(index) for index in range(count))
 
-    def array(self, owner: Any, field: str) -> npt.NDArray[Any]:
+    def array(self, owner: Any, field: str) -> Array:
         """Returns a view; NumPy refuses one that does not lie in the file."""
         length = getattr(owner, f"{field}Length")()
         return getattr(owner, f"{field}AsNumpy")() if length else np.zeros(0, np.uint8)
@@ -145,15 +121,15 @@ class _Reader:
         content = content or b""
         self.spend(len(content))
         if len(content) > _MOST_NAME_BYTES:
-            raise _GarbledError(f"a name of {len(content):,} bytes")
+            raise _DamagedError(f"a name of {len(content):,} bytes")
         return content.decode(errors="replace")
 
-    def data(self, buffer: Any) -> Bytes:
+    def data(self, buffer: Any) -> Bytes | None:
         place, size = buffer.Offset(), buffer.Size()
         if place <= 1:  # 1 is a place kept free for an offset.
-            return self.array(buffer, "Data")
+            return None if buffer.DataIsNone() else self.array(buffer, "Data")
         if place + size > len(self.content):
-            raise _GarbledError(f"a buffer of {size:,} bytes at {place:,} in a file of {len(self.content):,}")
+            raise _DamagedError(f"a buffer of {size:,} bytes at {place:,} in a file of {len(self.content):,}")
         return self.bytes[place : place + size]
 
     def code(self, code: Any) -> OperatorCode:
@@ -161,80 +137,93 @@ class _Reader:
         custom = number == schema.BuiltinOperator.CUSTOM
         own = self.text(code.CustomCode())
         name = own or "CUSTOM" if custom else OPERATORS.get(number, f"operator {number}")
-        return OperatorCode(name, code.Version(), custom)
+        return OperatorCode(name, code.Version(), custom, code)
 
     def graph(self, graph: Any) -> Graph:
-        tensors = [self.tensor(tensor) for tensor in self.tables(graph, "Tensors")]
-        operators = [
-            Operator(
-                self.codes[operator.OpcodeIndex()],
-                self.indices(operator, "Inputs", len(tensors), -1),
-                self.indices(operator, "Outputs", len(tensors)),
-                self.options(operator),
-            )
-            for operator in self.tables(graph, "Operators")
-        ]
-        inputs, outputs = (self.indices(graph, field, len(tensors)) for field in ("Inputs", "Outputs"))
-        for tensor in tensors:
-            if any(index >= len(tensors) for index in tensor.scale_tensors):
-                raise _GarbledError(f"tensor {tensor.name!r} has its scales in a tensor that is not there")
-        return Graph(self.text(graph.Name()), tuple(tensors), tuple(operators), inputs, outputs)
+        tables = list(self.tables(graph, "Tensors"))
+        tensors = [self.tensor(table) for table in tables]
+        for tensor, table in zip(tensors, tables, strict=True):
+            self.add_scale_tensors(tensor, table.Quantization(), tensors)
+        operators = [self.operator(table, tensors) for table in self.tables(graph, "Operators")]
+        inputs, outputs = (self.chosen(graph, field, tensors) for field in ("Inputs", "Outputs"))
+        return Graph(self.text(graph.Name()), tensors, operators, inputs, outputs, graph)
 
-    def options(self, operator: Any) -> bytes:
-        if not self.codes[operator.OpcodeIndex()].custom:
-            return b""
+    def operator(self, table: Any, tensors: list[Tensor]) -> Operator:
+        code = self.codes[table.OpcodeIndex()]
+        made = Operator(
+            code,
+            self.chosen(table, "Inputs", tensors, optional=True),
+            self.chosen(table, "Outputs", tensors),
+            custom_options=self.custom_options(table) if code.custom else b"",
+            source=table,
+        )
+        if not table.IntermediatesIsNone():
+            made.intermediates = tuple(self.chosen(table, "Intermediates", tensors, optional=True))
+        return made
+
+    def custom_options(self, operator: Any) -> bytes:
         place, size = operator.LargeCustomOptionsOffset(), operator.LargeCustomOptionsSize()
         found = self.array(operator, "CustomOptions") if place <= 1 else self.bytes[place : place + size]
         self.spend(found.nbytes)
         return found.tobytes()
 
-    def indices(self, owner: Any, field: str, count: int, lowest: int = 0) -> tuple[int, ...]:
+    def chosen(self, owner: Any, field: str, tensors: list[Tensor], optional: bool = False) -> list[Tensor]:
+        """Returns the tensors that a list of indices names; -1 is one that is left out."""
         found = self.numbers(owner, field)
-        if found and not lowest <= min(found) <= max(found) < count:
-            raise _GarbledError(f"tensor {max(found, key=abs)} of {count} is used")
-        return found
+        if found and not -optional <= min(found) <= max(found) < len(tensors):
+            raise _DamagedError(f"tensor {max(found, key=abs)} of {len(tensors)} is used")
+        return [tensors[index] if index >= 0 else ABSENT for index in found]
 
-    def tensor(self, tensor: Any) -> Tensor:
-        quantization = tensor.Quantization()
-        none = np.zeros(0)
-        type_code = tensor.Type()
+    def tensor(self, table: Any) -> Tensor:
+        quantization, code = table.Quantization(), table.Type()
+        shape = self.numbers(table, "Shape")
         read = Tensor(
-            name=self.text(tensor.Name()),
-            shape=self.numbers(tensor, "Shape"),
-            type=TYPES.get(type_code, f"type {type_code}"),
-            buffer=tensor.Buffer(),
-            data=self.buffers[tensor.Buffer()],
-            scales=(self.array(quantization, "Scale") if quantization else none).astype(np.float32, copy=False),
-            zero_points=(self.array(quantization, "ZeroPoint") if quantization else none).astype(np.int64, copy=False),
-            axis=quantization.QuantizedDimension() if quantization else 0,
-            sparse=tensor.Sparsity() is not None,
-            scale_tensors=_scale_tensors(quantization),
+            name=self.text(table.Name()),
+            shape=shape,
+            dtype=TYPES.get(code, f"type {code}"),
+            buffer=self.buffers[table.Buffer()],
+            free_shape=shape if table.ShapeSignatureIsNone() else self.numbers(table, "ShapeSignature"),
+            sparse=table.Sparsity() is not None,
+            source=table,
         )
+        if quantization:
+            read.scales = self.array(quantization, "Scale").astype(np.float32, copy=False)
+            read.zero_points = self.array(quantization, "ZeroPoint").astype(np.int64, copy=False)
+            read.axis = quantization.QuantizedDimension()
         _check_size(read)
         return read
 
+    def add_scale_tensors(self, tensor: Tensor, quantization: Any, tensors: list[Tensor]) -> None:
+        indices = _scale_tensors(quantization)
+        if any(index >= len(tensors) for index in indices.values()):
+            raise _DamagedError(f"tensor {tensor.name!r} has its scales in a tensor that is not there")
+        if indices:
+            tensor.scale_tensors = {field: tensors[index] for field, index in indices.items()}
+
     def signature(self, signature: Any, graphs: list[Graph]) -> Signature:
-        tensors = len(graphs[signature.SubgraphIndex()].tensors)
-        named: dict[str, dict[str, int]] = {}
+        graph = graphs[signature.SubgraphIndex()]
+        named: list[dict[str, Tensor]] = []
         for field in ("Inputs", "Outputs"):
-            named[field] = {self.text(one.Name()): one.TensorIndex() for one in self.tables(signature, field)}
-            if any(index >= tensors for index in named[field].values()):
-                raise _GarbledError("a signature names a tensor that is not there")
-        name = self.text(signature.SignatureKey())
-        return Signature(name, signature.SubgraphIndex(), named["Inputs"], named["Outputs"])
+            indices = {self.text(one.Name()): one.TensorIndex() for one in self.tables(signature, field)}
+            if any(index >= len(graph.tensors) for index in indices.values()):
+                raise _DamagedError("a signature names a tensor that is not there")
+            named.append({name: graph.tensors[index] for name, index in indices.items()})
+        return Signature(self.text(signature.SignatureKey()), graph, *named)
 
 
-def _scale_tensors(quantization: Any) -> tuple[int, ...]:
+def _scale_tensors(quantization: Any) -> dict[str, int]:
+    """Returns the indices of the tensors that hold a tensor's scales and zero points, by the schema's field."""
     details = {
         schema.QuantizationDetails.BlockwiseQuantization: schema.BlockwiseQuantization,
         schema.QuantizationDetails.MultiAxisQuantization: schema.MultiAxisQuantization,
     }
     kind = details.get(quantization.DetailsType()) if quantization else None
     if kind is None:
-        return ()
+        return {}
     table, found = quantization.Details(), kind()
     found.Init(table.Bytes, table.Pos)
-    return tuple(index for index in (found.Scales(), found.ZeroPoints()) if index > 0)
+    indices = {"scales": found.Scales(), "zeroPoints": found.ZeroPoints()}
+    return {field: index for field, index in indices.items() if index > 0}
 
 
 def _check_size(tensor: Tensor) -> None:
@@ -242,10 +231,10 @@ def _check_size(tensor: Tensor) -> None:
     if not len(tensor.data) or not tensor.bits:
         return
     if min(tensor.shape, default=0) < 0 or len(tensor.shape) > _MOST_DIMENSIONS or tensor.elements > _MOST_ELEMENTS:
-        raise _GarbledError(f"constant {tensor.name!r} has shape {tensor.shape}")
+        raise _DamagedError(f"constant {tensor.name!r} has shape {tensor.shape}")
     expected = -(-tensor.elements * tensor.bits // 8)
     whole = len(tensor.data) * 8 % max(tensor.bits, 8) == 0
     if len(tensor.data) > expected or not whole or (len(tensor.data) < expected and not tensor.sparse):
-        raise _GarbledError(
-            f"{tensor.name!r}, {tensor.type} {tensor.shape}, takes {expected:,} bytes and has {len(tensor.data):,}"
+        raise _DamagedError(
+            f"{tensor.name!r}, {tensor.dtype} {tensor.shape}, takes {expected:,} bytes and has {len(tensor.data):,}"
         )

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.tflite.graph import Graph, Operator, OperatorCode
-from tfcompress.tflite.reading import Content, Flatbuffer, read
+from tfcompress.tflite.graph import Content, Model, Operator, OperatorCode
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.tensor import ABSENT, Buffer
 
 _WEIGHTS = {
     "CONV_2D": 1,
@@ -80,7 +79,7 @@ class Requirement:
     runtime: str
 
 
-def requirements(content: Content | Flatbuffer, custom: Custom = NONE) -> list[Requirement]:
+def requirements(content: Content | Model, custom: Custom = NONE) -> list[Requirement]:
     """Returns what a runtime must have to run the file, an operator and version each, the newest runtime first.
 
     Operators count even where no node uses them: a runtime looks up all that a file lists.
@@ -92,14 +91,14 @@ def requirements(content: Content | Flatbuffer, custom: Custom = NONE) -> list[R
     Raises:
         UserError: it is not a valid `.tflite`.
     """
-    file = content if isinstance(content, Flatbuffer) else read(content)
-    used = {(node.code, requirement(node, graph, custom)) for graph in file.graphs for node in graph.operators}
+    file = content if isinstance(content, Model) else read(content)
+    used = {(operator.code, requirement(operator, custom)) for operator in file.operators()}
     unused = set(file.codes) - {code for code, _ in used}
     found = {needed for _, needed in used} | {stated(code, custom) for code in unused}
     return sorted(found, key=lambda one: (tuple(-part for part in _parts(one.runtime)), one.operator, one.version))
 
 
-def minimum_runtime(content: Content | Flatbuffer, custom: Custom = NONE) -> str:
+def minimum_runtime(content: Content | Model, custom: Custom = NONE) -> str:
     """Returns the oldest TFLite version that runs the file: the newest that its metadata or an operator asks for.
 
     Args:
@@ -112,37 +111,34 @@ def minimum_runtime(content: Content | Flatbuffer, custom: Custom = NONE) -> str
     Raises:
         UserError: it is not a valid `.tflite`.
     """
-    file = content if isinstance(content, Flatbuffer) else read(content)
+    file = content if isinstance(content, Model) else read(content)
     named = [one.runtime for one in requirements(file, custom)]
-    for name, data in file.metadata:
-        text = data.tobytes().rstrip(b"\0")
-        if name == _ENTRY and re.fullmatch(rb"\d{1,4}(\.\d{1,4}){1,3}", text):
+    for entry in file.metadata:
+        text = entry.data.tobytes().rstrip(b"\0")
+        if entry.name == _ENTRY and re.fullmatch(rb"\d{1,4}(\.\d{1,4}){1,3}", text):
             named.append(text.decode())
     return max(named, key=_parts, default="")
 
 
-def state_runtime(model: Any, kinds: Iterable[OperatorCode], at_least_as_before: bool, custom: Custom = NONE) -> None:
-    """Writes into a model's metadata, where they have an entry for it, which runtime its operators need.
+def state_runtime(model: Model, at_least_as_before: bool, custom: Custom = NONE) -> None:
+    """Writes into a model's metadata, where it has an entry for it, which runtime its kinds of operators need.
 
     Args:
-        model: as `rewriting.read` returns it; changed.
-        kinds: of its operators.
+        model: is changed.
         at_least_as_before: leave a newer runtime that the entry names; else it is replaced.
         custom: the custom operators that are known.
     """
-    needed = max((stated(kind, custom).runtime for kind in kinds), key=_parts, default="")
-    for entry in model.metadata or []:
-        if entry.name != _ENTRY.encode():
+    needed = max((stated(code, custom).runtime for code in model.codes), key=_parts, default="")
+    for entry in model.metadata:
+        if entry.name != _ENTRY:
             continue
-        data = model.buffers[entry.buffer].data
-        before = "" if data is None else bytes(data).rstrip(b"\0").decode("ascii", "replace")
+        before = entry.data.tobytes().rstrip(b"\0").decode("ascii", "replace")
         runtime = max(before, needed, key=_parts) if at_least_as_before else needed
         if not runtime:
             continue
-        if data is None:  # Tensors without data share such a buffer.
-            entry.buffer = len(model.buffers)
-            model.buffers.append(schema.BufferT())
-        model.buffers[entry.buffer].data = np.frombuffer(runtime.encode().ljust(16, b"\0"), np.uint8)
+        if entry.buffer.data is None:  # Tensors without data share such a buffer.
+            entry.buffer = Buffer()
+        entry.buffer.data = np.frombuffer(runtime.encode().ljust(16, b"\0"), np.uint8)
 
 
 def newer(a: str, b: str) -> bool:
@@ -156,18 +152,22 @@ def stated(code: OperatorCode, custom: Custom = NONE) -> Requirement:
     return Requirement(code.name, code.version, runtime)
 
 
-def requirement(node: Operator, graph: Graph, custom: Custom = NONE) -> Requirement:
+def requirement(operator: Operator, custom: Custom = NONE) -> Requirement:
     """Returns what one operator needs."""
-    as_stated = stated(node.code, custom)
-    place = _WEIGHTS.get(node.code.name, len(node.inputs))
-    if node.code.custom or place >= len(node.inputs) or min(node.inputs[0], node.inputs[place]) < 0:
+    as_stated = stated(operator.code, custom)
+    place = _WEIGHTS.get(operator.kind, len(operator.inputs))
+    if operator.code.custom or place >= len(operator.inputs):
         return as_stated
-    first, weights = graph.tensors[node.inputs[0]], graph.tensors[node.inputs[place]]
-    needed = _NEEDED.get((node.code.name, first.type, weights.type))
+    first, weights = operator.inputs[0], operator.inputs[place]
+    if first is ABSENT or weights is ABSENT:
+        return as_stated
+    needed = _NEEDED.get((operator.kind, first.dtype, weights.dtype))
     if weights.scale_tensors or (weights.bits in (2, 4) and needed is None):
-        return Requirement(node.code.name, node.code.version, "")
+        return Requirement(operator.kind, operator.code.version, "")
     version = needed[len(weights.scales) > 1] if needed else 0
-    return as_stated if version <= node.code.version else stated(OperatorCode(node.code.name, version, False), custom)
+    if version <= operator.code.version:
+        return as_stated
+    return stated(OperatorCode(operator.kind, version, custom=False), custom)
 
 
 @cache

@@ -1,19 +1,22 @@
-"""Changing a `.tflite` flatbuffer: to the schema's object tree and back, with constants where a runtime wants them."""
+"""Writing a model as a `.tflite` flatbuffer, with constants where a runtime wants them.
+
+What was read and is unknown to `tfcompress.tflite.graph` is written as it was.
+"""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import flatbuffers
 import numpy as np
-import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
-from tfcompress.tflite import reading
 from tfcompress.tflite.damage import LIBRARY_ERRORS
-from tfcompress.tflite.reading import Content
+from tfcompress.tflite.graph import Graph, Metadata, Model, Operator, OperatorCode, Signature
+from tfcompress.tflite.tensor import TYPES, Buffer, Shape, Tensor
 
 ALIGNMENT = 16
 """Bytes; what the schema asks of constants."""
@@ -21,63 +24,175 @@ ALIGNMENT = 16
 _IDENTIFIER = b"TFL3"
 _LARGEST = 2**31 - 1  # A flatbuffer's offsets are signed.
 _ROOM = 1 << 20
+_LARGEST_OLD_CODE = 127  # The older field for an operator's code is a signed byte.
 
 
-def read(content: Content) -> schema.ModelT:
-    """Parses a whole, valid file; constants are views of `content`.
-
-    Constants and custom options that lie behind the flatbuffer are brought in, so that `write` has all; other data
-    behind it, such as an archive, is not.
-
-    Raises:
-        UserError: `content` is no valid `.tflite` file, or is cut off.
-    """
-    buffers = reading.read(content).buffers
-    try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    except LIBRARY_ERRORS as error:
-        raise UserError(f"this is not a valid .tflite: {error}; copy or convert it again") from error
-    for buffer, data in zip(model.buffers or [], buffers, strict=True):
-        if buffer.offset > 1:  # 1 is a place kept free for an offset.
-            buffer.data = data
-        buffer.offset = buffer.size = 0
-    for graph in model.subgraphs:
-        for operator in graph.operators or []:
-            begin, size = operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
-            if begin > 1:
-                operator.customOptions = np.frombuffer(content, np.uint8)[begin : begin + size]
-            operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
-    return model
-
-
-def write(model: schema.ModelT, alignment: int = ALIGNMENT) -> bytes:
+def write(model: Model, alignment: int = ALIGNMENT) -> bytes:
     """Serializes a model; it is not changed.
 
+    Constants and custom options that were behind the flatbuffer are written into it; other data behind it, such as an
+    archive, is not written.
+
     Args:
-        model: data of its buffers are uint8 arrays, bytes or lists, or None.
+        model: what to write.
         alignment: of every buffer's data in the file, in bytes; a power of two, at least 16. The generated code ignores
             the schema's own.
 
     Raises:
-        UserError: the file would have 2 GiB or more, which a flatbuffer cannot.
+        UserError: the file would have 2 GiB or more, which a flatbuffer cannot have; or it was read from a damaged one.
     """
     assert alignment >= ALIGNMENT, alignment
     assert alignment.bit_count() == 1, alignment
-    aligned = copy.copy(model)
-    aligned.buffers = [_AlignedBuffer(buffer, alignment) for buffer in model.buffers or []]
-    size = sum(len(buffer.data) + alignment for buffer in aligned.buffers if buffer.data is not None)
+    try:
+        tree = _Writer(model, alignment).tree()
+    except LIBRARY_ERRORS as error:
+        raise UserError(f"this is not a valid .tflite: {error}; copy or convert it again") from error
+    size = sum(len(buffer.data) + alignment for buffer in tree.buffers if buffer.data is not None)
     if size + _ROOM > _LARGEST:
         raise UserError(f"the constants of this model take {size} bytes; a .tflite file holds less than 2 GiB")
     builder = flatbuffers.Builder(size + _ROOM)
-    builder.Finish(aligned.Pack(builder), _IDENTIFIER)
+    builder.Finish(tree.Pack(builder), _IDENTIFIER)
     return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+
+class _Writer:
+    """Makes the schema's object tree of a model; new buffers and kinds of operators follow those of the file."""
+
+    def __init__(self, model: Model, alignment: int) -> None:
+        self.model, self.alignment = model, alignment
+        self.tensors = {graph: _tensors(graph) for graph in model.graphs}
+        owners: Iterable[Tensor | Metadata] = chain(*self.tensors.values(), model.metadata)
+        added = (owner.buffer for owner in owners if owner.buffer is not None)
+        self.buffers = {buffer: place for place, buffer in enumerate(dict.fromkeys((*model.buffers, *added)))}
+        self.codes = list(model.codes)
+        self.places = {code: place for place, code in enumerate(self.codes)}
+
+    def tree(self) -> Any:
+        model, source = self.model, self.model.source
+        graphs = [self.graph(graph) for graph in model.graphs]
+        tree = schema.ModelT(source.Version(), [_code(code) for code in self.codes], graphs, source.Description())
+        tree.buffers = [_AlignedBuffer(buffer, self.alignment) for buffer in self.buffers]
+        tree.metadataBuffer = model.metadata_buffer
+        if model.metadata or not source.MetadataIsNone():
+            tree.metadata = [schema.MetadataT(one.name.encode(), self.buffers[one.buffer]) for one in model.metadata]
+        if model.signatures or not source.SignatureDefsIsNone():
+            tree.signatureDefs = [self.signature(signature) for signature in model.signatures]
+        tree.externalBufferGroups = _copies(source, "ExternalBufferGroups", schema.ExternalBufferGroupT)
+        tree.externalBuffers = _copies(source, "ExternalBuffers", schema.ExternalBufferT)
+        return tree
+
+    def graph(self, graph: Graph) -> Any:
+        place = {tensor: number for number, tensor in enumerate(self.tensors[graph])}
+        made = schema.SubGraphT(
+            [self.tensor(tensor, place) for tensor in self.tensors[graph]],
+            [place[tensor] for tensor in graph.inputs],
+            [place[tensor] for tensor in graph.outputs],
+            [self.operator(operator, place) for operator in graph.operators],
+        )
+        if graph.source is not None:
+            made.name, made.debugMetadataIndex = graph.source.Name(), graph.source.DebugMetadataIndex()
+        return made
+
+    def tensor(self, tensor: Tensor, place: dict[Tensor, int]) -> Any:
+        made = _new_tensor(tensor) if tensor.source is None else _read_tensor(tensor, place)
+        made.buffer = 0 if tensor.buffer is None else self.buffers[tensor.buffer]
+        return made
+
+    def operator(self, operator: Operator, place: dict[Tensor, int]) -> Any:
+        made = schema.OperatorT() if operator.source is None else schema.OperatorT.InitFromObj(operator.source)
+        made.opcodeIndex = self.code(operator.code)
+        made.inputs = [place.get(tensor, -1) for tensor in operator.inputs]
+        made.outputs = [place[tensor] for tensor in operator.outputs]
+        if operator.intermediates is not None:
+            made.intermediates = [place.get(tensor, -1) for tensor in operator.intermediates]
+        if operator.has_read_options and operator.options is not None:
+            made.builtinOptions = operator.options
+            kind = type(operator.options).__name__.removesuffix("T")
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+        if operator.code.custom and (operator.custom_options or made.customOptions is not None):
+            made.customOptions = np.frombuffer(operator.custom_options, np.uint8)
+        made.largeCustomOptionsOffset = made.largeCustomOptionsSize = 0
+        return made
+
+    def code(self, code: OperatorCode) -> int:
+        """Returns the place of a kind of operator; one that the file does not list yet is added."""
+        if code not in self.places:
+            same = (other for other in self.codes if other.value == code.value)
+            known = next(same, None)
+            if known is None:
+                self.places[code] = len(self.codes)
+                self.codes.append(code)
+            else:
+                self.places[code] = self.places[known]
+        return self.places[code]
+
+    def signature(self, signature: Signature) -> Any:
+        place = {tensor: number for number, tensor in enumerate(self.tensors[signature.graph])}
+
+        def ends(named: dict[str, Tensor]) -> list[Any]:
+            return [schema.TensorMapT(name.encode(), place[tensor]) for name, tensor in named.items()]
+
+        graph = self.model.graphs.index(signature.graph)
+        return schema.SignatureDefT(ends(signature.inputs), ends(signature.outputs), signature.name.encode(), graph)
+
+
+def _tensors(graph: Graph) -> list[Tensor]:
+    """Returns a graph's tensors, those that are new behind those of the file."""
+    used = (tensor for operator in graph.operators for tensor in (*operator.inputs, *operator.outputs) if tensor.dtype)
+    return list(dict.fromkeys((*graph.tensors, *used)))
+
+
+def _new_tensor(tensor: Tensor) -> Any:
+    kind = getattr(schema.TensorType, tensor.dtype.upper())
+    made = schema.TensorT(list(tensor.shape), kind, name=tensor.name.encode(), hasRank=True)
+    made.shapeSignature = list(tensor.free_shape) if -1 in tensor.free_shape else None
+    if len(tensor.scales):
+        points = tensor.zero_points
+        made.quantization = schema.QuantizationParametersT(scale=tensor.scales, zeroPoint=points)
+        made.quantization.quantizedDimension = tensor.axis
+    return made
+
+
+def _read_tensor(tensor: Tensor, place: dict[Tensor, int]) -> Any:
+    """Makes a tensor as it was in the file, but for what has been changed since."""
+    made = schema.TensorT.InitFromObj(tensor.source)
+    if tensor.name != (made.name or b"").decode(errors="replace"):
+        made.name = tensor.name.encode()
+    if tensor.shape != _lengths(made.shape):
+        made.shape = list(tensor.shape)
+    if tensor.dtype != TYPES.get(made.type, tensor.dtype):
+        made.type = getattr(schema.TensorType, tensor.dtype.upper())
+    for field, scale_tensor in tensor.scale_tensors.items():
+        setattr(made.quantization.details, field, place[scale_tensor])
+    return made
+
+
+def _lengths(shape: Any) -> Shape:
+    return () if shape is None else tuple(int(length) for length in shape)
+
+
+def _code(code: OperatorCode) -> Any:
+    if code.source is not None:
+        made = schema.OperatorCodeT.InitFromObj(code.source)
+        made.version = code.version
+        return made
+    number = schema.BuiltinOperator.CUSTOM if code.custom else getattr(schema.BuiltinOperator, code.name)
+    own = code.name.encode() if code.custom else None
+    return schema.OperatorCodeT(min(number, _LARGEST_OLD_CODE), own, code.version, number)
+
+
+def _copies(owner: Any, field: str, kind: Any) -> list[Any] | None:
+    """Returns the objects of a list of tables; None if there is no list."""
+    if getattr(owner, f"{field}IsNone")():
+        return None
+    return [kind.InitFromObj(getattr(owner, field)(index)) for index in range(getattr(owner, f"{field}Length")())]
 
 
 class _AlignedBuffer(schema.BufferT):
     """A buffer that packs its data with an alignment and in one copy."""
 
-    def __init__(self, buffer: schema.BufferT, alignment: int) -> None:
-        super().__init__(None if buffer.data is None else _bytes(buffer.data), buffer.offset, buffer.size)
+    def __init__(self, buffer: Buffer, alignment: int) -> None:
+        super().__init__(None if buffer.data is None else np.ascontiguousarray(buffer.data, np.uint8))
         self._alignment = alignment
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 (the schema's name)
@@ -93,10 +208,3 @@ class _AlignedBuffer(schema.BufferT):
             schema.BufferAddData(builder, data)
         place: int = schema.BufferEnd(builder)
         return place
-
-
-def _bytes(data: Any) -> npt.NDArray[np.uint8]:
-    """Returns data of a buffer as a contiguous array."""
-    if isinstance(data, bytes | bytearray | memoryview):
-        return np.frombuffer(data, np.uint8)
-    return np.ascontiguousarray(data, np.uint8)

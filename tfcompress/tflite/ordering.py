@@ -1,0 +1,40 @@
+"""Putting a changed model in order before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from tfcompress.tflite.graph import Graph, Metadata, Model, OperatorCode, Signature
+from tfcompress.tflite.tensor import ABSENT, Tensor
+
+
+def order_by_use(model: Model) -> None:
+    """Numbers tensors, kinds of operators and buffers in the order in which they are used, and drops all others.
+
+    The order depends on the graphs alone: a file that is unpacked and packed again has the same bytes.
+    """
+    for graph in model.graphs:
+        graph.drop_unused()
+        graph.tensors = _used_tensors(graph, [one for one in model.signatures if one.graph is graph])
+    codes: dict[tuple[str, int, bool], OperatorCode] = {}
+    for operator in model.operators():
+        operator.code = codes.setdefault(operator.code.value, operator.code)
+    model.codes = list(codes.values())
+    owners: Sequence[Tensor | Metadata] = [*chain(*(graph.tensors for graph in model.graphs)), *model.metadata]
+    used = (owner.buffer for owner in owners if owner.buffer is not None)
+    model.buffers = list(dict.fromkeys((model.buffers[0], *used)))
+    model.metadata_buffer = None  # Superseded by `metadata`, and its numbers are no longer right.
+
+
+def _used_tensors(graph: Graph, signatures: Sequence[Signature]) -> list[Tensor]:
+    used = [*graph.inputs]
+    for operator in graph.operators:
+        used += [*operator.inputs, *operator.outputs, *(operator.intermediates or ())]
+    used += graph.outputs
+    for signature in signatures:
+        used += [*signature.inputs.values(), *signature.outputs.values()]
+    order = dict.fromkeys(tensor for tensor in used if tensor is not ABSENT)
+    for tensor in list(order):
+        order |= dict.fromkeys(tensor.scale_tensors.values())
+    return list(order)
