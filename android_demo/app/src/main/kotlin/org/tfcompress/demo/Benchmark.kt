@@ -7,18 +7,17 @@ import org.json.JSONArray
 import org.json.JSONException
 import org.json.JSONObject
 import org.tfcompress.core.BadModel
-import org.tfcompress.core.Classifier
 import org.tfcompress.core.Latency
 import org.tfcompress.core.Measured
 
 /**
- * Measures models with each number of threads, one after the other, on a thread of its own.
+ * Measures models with several numbers of threads, one after the other, in the background.
  *
- * It belongs to the process, not to the screen: a rotation or another app does not stop it. Each row is written to the
- * app's folder as soon as it is there; a benchmark that was cut off goes on with the next one.
+ * It belongs to the process, so neither a rotation nor another app in front stops it. Each row is written to the app's
+ * folder once it is measured; if the process is killed, the next one resumes after the last row.
  *
- * @param seconds that each row takes at least.
- * @param runs that each row has at least.
+ * @param seconds the least time to measure for each row.
+ * @param runs the least number of inferences to measure for each row.
  */
 class Benchmark(
     folder: File,
@@ -26,107 +25,108 @@ class Benchmark(
     private val seconds: Double = 3.0,
     private val runs: Int = 20
 ) {
-    /** The row that is being measured. */
+    /** A row that is being measured: number `done` of `total`, counted from 0. */
     class Progress(val done: Int, val total: Int, val model: Model, val threads: Int)
 
+    /**
+     * A benchmark at one time.
+     *
+     * @property total the number of rows when it is complete.
+     * @property progress null if it is not running.
+     * @property failures models that cannot be measured, and why.
+     * @property isReady whether the rows of an earlier process have been read.
+     */
+    data class State(
+        val rows: List<Measured> = emptyList(),
+        val total: Int = 0,
+        val progress: Progress? = null,
+        val failures: List<Pair<Model, Throwable>> = emptyList(),
+        val isReady: Boolean = false
+    ) {
+        val isRunning get() = progress != null
+
+        /** Whether it was interrupted and can resume. */
+        val isUnfinished get() = !isRunning && rows.size in 1 until total
+    }
+
+    val state = Observed(State())
     private val file = File(folder, "rows.json")
     private val worker = Worker("benchmark")
 
     @Volatile
-    private var cancelled = false
-
-    /** All below belong to the main thread. */
-    var rows = emptyList<Measured>()
-        private set
-    private var total = 0
-    var progress: Progress? = null
-        private set
-
-    /** Models that cannot be run, and why. */
-    var failures = emptyList<Pair<Model, Throwable>>()
-        private set
-
-    /** Called whenever something here has changed. */
-    var listener: () -> Unit = {}
+    private var isCancelled = false
 
     init {
-        try {
-            val kept = JSONObject(file.readText())
-            val array = kept.getJSONArray("rows")
-            rows = List(array.length()) { Measured.of(array.getJSONObject(it)) }
-            total = kept.getInt("total")
-        } catch (_: IOException) { // The first time.
-        } catch (_: JSONException) { // Another version's.
-        }
+        worker.run(::restore) { state.value = it }
     }
 
-    val isRunning get() = progress != null
-
-    /** Whether it was cut off and can go on. */
-    val isUnfinished get() = !isRunning && rows.size in 1 until total
-
-    /** Begins, or goes on where it was cut off; `feed` gives a model its input. */
-    fun start(models: List<Model>, feed: (Model, Classifier) -> Unit) {
-        check(!isRunning) { "it is running already" }
-        if (!isUnfinished) rows = emptyList()
-        cancelled = false
-        failures = emptyList()
-        total = models.size * THREADS.size
+    /** Starts, or resumes if it was interrupted. */
+    fun start(models: List<Model>) {
+        val before = state.value
+        check(before.isReady && !before.isRunning) { "the benchmark is not ready, or already running" }
         val plan = models.flatMap { model -> THREADS.map { model to it } }
-        next(plan, 0, feed)
+        isCancelled = false
+        state.value = State(if (before.isUnfinished) before.rows else emptyList(), plan.size, isReady = true)
+        next(plan, 0)
     }
 
     fun cancel() {
-        cancelled = true
+        isCancelled = true
     }
 
-    private fun next(plan: List<Pair<Model, Int>>, place: Int, feed: (Model, Classifier) -> Unit) {
-        if (cancelled || place == plan.size) {
-            progress = null
-            listener()
+    private fun next(plan: List<Pair<Model, Int>>, place: Int) {
+        if (isCancelled || place == plan.size) {
+            state.value = state.value.copy(progress = null)
             return
         }
         val (model, threads) = plan[place]
-        progress = Progress(place, plan.size, model, threads)
-        listener()
-        val known = rows
-        worker.run({ runCatching { measure(model, threads, known, feed) } }) { result ->
-            result.onSuccess { row ->
-                if (row != null) keep(row)
-            }.onFailure { error ->
+        val now = state.value.copy(progress = Progress(place, plan.size, model, threads))
+        state.value = now
+        worker.run({ runCatching { row(model, threads, now) } }) { result ->
+            state.value = result.fold({ rows -> now.copy(rows = rows) }) { error ->
                 if (error !is BadModel && error !is IOException) throw error
-                if (failures.none { it.first == model }) failures = failures + (model to error)
-                total--
+                val isKnown = now.failures.any { it.first == model }
+                now.copy(
+                    total = now.total - 1,
+                    failures = if (isKnown) now.failures else now.failures + (model to error)
+                )
             }
-            next(plan, place + 1, feed)
+            next(plan, place + 1)
         }
     }
 
-    private fun keep(row: Measured) {
-        if (row in rows) return
-        rows = rows + row
-        val beside = File(file.path + ".part")
-        val json = JSONObject().put("total", total).put("rows", JSONArray(rows.map(Measured::toJson)))
-        beside.writeText(json.toString())
-        beside.renameTo(file)
+    /** Returns the rows with the one of a model, which is measured unless an earlier process did. */
+    private fun row(model: Model, threads: Int, before: State): List<Measured> {
+        val isKnown = before.rows.any { it.sha256 == model.sha256 && it.threads == threads }
+        val row = if (isKnown) null else measure(model, threads)
+        return if (row == null) before.rows else (before.rows + row).also { save(it, before.total) }
     }
 
-    /** Null if it was cancelled. */
-    private fun measure(
-        model: Model,
-        threads: Int,
-        known: List<Measured>,
-        feed: (Model, Classifier) -> Unit
-    ): Measured? {
-        known.firstOrNull { it.sha256 == model.sha256 && it.threads == threads }?.let { return it }
-        Runtime.getRuntime().gc() // So that the last model's memory is not taken for this one's.
+    private fun restore(): State = try {
+        val json = JSONObject(file.readText())
+        val array = json.getJSONArray("rows")
+        State(List(array.length()) { Measured.of(array.getJSONObject(it)) }, json.getInt("total"), isReady = true)
+    } catch (_: IOException) { // There was no benchmark yet.
+        State(isReady = true)
+    } catch (_: JSONException) { // Another version of the app wrote it.
+        State(isReady = true)
+    }
+
+    private fun save(rows: List<Measured>, total: Int) {
+        val json = JSONObject().put("total", total).put("rows", JSONArray(rows.map(Measured::toJson)))
+        file.replace { it.writeText(json.toString()) }
+    }
+
+    /** Returns null if the benchmark was cancelled. */
+    private fun measure(model: Model, threads: Int): Measured? {
+        Runtime.getRuntime().gc() // Otherwise the memory of the model before would count as this one's.
         val before = Debug.getPss()
-        return model.fresh().load(threads).use { classifier ->
-            feed(model, classifier)
+        return model.reread().load(threads).use { classifier ->
+            model.feed(classifier)
             repeat(WARM_UP) { classifier.run() }
             val after = Debug.getPss()
             meter.begin()
-            val latency = Latency.measure(runs, seconds, goOn = { !cancelled }) { classifier.run() }
+            val latency = Latency.measure(runs, seconds, goOn = { !isCancelled }) { classifier.run() }
             val energy = meter.end()
             if (latency == null) return null
             Measured(

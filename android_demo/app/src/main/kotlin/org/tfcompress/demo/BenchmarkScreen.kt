@@ -17,10 +17,11 @@ import org.tfcompress.core.Device
 import org.tfcompress.core.Measured
 import org.tfcompress.core.PhoneReport
 
-/** What every model costs on this phone. */
+/** Shows what every model costs on this phone. */
 class BenchmarkScreen(activity: MainActivity, view: View) : Screen(activity, view) {
     private val benchmark = activity.app.benchmark
-    private val models = activity.app.models
+    private val library = activity.app.models.library
+    private val worker = own(Worker("report"))
     private val start: Button = view.findViewById(R.id.start)
     private val share: Button = view.findViewById(R.id.share)
     private val status: TextView = view.findViewById(R.id.status)
@@ -29,27 +30,25 @@ class BenchmarkScreen(activity: MainActivity, view: View) : Screen(activity, vie
 
     init {
         start.setOnClickListener {
-            if (benchmark.isRunning) benchmark.cancel() else benchmark.start(models.all, models::feed)
+            if (benchmark.state.value.isRunning) benchmark.cancel() else library.value?.let { benchmark.start(it.all) }
         }
         share.setOnClickListener { share() }
-        benchmark.listener = ::update
-        update()
-    }
-
-    override fun close() {
-        benchmark.listener = {}
+        own(library.observe { update() })
+        own(benchmark.state.observe { update() })
     }
 
     private fun update() {
-        val progress = benchmark.progress
+        val state = benchmark.state.value
+        val progress = state.progress
         start.setText(
             when {
                 progress != null -> R.string.cancel
-                benchmark.isUnfinished -> R.string.go_on
+                state.isUnfinished -> R.string.resume
                 else -> R.string.start
             }
         )
-        share.isEnabled = progress == null && benchmark.rows.isNotEmpty()
+        start.isEnabled = state.isReady && library.value != null
+        share.isEnabled = progress == null && state.rows.isNotEmpty()
         bar.visibility = if (progress == null) View.INVISIBLE else View.VISIBLE
         if (progress != null) {
             bar.max = progress.total
@@ -59,12 +58,12 @@ class BenchmarkScreen(activity: MainActivity, view: View) : Screen(activity, vie
                 activity.getString(R.string.progress, progress.done + 1, progress.total, title, progress.threads)
             activity.window.addFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON)
         } else {
-            status.text = if (benchmark.rows.isEmpty()) activity.getString(R.string.no_rows) else ""
+            status.text = if (state.rows.isEmpty()) activity.getString(R.string.no_rows) else ""
             activity.window.clearFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON)
         }
         rows.removeAllViews()
-        for (row in benchmark.rows) add(heading(row), lines(row), null)
-        for ((model, error) in benchmark.failures) add(model.title, "", activity.message(error))
+        for (row in state.rows) add(heading(row), lines(row), null)
+        for ((model, error) in state.failures) add(model.title, "", activity.message(error))
     }
 
     private fun add(title: String, details: String, problem: String?) {
@@ -76,8 +75,8 @@ class BenchmarkScreen(activity: MainActivity, view: View) : Screen(activity, vie
     }
 
     private fun heading(row: Measured): String {
-        val group = models.groups.firstOrNull { it.folder == row.group }?.manifest?.title
-        return activity.getString(R.string.row_title, group ?: activity.getString(R.string.from_a_file), row.title)
+        val group = library.value?.groups?.firstOrNull { it.folder == row.group }
+        return activity.title(group, row.title)
     }
 
     private fun lines(row: Measured): String {
@@ -102,13 +101,20 @@ class BenchmarkScreen(activity: MainActivity, view: View) : Screen(activity, vie
     }
 
     private fun share() {
-        SharedFiles.report(activity.filesDir).writeText(report().toJson())
+        val report = report()
+        val file = SharedFiles.report(activity.filesDir)
+        worker.run({ runCatching { file.replace { it.writeText(report.toJson()) } } }) { result ->
+            result.onSuccess { sendReport() }.onFailure { error -> activity.say(activity.message(error)) }
+        }
+    }
+
+    private fun sendReport() {
         val uri = SharedFiles.uri(SharedFiles.REPORT)
         val intent = Intent(Intent.ACTION_SEND)
             .setType("application/json")
             .putExtra(Intent.EXTRA_STREAM, uri)
             .addFlags(Intent.FLAG_GRANT_READ_URI_PERMISSION)
-        intent.clipData = ClipData.newRawUri(SharedFiles.REPORT, uri) // What the permission is for.
+        intent.clipData = ClipData.newRawUri(SharedFiles.REPORT, uri) // The flag grants access to this.
         activity.startActivity(Intent.createChooser(intent, activity.getString(R.string.share)))
     }
 
@@ -120,7 +126,7 @@ class BenchmarkScreen(activity: MainActivity, view: View) : Screen(activity, vie
         val abi = Build.SUPPORTED_ABIS.first()
         val device =
             Device(Build.MANUFACTURER, Build.MODEL, Build.VERSION.RELEASE, Build.VERSION.SDK_INT, abi, cores)
-        return PhoneReport(version.orEmpty(), date.format(Date()), device, benchmark.rows)
+        return PhoneReport(version.orEmpty(), date.format(Date()), device, benchmark.state.value.rows)
     }
 
     private companion object {

@@ -3,7 +3,7 @@ package org.tfcompress.demo
 import android.app.Application
 import android.content.Context
 
-/** What outlives the activity: the models, and a benchmark that runs. */
+/** Owns what outlives the activity: the models, and a running benchmark. */
 class DemoApp : Application() {
     val models by lazy { Models(this) }
     val benchmark by lazy { Benchmark(filesDir, energyMeter(this)) }

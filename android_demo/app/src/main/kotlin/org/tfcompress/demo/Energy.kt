@@ -14,25 +14,25 @@ import java.util.concurrent.Executor
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.TimeoutException
 
-/** Energy in microjoules, and what told it. */
+/** Energy in microjoules, and the name of its source. */
 data class Energy(val microjoules: Double, val source: String)
 
-/** Measures what is used up between `begin` and `end`; both wait for an answer: not for the main thread. */
+/** Measures the energy used between `begin` and `end`. Both may block, so they are not for the main thread. */
 interface EnergyMeter {
     fun begin()
 
-    /** Null if this phone does not tell. */
+    /** Returns null if the phone does not report its energy. */
     fun end(): Energy?
 }
 
-/** The best that a phone has: power monitors of the processor from Android 15 on, else the battery while unplugged. */
+/** Returns the best meter of a phone: the processor's power monitors (Android 15 or later), else the battery. */
 fun energyMeter(context: Context): EnergyMeter {
     val battery = Battery(context)
     if (Build.VERSION.SDK_INT < Build.VERSION_CODES.VANILLA_ICE_CREAM) return battery
     return Monitors(context, battery)
 }
 
-/** The battery's own counters: of the whole phone, in coarse steps, and only while it is unplugged. */
+/** Reads the battery's counters. They cover the whole phone in coarse steps, and only count while it is unplugged. */
 private class Battery(private val context: Context) : EnergyMeter {
     private val manager = context.getSystemService(BatteryManager::class.java)
     private var before: Double? = null
@@ -50,22 +50,22 @@ private class Battery(private val context: Context) : EnergyMeter {
         val state = context.registerReceiver(null, IntentFilter(Intent.ACTION_BATTERY_CHANGED)) ?: return null
         if (state.getIntExtra(BatteryManager.EXTRA_PLUGGED, PLUGGED) != 0) return null
         val nanowattHours = manager.getLongProperty(BatteryManager.BATTERY_PROPERTY_ENERGY_COUNTER)
-        if (nanowattHours > 0) return nanowattHours * SECONDS_OF_HOUR / NANO_OF_MICRO
+        if (nanowattHours > 0) return nanowattHours * SECONDS_PER_HOUR / NANO_PER_MICRO
         val microampereHours = manager.getLongProperty(BatteryManager.BATTERY_PROPERTY_CHARGE_COUNTER)
         val millivolts = state.getIntExtra(BatteryManager.EXTRA_VOLTAGE, 0)
         if (microampereHours <= 0 || millivolts <= 0) return null
-        return microampereHours * SECONDS_OF_HOUR * millivolts / MILLI_OF_ONE
+        return microampereHours * SECONDS_PER_HOUR * millivolts / MILLI_PER_UNIT
     }
 
     private companion object {
         const val PLUGGED = 1
-        const val SECONDS_OF_HOUR = 3600.0
-        const val NANO_OF_MICRO = 1000.0
-        const val MILLI_OF_ONE = 1000.0
+        const val SECONDS_PER_HOUR = 3600.0
+        const val NANO_PER_MICRO = 1000.0
+        const val MILLI_PER_UNIT = 1000.0
     }
 }
 
-/** What the phone's power monitors say of the processor; where there is none for that, `other`. */
+/** Reads the power monitors of the processor, or the `other` meter if the phone has none. */
 private class Monitors(context: Context, private val other: EnergyMeter) : EnergyMeter {
     private val health = context.getSystemService(SystemHealthManager::class.java)
     private val monitors by lazy(::processor)
@@ -82,16 +82,16 @@ private class Monitors(context: Context, private val other: EnergyMeter) : Energ
         return if (used > 0) Energy(used, "power monitors") else null
     }
 
-    /** The consumer that is the processor, or the rails that feed it. */
+    /** Returns the monitors of the processor as a consumer, or else those of the power rails that feed it. */
     private fun processor(): List<PowerMonitor> {
         val found = wait { executor, answer: (List<PowerMonitor>) -> Unit ->
             health?.getSupportedPowerMonitors(executor) { answer(it) } ?: answer(emptyList())
         }.orEmpty()
-        val ofProcessor = found.filter { "CPU" in it.name.uppercase() }
-        return ofProcessor.filter { it.type == PowerMonitor.POWER_MONITOR_TYPE_CONSUMER }.ifEmpty { ofProcessor }
+        val cpu = found.filter { "CPU" in it.name.uppercase() }
+        return cpu.filter { it.type == PowerMonitor.POWER_MONITOR_TYPE_CONSUMER }.ifEmpty { cpu }
     }
 
-    /** Microwatt seconds since the phone was started. */
+    /** Returns the energy since the phone was started. Monitors count microwatt seconds, which are microjoules. */
     private fun microjoules(): Double? {
         if (monitors.isEmpty()) return null
         val readings = wait { executor, answer: (PowerMonitorReadings?) -> Unit ->
@@ -113,13 +113,13 @@ private class Monitors(context: Context, private val other: EnergyMeter) : Energ
         val answer = CompletableFuture<T>()
         ask({ it.run() }, answer::complete)
         return try {
-            answer.get(PATIENCE_SECONDS, TimeUnit.SECONDS)
+            answer.get(TIMEOUT_SECONDS, TimeUnit.SECONDS)
         } catch (_: TimeoutException) {
             null
         }
     }
 
     private companion object {
-        const val PATIENCE_SECONDS = 5L
+        const val TIMEOUT_SECONDS = 5L
     }
 }

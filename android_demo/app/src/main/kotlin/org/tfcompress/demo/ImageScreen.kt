@@ -3,28 +3,32 @@ package org.tfcompress.demo
 import android.content.Intent
 import android.graphics.Bitmap
 import android.graphics.drawable.BitmapDrawable
+import android.net.Uri
 import android.os.Bundle
 import android.provider.MediaStore
 import android.view.View
 import android.widget.ImageButton
 import android.widget.ImageView
 import android.widget.LinearLayout
+import java.io.File
 import java.io.IOException
+import org.tfcompress.core.Picture
 import org.tfcompress.core.Task
 
-/** A picture, bundled or the user's own, through two models. */
+/** Classifies a picture, bundled or the user's own, with two models. */
 class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(activity, view) {
-    private val models = activity.app.models
-    private val results = Results(activity, view, Task.IMAGE, R.string.no_images, state)
+    private val worker = own(Worker("pictures"))
+    private val latest = Latest(worker)
+    private val results = own(Results(activity, view, Task.IMAGE, R.string.no_images, state))
     private val picture: ImageView = view.findViewById(R.id.picture)
-    private val samples = models.samples(Task.IMAGE)
+    private val row: LinearLayout = view.findViewById(R.id.samples)
+    private val photo = SharedFiles.photo(activity.filesDir)
+    private var samples: List<Sample>? = null
 
-    /** The place of the sample that is shown; -1: the user's own picture. */
+    /** The index of the sample that is shown, or [OWN] for the user's own picture. */
     private var shown = state?.getInt(SHOWN) ?: 0
 
     init {
-        val row: LinearLayout = view.findViewById(R.id.samples)
-        for (place in samples.indices) row.addView(button(place))
         view.findViewById<View>(R.id.pick).setOnClickListener {
             ask(Intent(Intent.ACTION_GET_CONTENT).setType("image/*"), PICKED, R.string.no_picker)
         }
@@ -34,10 +38,9 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
                 .addFlags(Intent.FLAG_GRANT_WRITE_URI_PERMISSION)
             ask(intent, TAKEN, R.string.no_camera)
         }
-        choose(shown)
+        if (shown == OWN) showOwn { photo }
+        own(activity.app.models.library.observe { library -> if (library != null) offer(library) })
     }
-
-    override fun show() = results.offer()
 
     override fun save(state: Bundle) {
         state.putInt(SHOWN, shown)
@@ -45,55 +48,72 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
     }
 
     override fun onResult(request: Int, data: Intent?) {
-        if (request != PICKED && request != TAKEN) return
         val uri = data?.data
-        try {
-            if (request == PICKED && uri != null) {
-                activity.contentResolver.openInputStream(uri)?.use { from ->
-                    photo(activity.filesDir).outputStream().use(from::copyTo)
-                }
-            }
-            choose(OWN)
-        } catch (e: IOException) {
-            activity.say(activity.message(e).orEmpty())
-        } catch (e: SecurityException) { // Providers ask what they like.
-            activity.say(activity.message(e).orEmpty())
+        when {
+            request == PICKED && uri != null -> showOwn { photo.also { copy(uri, it) } }
+            request == TAKEN -> showOwn { photo }
         }
     }
 
-    override fun close() = results.close()
+    private fun copy(uri: Uri, file: File) = file.replace(Document.of(activity.contentResolver, uri)::copyTo)
 
-    private fun choose(place: Int) {
-        val bitmap = try {
-            if (place == OWN) readPicture(photo(activity.filesDir).readBytes()) else sample(place)
-        } catch (_: IOException) {
-            if (place == OWN) activity.say(activity.getString(R.string.picture_unreadable))
-            return
-        }
-        shown = place
-        picture.setImageDrawable(sharp(bitmap))
-        val pixels = bitmap.toPicture()
-        results.show { it.classify(pixels) }
+    private fun offer(library: Library) {
+        results.offer(library)
+        if (samples != null) return // Only the opened models of a library change.
+        samples = library.samples(Task.IMAGE).also(::addButtons)
+        if (shown != OWN) showSample(shown)
     }
 
-    private fun sample(place: Int): Bitmap {
-        val (group, name) = samples.getOrNull(place) ?: throw IOException()
-        return models.picture(group, name)
+    private fun addButtons(samples: List<Sample>) = worker.run({ samples.map(Sample::picture) }) { bitmaps ->
+        for ((place, bitmap) in bitmaps.withIndex()) row.addView(button(place, samples[place], bitmap))
     }
 
-    private fun button(place: Int) = ImageButton(activity).apply {
-        val (group, name) = samples[place]
-        val label = group.manifest.labels.getOrElse(group.manifest.samples.indexOf(name)) { name }
+    private fun button(place: Int, sample: Sample, bitmap: Bitmap) = ImageButton(activity).apply {
         val side = resources.getDimensionPixelSize(R.dimen.sample)
         layoutParams = LinearLayout.LayoutParams(side, side)
         scaleType = ImageView.ScaleType.FIT_CENTER
-        contentDescription = activity.getString(R.string.sample_description, label)
-        setImageDrawable(sharp(sample(place)))
-        setOnClickListener { choose(place) }
+        contentDescription = activity.getString(R.string.sample_description, sample.label)
+        setImageDrawable(unfiltered(bitmap))
+        setOnClickListener { showSample(place) }
     }
 
-    /** Small pictures are shown by their pixels. */
-    private fun sharp(bitmap: Bitmap) = BitmapDrawable(activity.resources, bitmap).apply { isFilterBitmap = false }
+    private fun showSample(place: Int) {
+        val sample = samples?.getOrNull(place) ?: return
+        load(place, sample::picture)
+    }
+
+    /** Shows the picture in the file that `get` returns; `get` runs in the background. */
+    private fun showOwn(get: () -> File) = load(OWN) {
+        val file = get()
+        try {
+            decodePicture(file.readBytes())
+        } catch (e: IOException) {
+            throw Unreadable(e)
+        }
+    }
+
+    /** Decodes a picture in the background and displays it, unless another one is asked for in the meantime. */
+    private fun load(place: Int, decode: () -> Bitmap) =
+        latest.run({ decode().let { it to it.toPicture() } }) { result ->
+            result.onSuccess { (bitmap, pixels) -> display(place, bitmap, pixels) }.onFailure { error ->
+                val isUnreadable = error is Unreadable
+                activity.say(
+                    if (isUnreadable) activity.getString(R.string.picture_unreadable) else activity.message(error)
+                )
+            }
+        }
+
+    private fun display(place: Int, bitmap: Bitmap, pixels: Picture) {
+        shown = place
+        picture.setImageDrawable(unfiltered(bitmap))
+        results.show { it.classify(pixels) }
+    }
+
+    /** Enlarges small pictures without blurring, so that their pixels can be seen. */
+    private fun unfiltered(bitmap: Bitmap) = BitmapDrawable(activity.resources, bitmap).apply { isFilterBitmap = false }
+
+    /** The user's file is not a picture. */
+    private class Unreadable(cause: Throwable) : IOException(cause)
 
     private companion object {
         const val SHOWN = "picture"

@@ -7,7 +7,7 @@ import android.view.View
 import android.widget.LinearLayout
 import android.widget.Toast
 
-/** The tabs, and the page that is chosen. */
+/** The tabs and the page of each. */
 class MainActivity : Activity() {
     private lateinit var screens: List<Screen>
     private lateinit var tabs: LinearLayout
@@ -52,6 +52,7 @@ class MainActivity : Activity() {
         super.onDestroy()
     }
 
+    /** Shows a message for a moment. */
     fun say(message: String) = Toast.makeText(this, message, Toast.LENGTH_LONG).show()
 
     private companion object {

@@ -4,25 +4,29 @@ import android.graphics.Bitmap
 import android.graphics.BitmapFactory
 import android.graphics.Matrix
 import android.media.ExifInterface
-import java.io.File
 import java.io.IOException
 import org.tfcompress.core.Picture
 
-/** The largest side that is read of a photo: far more than a model takes, little enough for any phone's memory. */
+/** Larger pictures are scaled down: still far more than a model needs, and little enough for any phone's memory. */
 private const val LARGEST_SIDE = 2048
 
-/** @throws IOException if it is no picture */
-fun readPicture(bytes: ByteArray): Bitmap {
+/**
+ * Decodes a picture and turns it upright. Not for the main thread.
+ *
+ * @throws IOException if the bytes are not a picture
+ */
+fun decodePicture(bytes: ByteArray): Bitmap {
+    checkNotMainThread()
     val options = BitmapFactory.Options().apply { inJustDecodeBounds = true }
     BitmapFactory.decodeByteArray(bytes, 0, bytes.size, options)
     options.inSampleSize = 1
     while (maxOf(options.outWidth, options.outHeight) / options.inSampleSize > LARGEST_SIDE) options.inSampleSize *= 2
     options.inJustDecodeBounds = false
-    val bitmap = BitmapFactory.decodeByteArray(bytes, 0, bytes.size, options) ?: throw IOException()
+    val bitmap = BitmapFactory.decodeByteArray(bytes, 0, bytes.size, options) ?: throw IOException("not a picture")
     return upright(bitmap, bytes)
 }
 
-/** Cameras write how the phone was held beside the pixels. */
+/** Cameras do not rotate the pixels but write into the EXIF data how the phone was held. */
 private fun upright(bitmap: Bitmap, bytes: ByteArray): Bitmap {
     val exif = try {
         ExifInterface(bytes.inputStream())
@@ -38,8 +42,9 @@ private fun upright(bitmap: Bitmap, bytes: ByteArray): Bitmap {
     return Bitmap.createBitmap(bitmap, 0, 0, bitmap.width, bitmap.height, Matrix().apply { postRotate(degrees) }, true)
 }
 
-/** Its pixels as the models take them. */
+/** Copies the pixels into the form that models take. Not for the main thread. */
 fun Bitmap.toPicture(): Picture {
+    checkNotMainThread()
     val pixels = IntArray(width * height)
     getPixels(pixels, 0, width, 0, 0, width, height)
     val rgb = ByteArray(3 * pixels.size)
@@ -50,6 +55,3 @@ fun Bitmap.toPicture(): Picture {
     }
     return Picture(width, height, rgb)
 }
-
-/** The picture that was picked or taken; it outlives the process. */
-fun photo(folder: File) = File(folder, "photo")

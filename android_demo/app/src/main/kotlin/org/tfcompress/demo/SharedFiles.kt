@@ -10,7 +10,7 @@ import android.provider.OpenableColumns
 import java.io.File
 import java.io.FileNotFoundException
 
-/** The two files that other apps may see, each when it is handed to them: the benchmark's result, and a photo to write. */
+/** Gives other apps access to two files on request: they may read the benchmark's report and write a photo. */
 class SharedFiles : ContentProvider() {
     override fun onCreate() = true
 
@@ -58,5 +58,8 @@ class SharedFiles : ContentProvider() {
         fun uri(name: String): Uri = Uri.parse("content://org.tfcompress.demo.files/$name")
 
         fun report(folder: File) = File(folder, REPORT)
+
+        /** The photo that was taken or picked last. It is kept when the process ends. */
+        fun photo(folder: File) = File(folder, PHOTO)
     }
 }

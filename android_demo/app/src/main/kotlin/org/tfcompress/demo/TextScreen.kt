@@ -9,11 +9,12 @@ import android.widget.EditText
 import android.widget.LinearLayout
 import org.tfcompress.core.Task
 
-/** A sentence through two models while it is typed. */
+/** Classifies a sentence with two models while it is typed. */
 class TextScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(activity, view) {
-    private val models = activity.app.models
-    private val results = Results(activity, view, Task.TEXT, R.string.no_texts, state)
+    private val results = own(Results(activity, view, Task.TEXT, R.string.no_texts, state))
     private val sentence: EditText = view.findViewById(R.id.sentence)
+    private val list: LinearLayout = view.findViewById(R.id.sentences)
+    private val isNew = state == null
 
     init {
         sentence.addTextChangedListener(object : TextWatcher {
@@ -23,22 +24,23 @@ class TextScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(ac
 
             override fun afterTextChanged(text: Editable) = classify(text.toString())
         })
-        val samples = models.samples(Task.TEXT).map { (_, text) -> text }
-        val list: LinearLayout = view.findViewById(R.id.sentences)
+        own(activity.app.models.library.observe { library -> if (library != null) offer(library) })
+    }
+
+    override fun save(state: Bundle) = results.save(state)
+
+    private fun offer(library: Library) {
+        results.offer(library)
+        if (list.childCount > 0) return // Only the opened models of a library change.
+        val samples = library.samples(Task.TEXT).map(Sample::content)
         for (text in samples) {
             val button = activity.layoutInflater.inflate(R.layout.sentence, list, false) as Button
             button.text = text
             button.setOnClickListener { sentence.setText(text) }
             list.addView(button)
         }
-        if (state == null) samples.firstOrNull()?.let(sentence::setText)
+        if (isNew && sentence.text.isEmpty()) samples.firstOrNull()?.let(sentence::setText)
     }
-
-    override fun show() = results.offer()
-
-    override fun save(state: Bundle) = results.save(state)
-
-    override fun close() = results.close()
 
     private fun classify(text: String) = results.show { it.classify(text) }
 }

@@ -9,7 +9,7 @@ import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.Shadows.shadowOf
 
-/** On a phone without power monitors: the battery's counters. */
+/** Measures with the battery's counters, on a phone without power monitors. */
 @RunWith(RobolectricTestRunner::class)
 class EnergyTest {
     private val battery = shadowOf(context().getSystemService(BatteryManager::class.java))
@@ -31,21 +31,21 @@ class EnergyTest {
     }
 
     @Test
-    fun `nanowatt hours of the energy counter`() {
+    fun `the energy counter is in nanowatt hours`() {
         plug(into = 0)
         val found = used(BatteryManager.BATTERY_PROPERTY_ENERGY_COUNTER, 10_010_000, 10_000_000)
         assertEquals(Energy(36_000.0, "battery"), found)
     }
 
     @Test
-    fun `microampere hours of the charge counter, by the voltage`() {
+    fun `the charge counter is in microampere hours, to be multiplied by the voltage`() {
         plug(into = 0)
         val found = used(BatteryManager.BATTERY_PROPERTY_CHARGE_COUNTER, 3_000_010, 3_000_000)
         assertEquals(144_000.0, checkNotNull(found).microjoules, 0.01)
     }
 
     @Test
-    fun `nothing while it is plugged in, or without counters`() {
+    fun `there is no energy while the phone is plugged in, or without counters`() {
         plug(into = BatteryManager.BATTERY_PLUGGED_USB)
         assertNull(used(BatteryManager.BATTERY_PROPERTY_ENERGY_COUNTER, 10_010_000, 10_000_000))
         plug(into = 0)

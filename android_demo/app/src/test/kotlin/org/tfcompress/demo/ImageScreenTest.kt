@@ -14,7 +14,10 @@ import android.widget.ImageView
 import android.widget.Spinner
 import android.widget.TextView
 import java.io.ByteArrayOutputStream
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.TimeUnit
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Test
 import org.junit.runner.RunWith
@@ -26,20 +29,20 @@ import org.tfcompress.core.Entry
 
 @RunWith(RobolectricTestRunner::class)
 class ImageScreenTest {
-    private val group get() = context().app.models.groups.single { it.folder == "vit_digits" }
+    private val group get() = group("vit_digits")
 
     private fun bytes(file: String): String {
-        val model = context().app.models.bundled.single { it.group == group && it.file == file }
+        val model = library().bundled.single { it.group == group && it.file == file }
         return context().bytes(model.about.bytes.toLong())
     }
 
     @Test
-    fun `each sample is what Python takes it for, in both models`() {
+    fun `both models give each sample Python's label`() {
         launch().use { controller ->
             val activity = controller.get()
             val samples = activity.page(R.id.image).findViewById<ViewGroup>(R.id.samples)
-            assertEquals(group.manifest.samples.size, samples.childCount)
-            for (place in group.manifest.samples.indices) {
+            await("a button per sample") { samples.childCount == group.samples.size }
+            for (place in group.samples.indices) {
                 samples.getChildAt(place).performClick()
                 activity.awaitGolden(R.id.image, group, place)
             }
@@ -51,10 +54,11 @@ class ImageScreenTest {
     }
 
     @Test
-    fun `another model can be chosen, and is after the phone was turned`() {
+    fun `the choice of a model survives a rotation`() {
         launch().use { controller ->
             val card = controller.get().page(R.id.image).findViewById<View>(R.id.second)
             val spinner = card.findViewById<Spinner>(R.id.choice)
+            await("models to choose from") { spinner.count > 0 }
             val titles = (0 until spinner.count).map { spinner.getItemAtPosition(it) as String }
             assertEquals(group.manifest.models.map(Entry::title), titles)
             assertEquals(2, spinner.selectedItemPosition)
@@ -64,43 +68,63 @@ class ImageScreenTest {
             }
             await("the other file's bytes") { bytes("compressed.tflite") in cost(controller.get()) }
             controller.get().page(R.id.image).findViewById<ViewGroup>(R.id.samples).getChildAt(3).performClick()
+            controller.get().awaitGolden(R.id.image, 3, "base_float32.tflite", "compressed.tflite")
             controller.recreate()
             await("the same model") { bytes("compressed.tflite") in cost(controller.get()) }
-            val expected = listOf("base_float32.tflite", "compressed.tflite").map { golden(group, it)[3] }
-            await("$expected") { controller.get().best(R.id.image) == expected }
+            controller.get().awaitGolden(R.id.image, 3, "base_float32.tflite", "compressed.tflite")
         }
     }
 
     @Test
-    fun `a picked picture outlives the process`() {
+    fun `a picked picture is read in the background and outlives the process`() {
         val uri = Uri.parse("content://pictures/1")
         val state = Bundle()
         launch().use { controller ->
-            shadowOf(context().contentResolver).registerInputStream(uri, png(120, 90).inputStream())
             val activity = controller.get()
-            activity.page(R.id.image).findViewById<View>(R.id.pick).performClick()
-            val asked = shadowOf(activity).nextStartedActivityForResult
-            assertEquals(Intent.ACTION_GET_CONTENT, asked.intent.action)
-            shadowOf(activity).receiveResult(asked.intent, Activity.RESULT_OK, Intent().setData(uri))
-            await("an answer") { null !in activity.best(R.id.image) }
+            activity.pick(uri, png(120, 90))
+            await("the picture") { activity.shownWidth == 120 }
+            await("results") { null !in activity.best(R.id.image) }
             controller.saveInstanceState(state)
         }
         Robolectric.buildActivity(MainActivity::class.java, Intent()).setup(state).use { controller ->
-            await("an answer") { null !in controller.get().best(R.id.image) }
+            await("the same picture") { controller.get().shownWidth == 120 }
+            await("results") { null !in controller.get().best(R.id.image) }
         }
     }
 
     @Test
-    fun `something that is no picture`() {
+    fun `a file that is not a picture is refused`() {
         val uri = Uri.parse("content://pictures/2")
         launch().use { controller ->
-            shadowOf(context().contentResolver).registerInputStream(uri, "%PDF-1.7".byteInputStream())
-            val activity = controller.get()
-            activity.page(R.id.image).findViewById<View>(R.id.pick).performClick()
-            val asked = shadowOf(activity).nextStartedActivityForResult
-            shadowOf(activity).receiveResult(asked.intent, Activity.RESULT_OK, Intent().setData(uri))
-            assertEquals(context().getString(R.string.picture_unreadable), ShadowToast.getTextOfLatestToast())
+            controller.get().pick(uri, "%PDF-1.7".toByteArray())
+            val message = context().getString(R.string.picture_unreadable)
+            await(message) { ShadowToast.getTextOfLatestToast() == message }
         }
+    }
+
+    @Test
+    fun `a slow picture does not replace what is chosen after it`() {
+        val read = CountDownLatch(1)
+        val isLate = CountDownLatch(1)
+        launch().use { controller ->
+            val activity = controller.get()
+            val samples = activity.page(R.id.image).findViewById<ViewGroup>(R.id.samples)
+            await("a button per sample") { samples.childCount == group.samples.size }
+            activity.pick(Uri.parse("content://pictures/3"), png(120, 90), before = {
+                read.countDown()
+                isLate.await()
+            })
+            assertTrue(read.await(1, TimeUnit.MINUTES))
+            samples.getChildAt(3).performClick()
+            isLate.countDown()
+            activity.awaitGolden(R.id.image, group, 3)
+            assertEquals(8, activity.shownWidth)
+        }
+    }
+
+    @Test
+    fun `pictures are not decoded on the main thread`() {
+        assertThrows(IllegalStateException::class.java) { decodePicture(png(10, 10)) }
     }
 
     @Test
@@ -113,10 +137,33 @@ class ImageScreenTest {
             val uri = checkNotNull(intent.getParcelableExtra(MediaStore.EXTRA_OUTPUT, Uri::class.java))
             checkNotNull(context().contentResolver.openOutputStream(uri)).use { it.write(png(80, 80)) }
             shadowOf(activity).receiveResult(intent, Activity.RESULT_OK, null)
-            await("an answer") { null !in activity.best(R.id.image) }
-            val picture = activity.page(R.id.image).findViewById<ImageView>(R.id.picture)
-            assertEquals(80, (picture.drawable as BitmapDrawable).bitmap.width)
+            await("the photo") { activity.shownWidth == 80 }
+            await("results") { null !in activity.best(R.id.image) }
         }
+    }
+
+    /** Picks a picture of another app, which calls `before` when its stream is opened. */
+    private fun MainActivity.pick(uri: Uri, bytes: ByteArray, before: () -> Unit = {}) {
+        shadowOf(context().contentResolver).registerInputStreamSupplier(uri) {
+            assertNotMainThread()
+            before()
+            bytes.inputStream()
+        }
+        page(R.id.image).findViewById<View>(R.id.pick).performClick()
+        val asked = shadowOf(this).nextStartedActivityForResult
+        assertEquals(Intent.ACTION_GET_CONTENT, asked.intent.action)
+        shadowOf(this).receiveResult(asked.intent, Activity.RESULT_OK, Intent().setData(uri))
+    }
+
+    private val MainActivity.shownWidth: Int?
+        get() {
+            val picture = page(R.id.image).findViewById<ImageView>(R.id.picture)
+            return (picture.drawable as BitmapDrawable?)?.bitmap?.width
+        }
+
+    private fun MainActivity.awaitGolden(page: Int, place: Int, vararg files: String) {
+        val expected = files.map { golden(group, it)[place] }
+        await("$expected in the cards") { best(page) == expected }
     }
 
     private fun png(width: Int, height: Int): ByteArray {

@@ -4,6 +4,7 @@ import android.app.Activity
 import android.content.ContentProvider
 import android.content.ContentValues
 import android.content.Intent
+import android.database.Cursor
 import android.database.MatrixCursor
 import android.net.Uri
 import android.os.ParcelFileDescriptor
@@ -12,6 +13,7 @@ import android.view.View
 import android.widget.TextView
 import java.io.File
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Before
 import org.junit.Test
@@ -19,6 +21,7 @@ import org.junit.runner.RunWith
 import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.Shadows.shadowOf
+import org.tfcompress.core.Task
 
 @RunWith(RobolectricTestRunner::class)
 class ModelsScreenTest {
@@ -46,36 +49,36 @@ class ModelsScreenTest {
     private fun asset(name: String) = context().assets.open(name).use { it.readBytes() }
 
     @Test
-    fun `those in the app run`() {
+    fun `the bundled models run`() {
         launch().use { controller ->
             val activity = controller.get()
             activity.choose(R.id.tab_models)
             val runs = context().getString(R.string.model_runs)
-            await("all run") { Regex(runs).findAll(activity.shown).count() == context().app.models.bundled.size }
+            await("all run") { Regex(runs).findAll(activity.shown).count() == library().bundled.size }
             assertTrue("float32 1 x 8 x 8 x 3" in activity.shown)
             assertTrue("Labels: 0, 1, 2" in activity.shown)
         }
     }
 
     @Test
-    fun `a file is opened, offered on the other screens, and removed`() {
+    fun `a file is opened in the background, offered on the other pages, and removed`() {
         launch().use { controller ->
             val activity = controller.get()
             activity.open("../../mine?.tflite", asset("vit_digits/packed.tflite"))
             await("the model") { "mine" in activity.shown }
             assertEquals(listOf("______mine_.tflite"), File(context().filesDir, "opened").list().orEmpty().toList())
             activity.choose(R.id.tab_image)
-            assertTrue(context().app.models.of(org.tfcompress.core.Task.IMAGE).any { it.group == null })
+            assertTrue(library().of(Task.IMAGE).any { it.group == null })
             activity.choose(R.id.tab_models)
             val remove = activity.findViewById<View>(R.id.cards).all().single { it.id == R.id.remove && it.isShown }
             remove.performClick()
-            assertTrue("mine" !in activity.shown)
+            await("the removal") { "mine" !in activity.shown }
             assertEquals(0, File(context().filesDir, "opened").list().orEmpty().size)
         }
     }
 
     @Test
-    fun `bad files are refused with what is wrong`() {
+    fun `bad files are refused with the reason`() {
         val digits = asset("vit_digits/compressed.tflite")
         val cases = mapOf(
             ByteArray(0) to R.string.bad_not_a_model,
@@ -92,7 +95,7 @@ class ModelsScreenTest {
     }
 
     @Test
-    fun `a file of 4 GB is not even read`() {
+    fun `a file that claims 4 GB is refused unread`() {
         launch().use { controller ->
             Elsewhere.bytes = 4L shl 30
             controller.get().open("huge.tflite", ByteArray(10))
@@ -108,7 +111,7 @@ class ModelsScreenTest {
             activity.open("newer.tflite", File("../core/src/test/resources/newer_operator.tflite").readBytes())
             val operator = context().getString(R.string.bad_operator, "FULLY_CONNECTED", 12)
             await(operator) { operator in activity.shown }
-            // Quantizers cut the archive with labels off.
+            // Some tools drop the archive with the labels when they rewrite a model.
             val digits = asset("vit_digits/compressed.tflite")
             val archive = digits.toString(Charsets.ISO_8859_1).lastIndexOf("PK\u0003\u0004")
             activity.open("cut.tflite", digits.copyOf(archive))
@@ -116,17 +119,29 @@ class ModelsScreenTest {
         }
     }
 
-    /** Another app's files. */
+    @Test
+    fun `models are not read on the main thread`() {
+        val model = library().bundled[0]
+        assertThrows(IllegalStateException::class.java) { model.reread() }
+        assertThrows(IllegalStateException::class.java) { model.load(threads = 1) }
+        assertThrows(IllegalStateException::class.java) { Group.all(context().assets) }
+    }
+
+    /** The files of another app, which must not be called on the main thread. */
     class Elsewhere : ContentProvider() {
         override fun onCreate() = true
 
-        override fun openFile(uri: Uri, mode: String): ParcelFileDescriptor =
-            ParcelFileDescriptor.open(file, ParcelFileDescriptor.MODE_READ_ONLY)
+        override fun openFile(uri: Uri, mode: String): ParcelFileDescriptor {
+            assertNotMainThread()
+            return ParcelFileDescriptor.open(file, ParcelFileDescriptor.MODE_READ_ONLY)
+        }
 
-        override fun query(uri: Uri, columns: Array<String>?, s: String?, a: Array<String>?, o: String?) =
-            MatrixCursor(arrayOf(OpenableColumns.DISPLAY_NAME, OpenableColumns.SIZE)).apply {
+        override fun query(uri: Uri, columns: Array<String>?, s: String?, a: Array<String>?, o: String?): Cursor {
+            assertNotMainThread()
+            return MatrixCursor(arrayOf(OpenableColumns.DISPLAY_NAME, OpenableColumns.SIZE)).apply {
                 addRow(arrayOf<Any>(name, bytes ?: file.length()))
             }
+        }
 
         override fun getType(uri: Uri) = "application/octet-stream"
 

@@ -3,54 +3,71 @@ package org.tfcompress.demo
 import android.content.Context
 import android.graphics.Bitmap
 import android.graphics.Canvas
+import android.os.Looper
 import android.view.View
 import android.view.ViewGroup
 import android.widget.TextView
 import java.io.File
 import org.json.JSONObject
+import org.junit.Assert.assertNotEquals
 import org.junit.Assert.fail
 import org.robolectric.Robolectric
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.android.controller.ActivityController
 import org.robolectric.shadows.ShadowLooper
 
-/** Starts the app on Robolectric's phone; `qualifiers` as those of resource folders. */
+/** Starts the app on Robolectric's phone. `qualifiers` are those of resource folders. */
 fun launch(qualifiers: String = "", fontScale: Float = 1f): ActivityController<MainActivity> {
     RuntimeEnvironment.setQualifiers("+$qualifiers".removeSuffix("+").ifEmpty { "+port" })
     RuntimeEnvironment.setFontScale(fontScale)
     return Robolectric.buildActivity(MainActivity::class.java).setup()
 }
 
-/** A benchmark of the app that takes a moment. */
-fun quickBenchmark() = Benchmark(context().filesDir, energyMeter(context()), seconds = 0.0, runs = 2)
-
-/** Lets the app work until something is so. */
-fun await(what: String, so: () -> Boolean) {
-    repeat(2400) {
-        ShadowLooper.idleMainLooper()
-        if (so()) return
-        Thread.sleep(50)
-    }
-    fail("not within two minutes: $what")
+/** The models of the app, once they have been read. */
+fun library(): Library {
+    val library = context().app.models.library
+    await("the library") { library.value != null }
+    return checkNotNull(library.value)
 }
 
-/** What Python takes each sample of a run for, with one of its models. */
+/** The run whose models are in a folder of the app. */
+fun group(folder: String): Group = library().groups.single { it.folder == folder }
+
+/** Returns a benchmark of the app that takes a moment, once it is ready. */
+fun quickBenchmark() = Benchmark(context().filesDir, energyMeter(context()), seconds = 0.0, runs = 2).also {
+    await("the benchmark") { it.state.value.isReady }
+}
+
+/** Fails on the main thread. Streams and providers of tests call it, as those of other apps may be slow. */
+fun assertNotMainThread() = assertNotEquals("this blocks the main thread", Looper.getMainLooper(), Looper.myLooper())
+
+/** Runs what is posted to the main thread until a condition holds. */
+fun await(what: String, condition: () -> Boolean) {
+    repeat(2400) {
+        ShadowLooper.idleMainLooper()
+        if (condition()) return
+        Thread.sleep(50)
+    }
+    fail("two minutes have passed without $what")
+}
+
+/** Returns the label that Python gave each sample of a run, with one of the run's models. */
 fun golden(group: Group, file: String): List<String> {
     val folder = File(System.getProperty("models"), group.folder)
     val answers = JSONObject(File(folder, "golden.json").readText()).getJSONObject(file).getJSONArray("outputs")
-    val labels = context().app.models.bundled.first { it.group == group }.about.labels
+    val labels = library().bundled.first { it.group == group }.about.labels
     return List(answers.length()) { place ->
         val scores = answers.getJSONArray(place)
         labels[labels.indices.maxBy(scores::getDouble)]
     }
 }
 
-/** What the two cards of a page say first. */
+/** Returns the best label in each of the two cards of a page. */
 fun MainActivity.best(page: Int): List<String?> = listOf(R.id.first, R.id.second).map { card ->
     page(page).findViewById<View>(card).findViewById<TextView>(R.id.label)?.text?.toString()
 }
 
-/** Waits until both cards of a page say what Python does of a sample. */
+/** Waits until both cards of a page show the label that Python gave a sample. */
 fun MainActivity.awaitGolden(page: Int, group: Group, place: Int) {
     val shown = listOf(group.manifest.models.first(), group.manifest.models.last())
     val expected = shown.map { golden(group, it.file)[place] }
@@ -64,7 +81,7 @@ fun MainActivity.choose(tab: Int) {
     ShadowLooper.idleMainLooper()
 }
 
-/** All text that is seen in a view, in the order of its layout. */
+/** Returns all visible text of a view, in the order of its layout. */
 fun View.texts(): List<String> = when {
     visibility != View.VISIBLE -> emptyList()
     this is TextView -> listOf(text.toString()).filter(String::isNotEmpty)
@@ -72,10 +89,11 @@ fun View.texts(): List<String> = when {
     else -> emptyList()
 }
 
+/** Returns a view and all views in it. */
 fun View.all(): List<View> =
     listOf(this) + if (this is ViewGroup) (0 until childCount).flatMap { getChildAt(it).all() } else emptyList()
 
-/** Keeps what the screen shows as a PNG file. */
+/** Saves the screen as a PNG file. */
 fun MainActivity.screenshot(name: String) {
     ShadowLooper.idleMainLooper()
     val root = window.decorView

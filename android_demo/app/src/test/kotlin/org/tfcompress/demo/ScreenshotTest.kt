@@ -8,7 +8,7 @@ import org.junit.Test
 import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
 
-/** Every page in light, dark, landscape and large type; what is cut off fails. */
+/** Takes screenshots of every page in light, dark, landscape and large type, and fails if text is cut off. */
 @RunWith(RobolectricTestRunner::class)
 class ScreenshotTest {
     @Test
@@ -24,10 +24,9 @@ class ScreenshotTest {
     fun `large type`() = pictures("large", "w360dp-h740dp-port-notnight-xhdpi", 1.5f)
 
     private fun pictures(name: String, qualifiers: String, fontScale: Float = 1f) {
-        val models = context().app.models
         quickBenchmark().run {
-            start(models.all.take(1), models::feed)
-            await("rows") { !isRunning }
+            start(library().all.take(1))
+            await("rows") { !state.value.isRunning }
         }
         launch(qualifiers, fontScale).use { controller ->
             val activity = controller.get()
@@ -51,7 +50,7 @@ class ScreenshotTest {
         return when (id) {
             R.id.image, R.id.text -> texts.count { it.endsWith(" %") } == 6
             R.id.models -> texts.count { context().getString(R.string.model_runs) in it } ==
-                context().app.models.all.size
+                library().all.size
             else -> texts.size > 5
         }
     }

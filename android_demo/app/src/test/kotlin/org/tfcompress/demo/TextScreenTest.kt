@@ -15,7 +15,7 @@ import org.robolectric.RobolectricTestRunner
 class TextScreenTest {
     private val MainActivity.sentence get() = findViewById<EditText>(R.id.sentence)
 
-    private val group get() = context().app.models.groups.single { it.folder == "bert_half_trec" }
+    private val group get() = group("bert_half_trec")
 
     @Test
     fun `labels follow what is typed`() {
@@ -30,10 +30,11 @@ class TextScreenTest {
     }
 
     @Test
-    fun `a sample is taken over`() {
+    fun `a sample is classified when it is tapped`() {
         launch().use { controller ->
             val activity = controller.get()
             val samples = activity.findViewById<ViewGroup>(R.id.sentences)
+            await("a button per sample") { samples.childCount == group.samples.size }
             samples.getChildAt(3).performClick()
             assertEquals((samples.getChildAt(3) as TextView).text.toString(), activity.sentence.text.toString())
             activity.awaitGolden(R.id.text, group, 3)
@@ -41,18 +42,18 @@ class TextScreenTest {
     }
 
     @Test
-    fun `odd text does no harm`() {
+    fun `unusual text is classified`() {
         launch().use { controller ->
             val activity = controller.get()
             for (text in listOf("", " ", "\u0000", "\uD83D", "日本語 🎉 é", "a".repeat(2000))) {
                 activity.sentence.setText(text)
-                await("an answer to $text") { null !in activity.best(R.id.text) }
+                await("results for $text") { null !in activity.best(R.id.text) }
             }
         }
     }
 
     @Test
-    fun `typed text outlives the phone's turning and the process`() {
+    fun `typed text outlives a rotation and the process`() {
         val state = Bundle()
         launch().use { controller ->
             controller.get().sentence.setText("Where is")
@@ -62,7 +63,7 @@ class TextScreenTest {
         }
         Robolectric.buildActivity(MainActivity::class.java).setup(state).use { controller ->
             assertEquals("Where is", controller.get().sentence.text.toString())
-            await("an answer") { null !in controller.get().best(R.id.text) }
+            await("results") { null !in controller.get().best(R.id.text) }
         }
     }
 }

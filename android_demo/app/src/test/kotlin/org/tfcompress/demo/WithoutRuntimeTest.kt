@@ -11,19 +11,19 @@ import org.junit.runner.RunWith
 import org.robolectric.RobolectricTestRunner
 import org.tfcompress.runtime.ClusteredDelegate
 
-/** In a process of its own, which has no library of the clustered runtime. */
+/** Runs in a process of its own that cannot load the library of the packed runtime. */
 @RunWith(RobolectricTestRunner::class)
 class WithoutRuntimeTest {
     @Test
-    fun `the stock model runs, and why the packed one does not is said`() {
+    fun `the stock model runs, and the page says why the packed one does not`() {
         assertFalse(ClusteredDelegate.isAvailable)
         launch().use { controller ->
             val page = controller.get().page(R.id.image)
-            await("answers") { null !in controller.get().best(R.id.image) }
+            await("results") { null !in controller.get().best(R.id.image) }
             val notice = page.findViewById<TextView>(R.id.notice)
             assertTrue("${notice.text}", "libtfcompress_runtime.so" in notice.text)
             val second = page.findViewById<View>(R.id.second).findViewById<Spinner>(R.id.choice)
-            val run = context().app.models.groups.single { it.folder == "vit_digits" }.manifest
+            val run = group("vit_digits").manifest
             assertEquals(run.models.single { it.file == "compressed.tflite" }.title, second.selectedItem)
         }
     }
@@ -32,8 +32,8 @@ class WithoutRuntimeTest {
     fun `the list of models says that packed ones cannot run`() {
         launch().use { controller ->
             controller.get().choose(R.id.tab_models)
-            val why = context().getString(R.string.bad_clustered_runtime)
-            val packed = context().app.models.bundled.count { it.about.isPacked }
+            val why = context().getString(R.string.bad_no_packed_runtime)
+            val packed = library().bundled.count { it.about.isPacked }
             await("$packed models refused") {
                 controller.get().findViewById<View>(R.id.cards).texts().count { it == why } == packed
             }

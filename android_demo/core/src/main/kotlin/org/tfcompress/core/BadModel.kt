@@ -1,41 +1,46 @@
 package org.tfcompress.core
 
-/** What can be wrong with a model; the app says it in its user's language, with the details. */
-enum class Problem {
-    /** Details: its bytes, the most that there may be. */
-    TOO_LARGE,
+/**
+ * A model that cannot be used, with one subclass per reason.
+ *
+ * The message is for developers; the app shows its user a text of its own for each subclass.
+ */
+sealed class BadModel(message: String, cause: Throwable? = null) : Exception(message, cause) {
+    /** The file has more bytes than the app accepts. */
+    class TooLarge(val bytes: Long, val limit: Long) : BadModel("$bytes bytes exceed the limit of $limit")
 
-    /** It is no TensorFlow Lite flatbuffer. */
-    NOT_A_MODEL,
+    /** The file is not a TensorFlow Lite flatbuffer. */
+    class NotAModel : BadModel("not a TensorFlow Lite flatbuffer")
 
-    /** It is cut off or overwritten. */
-    DAMAGED,
+    /** The file is a TensorFlow Lite flatbuffer, but truncated or overwritten. */
+    class Damaged(cause: Throwable) : BadModel("damaged: $cause", cause)
 
-    /** Details: the operator's name and version, which this runtime lacks. */
-    OPERATOR,
+    /** This version of TensorFlow Lite lacks one of the model's built-in operators. */
+    class MissingOperator(val operator: String, val version: Int, cause: Throwable) :
+        BadModel("needs the operator $operator in version $version", cause)
 
-    /** Details: the name of an operator that is none of TensorFlow Lite's. */
-    CUSTOM_OPERATOR,
+    /** The model uses a custom operator that neither TensorFlow Lite nor the packed runtime has. */
+    class CustomOperator(val operator: String, cause: Throwable) :
+        BadModel("needs the custom operator $operator", cause)
 
-    /** It is packed, and the clustered runtime does not load here. */
-    CLUSTERED_RUNTIME,
+    /** The model is packed, but the packed runtime does not load on this device. */
+    class NoPackedRuntime : BadModel("packed, but there is no packed runtime")
 
-    /** TensorFlow Lite refuses it. Details: what that says. */
-    REFUSED,
+    /** TensorFlow Lite does not load the model, for the `reason` that it gives. */
+    class Refused(val reason: String, cause: Throwable) : BadModel("refused by TensorFlow Lite: $reason", cause)
 
-    /** It does not say what it takes. */
-    NO_METADATA,
+    /** The file has no metadata that describes the model's inputs. */
+    class NoMetadata : BadModel("no metadata for its inputs")
 
-    /** Details: name, type and shape of an input that is neither an image nor a text's tokens. */
-    INPUT,
+    /** An input is neither an image nor the tokens of a text. */
+    class UnsupportedInput(val input: TensorInfo) : BadModel("unsupported input ${input.name}: $input")
 
-    /** Details: labels, values of the output. */
-    LABELS,
+    /** The number of labels differs from the number of outputs, so a score has no label. */
+    class LabelCount(val labels: Int, val outputs: Int) : BadModel("$labels labels for $outputs outputs")
 
-    /** Details: what is wrong with its vocabulary. */
-    VOCABULARY
+    /** The metadata names a vocabulary file that is missing. */
+    class NoVocabulary : BadModel("no vocabulary")
+
+    /** The tokenizer cannot use the vocabulary, for the given `reason`. */
+    class BadVocabulary(val reason: String, cause: Throwable) : BadModel("bad vocabulary: $reason", cause)
 }
-
-/** A model that cannot be used, and why. */
-class BadModel(val problem: Problem, vararg val details: Any, cause: Throwable? = null) :
-    Exception("$problem ${details.joinToString()}", cause)

@@ -4,11 +4,11 @@ import java.text.Normalizer
 import java.util.BitSet
 
 /**
- * How keras-nlp's tokenizer takes each character, from a table that is the same on every phone: `unicode.txt`, which
- * `tests/golden` makes.
+ * How keras-nlp's tokenizer treats each Unicode character.
  *
- * A line is `dropped RANGES`, `kept RANGES`, or a code point (or a range) and what case folding makes of it, possibly
- * nothing.
+ * Android's own Unicode tables differ between versions, so this reads `unicode.txt`, which `tests/golden` writes.
+ * A line of it is `dropped RANGES`, `kept RANGES`, or a code point (or a range of them) followed by the code points to
+ * which it case-folds, if any.
  */
 internal object Characters {
     private val folded = HashMap<Int, IntArray>()
@@ -32,13 +32,13 @@ internal object Characters {
         }
     }
 
-    /** White space and control characters: they end a word and vanish. */
+    /** Returns whether a character ends a word and is dropped: white space and control characters. */
     fun isDropped(code: Int) = dropped[code]
 
-    /** Punctuation and ideographs: each is a word of its own. */
+    /** Returns whether a character is a word of its own: punctuation and ideographs. */
     fun isKept(code: Int) = kept[code]
 
-    /** Case folding, Unicode's NFKC_Casefold: compatibility forms are taken apart, accents stay. */
+    /** Case-folds a text by Unicode's NFKC_Casefold, which replaces compatibility forms and keeps accents. */
     fun fold(text: String): String {
         val result = StringBuilder(text.length)
         text.codePoints().forEach { code ->

@@ -7,34 +7,33 @@ import org.tensorflow.lite.Delegate
 import org.tensorflow.lite.Interpreter
 
 /**
- * A model that runs: an image or a text in, a probability for each class out.
+ * A loaded model that turns an image or a text into one probability per class.
  *
- * Not safe for use by several threads at once.
+ * Only one thread may use it at a time.
  *
- * @param content the file; it must stay as it is until this is closed.
- * @param clustered the clustered runtime, for a packed file.
- * @throws BadModel if the runtime refuses it
+ * @param content the bytes of the file, which must not change until this is closed.
+ * @param packedRuntime the delegate that runs packed files; null if it is not available.
+ * @throws BadModel if the model cannot be loaded
  */
-class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, clustered: Delegate?) : Closeable {
-    private val interpreter = interpreter(file, content, threads, clustered)
+class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, packedRuntime: Delegate?) : Closeable {
+    private val interpreter = interpreter(file, content, threads, packedRuntime)
     private val inputs = file.inputs.map { buffer(it) }
     private val output = buffer(file.outputs.first())
     private val tokenizer by lazy(::tokenizer)
 
     /**
-     * Probabilities of a picture's classes.
+     * Classifies a picture and returns one probability per class.
      *
-     * @throws BadModel if the model takes no picture
+     * @throws BadModel if the model's input is not an RGB picture
      */
     fun classify(picture: Picture): FloatArray {
         val takes = file.takes as? TakesImage ?: throw unfit()
         val shape = file.inputs.first().shape
-        val colours = shape.lastOrNull()
         if (file.inputs.size != 1 || file.inputs[0].type != FLOAT || shape.size != IMAGE_DIMENSIONS) throw unfit()
-        if (shape[1] != shape[2] || colours != COLOURS) throw unfit()
+        if (shape[1] != shape[2] || shape.last() != COLOURS) throw unfit()
         val input = inputs.first()
         for ((place, value) in picture.square(shape[1]).withIndex()) {
-            // In double precision, so that [0, 1] stays what it is to the last bit.
+            // Double precision, so that a value of [0, 1] that is scaled to [0, 255] and back does not change by a bit.
             val pixel = WHITE * value.toDouble() - takes.mean.of(place % COLOURS)
             input.putFloat(place * Float.SIZE_BYTES, (pixel / takes.std.of(place % COLOURS)).toFloat())
         }
@@ -42,9 +41,9 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, cluster
     }
 
     /**
-     * Probabilities of a text's classes.
+     * Classifies a text and returns one probability per class.
      *
-     * @throws BadModel if the model takes no text
+     * @throws BadModel if the model's inputs are not BERT's
      */
     fun classify(text: String): FloatArray {
         val takes = file.takes as? TakesText ?: throw unfit()
@@ -62,7 +61,7 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, cluster
         return run()
     }
 
-    /** Runs once more with the input of the last call, or zeros. */
+    /** Runs the model on the input of the last call, or on zeros if there was none. */
     fun run(): FloatArray {
         output.rewind()
         interpreter.runForMultipleInputsOutputs(inputs.toTypedArray(), mapOf(0 to output))
@@ -72,13 +71,17 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, cluster
         return probabilities(scores)
     }
 
-    /** The values of an input, of which golden outputs hold the first. */
+    /** Returns the current values of an input, for tests that compare them with Python's. */
     internal fun input(index: Int): ByteBuffer = inputs[index].duplicate().order(ByteOrder.nativeOrder())
 
-    /** @throws BadModel unless there is a label for each value of the output */
+    /**
+     * Returns the label of each class.
+     *
+     * @throws BadModel unless the file has exactly one label per output
+     */
     fun labels(): List<String> {
         val classes = file.outputs.first().shape.lastOrNull() ?: 1
-        if (file.labels.size != classes) throw BadModel(Problem.LABELS, file.labels.size, classes)
+        if (file.labels.size != classes) throw BadModel.LabelCount(file.labels.size, classes)
         return file.labels
     }
 
@@ -86,17 +89,17 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, cluster
 
     private fun tokenizer(): WordPiece {
         val takes = file.takes as TakesText
-        val vocabulary = takes.vocabulary ?: throw BadModel(Problem.VOCABULARY, "")
+        val vocabulary = takes.vocabulary ?: throw BadModel.NoVocabulary()
         return try {
             WordPiece(vocabulary, takes.lowercase, file.inputs.first().shape.last())
         } catch (e: IllegalArgumentException) {
-            throw BadModel(Problem.VOCABULARY, e.message.orEmpty(), cause = e)
+            throw BadModel.BadVocabulary(e.message.orEmpty(), e)
         }
     }
 
     private fun unfit(index: Int = 0): BadModel {
-        if (file.takes == null) return BadModel(Problem.NO_METADATA)
-        return BadModel(Problem.INPUT, file.inputs[index].name, file.inputs[index].toString())
+        if (file.takes == null) return BadModel.NoMetadata()
+        return BadModel.UnsupportedInput(file.inputs[index])
     }
 
     private companion object {
@@ -106,20 +109,20 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, cluster
         const val COLOURS = 3
         const val WHITE = 255
         val BYTES = mapOf(FLOAT to 4, INT to 4, "UINT8" to 1, "INT8" to 1, "BOOL" to 1, "INT16" to 2, "INT64" to 8)
-        val LACKING = Regex("builtin opcode '(\\w+)' version '(\\d+)'")
+        val MISSING = Regex("builtin opcode '(\\w+)' version '(\\d+)'")
 
         fun List<Float>.of(channel: Int) = getOrNull(channel) ?: first()
 
-        /** Zeros for a tensor; an open size is 1. */
+        /** Returns a buffer of zeros for a tensor, in which each open size is 1. */
         fun buffer(tensor: TensorInfo): ByteBuffer {
-            val each = BYTES[tensor.type] ?: throw BadModel(Problem.INPUT, tensor.name, tensor.toString())
+            val each = BYTES[tensor.type] ?: throw BadModel.UnsupportedInput(tensor)
             val bytes = tensor.shape.fold(each) { all, size -> all * if (size < 0) 1 else size }
             return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
         }
 
-        fun interpreter(file: ModelFile, content: ByteBuffer, threads: Int, clustered: Delegate?): Interpreter {
+        fun interpreter(file: ModelFile, content: ByteBuffer, threads: Int, packedRuntime: Delegate?): Interpreter {
             val options = Interpreter.Options().setNumThreads(threads)
-            if (file.isPacked) options.addDelegate(clustered ?: throw BadModel(Problem.CLUSTERED_RUNTIME))
+            if (file.isPacked) options.addDelegate(packedRuntime ?: throw BadModel.NoPackedRuntime())
             return try {
                 Interpreter(content, options)
             } catch (e: IllegalArgumentException) {
@@ -131,12 +134,12 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, cluster
 
         fun refusal(file: ModelFile, error: Exception): BadModel {
             val message = error.message.orEmpty()
-            val found = LACKING.find(message)?.groupValues
+            val missing = MISSING.find(message)?.groupValues
             val custom = file.operators.firstOrNull { it.custom && !it.isPacked }
             return when {
-                found != null -> BadModel(Problem.OPERATOR, found[1], found[2].toInt(), cause = error)
-                custom != null -> BadModel(Problem.CUSTOM_OPERATOR, custom.name, cause = error)
-                else -> BadModel(Problem.REFUSED, message, cause = error)
+                missing != null -> BadModel.MissingOperator(missing[1], missing[2].toInt(), error)
+                custom != null -> BadModel.CustomOperator(custom.name, error)
+                else -> BadModel.Refused(message, error)
             }
         }
     }

@@ -2,14 +2,15 @@ package org.tfcompress.core
 
 import kotlin.math.ceil
 
-/** Times of inferences in milliseconds: the median, and what nine of ten do not exceed (nearest rank). */
+/** The median and the 90th percentile (nearest rank) of the times of `runs` inferences, in milliseconds. */
 data class Latency(val medianMs: Double, val p90Ms: Double, val runs: Int) {
     companion object {
         /**
-         * Runs `inference` until both `runs` inferences and `seconds` are over.
+         * Times `inference` until it has run at least `runs` times and for at least `seconds`.
          *
-         * @param now nanoseconds of a clock that only goes forward.
-         * @param goOn asked before each inference; null comes back if it says no.
+         * @param now returns the nanoseconds of a monotonic clock.
+         * @param goOn is called before each inference; false stops the measurement.
+         * @return null if the measurement was stopped
          */
         fun measure(
             runs: Int,
@@ -29,7 +30,7 @@ data class Latency(val medianMs: Double, val p90Ms: Double, val runs: Int) {
             return of(times)
         }
 
-        /** @throws IllegalArgumentException if there are no times. */
+        /** @throws IllegalArgumentException if there are no times */
         fun of(times: List<Double>): Latency {
             require(times.isNotEmpty()) { "no inference was timed" }
             val sorted = times.sorted()

@@ -4,17 +4,17 @@ import org.json.JSONArray
 import org.json.JSONException
 import org.json.JSONObject
 
-/** What a model is fed. */
+/** What a model classifies. */
 enum class Task { IMAGE, TEXT }
 
-/** A model of a run: its file, and what the run calls it. */
+/** A model of a run: the name of its file, and its title in the run's report. */
 data class Entry(val file: String, val title: String)
 
 /**
- * What a run of tfcompress left for the app: `manifest.json` in its folder `android`.
+ * The contents of `manifest.json`, which a run of tfcompress writes into its folder `android`.
  *
- * @property samples files of images, or texts.
- * @property labels the samples' classes.
+ * @property samples names of image files, or texts.
+ * @property labels the label of each sample.
  */
 data class Manifest(
     val name: String,
@@ -27,15 +27,15 @@ data class Manifest(
     companion object {
         private const val FORMAT = "tfcompress.android"
 
-        /** @throws IllegalArgumentException if the text is something else, or a file's name leads out of the folder. */
+        /** @throws IllegalArgumentException if it is not a manifest, or a file name leads out of the folder */
         fun parse(text: String): Manifest = try {
             val json = JSONObject(text)
             require(json.getString("format") == FORMAT && json.getInt("version") == 1) {
-                "it is ${json.optString("format")} ${json.opt("version")}; needed is $FORMAT 1"
+                "the format is ${json.optString("format")} ${json.opt("version")}; it must be $FORMAT 1"
             }
             val task = Task.valueOf(json.getString("task").uppercase())
             val models = json.getJSONArray("models").objects().map { Entry(it.file("file"), it.getString("title")) }
-            require(models.isNotEmpty()) { "it has no models" }
+            require(models.isNotEmpty()) { "the manifest lists no models" }
             Manifest(
                 json.file("name"),
                 json.getString("title"),
@@ -50,7 +50,7 @@ data class Manifest(
 
         private fun JSONObject.file(key: String): String {
             val name = getString(key)
-            require(FILE.matches(name)) { "$key is '$name'; needed is a file's name" }
+            require(FILE.matches(name)) { "$key is '$name'; it must be a file name" }
             return name
         }
 

@@ -8,21 +8,7 @@ import org.tensorflow.lite.support.metadata.schema.ContentProperties
 import org.tensorflow.lite.support.metadata.schema.NormalizationOptions
 import org.tensorflow.lite.support.metadata.schema.ProcessUnitOptions
 
-/** How a phone makes a model's input. */
-sealed interface Takes
-
-/** An image: pixels of 0 to 255, less `mean`, divided by `std`; a number for all channels or one for each. */
-data class TakesImage(val mean: List<Float>, val std: List<Float>) : Takes
-
-/**
- * A text as BERT's token ids.
- *
- * @property vocabulary null if the file lacks the one that it names.
- * @property names of the inputs: `ids`, `segment_ids` and `mask`, in the inputs' order.
- */
-class TakesText(val vocabulary: List<String>?, val lowercase: Boolean, val names: List<String>) : Takes
-
-/** The TFLite Metadata of a file; whatever in it is damaged throws some RuntimeException. */
+/** The TFLite Metadata of a file. Damaged metadata throws any kind of RuntimeException. */
 internal class Metadata(private val extractor: MetadataExtractor) {
     private val model = extractor.modelMetadata
     private val graph = if (model.subgraphMetadataLength() > 0) model.subgraphMetadata(0) else null
@@ -47,7 +33,7 @@ internal class Metadata(private val extractor: MetadataExtractor) {
             val options = unit.options(BertTokenizerOptions()) as BertTokenizerOptions
             val file = if (options.vocabFileLength() > 0) options.vocabFile(0).name() else null
             val names = items(graph.inputTensorMetadataLength()) { graph.inputTensorMetadata(it).name().orEmpty() }
-            // Other tools do not say; BERTs on phones are uncased.
+            // Files of other tools do not say; BERT models for phones are usually uncased.
             val lowercase = lines(SETTINGS)?.none { CASED.containsMatchIn(it) } ?: true
             return TakesText(file?.let(::lines), lowercase, names.ifEmpty { inputs.map(TensorInfo::name) })
         }
@@ -68,11 +54,15 @@ internal class Metadata(private val extractor: MetadataExtractor) {
         return null
     }
 
-    /** A file of the archive behind the flatbuffer, by lines; null if it is not there: some tools cut the archive off. */
+    /**
+     * Returns the lines of a file in the archive that follows the flatbuffer.
+     *
+     * Null if the file is missing, or the whole archive: some tools drop it when they rewrite a model.
+     */
     private fun lines(name: String): List<String>? {
         val names = try {
             extractor.associatedFileNames
-        } catch (_: IllegalStateException) { // There is no archive.
+        } catch (_: IllegalStateException) { // Thrown if there is no archive.
             return null
         }
         if (name !in names) return null
@@ -82,7 +72,7 @@ internal class Metadata(private val extractor: MetadataExtractor) {
     }
 
     private companion object {
-        /** Of tfcompress's own files: whether a text is lower-cased. */
+        /** In which tfcompress writes whether a text is case-folded. */
         const val SETTINGS = "tokenizer.json"
         val CASED = Regex(""""lowercase"\s*:\s*false""")
         const val MOST_BYTES = 1 shl 24

@@ -8,25 +8,31 @@ import org.tensorflow.lite.schema.Model
 import org.tensorflow.lite.schema.TensorType
 import org.tensorflow.lite.support.metadata.MetadataExtractor
 
-/** An input or output; a size of -1 in `shape` is open. */
+/** An input or output of a model. A size of -1 in `shape` is open: the caller chooses it. */
 data class TensorInfo(val name: String, val type: String, val shape: List<Int>) {
-    /** As in `float32 1 x 224 x 224 x 3`. */
+    /** Returns the type and shape, such as `float32 1 x 224 x 224 x 3`. */
     override fun toString() = "${type.lowercase()} ${shape.joinToString(" x ")}"
 }
 
-/** An operator and how often it occurs; `custom` if it is none of TensorFlow Lite's. */
+/**
+ * An operator that a model uses.
+ *
+ * @property custom whether it is not one of TensorFlow Lite's own.
+ * @property count how often the model uses it.
+ */
 data class Operator(val name: String, val version: Int, val custom: Boolean, val count: Int) {
-    /** Whether it is one that only the clustered runtime has. */
+    /** Whether only the packed runtime has it. */
     val isPacked get() = custom && name.startsWith("tfcompress.")
 }
 
 /**
- * What a `.tflite` file says of itself: its flatbuffer, and the TFLite Metadata in it and behind it.
+ * What a `.tflite` file says about its model, in the flatbuffer and in the TFLite Metadata.
  *
- * Nothing of it is written anywhere: files of the archive behind it are read in place.
+ * The zip archive of the metadata, which follows the flatbuffer, is read in place and never unpacked.
  *
- * @property takes how a phone makes its input; null where the file does not say.
- * @property labels the classes in the order of the outputs; empty where it does not say.
+ * @property bytes the size of the file.
+ * @property takes how an app prepares the input; null if the file does not say.
+ * @property labels the labels of the classes in the order of the outputs; empty if the file has none.
  */
 class ModelFile private constructor(
     val bytes: Int,
@@ -38,20 +44,25 @@ class ModelFile private constructor(
     val takes: Takes?,
     val labels: List<String>
 ) {
-    /** Whether its weights are packed, so that only the clustered runtime can run it. */
+    /** Whether the file is packed, so that only the packed runtime can run it. */
     val isPacked get() = operators.any(Operator::isPacked)
 
     companion object {
         private const val IDENTIFIER = "TFL3"
         private const val LEAST_BYTES = 8
 
-        /** @throws BadModel if it is no `.tflite` file or a damaged one. */
+        /**
+         * Reads the file from the start of the buffer.
+         *
+         * @throws BadModel.NotAModel if it is not a `.tflite` file
+         * @throws BadModel.Damaged if it is truncated or overwritten
+         */
         fun read(content: ByteBuffer): ModelFile {
             val buffer = content.duplicate().order(ByteOrder.LITTLE_ENDIAN)
             if (buffer.remaining() < LEAST_BYTES || !Model.ModelBufferHasIdentifier(buffer)) {
-                throw BadModel(Problem.NOT_A_MODEL)
+                throw BadModel.NotAModel()
             }
-            return damages {
+            return orDamaged {
                 val model = Model.getRootAsModel(buffer)
                 check(model)
                 val graph = model.subgraphs(0)
@@ -71,7 +82,7 @@ class ModelFile private constructor(
             }
         }
 
-        /** Touches the ends of all that the file holds, so that a file that is cut off is found. */
+        /** Reads the last byte of each buffer and checks each index, which finds a truncated file. */
         private fun check(model: Model) {
             check(model.subgraphsLength() > 0) { IDENTIFIER }
             for (place in 0 until model.buffersLength()) {
@@ -98,16 +109,13 @@ class ModelFile private constructor(
         private fun operators(model: Model): List<Operator> {
             val counts = HashMap<Int, Int>()
             for (graph in items(model.subgraphsLength(), model::subgraphs)) {
-                for (operator in items(
-                    graph.operatorsLength(),
-                    graph::operators
-                )) {
+                for (operator in items(graph.operatorsLength(), graph::operators)) {
                     counts.merge(operator.opcodeIndex().toInt(), 1, Int::plus)
                 }
             }
             return counts.toSortedMap().map { (index, count) ->
                 val code = model.operatorCodes(index)
-                // Old files have the number in a byte.
+                // Files written before TensorFlow 2.4 keep the number in another field, of one byte.
                 val number = maxOf(code.builtinCode(), code.deprecatedBuiltinCode().toInt())
                 val custom = number == BuiltinOperator.CUSTOM
                 val name = if (custom) code.customCode() else BuiltinOperator.names.getOrNull(number)
@@ -115,16 +123,16 @@ class ModelFile private constructor(
             }
         }
 
-        /** A flatbuffer that is cut off or overwritten points outside itself. */
-        private fun <T> damages(read: () -> T): T = try {
+        /** Offsets of a truncated or overwritten flatbuffer lead outside the buffer, which throws various exceptions. */
+        private fun <T> orDamaged(read: () -> T): T = try {
             read()
         } catch (e: RuntimeException) {
-            throw BadModel(Problem.DAMAGED, cause = e)
+            throw BadModel.Damaged(e)
         } catch (e: IOException) {
-            throw BadModel(Problem.DAMAGED, cause = e)
+            throw BadModel.Damaged(e)
         }
     }
 }
 
-/** A vector's items; its length is not to be trusted, so that nothing is set aside for them. */
+/** Returns a vector's items. A damaged file may claim any length, so no memory is reserved for it in advance. */
 internal fun <T> items(count: Int, get: (Int) -> T): List<T> = (0 until count).asSequence().map(get).toList()

@@ -3,7 +3,7 @@ package org.tfcompress.core
 import org.json.JSONArray
 import org.json.JSONObject
 
-/** The phone, by Android's own names for it. */
+/** The phone, as Android describes it. */
 data class Device(
     val manufacturer: String,
     val model: String,
@@ -14,12 +14,15 @@ data class Device(
 )
 
 /**
- * What one model costs with one number of threads.
+ * What was measured of one model with one number of threads: a row of the benchmark.
  *
- * @property delegate `tfcompress` or `xnnpack`.
- * @property pssBeforeKib the app's memory without the model, `pssAfterKib` with it.
- * @property energyUj of an inference, in microjoules; null where the phone does not tell.
- * @property energySource `power monitors` or `battery`.
+ * @property group the folder of the model's run, or `opened`.
+ * @property bytes the size of the file.
+ * @property delegate what runs the layers: `tfcompress` or `xnnpack`.
+ * @property pssBeforeKib the app's memory (PSS) without the model, in KiB.
+ * @property pssAfterKib the app's memory (PSS) with the model, in KiB.
+ * @property energyUj the energy per inference in microjoules; null if the phone does not report it.
+ * @property energySource `power monitors` or `battery`; null if there is no energy.
  */
 data class Measured(
     val group: String,

@@ -5,7 +5,7 @@ import kotlin.math.ceil
 import kotlin.math.floor
 import kotlin.math.max
 
-/** A picture: `rgb` holds red, green and blue of each pixel, row by row from the top. */
+/** A picture. `rgb` holds the red, green and blue of each pixel, row by row from the top. */
 class Picture(val width: Int, val height: Int, private val rgb: ByteArray) {
     init {
         require(width > 0 && height > 0) { "a picture of $width x $height pixels" }
@@ -13,17 +13,19 @@ class Picture(val width: Int, val height: Int, private val rgb: ByteArray) {
     }
 
     /**
-     * The square in the middle, resized to `size` x `size` with antialiasing: red, green and blue in [0, 1], row by row.
+     * Crops the picture to its central square and resizes that to `size` x `size` with antialiasing.
      *
-     * As TensorFlow's `tf.image.resize(antialias=True)` does it: each number is a mean under a triangle that is as wide
-     * as what a pixel of the result covers.
+     * The result equals that of TensorFlow's `tf.image.resize(antialias=True)`: each value is an average, weighted by a
+     * triangle whose width follows from the area that a pixel of the result covers.
+     *
+     * @return red, green and blue in [0, 1], row by row
      */
     fun square(size: Int): FloatArray {
         val side = minOf(width, height)
         val left = (width - side) / 2
         val top = (height - side) / 2
         val spans = List(size) { Span.of(it, side, size) }
-        val narrow = FloatArray(side * size * CHANNELS) // side rows of size pixels
+        val narrow = FloatArray(side * size * CHANNELS) // `side` rows of `size` pixels each.
         for (y in 0 until side) {
             for ((x, span) in spans.withIndex()) {
                 for (channel in 0 until CHANNELS) {
@@ -45,7 +47,7 @@ class Picture(val width: Int, val height: Int, private val rgb: ByteArray) {
         }
     }
 
-    /** The source pixels of one pixel of the result, and their weights. */
+    /** The source pixels, from `first` on, that one pixel of the result averages, and their weights. */
     private class Span(val first: Int, val weights: FloatArray) {
         companion object {
             fun of(place: Int, from: Int, to: Int): Span {

@@ -3,14 +3,14 @@ package org.tfcompress.core
 import kotlin.math.abs
 import kotlin.math.exp
 
-/** A class and its score. */
+/** The index of a class and its score. */
 data class Ranked(val index: Int, val score: Float)
 
-/** The `count` highest scores, highest first; of equal ones the first. */
+/** Returns the `count` highest scores, highest first; of equal scores, the lower index comes first. */
 fun top(scores: FloatArray, count: Int): List<Ranked> =
     scores.indices.map { Ranked(it, scores[it]) }.sortedByDescending(Ranked::score).take(count)
 
-/** Probabilities of a model that gives logits. */
+/** Turns logits into probabilities. */
 fun softmax(logits: FloatArray): FloatArray {
     val largest = logits.maxOrNull() ?: return logits
     val powers = FloatArray(logits.size) { exp(logits[it] - largest) }
@@ -18,7 +18,7 @@ fun softmax(logits: FloatArray): FloatArray {
     return FloatArray(logits.size) { powers[it] / total }
 }
 
-/** What a model gave, as probabilities: as it is if it is some already, else by [softmax]. */
+/** Turns a model's output into probabilities: by [softmax], unless it already is a distribution. */
 fun probabilities(scores: FloatArray): FloatArray {
     val already = scores.all { it in 0f..1f } && abs(scores.sum() - 1) < ROUNDING
     return if (already) scores else softmax(scores)

@@ -1,15 +1,15 @@
 package org.tfcompress.core
 
-/** What a BERT takes of a text: three arrays of its sequence length. */
+/** A text as a BERT model's three inputs, each as long as the model's sequence length. */
 class Tokens(val ids: IntArray, val segments: IntArray, val mask: IntArray)
 
 /**
- * BERT's WordPiece tokenizer; token ids are those of keras-nlp, which the model was trained with.
+ * BERT's WordPiece tokenizer. It returns the token ids of keras-nlp, with which the model was trained.
  *
- * @param vocabulary the pieces; the token id of a piece is its place. One that goes on with a word starts with `##`.
- * @param lowercase whether text is case-folded first; accents stay.
- * @param length tokens of a text, with `[CLS]` and `[SEP]`; longer texts are cut, shorter ones padded.
- * @throws IllegalArgumentException if the vocabulary lacks a special token, or the length is below 3.
+ * @param vocabulary the pieces, in the order of their token ids; a piece that continues a word starts with `##`.
+ * @param lowercase whether text is case-folded first, which keeps accents.
+ * @param length the number of tokens, including `[CLS]` and `[SEP]`, to which a text is cut or padded.
+ * @throws IllegalArgumentException if the vocabulary lacks a special token, or the length is below 3
  */
 class WordPiece(vocabulary: List<String>, private val lowercase: Boolean, private val length: Int) {
     private val idOf = HashMap<String, Int>()
@@ -20,7 +20,7 @@ class WordPiece(vocabulary: List<String>, private val lowercase: Boolean, privat
     private val unknown: Int
 
     init {
-        require(length >= LEAST_LENGTH) { "a text of $length tokens; a BERT needs at least $LEAST_LENGTH" }
+        require(length >= LEAST_LENGTH) { "the sequence length is $length; it must be at least $LEAST_LENGTH" }
         vocabulary.forEachIndexed { id, piece -> idOf.putIfAbsent(piece, id) }
         longest = vocabulary.maxOfOrNull { it.length } ?: 0
         start = special("[CLS]")
@@ -47,8 +47,8 @@ class WordPiece(vocabulary: List<String>, private val lowercase: Boolean, privat
     }
 
     private fun pieces(text: String): Sequence<Int> {
-        val words = words(text.substringBefore('\u0000').withoutHalves())
-        // Only then: what folding makes of a character, such as a space, does not end a word.
+        val words = words(text.substringBefore('\u0000').withoutUnpairedSurrogates())
+        // Folding follows the split: a space into which a character folds must not end a word.
         return (if (lowercase) words.map(Characters::fold) else words).flatMap(::split)
     }
 
@@ -69,7 +69,7 @@ class WordPiece(vocabulary: List<String>, private val lowercase: Boolean, privat
         if (begin < text.length) yield(text.substring(begin))
     }
 
-    /** The longest piece that a word starts with, then the longest of the rest, and so on; or the unknown token. */
+    /** Splits a word greedily into the longest pieces; a word that has no such split is the unknown token. */
     private fun split(word: String): List<Int> {
         val unknownWord = listOf(unknown)
         if (word.toByteArray().size > MOST_BYTES) return unknownWord
@@ -89,13 +89,13 @@ class WordPiece(vocabulary: List<String>, private val lowercase: Boolean, privat
         const val SUFFIX = "##"
         const val LEAST_LENGTH = 3
 
-        /** A longer word is unknown. */
+        /** Longer words are unknown, as in keras-nlp. */
         const val MOST_BYTES = 100
     }
 }
 
-/** Half a surrogate pair is three bytes that are no UTF-8, so that Python sees three replacement characters. */
-private fun String.withoutHalves(): String {
+/** Replaces each unpaired surrogate by three U+FFFD, as Python does with its three bytes of invalid UTF-8. */
+private fun String.withoutUnpairedSurrogates(): String {
     if (none(Char::isSurrogate)) return this
     val result = StringBuilder(length)
     codePoints().forEach { code ->

@@ -1,8 +1,6 @@
 package org.tfcompress.core
 
 import java.io.File
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
 import org.junit.Test
@@ -11,40 +9,34 @@ class ClassifierTest {
     private val folders = File(System.getProperty("models")).listFiles().orEmpty().sorted()
 
     @Test
-    fun `a packed file needs the clustered runtime`() {
+    fun `a packed file needs the packed runtime`() {
         val packed = content(File(folders.last(), "packed.tflite"))
-        val refused = assertThrows(BadModel::class.java) { Classifier(ModelFile.read(packed), packed, 1, null) }
-        assertEquals(Problem.CLUSTERED_RUNTIME, refused.problem)
+        assertThrows(BadModel.NoPackedRuntime::class.java) { Classifier(ModelFile.read(packed), packed, 1, null) }
     }
 
     @Test
-    fun `a picture is refused by a model of texts, and the other way round`() {
+    fun `a text model refuses a picture, and an image model refuses a text`() {
         for (folder in folders) {
             val manifest = Manifest.parse(File(folder, "manifest.json").readText())
             classifier(File(folder, manifest.models[0].file)).use { classifier ->
-                val refused = assertThrows(BadModel::class.java) {
+                val refused = assertThrows(BadModel.UnsupportedInput::class.java) {
                     when (manifest.task) {
                         Task.IMAGE -> classifier.classify("text")
                         Task.TEXT -> classifier.classify(Picture(1, 1, ByteArray(3)))
                     }
                 }
-                assertEquals(Problem.INPUT, refused.problem)
+                assertEquals(classifier.file.inputs[0], refused.input)
             }
         }
     }
 
     @Test
-    fun `an operator that the runtime lacks is named`() {
+    fun `an operator that TensorFlow Lite lacks is named`() {
         val content = content(resource("newer_operator.tflite"))
-        val refused = assertThrows(BadModel::class.java) { Classifier(ModelFile.read(content), content, 1, null) }
-        assertEquals(Problem.OPERATOR, refused.problem)
-        assertEquals(listOf<Any>("FULLY_CONNECTED", 12), refused.details.toList())
+        val refused = assertThrows(BadModel.MissingOperator::class.java) {
+            Classifier(ModelFile.read(content), content, 1, null)
+        }
+        assertEquals("FULLY_CONNECTED", refused.operator)
+        assertEquals(12, refused.version)
     }
-}
-
-fun resource(name: String) = File(checkNotNull(Golden.javaClass.getResource("/$name")).toURI())
-
-fun content(file: File): ByteBuffer {
-    val bytes = file.readBytes()
-    return ByteBuffer.allocateDirect(bytes.size).order(ByteOrder.nativeOrder()).put(bytes).apply { rewind() }
 }

@@ -4,7 +4,7 @@ import java.util.zip.GZIPInputStream
 import org.json.JSONArray
 import org.json.JSONObject
 
-/** What Python made of the same lines and pictures; `python -m tests.golden` writes it. */
+/** Python's results for the same texts and pictures, which `python -m tests.golden` writes. */
 object Golden {
     fun load(name: String): JSONObject {
         val file = checkNotNull(javaClass.getResourceAsStream("/$name.json.gz"))

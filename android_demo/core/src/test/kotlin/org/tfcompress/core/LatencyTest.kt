@@ -14,7 +14,7 @@ class LatencyTest {
     }
 
     @Test
-    fun `it goes on until runs and seconds are over`() {
+    fun `it runs for both the least runs and the least seconds`() {
         var clock = 0L
         val inference = { clock += 1_000_000 }
         assertEquals(Latency(1.0, 1.0, 5), Latency.measure(5, 0.0, { clock }, inference = inference))

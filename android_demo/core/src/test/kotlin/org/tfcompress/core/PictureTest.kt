@@ -10,7 +10,7 @@ import org.junit.Test
 
 class PictureTest {
     @Test
-    fun `tensors are those of the pipeline`() {
+    fun `tensors equal those of the Python pipeline`() {
         val pictures = Golden.load("golden_images").getJSONArray("pictures").objects()
         assertEquals(20, pictures.size)
         for (golden in pictures) {
@@ -27,7 +27,7 @@ class PictureTest {
     }
 
     @Test
-    fun `bytes that are too few for the pixels are refused`() {
+    fun `a wrong number of bytes is refused`() {
         assertThrows(IllegalArgumentException::class.java) { Picture(2, 2, ByteArray(11)) }
         assertThrows(IllegalArgumentException::class.java) { Picture(0, 2, ByteArray(0)) }
     }

@@ -25,14 +25,13 @@ class WordPieceTest {
     }
 
     @Test
-    fun `ids are those of keras-nlp`() = assertEquals(emptyList<String>(), differing(true, "ids"))
+    fun `lowercase ids equal those of keras-nlp`() = assertEquals(emptyList<String>(), differing(true, "ids"))
 
     @Test
-    fun `ids of text as it is are those of keras-nlp`() =
-        assertEquals(emptyList<String>(), differing(false, "cased_ids"))
+    fun `cased ids equal those of keras-nlp`() = assertEquals(emptyList<String>(), differing(false, "cased_ids"))
 
     @Test
-    fun `a text is padded to the sequence length, and cut to it`() {
+    fun `a text is padded or cut to the sequence length`() {
         val tokenizer = WordPiece(listOf("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"), true, 5)
         val short = tokenizer.encode("A")
         assertArrayEquals(intArrayOf(2, 4, 3, 0, 0), short.ids)
