@@ -78,6 +78,20 @@ class ModelsScreenTest {
     }
 
     @Test
+    fun `the outcome of opening a file survives a rotation`() {
+        launch().use { controller ->
+            controller.get().open("mine.tflite", asset("vit_digits/packed.tflite"))
+            controller.recreate()
+            await("the model") { "mine" in controller.get().shown }
+            controller.get().open("file.tflite", ByteArray(0))
+            val message = context().getString(R.string.bad_not_a_model)
+            await(message) { controller.get().refused == message }
+            controller.recreate()
+            assertEquals(message, controller.get().refused)
+        }
+    }
+
+    @Test
     fun `bad files are refused with the reason`() {
         val digits = asset("vit_digits/compressed.tflite")
         val cases = mapOf(

@@ -54,10 +54,10 @@ fun await(what: String, condition: () -> Boolean) {
 /** Returns the label that Python gave each sample of a run, with one of the run's models. */
 fun golden(group: Group, file: String): List<String> {
     val folder = File(System.getProperty("models"), group.folder)
-    val answers = JSONObject(File(folder, "golden.json").readText()).getJSONObject(file).getJSONArray("outputs")
+    val outputs = JSONObject(File(folder, "golden.json").readText()).getJSONObject(file).getJSONArray("outputs")
     val labels = library().bundled.first { it.group == group }.about.labels
-    return List(answers.length()) { place ->
-        val scores = answers.getJSONArray(place)
+    return List(outputs.length()) { place ->
+        val scores = outputs.getJSONArray(place)
         labels[labels.indices.maxBy(scores::getDouble)]
     }
 }

@@ -37,7 +37,7 @@ class WorkerTest {
     }
 
     @Test
-    fun `only the latest request is answered, and those between are skipped`() {
+    fun `only the latest request has a result, and those between are skipped`() {
         val latest = Latest(worker)
         val hasStarted = CountDownLatch(1)
         val mayEnd = CountDownLatch(1)
