@@ -4,5 +4,5 @@ plugins {
     alias(libs.plugins.kotlin.android) apply false
 }
 
-// Not "build", because Bazel's BUILD files lie beside it and some file systems take the two for one name.
+// Not "build": on file systems that ignore case, it would clash with Bazel's BUILD files.
 allprojects { layout.buildDirectory = file("out") }

@@ -1,5 +1,5 @@
-// For Android Studio: the same sources as pom.xml builds without the Android SDK. Not tried where this was written, which has
-// neither the SDK nor the Android Gradle plugin.
+// For Android Studio. It builds the sources that pom.xml builds without the Android SDK. This build has not been tried: the
+// machine on which it was written had neither the SDK nor the Android Gradle plugin.
 pluginManagement {
     repositories {
         google()

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What Maven has no plugin for, called by pom.xml with MODELS, TOOLS and VERSION:
-#   android.sh resources   compiles resources and assets; target/android/{java,resources.apk}, which the tests read, too
-#   android.sh apk JAR     shrinks the code, adds native libraries, aligns and signs
-#   android.sh again JAR   looks whether the unsigned one is the same when built again
-#   android.sh check       looks whether a phone takes it, and leaves it as target/tfcompress-demo.apk
-# The key is made up: for a store, sign target/android/unsigned.apk.
+# The steps of the build for which Maven has no plugin. pom.xml calls it with MODELS, TOOLS and VERSION set:
+#   android.sh resources   compiles resources and assets into target/android/{java,resources.apk}, which the tests read too
+#   android.sh apk JAR     shrinks the code, adds the native libraries, aligns and signs the APK
+#   android.sh again JAR   builds the unsigned APK again and checks that it has the same bytes
+#   android.sh check       checks that a phone can install the APK, and moves it to target/tfcompress-demo.apk
+# The signing key is generated here and only good for tests: for a store, sign target/android/unsigned.apk.
 set -euo pipefail
 cd "$(dirname "$0")"
 main=src/main out=target/android signed=target/android/signed.apk apk=target/tfcompress-demo.apk
@@ -15,12 +15,12 @@ resources() {
   rm -rf $out $apk
   mkdir -p $out/java
   cp -r "$MODELS" $out/assets
-  rm $out/assets/*/golden.json  # for tests
-  # Gradle knows both by itself.
+  rm $out/assets/*/golden.json  # Only the tests need it.
+  # Gradle adds both by itself.
   sed 's|<manifest |<manifest package="org.tfcompress.demo" |; s|<application|& android:extractNativeLibs="false"|' \
     $main/AndroidManifest.xml > $out/AndroidManifest.xml
   "$aapt2" compile --dir $main/res -o $out/resources.zip
-  # What is not compressed can be mapped into memory.
+  # -0: models stay uncompressed, so that they can be mapped into memory.
   "$aapt2" link -o $out/resources.apk -I "$android" --manifest $out/AndroidManifest.xml --java $out/java --proguard $out/rules.pro \
     --min-sdk-version $min_sdk --target-sdk-version $target_sdk --version-code 1 --version-name "$VERSION" \
     --auto-add-overlay -A $out/assets -0 tflite $out/resources.zip
@@ -28,7 +28,7 @@ resources() {
 
 apk() {
   unsigned "$1" $out/unsigned.apk
-  key=../target/debug.jks  # Kept: a phone takes an update only with the same key.
+  key=../target/debug.jks  # Kept between builds: a phone accepts an update only with the same key.
   [ -f $key ] || keytool -genkeypair -keystore $key -storepass android -alias debug -keyalg RSA -keysize 2048 -validity 10000 \
     -dname "CN=Android Debug"
   apksigner sign --ks $key --ks-pass pass:android --min-sdk-version $min_sdk --v4-signing-enabled false \
@@ -36,7 +36,7 @@ apk() {
 }
 
 unsigned() {
-  IFS=: read -ra libraries < $out/libraries || true  # without a line's end
+  IFS=: read -ra libraries < $out/libraries || true  # read fails because the file does not end with a line break.
   rm -rf $out/dex
   mkdir $out/dex
   java -cp "$TOOLS/r8.jar" com.android.tools.r8.R8 --release --min-api $min_sdk --lib "$android" --lib "$(java_home)" \

@@ -1,4 +1,4 @@
-// The app, with the models of a folder: -Pmodels=FOLDER, as android_demo/build.sh lays them out.
+// The app, with the models of the folder -Pmodels=FOLDER, which has one folder per run; android_demo/build.sh writes one.
 import org.jetbrains.kotlin.gradle.dsl.JvmTarget
 
 plugins {
@@ -25,7 +25,7 @@ android {
     }
     sourceSets["main"].assets.srcDir(rootProject.file(providers.gradleProperty("models").getOrElse("models")))
     androidResources {
-        noCompress += "tflite" // It can be mapped into memory.
+        noCompress += "tflite" // So that models can be mapped into memory.
         ignoreAssetsPattern = "!golden.json"
     }
     compileOptions {

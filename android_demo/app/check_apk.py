@@ -1,6 +1,8 @@
-"""Looks whether an APK is what a phone takes and what the README promises of it.
+"""Checks that a phone can install an APK, and that the APK keeps the README's promises.
 
-check_apk.py APK BADGING CLASSES ABI...: what `aapt2 dump badging` prints of it, and a line of `dexdump` for each class.
+check_apk.py APK BADGING CLASSES ABI...
+
+BADGING has the output of `aapt2 dump badging` for the APK, and CLASSES a line of `dexdump` for each class.
 """
 
 import re
@@ -16,29 +18,29 @@ NEEDED = (
     "targetSdkVersion:'35'",
     "launchable-activity: name='org.tfcompress.demo.MainActivity'",
 )
-OF_TESTS = re.compile(r"Test;|Lorg/(junit|robolectric|bytedeco)/|/host/")
+TEST_CLASS = re.compile(r"Test;|Lorg/(junit|robolectric|bytedeco)/|/host/")
 
 
 def main(apk: str, badging: str, classes: str, *abis: str) -> None:
-    """Exits with what is wrong."""
+    """Exits with all faults of the APK, if there are any."""
     found = [*about_package(Path(badging).read_text(), abis), *about_classes(Path(classes).read_text())]
     with zipfile.ZipFile(apk) as files:
         found += [problem for entry in files.infolist() for problem in about_entry(entry)]
         libraries = {f"lib/{abi}/{name}" for abi in abis for name in (OURS, "libtensorflowlite_jni.so")}
         found += [f"{name} is missing" for name in sorted(libraries - set(files.namelist()))]
         if not any(name.endswith(".tflite") for name in files.namelist()):
-            found.append("there is no model in it")
+            found.append("it contains no model")
     size = Path(apk).stat().st_size
     if size > MOST_BYTES:
-        found.append(f"it has {size:,} bytes; {MOST_BYTES:,} are allowed")
+        found.append(f"it has {size:,} bytes; at most {MOST_BYTES:,} are allowed")
     if found:
         sys.exit(f"{apk}: " + "; ".join(found))
-    print(f"{apk}: {size:,} bytes, {', '.join(abis)}, no permission, nothing of the tests")
+    print(f"{apk}: {size:,} bytes, {', '.join(abis)}, no permission, no test code")
 
 
 def about_package(badging: str, abis: tuple[str, ...]) -> list[str]:
-    """Says what is wrong with a package as `aapt2 dump badging` describes it."""
-    found = [f"badging lacks {line}" for line in NEEDED if line not in badging]
+    """Returns the faults of a package, as `aapt2 dump badging` describes it."""
+    found = [f"its badging lacks {line}" for line in NEEDED if line not in badging]
     if "uses-permission" in badging:
         found.append("it asks for a permission")
     native = re.search(r"^native-code: (.*)$", badging, re.MULTILINE)
@@ -48,21 +50,21 @@ def about_package(badging: str, abis: tuple[str, ...]) -> list[str]:
 
 
 def about_classes(classes: str) -> list[str]:
-    """Says what is wrong with the names of classes."""
+    """Returns the faults in the names of the classes."""
     names = set(re.findall(r"'(L[^']+;)'", classes))
     needed = {f"Lorg/tfcompress/{name};" for name in ("demo/MainActivity", "demo/SharedFiles", "runtime/Native")}
     found = [f"class {name} is missing" for name in sorted(needed - names)]
-    return found + [f"{name} is of the tests" for name in sorted(names) if OF_TESTS.search(name)]
+    return found + [f"{name} is a class of the tests" for name in sorted(names) if TEST_CLASS.search(name)]
 
 
 def about_entry(entry: zipfile.ZipInfo) -> list[str]:
-    """Says what is wrong with one file: what is mapped into memory must be stored as it is."""
+    """Returns the faults of one file. Files that are mapped into memory must not be compressed."""
     name = entry.filename
     found = []
     if name.endswith((".tflite", ".so")) and entry.compress_type != zipfile.ZIP_STORED:
         found.append(f"{name} is compressed")
     if name.endswith("golden.json"):
-        found.append(f"{name} is of the tests")
+        found.append(f"{name} is a file of the tests")
     return found
 
 

@@ -1,6 +1,8 @@
-"""Adds code and native libraries to an APK of resources, the libraries uncompressed; same input, same bytes.
+"""Adds code and uncompressed native libraries to an APK of resources. The same input gives the same bytes.
 
-pack.py RESOURCES.apk DEX_FOLDER JNI_FOLDER JNI_FOLDER OUT.apk ABI...: a JNI folder holds a folder for each ABI.
+pack.py RESOURCES.apk DEX_FOLDER JNI_FOLDER JNI_FOLDER OUT.apk ABI...
+
+A JNI folder has one folder of libraries per ABI.
 """
 
 import sys
@@ -19,9 +21,9 @@ def main(resources: str, dex: str, first: str, second: str, out: str, *abis: str
             entry.compress_type = how
             apk.writestr(entry, data)
 
-        for entry in source.infolist():  # aapt2 has chosen what stays uncompressed.
+        for entry in source.infolist():  # aapt2 has chosen which of them are compressed.
             add(entry.filename, source.read(entry), entry.compress_type)
-        for file in sorted(Path(dex).rglob("*")):  # Classes, and what they read; not what describes libraries.
+        for file in sorted(Path(dex).rglob("*")):  # Classes and their resources, without the libraries' metadata.
             name = file.relative_to(dex).as_posix()
             if file.is_file() and not name.startswith(("META-INF/", "kotlin/")):
                 add(name, file.read_bytes(), zipfile.ZIP_DEFLATED)

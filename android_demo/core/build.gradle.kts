@@ -1,4 +1,4 @@
-// What the demo computes. A library for Android only because TensorFlow Lite is one: nothing of Android is in it.
+// What the demo computes. It uses nothing of Android, and is an Android library only because TensorFlow Lite is one.
 import org.jetbrains.kotlin.gradle.dsl.JvmTarget
 
 plugins {

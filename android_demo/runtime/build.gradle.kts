@@ -1,5 +1,5 @@
-// The clustered runtime as an Android library (AAR). Needs the NDK and CMake; build_native.sh builds the same sources
-// without them.
+// The packed runtime as an Android library (AAR). Needs the NDK and CMake; build_native.sh builds the same sources without
+// the NDK.
 import org.jetbrains.kotlin.gradle.dsl.JvmTarget
 
 plugins {
@@ -36,6 +36,6 @@ android {
 kotlin { compilerOptions { jvmTarget = JvmTarget.JVM_11 } }
 
 dependencies {
-    // TensorFlow Lite 2.16 has the same interface: an app brings the one that it uses.
+    // An app brings LiteRT or TensorFlow Lite 2.16, which has the same interface.
     compileOnly(libs.litert.api)
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds libtfcompress_runtime.so with the functions for Java, without the Android SDK and NDK, stripped and checked:
+# Builds libtfcompress_runtime.so with its functions for Java, stripped and checked, without the Android SDK and NDK:
 #   out/host/libtfcompress_runtime.so             for JVM tests on this machine
-#   out/jniLibs/ABI/libtfcompress_runtime.so      for Android, API 24 on (bionic/CMakeLists.txt)
-# Needs CMake, Debian's clang, libc++-14-dev and lld, a JDK's headers, and Google Highway's: libhwy-dev or the environment of
-# `make install`.
+#   out/jniLibs/ABI/libtfcompress_runtime.so      for Android, API 24 or later (bionic/CMakeLists.txt)
+# Needs CMake, Debian's clang, libc++-14-dev and lld, the headers of a JDK, and those of Google Highway, either from libhwy-dev
+# or from the environment that `make install` creates.
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${JAVA_HOME:=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")}"

@@ -14,13 +14,13 @@ import org.tensorflow.lite.schema.BuiltinOperator
 import org.tensorflow.lite.schema.Model
 
 /**
- * TensorFlow Lite's class of this name, for tests: as much of it as the demo uses, with buffers for inputs and outputs.
+ * Replaces TensorFlow Lite's class of this name in tests, as far as the demo uses it: inputs and outputs are buffers.
  *
- * Android's own does not load on a computer; this one stands on the C++ API of a desktop build, with XNNPACK as there.
- * Only the tests' class path has it, before the other.
+ * Android's own does not load on a computer. This one calls the C++ API of a desktop build, which uses XNNPACK as Android
+ * does. Only the class path of the tests contains it, where it precedes Android's.
  */
 class Interpreter @JvmOverloads constructor(content: ByteBuffer, options: Options = Options()) : AutoCloseable {
-    /** As on Android: threads and delegates. */
+    /** The number of threads and the delegates, as on Android. */
     class Options : InterpreterApi.Options() {
         override fun setNumThreads(threads: Int): Options = apply { super.setNumThreads(threads) }
 
@@ -36,10 +36,10 @@ class Interpreter @JvmOverloads constructor(content: ByteBuffer, options: Option
         val read = FlatBufferModel.VerifyAndBuildFromBuffer(bytes, bytes.capacity())
         model = requireNotNull(read) { "ByteBuffer is not a valid TensorFlow Lite model flatbuffer" }
         val builder = InterpreterBuilder(model, operators)
-        // More than there are processors wait for each other, awake.
+        // Threads wait in busy loops, so more threads than processors would block each other.
         builder.SetNumThreads(minOf(options.numThreads, Runtime.getRuntime().availableProcessors()))
         for (delegate in options.delegates) builder.AddDelegate(TfLiteDelegate(Address(delegate.nativeHandle)))
-        require(builder.apply(native) == OK) { "Internal error: Cannot create interpreter: ${lacking(content)}" }
+        require(builder.apply(native) == OK) { "Internal error: Cannot create interpreter: ${missing(content)}" }
         check(native.AllocateTensors() == OK) { "Internal error: Unexpected failure when preparing tensor allocations" }
     }
 
@@ -65,8 +65,8 @@ class Interpreter @JvmOverloads constructor(content: ByteBuffer, options: Option
 
     private fun data(tensor: TfLiteTensor) = tensor.data().raw().capacity(tensor.bytes()).asByteBuffer()
 
-    /** Says as the C++ library does, which writes it to a log, what operator it lacks. */
-    private fun lacking(content: ByteBuffer): String {
+    /** Returns the C++ library's message about a missing operator, which that only writes to a log. */
+    private fun missing(content: ByteBuffer): String {
         val model = Model.getRootAsModel(content.duplicate().order(ByteOrder.LITTLE_ENDIAN))
         for (code in List(model.operatorCodesLength(), model::operatorCodes)) {
             val number = maxOf(code.builtinCode(), code.deprecatedBuiltinCode().toInt())

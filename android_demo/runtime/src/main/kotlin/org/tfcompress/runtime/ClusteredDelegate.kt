@@ -3,8 +3,7 @@ package org.tfcompress.runtime
 import org.tensorflow.lite.Delegate
 
 /**
- * Runs the operators of `.tflite` files packed by tfcompress, whose weights stay clustered in memory, in the Interpreter
- * of TensorFlow Lite 2.16 or LiteRT 1.4:
+ * Runs packed files, which `tfcompress pack` writes, in the Interpreter of TensorFlow Lite 2.16 or LiteRT 1.4:
  *
  *     val delegate = ClusteredDelegate()
  *     val interpreter = Interpreter(packed, Interpreter.Options().addDelegate(delegate))
@@ -12,12 +11,13 @@ import org.tensorflow.lite.Delegate
  *     interpreter.close()
  *     delegate.close()
  *
- * It leaves other operators to the interpreter, so a stock file runs as without it. One delegate serves any number of
- * interpreters; it must be closed after all of them.
+ * The weights of a packed file stay packed in memory. The delegate only runs the operators of packed files and leaves
+ * all others to the interpreter, so other files run as they do without it. It can serve several interpreters at once and
+ * must be closed after all of them.
  *
- * @param numThreads threads that a kernel uses, 1 to 64; 0: as many as the interpreter.
- * @throws IllegalArgumentException if numThreads is something else
- * @throws UnsupportedOperationException if the native library does not load: see [isAvailable]
+ * @param numThreads the number of threads per kernel, 1 to 64, or 0 for that of the interpreter.
+ * @throws IllegalArgumentException if numThreads is out of range
+ * @throws UnsupportedOperationException if the native library does not load (see [isAvailable])
  */
 class ClusteredDelegate @JvmOverloads constructor(numThreads: Int = 0) :
     Delegate,
@@ -26,19 +26,19 @@ class ClusteredDelegate @JvmOverloads constructor(numThreads: Int = 0) :
 
     init {
         require(numThreads in 0..MOST_THREADS) {
-            "numThreads is $numThreads; needed is 1 to $MOST_THREADS, or 0 for the interpreter's"
+            "numThreads is $numThreads; it must be 1 to $MOST_THREADS, or 0 for that of the interpreter"
         }
         whyNot?.let { throw UnsupportedOperationException(it) }
         handle = Native.create(numThreads)
     }
 
-    /** The address of the native delegate, for the interpreter. */
+    /** Returns the address of the native delegate, which the interpreter uses. */
     override fun getNativeHandle(): Long {
         check(handle != 0L) { "this ClusteredDelegate has been closed" }
         return handle
     }
 
-    /** Frees the native delegate; interpreters that use it must have been closed. A second call does nothing. */
+    /** Frees the native delegate. Close all interpreters that use it first. A second call does nothing. */
     override fun close() {
         if (handle != 0L) Native.delete(handle)
         handle = 0L
@@ -47,19 +47,19 @@ class ClusteredDelegate @JvmOverloads constructor(numThreads: Int = 0) :
     companion object {
         private const val MOST_THREADS = 64
 
-        /** Why the native library cannot be used here, or null if it can. */
+        /** Why the native library does not load on this device; null if it does. */
         @JvmStatic
         val whyNot: String? = load()
 
-        /** Whether the native library could be loaded. */
+        /** Whether the native library is loaded. */
         @JvmStatic
         val isAvailable: Boolean get() = whyNot == null
 
-        /** Of the native library, such as "0.1.0"; null where that is not available. */
+        /** The version of the native library, such as "0.1.0"; null if it is not available. */
         @JvmStatic
         val version: String? get() = if (isAvailable) Native.version() else null
 
-        /** The instruction set that kernels use on this processor, such as "dotprod"; null where there is none. */
+        /** The instruction set that the kernels use on this processor, such as "dotprod"; null if there is none. */
         @JvmStatic
         val instructionSet: String? get() = if (isAvailable) Native.instructionSet() else null
 

@@ -1,6 +1,6 @@
 package org.tfcompress.runtime
 
-/** The functions of clustered_delegate.cc. */
+/** Declares the functions of clustered_delegate.cc. */
 internal object Native {
     @JvmStatic
     external fun create(numThreads: Int): Long
