@@ -62,13 +62,9 @@ def trained_weights(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def tiny_vit(trained_weights: list[np.ndarray]) -> tf_keras.Model:
     """A trained ViT of one block: eight Dense kernels."""
-    from tfcompress.models.vit import vit
+    from .tiny import tiny_vit_of
 
-    from .tiny import TINY
-
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
-    return model
+    return tiny_vit_of(trained_weights)
 
 
 @pytest.fixture
@@ -113,9 +109,7 @@ def tiny_bert(tiny_text: Dataset, bert_weights: list[np.ndarray]) -> tf_keras.Mo
     """A trained BERT of two blocks with two heads each."""
     from .tiny import tiny_bert_of
 
-    model = tiny_bert_of(tiny_text)
-    model.set_weights(bert_weights)
-    return model
+    return tiny_bert_of(tiny_text, bert_weights)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from ai_edge_quantizer import quantizer, recipe
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.export.converter import convert
-from tfcompress.models.vit import vit
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize
@@ -20,7 +19,7 @@ from tfcompress.traits import Traits
 
 from .optimize.apply import apply
 from .tflite.build import build, constant, graph, node, tensor
-from .tiny import TINY
+from .tiny import tiny_vit_of
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
 
@@ -29,8 +28,7 @@ Compressed = Mapping[str, tuple[tf_keras.Model, Traits]]
 
 def compress_vit(data: Dataset, weights: list[np.ndarray], folder: Path) -> Compressed:
     """The tiny ViT and its traits after prune, cluster and quantize, which leaves head and block_0_mlp1 float."""
-    model, traits = vit(TINY, 10), None
-    model.set_weights(weights)
+    model, traits = tiny_vit_of(weights), None
     found = {}
     for technique in (
         Prune(sparsity=0.5, schedule="constant", fit=FIT),
@@ -44,8 +42,7 @@ def compress_vit(data: Dataset, weights: list[np.ndarray], folder: Path) -> Comp
 
 def write_files(weights: list[np.ndarray], compressed: Compressed) -> dict[str, bytes]:
     """Real files: the tiny ViT by the converter and ai-edge-quantizer, a loop's subgraphs, a scale a block."""
-    model = vit(TINY, 10)
-    model.set_weights(weights)
+    model = tiny_vit_of(weights)
     found = {stored_as: convert(model, stored_as) for stored_as in ("float32", "float16", "dynamic")}
     found["per_channel"] = convert(model, "dynamic", per_channel=True)
     found["int8"] = convert(compressed["quantize"][0], "int8")

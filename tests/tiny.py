@@ -42,11 +42,21 @@ def sentences() -> Dataset:
     return Dataset.from_arrays("words", tuple(_WORDS), *splits, decode=Tokenizer.trained(known, 90, 12))
 
 
-def tiny_bert_of(data: Dataset) -> tf_keras.Model:
-    """Returns an untrained BERT of two blocks with two heads each for the data's tokenizer."""
+def tiny_vit_of(weights: list[np.ndarray]) -> tf_keras.Model:
+    """Returns a `TINY` ViT for the ten digits with these weights."""
+    model = vit(TINY, 10)
+    model.set_weights(weights)
+    return model
+
+
+def tiny_bert_of(data: Dataset, weights: list[np.ndarray] | None = None) -> tf_keras.Model:
+    """Returns a BERT of two blocks with two heads each for the data's tokenizer; without weights it is untrained."""
     assert isinstance(data.decode, Tokenizer)
     config = BertConfig(len(data.decode.vocabulary), sequence_length=12, width=16, depth=2, heads=2, mlp=32)
-    return bert(config, len(data.classes), dropout=0.1)
+    model = bert(config, len(data.classes), dropout=0.1)
+    if weights is not None:
+        model.set_weights(weights)
+    return model
 
 
 def trained_vit(data: Dataset, folder: Path) -> list[np.ndarray]:

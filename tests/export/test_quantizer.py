@@ -37,12 +37,9 @@ def weights(content, operator, place):
 @pytest.fixture(scope="module")
 def vit(tiny_data, trained_weights):
     """The float file of a tiny ViT, and images to calibrate it with."""
-    from tfcompress.models.vit import vit
+    from ..tiny import tiny_vit_of
 
-    from ..tiny import TINY
-
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     return convert(model, "float32"), [{"image": image[None]} for image in tiny_data.sample(64, 0)]
 
 
@@ -51,8 +48,7 @@ def bert(tiny_text, bert_weights):
     """The float file of a tiny BERT, and texts to calibrate it with."""
     from ..tiny import tiny_bert_of
 
-    model = tiny_bert_of(tiny_text)
-    model.set_weights(bert_weights)
+    model = tiny_bert_of(tiny_text, bert_weights)
     sample = tiny_text.sample(32, 0)
     return convert(model, "float32"), [{name: x[i : i + 1] for name, x in sample.items()} for i in range(32)]
 

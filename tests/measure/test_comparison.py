@@ -13,9 +13,8 @@ from tfcompress.measure.comparison import RANDOM_EXAMPLES, Comparison, compare
 from tfcompress.measure.interpreter import predict
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.measure.size import size
-from tfcompress.models.vit import vit
 
-from ..tiny import TINY
+from ..tiny import tiny_vit_of
 from .phone_reports import MADE_UP
 
 
@@ -23,8 +22,7 @@ from .phone_reports import MADE_UP
 def files(trained_weights, tmp_path_factory):
     """A trained model in two formats."""
     folder = tmp_path_factory.mktemp("files")
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     paths = [folder / f"{stored_as}.tflite" for stored_as in ("float32", "dynamic")]
     for path in paths:
         path.write_bytes(convert(model, path.stem))

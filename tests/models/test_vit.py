@@ -5,7 +5,7 @@ import tf_keras
 from tfcompress.models.presets import VIT_PRESETS, build
 from tfcompress.models.vit import ViTConfig, fold_normalization, vit
 
-from ..tiny import TINY
+from ..tiny import tiny_vit_of
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,7 @@ def test_small_presets_give_logits(name):
 
 def test_normalization_is_folded_into_the_patch_embedding(tiny_vit, images):
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    folded = vit(TINY, 10)
-    folded.set_weights(tiny_vit.get_weights())
+    folded = tiny_vit_of(tiny_vit.get_weights())
     fold_normalization(folded, mean, std)
     expected = tiny_vit.predict((images - np.float32(mean)) / np.float32(std), verbose=0)
     np.testing.assert_allclose(folded.predict(images, verbose=0), expected, atol=1e-4)

@@ -7,7 +7,6 @@ from tfcompress.export.verify import verify
 from tfcompress.measure.interpreter import predict
 from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.layers import CUSTOM_LAYERS
-from tfcompress.models.vit import vit
 from tfcompress.optimize.clustering import Cluster, LayerClustering
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize, load_scope
@@ -15,7 +14,7 @@ from tfcompress.optimize.technique import Context
 from tfcompress.training import Objective, Training, fit
 from tfcompress.traits import kernels, measure
 
-from ..tiny import TINY
+from ..tiny import tiny_vit_of
 from .apply import apply
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
@@ -27,8 +26,7 @@ QUANTIZE = Quantize(fit=FIT)
 def before(tiny_data, trained_weights, tmp_path_factory) -> dict[str, tf_keras.Model]:
     """Models as they are before quantization, by the scheme that they need."""
     folder = tmp_path_factory.mktemp("before")
-    plain = vit(TINY, 10)
-    plain.set_weights(trained_weights)
+    plain = tiny_vit_of(trained_weights)
     pruned, _ = apply(PRUNE, plain, tiny_data, folder / "pruned")
     clustered, _ = apply(Cluster(clusters=16, fit=FIT), plain, tiny_data, folder / "clustered")
     both, _ = apply(Cluster(clusters=16, fit=FIT), pruned, tiny_data, folder / "both")

@@ -53,12 +53,10 @@ def browser():
 
 @pytest.fixture(scope="module")
 def run_page(trained_weights, tiny_data, tmp_path_factory) -> Path:
-    from tfcompress.models.vit import vit
 
-    from ..tiny import TINY
+    from ..tiny import tiny_vit_of
 
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     chain = [Prune(sparsity=0.5, schedule="constant", fit=FIT), Cluster(clusters=16, fit=FIT), Quantize(fit=FIT)]
     folder = tmp_path_factory.mktemp("run")
     compress(model, tiny_data, chain, folder)

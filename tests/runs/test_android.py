@@ -9,18 +9,16 @@ import tensorflow as tf
 import tf_keras
 
 from tests.native import has_runtime
-from tests.tiny import TINY
+from tests.tiny import tiny_vit_of
 from tfcompress import Cluster, Training, compress
 from tfcompress.measure.interpreter import Runner
-from tfcompress.models.vit import vit
 
 CLUSTER = Cluster(clusters=16, fit=Training(epochs=1, batch_size=32, learning_rate=1e-4))
 
 
 @pytest.fixture(scope="module")
 def of_images(tiny_data, trained_weights, tmp_path_factory) -> Path:
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     workdir = tmp_path_factory.mktemp("images")
     compress(model, tiny_data, [CLUSTER], workdir)
     return workdir
@@ -72,8 +70,7 @@ def test_a_finished_run_without_the_folder_gets_the_same_again(of_images, tiny_d
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     shutil.move(folder, of_images / ".android")  # as a killed process leaves it
     (of_images / ".android" / "golden.json").write_text("{")
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     compress(model, tiny_data, [CLUSTER], of_images)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert not (of_images / ".android").exists()

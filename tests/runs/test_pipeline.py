@@ -11,9 +11,8 @@ import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.native import has_runtime
-from tests.tiny import TINY
+from tests.tiny import tiny_vit_of
 from tfcompress import Cluster, Distil, Export, Prune, Report, UserError, compress
-from tfcompress.models.vit import vit
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.report.document import Variant
 from tfcompress.traits import kernels
@@ -32,8 +31,7 @@ resumable(Path(sys.argv[1]))
 @pytest.fixture(scope="module")
 def finished(tiny_data, trained_weights, tmp_path_factory) -> tuple[Report, Path]:
     workdir = tmp_path_factory.mktemp("finished")
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     return compress(model, tiny_data, CHAIN, workdir, export=export()), workdir
 
 
@@ -143,8 +141,7 @@ def test_tensorboard_shows_every_stage_with_its_epochs_and_kernels(finished):
 def test_a_finished_run_is_only_read(finished, tiny_data, trained_weights):
     report, workdir = finished
     files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     again = compress(model, tiny_data, CHAIN, workdir, export=export())
     assert again == report
     assert files == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}

@@ -9,7 +9,6 @@ from scipy.stats import sem
 from tfcompress.cli import main
 from tfcompress.errors import UserError
 from tfcompress.measure.accuracy import Flips
-from tfcompress.models.vit import vit
 from tfcompress.optimize.clustering import LayerClustering
 from tfcompress.optimize.pruning import LayerPruning
 from tfcompress.progress import Bar
@@ -18,14 +17,12 @@ from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, sensitivity
 from tfcompress.study.treatments import treated
 from tfcompress.traits import kernels
 
-from ..tiny import TINY, tiny_bert_of
+from ..tiny import tiny_bert_of, tiny_vit_of
 
 
 @pytest.fixture(scope="module")
 def trained(trained_weights) -> tf_keras.Model:
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
-    return model
+    return tiny_vit_of(trained_weights)
 
 
 @pytest.fixture(scope="module")

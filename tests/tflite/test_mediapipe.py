@@ -45,12 +45,9 @@ def sentences(tiny_text) -> list[str]:
 @pytest.fixture(scope="module")
 def files(trained_weights, bert_weights, tiny_data, tiny_text, tmp_path_factory) -> dict[str, list[Path]]:
     """The files of a run with a ViT and of one with a BERT."""
-    from tests.tiny import TINY, tiny_bert_of
-    from tfcompress.models.vit import vit
+    from tests.tiny import tiny_bert_of, tiny_vit_of
 
-    image_model, text_model = vit(TINY, 10), tiny_bert_of(tiny_text)
-    image_model.set_weights(trained_weights)
-    text_model.set_weights(bert_weights)
+    image_model, text_model = tiny_vit_of(trained_weights), tiny_bert_of(tiny_text, bert_weights)
     found = {}
     fit = {"epochs": 1, "batch_size": 32}
     for kind, model, data in (("images", image_model, tiny_data), ("texts", text_model, tiny_text)):

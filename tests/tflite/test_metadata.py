@@ -8,12 +8,11 @@ import pytest
 import tf_keras
 
 from tests.tflite.constants import with_constants_behind
-from tests.tiny import TINY, tiny_bert_of
+from tests.tiny import tiny_bert_of, tiny_vit_of
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.interpreter import predict
-from tfcompress.models.vit import vit
 from tfcompress.packed import file_weights
 from tfcompress.runs.evaluation import Stage, export_stage
 from tfcompress.runs.recipe import Export
@@ -29,8 +28,7 @@ PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "caf\u00e9", "##s", "\u2
 
 @pytest.fixture(scope="module")
 def content(trained_weights) -> bytes:
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     return convert(model, "dynamic")
 
 

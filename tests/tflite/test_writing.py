@@ -3,10 +3,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from tests.tiny import TINY
+from tests.tiny import tiny_vit_of
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
-from tfcompress.models.vit import vit
 from tfcompress.tflite.graph import operator
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import computed
@@ -18,8 +17,7 @@ from .constants import places, with_constants_behind
 
 @pytest.fixture(scope="module", params=["float32", "dynamic"])
 def content(request, trained_weights) -> bytes:
-    model = vit(TINY, 10)
-    model.set_weights(trained_weights)
+    model = tiny_vit_of(trained_weights)
     return convert(model, request.param)
 
 
