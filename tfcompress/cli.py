@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -16,7 +15,7 @@ from absl import logging
 from rich.console import Console
 
 from tfcompress.errors import UserError
-from tfcompress.quiet import native_libraries_quiet
+from tfcompress.quiet import library_warnings_quiet, native_libraries_quiet
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -30,10 +29,10 @@ def main() -> None:
 @contextmanager
 def as_user_sees() -> Iterator[None]:
     """Runs a program for a user: a mistake of his is one line and status 2, and the libraries' chatter is off."""
-    warnings.filterwarnings("ignore")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        yield
+        with library_warnings_quiet():
+            yield
     except UserError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)

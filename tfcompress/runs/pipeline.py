@@ -253,7 +253,8 @@ class _Run:
         if isinstance(data.decode, Tokenizer):
             data.decode.save(path.parent)
         with written_whole(path) as beside, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # Keras advises against .h5; .keras cannot hold a QAT model.
+            # Keras recommends .keras, which cannot hold a model that is trained for quantization.
+            warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
             try:
                 model.save(beside, include_optimizer=False)
             except RuntimeError as error:  # h5py's, when the disk is full.
