@@ -109,22 +109,19 @@ def terminal(tmp_path_factory) -> Iterator[dict[str, str]]:
     folder = tmp_path_factory.mktemp("terminal")
     path = str(folder / "socket")
     environment = {**os.environ, "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    server = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.pages.server", path],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
-    )
-    assert server.stdin
-    assert server.stdout
-    assert server.stdout.readline() == "ready\n"
-    (folder / "tfcompress").write_text(shim(path))
-    (folder / "tfcompress").chmod(0o755)
-    yield environment
-    server.stdin.close()
-    server.wait()
+    ) as server:
+        assert server.stdout
+        assert server.stdout.readline() == "ready\n"
+        (folder / "tfcompress").write_text(shim(path))
+        (folder / "tfcompress").chmod(0o755)
+        yield environment
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,6 @@ def browser():
 
 @pytest.fixture(scope="module")
 def run_page(trained_weights, tiny_data, tmp_path_factory) -> Path:
-
     from ..tiny import tiny_vit_of
 
     model = tiny_vit_of(trained_weights)

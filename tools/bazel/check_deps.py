@@ -124,11 +124,14 @@ def main(fix: bool) -> str | None:
     """Returns what is wrong, or mends what can be mended of it."""
     found = list(targets())
     imports = Imports(found)
+    tests = {target.label for target in found if target.given}
     wrong = []
     for target in found:
         lazy = target.label == "//tfcompress:errors"  # has __init__.py, too
         files = [file for file in target.sources if not (lazy and file.name == "__init__.py")]
         imported = {label for file in files for label in imports.labels(file)} - {target.label} - target.given
+        shared = [f"{target.label} imports {label}; share code through a helper module" for label in imported & tests]
+        wrong += sorted(shared)
         if fix and files and imported != target.deps:
             _fix(target, imported)
         elif files and imported != target.deps:
