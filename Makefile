@@ -9,7 +9,9 @@ NATIVE := tfcompress/runtime/native
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
-.PHONY: demo test check docs install bazel-test buildifier native-test sanitizer-test arm-test arm-count android-test library-tests android-native-test apk wheels lock
+.PHONY: demo test check docs install lock wheels
+.PHONY: native-test sanitizer-test arm-test arm-count library-tests android-test android-native-test apk
+.PHONY: bazel-test buildifier
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir out/demo
