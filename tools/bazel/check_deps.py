@@ -114,9 +114,7 @@ def _fix(target: Target, deps: set[str]) -> None:
     assert begin, target.label
     end = text.index("\n)", begin.start()) + 1
     rule = re.sub(r"    deps = \[.*?\],\n", "", text[begin.start() : end], flags=re.S)
-    place = re.search(r"    (licenses|visibility) = ", rule)
-    at = place.start() if place else len(rule)
-    rule = rule[:at] + (f"    deps = {written},\n" if lines else "") + rule[at:]
+    rule += f"    deps = {written},\n" if lines else ""
     target.file.write_text(text[: begin.start()] + rule + text[end:])
 
 
