@@ -15,7 +15,7 @@ from ai_edge_quantizer import quantizer, recipe
 
 from tfcompress.commands.convert import FORMATS, convert_file
 from tfcompress.commands.examples import examples_for
-from tfcompress.files import written_whole
+from tfcompress.files import atomic_write
 from tfcompress.measure.interpreter import Runner
 
 _MODEL = flags.DEFINE_string("model", "out/demo/stages/00-base", "A float stage of a run.")
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     for peer, rules in _PEERS.items():
         quantized = quantizer.Quantizer(str(whole), rules)
         ranges = quantized.calibrate({"serving_default": batches}) if quantized.need_calibration else None
-        with written_whole(output / f"{peer}.tflite") as beside:
+        with atomic_write(output / f"{peer}.tflite") as beside:
             beside.write_bytes(bytes(quantized.quantize(ranges).quantized_model))
 
 

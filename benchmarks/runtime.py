@@ -28,7 +28,7 @@ from rich.table import Table
 
 from tfcompress import runtime
 from tfcompress.cli import as_user_sees, import_tensorflow
-from tfcompress.files import written_whole
+from tfcompress.files import atomic_write
 from tfcompress.inspect.contents import inspect
 from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.measure.latency import interleaved
@@ -110,7 +110,7 @@ def _make(model: str) -> None:
     contents = {"float32": content, "int8": convert(built, "dynamic")}
     contents |= {"float32_packed": pack(content), "int8_packed": pack(content, "int8")}
     for name, made in contents.items():
-        with written_whole(_path(model, name)) as beside:
+        with atomic_write(_path(model, name)) as beside:
             beside.write_bytes(made)
 
 

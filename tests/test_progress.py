@@ -15,7 +15,7 @@ def shown(monkeypatch):
     return text
 
 
-def test_plain_lines_tell_what_is_left(shown):
+def test_plain_lines_estimate_the_remaining_time(shown):
     assert list(progress.track("abcd", "reading", 4)) == ["a", "b", "c", "d"]
     lines = shown.getvalue().splitlines()
     assert lines[0].startswith("reading: 1/4")
@@ -23,7 +23,7 @@ def test_plain_lines_tell_what_is_left(shown):
     assert lines[-1].startswith("reading: done in")
 
 
-def test_a_task_that_failed_is_not_called_done(shown):
+def test_a_failed_task_is_not_reported_as_done(shown):
     def fail():
         with progress.bar("reading", 4) as bar:
             bar.advance()
@@ -34,7 +34,7 @@ def test_a_task_that_failed_is_not_called_done(shown):
     assert "done" not in shown.getvalue()
 
 
-def test_a_terminal_gets_a_bar(monkeypatch):
+def test_a_terminal_shows_a_bar(monkeypatch):
     text = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=text, width=100, force_terminal=True))
     assert len(list(progress.track(range(3), "reading", 3))) == 3

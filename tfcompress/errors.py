@@ -1,13 +1,13 @@
-"""The one exception that means: the user can fix this."""
+"""The exception for mistakes that the user can fix."""
 
 
 class UserError(ValueError):
-    """A mistake in what was given: one line that says what was given, what is accepted and what to do.
+    """A mistake in the user's input; its message is one line: what was given, what is accepted and what to do next.
 
-    The command line prints it and exits with status 2; from Python it is an ordinary `ValueError`.
+    The command line prints the message and exits with status 2. In Python it is an ordinary `ValueError`.
     """
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of what an error says, or its type where it says nothing."""
+    """Returns the first line of an error's message, or the name of its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and what some of them hold."""
+"""Writing files atomically, and reading JSON and vocabularies."""
 
 from __future__ import annotations
 
@@ -15,45 +15,47 @@ from tfcompress.errors import UserError, first_line
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a name beside `path` to write to; renames it to `path` at the end, or removes it after an error.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder, which is renamed to `path` when the block ends.
 
-    What a killed process leaves there is overwritten the next time.
+    After an error the temporary file is removed; one that a killed process leaves is overwritten the next time. Its
+    name keeps the suffix of `path`, because Keras chooses a format by it. Missing folders are created.
 
-    The yielded name keeps the suffix of `path`, because Keras chooses a format by it.
+    Raises:
+        UserError: if the file cannot be written.
     """
-    beside = path.with_name(f".{path.name}")
+    temporary = path.with_name(f".{path.name}")
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            yield beside
-            os.replace(beside, path)
+            yield temporary
+            os.replace(temporary, path)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
-    """Turns a failure of the disk inside the block into a `UserError` that names `path`."""
+    """Turns an input or output error inside the block into a `UserError` that names `path`."""
     try:
         yield
     except UserError:
         raise
-    except _failures() as error:
+    except _io_errors() as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise UserError(f"cannot write {path}: {reason}; choose another folder or free some space") from error
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    """Returns what a failing disk raises; TensorFlow's own only if it is there, for not all that writes needs it."""
+def _io_errors() -> tuple[type[Exception], ...]:
+    """Returns the types of input and output errors; TensorFlow's own only if the caller has imported it."""
     tensorflow = sys.modules.get("tensorflow")
     return (OSError,) if tensorflow is None else (OSError, tensorflow.errors.OpError)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all."""
-    with written_whole(path) as beside:
-        beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+def write_json(path: Path, value: object) -> None:
+    """Writes `value` as indented JSON, atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -61,16 +63,21 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def parse_vocabulary(content: bytes, source: str) -> tuple[str, ...]:
-    """Reads the bytes of a `vocab.txt`; `source` is what errors call it."""
+def decode_utf8(content: bytes, source: str) -> str:
+    """Decodes the content of a text file; `source` names it in the `UserError` for bytes that are not UTF-8."""
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{source} is not UTF-8 in line {line}; a vocabulary is UTF-8, one piece a line") from None
+        raise UserError(f"{source} is not UTF-8 in line {line}; save it as UTF-8") from None
+
+
+def parse_vocabulary(content: bytes, source: str) -> tuple[str, ...]:
+    """Returns the tokens of a `vocab.txt`, which has one per line; `source` names the file in errors."""
+    text = decode_utf8(content, source)
     return tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder with all it holds, if it is there."""
+    """Removes a folder and its content, if it exists."""
     shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Progress on everything that takes more than two seconds: bars on a terminal, plain lines elsewhere."""
+"""Progress of long tasks: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Bar:
-    """One task's progress: `advance` it, with a note on how it goes."""
+    """The progress of one task: `advance` it after each step, with an optional note such as the loss."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._done, self._skipped = what, total, 0, 0
@@ -33,10 +33,11 @@ class Bar:
             self._progress.start()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Counts `steps` more of the total."""
+        """Records that `steps` more steps are done."""
         self._done += steps
         if not self._skipped and self._done:
-            # The first step includes building a graph, and steps of an earlier run: no measure of what is left.
+            # The first call includes building the graph, and may count the steps of an earlier run: neither helps to
+            # estimate the remaining time.
             self._skipped, self._first = self._done, time.monotonic()
         if self._progress is not None:
             self._progress.update(self._task, advance=steps, note=note)
@@ -48,7 +49,7 @@ class Bar:
             console.print(f"{self._what}: {self._done}/{self._total}{left} {note}", soft_wrap=True)
 
     def close(self) -> None:
-        """Ends the task and prints the time it took, if that is worth a line."""
+        """Ends the task; off a terminal, prints how long it took if it is complete and took more than two seconds."""
         if self._progress is not None:
             self._progress.stop()
         elif self._done >= self._total and time.monotonic() - self._started > 2:
@@ -57,7 +58,7 @@ class Bar:
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Bar]:
-    """Shows a task of `total` steps while the block runs."""
+    """Shows the progress of a task of `total` steps while the block runs."""
     shown = Bar(what, total)
     try:
         yield shown
@@ -66,7 +67,7 @@ def bar(what: str, total: int) -> Iterator[Bar]:
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Yields the items and shows how many of `total` are done."""
+    """Yields the items and shows how many of `total` have been processed."""
     with bar(what, total) as shown:
         for item in items:
             yield item

@@ -9,7 +9,7 @@ from tfcompress.errors import UserError
 
 
 def numbered(n: int, labels=None, **options) -> Dataset:
-    """Examples that are their own numbers."""
+    """Makes a data set in which the feature of each example is its own number."""
     x = np.arange(n, dtype=np.float32)[:, None]
     y = np.arange(n) % 3 if labels is None else np.asarray(labels)
     return Dataset.from_arrays("numbers", "abc", (x, y), (x[:5], y[:5]), (x[5:9], y[5:9]), **options)
@@ -28,13 +28,13 @@ def test_every_epoch_has_its_own_order_of_all_examples():
     assert order(data.stream(4, seed=1, first_epoch=0, epochs=1)) != batches[:3]
 
 
-def test_a_stream_that_starts_late_goes_on_as_an_early_one_would():
+def test_a_stream_that_starts_at_a_later_epoch_equals_the_rest_of_a_whole_one():
     data = numbered(12)
     assert order(data.stream(4, 0, 1, 3)) == order(data.stream(4, 0, 0, 3))[3:]
     assert order(data.stream(4, 0, 3, 3)) == []
 
 
-def test_batches_are_whole():
+def test_training_batches_are_full():
     data = numbered(10)
     assert data.steps_per_epoch(4) == 2
     assert [len(batch) for batch in order(data.stream(4, 0, 0, 2))] == [4, 4, 4, 4]
@@ -42,7 +42,7 @@ def test_batches_are_whole():
     assert [len(batch) for batch in order(data.stream(64, 0, 0, 1))] == [10]
 
 
-def test_augmentation_depends_on_seed_epoch_and_position_alone():
+def test_augmentation_depends_only_on_seed_epoch_and_position():
     def noisy(features, label, seed):
         return features + tf.random.stateless_uniform((1,), seed), label
 
@@ -53,21 +53,22 @@ def test_augmentation_depends_on_seed_epoch_and_position_alone():
     assert order(data.batches("validation", 5)) == [[0, 1, 2, 3, 4]]
 
 
-def test_decoding_comes_after_shuffling_and_reaches_all_splits():
+def test_all_splits_are_decoded():
     data = numbered(12, decode=lambda x: x * 10)
     assert order(data.batches("test", 4)) == [[50, 60, 70, 80]]
     assert sorted(np.concatenate(order(data.stream(4, 0, 0, 1)))) == [10.0 * i for i in range(12)]
 
 
 @pytest.mark.parametrize(("labels", "wrong"), [([0, 1, 3] * 4, "label 3"), ([0, -1, 2] * 4, "label -1")])
-def test_labels_out_of_range_are_named(labels, wrong):
-    with pytest.raises(UserError, match=f"numbers: {wrong} in the train split, but there are 3 classes; .* 0 to 2"):
+def test_labels_out_of_range_are_refused(labels, wrong):
+    match = f"numbers: the train split has the {wrong}, but there are 3 classes; labels must be 0 to 2"
+    with pytest.raises(UserError, match=match):
         numbered(12, labels).size("train")
 
 
 def test_arrays_of_different_length_are_refused():
     x = np.zeros((4, 1))
-    with pytest.raises(UserError, match="4 examples but 3 labels"):
+    with pytest.raises(UserError, match="4 examples but 3 labels; pass one label per example"):
         Dataset.from_arrays("bad", "ab", (x, np.zeros(3)), (x, np.zeros(4)), (x, np.zeros(4)))
 
 
@@ -75,18 +76,18 @@ def test_arrays_of_different_length_are_refused():
     ("change", "message"),
     [
         (lambda train: train.batch(4), "the train split yields .* unbatched"),
-        (lambda train: train.repeat(), r"never ends; bound it with \.take"),
+        (lambda train: train.repeat(), r"is infinite; limit it with \.take"),
         (lambda train: train.take(0), "the train split is empty"),
-        (lambda train: train.shuffle(12), "the train split comes in another order each time"),
+        (lambda train: train.shuffle(12), "the order of the train split changes with each iteration"),
         (lambda train: train.map(lambda x, y: (x, {"y": y})), "with a scalar integer label"),
     ],
 )
-def test_splits_that_cannot_be_used_are_refused(change, message):
+def test_unusable_splits_are_refused(change, message):
     data = numbered(12)
     with pytest.raises(UserError, match=message):
         dataclasses.replace(data, train=change(data.train)).size("train")
 
 
-def test_a_set_of_unknown_length_is_counted():
+def test_a_split_of_unknown_length_is_counted():
     data = numbered(12)
     assert dataclasses.replace(data, train=data.train.filter(lambda x, _: x[0] > 3)).size("train") == 8

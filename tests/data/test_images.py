@@ -51,10 +51,13 @@ def test_fashion_mnist_is_read_from_a_folder(fashion_folder):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "is not a whole IDX file"),
-        (lambda path: path.write_bytes(b"garbage"), "is not a whole IDX file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:40] + b"xxxx" + path.read_bytes()[44:]), "not a whole IDX"),
-        (lambda path: write_idx(path, np.zeros((2, 28, 28)), magic=7), "magic number 0x7, 0x803 expected"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "is not a complete IDX file"),
+        (lambda path: path.write_bytes(b"garbage"), "is not a complete IDX file"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:40] + b"xxxx" + path.read_bytes()[44:]),
+            "not a complete IDX",
+        ),
+        (lambda path: write_idx(path, np.zeros((2, 28, 28)), magic=7), "its magic number is 0x7 instead of 0x803"),
         (lambda path: write_idx(path, np.zeros((2, 28, 28))), "2 train images but 24 labels"),
         (lambda path: path.unlink(), "has no train-images-idx3-ubyte .*dataset-fashion-mnist"),
     ],
@@ -66,59 +69,59 @@ def test_a_broken_idx_file_is_named(fashion_folder, spoil, message):
 
 
 @pytest.fixture
-def picture_folder(tmp_path):
+def class_folders(tmp_path):
     rng = np.random.default_rng(0)
     for label, name in enumerate(("cat", "dog")):
         (tmp_path / name).mkdir()
         for number in range(10):
-            picture = Image.fromarray(rng.integers(0, 100, (20, 30, 3), np.uint8) + np.uint8(100 * label))
-            picture.save(tmp_path / name / f"{number}{('.jpg', '.png')[number % 2]}")
-    (tmp_path / "cat" / "notes.txt").write_text("no picture")
+            image = Image.fromarray(rng.integers(0, 100, (20, 30, 3), np.uint8) + np.uint8(100 * label))
+            image.save(tmp_path / name / f"{number}{('.jpg', '.png')[number % 2]}")
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
     return tmp_path
 
 
-def test_a_folder_of_pictures_becomes_three_splits(picture_folder):
-    data = load("image_folder", picture_folder, image_size=16)
+def test_a_folder_of_images_becomes_three_splits(class_folders):
+    data = load("image_folder", class_folders, image_size=16)
     assert data.classes == ("cat", "dog")
     assert [data.size(split) for split in ("train", "validation", "test")] == [12, 4, 4]
     shown = pixels(data, "test")
     assert shown.shape == (4, 16, 16, 3)
     assert shown.dtype == np.float32
-    # Dogs are the brighter half.
+    # The images of dogs are brighter.
     assert ((shown.mean(axis=(1, 2, 3)) > 0.4) == data.labels["test"]).all()
 
 
 @pytest.mark.parametrize("name", ["0.jpg", "1.png"])
-def test_a_truncated_picture_is_named(picture_folder, name):
-    path = picture_folder / "dog" / name
+def test_a_truncated_image_is_named(class_folders, name):
+    path = class_folders / "dog" / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"dog/{name} cannot be decoded"):
-        load("image_folder", picture_folder, 16)
+        load("image_folder", class_folders, 16)
 
 
-def test_an_empty_class_folder_is_named(picture_folder):
-    (picture_folder / "owl").mkdir()
+def test_an_empty_class_folder_is_named(class_folders):
+    (class_folders / "owl").mkdir()
     with pytest.raises(UserError, match="owl has 0 JPEG or PNG files; a class needs at least three"):
-        load("image_folder", picture_folder, 16)
+        load("image_folder", class_folders, 16)
 
 
 @pytest.mark.parametrize(
     ("name", "folder", "message"),
     [
-        ("image_folder", None, r"name it: data\.path"),
+        ("image_folder", None, r"pass it as data\.path"),
         ("image_folder", "missing", "is not a folder"),
         ("image_folder", "cat", "has 0 sub-folders"),
         ("cifar10", None, "unknown data set 'cifar10'; the data sets are digits, fashion_mnist, image_folder"),
     ],
 )
-def test_a_wrong_choice_of_data_says_what_there_is(picture_folder, name, folder, message):
+def test_a_wrong_data_set_is_refused(class_folders, name, folder, message):
     with pytest.raises(UserError, match=message):
-        load(name, picture_folder / folder if folder else None, 16)
+        load(name, class_folders / folder if folder else None, 16)
 
 
 def test_augmentations_keep_shape_and_label():
     image = np.random.default_rng(0).random((8, 8, 3), np.float32)
-    for augment in (images.mirrored, images.shifted(1)):
+    for augment in (images.random_flip, images.random_shift(1)):
         results = [augment(image, 3, (0, number))[0].numpy() for number in range(20)]
         assert {result.shape for result in results} == {(8, 8, 3)}
         assert len({result.tobytes() for result in results}) > 1

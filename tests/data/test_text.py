@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 
 from tfcompress.data import text
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.dataset import SPLITS, Dataset
 from tfcompress.data.images import digits
 from tfcompress.data.registry import NAMES, TEXT, load
 from tfcompress.errors import UserError
-
-SPLITS = ("train", "validation", "test")
 
 
 @pytest.mark.parametrize(
@@ -71,15 +69,17 @@ def test_sst2_keeps_its_official_splits(sst2_folder):
     assert [data.labels[split].tolist() for split in SPLITS] == [[1, 0, 1], [0, 1], [1]]
 
 
-def test_sst2_of_other_labels_is_refused(sst2_folder):
+def test_sst2_with_other_labels_is_refused(sst2_folder):
     write(sst2_folder / "train.tsv", ["0\ta", "1\tb", "2\tc"])
-    with pytest.raises(UserError, match="has the labels 0, 1, 2; those of SST-2 are 0 and 1"):
+    with pytest.raises(UserError, match="has the labels 0, 1, 2; SST-2 has 0 and 1"):
         load("sst2", sst2_folder)
 
 
-def test_a_folder_with_a_label_that_train_lacks_is_refused(sst2_folder):
+def test_a_folder_with_a_label_missing_from_train_is_refused(sst2_folder):
     write(sst2_folder / "test.tsv", ["1\ta", "neutral\tb"])
-    with pytest.raises(UserError, match=r"test\.tsv has the label 'neutral', which train\.tsv does not; .* 0, 1"):
+    with pytest.raises(
+        UserError, match=r"test\.tsv has the label 'neutral', which does not occur in train\.tsv; .* 0, 1"
+    ):
         load("text_file", sst2_folder)
 
 
@@ -108,7 +108,7 @@ def test_a_file_is_split_by_class(csv_file):
     assert data.describe()["examples"] == {"train": 28, "validation": 6, "test": 6}
 
 
-def test_three_texts_a_class_are_enough(tmp_path):
+def test_three_texts_per_class_are_enough(tmp_path):
     long = "long " * 200_000
     write(tmp_path / "a.tsv", [f"{label}\t{label} {n} {long if n == 1 else ''}" for label in "xyz" for n in range(3)])
     data = load("text_file", tmp_path / "a.tsv")
@@ -123,26 +123,26 @@ GOOD = ["0\ta", "0\tb", "0\tc", "1\td", "1\te", "1\tf"]
     [
         ("a.tsv", None, r"cannot read .*a\.tsv \(No such file or directory\); name a \.csv or \.tsv"),
         ("a.txt", "", r"a\.txt is neither \.csv nor \.tsv"),
-        ("a.tsv", "", r"has no column 'text'; its first line names nothing"),
-        ("a.tsv", "text\tclass\nx\ty\n", "has no column 'label'; its first line names text, class"),
-        ("a.tsv", "label\ttext\n", "has no rows below its first line"),
-        ("a.tsv", "label\ttext\n0\ta\n1\n", "line 3: not 2 fields"),
-        ("a.csv", "label,text\n0,a, b\n", "line 2: not 2 fields"),
-        ("a.csv", 'label,text\n0,"a\n1,b\n', "below line 1: unexpected end of data; check the quotation marks"),
-        ("a.tsv", "\n".join(["label\ttext", *GOOD, " \tg"]), "line 8: no label"),
+        ("a.tsv", "", r"has no column 'text'; its header has no columns"),
+        ("a.tsv", "text\tclass\nx\ty\n", "has no column 'label'; its header has text, class"),
+        ("a.tsv", "label\ttext\n", "has no rows after its header"),
+        ("a.tsv", "label\ttext\n0\ta\n1\n", "line 3: the row does not have 2 fields"),
+        ("a.csv", "label,text\n0,a, b\n", "line 2: the row does not have 2 fields"),
+        ("a.csv", 'label,text\n0,"a\n1,b\n', "after line 1: unexpected end of data; check the quotation marks"),
+        ("a.tsv", "\n".join(["label\ttext", *GOOD, " \tg"]), "line 8: the label is empty"),
         ("a.tsv", "\n".join(["label\ttext", *GOOD, "2\tx", "2\ty", "2\tY!"]), "class '2' has 2 different texts"),
-        ("a.tsv", "\n".join(["label\ttext", *GOOD[:3]]), r"a: the labels of the train split are \['0'\]; two"),
+        ("a.tsv", "\n".join(["label\ttext", *GOOD[:3]]), r"a: the labels of the train split are \['0'\]; at least two"),
         ("a.tsv", b"label\ttext\n0\ta\n0\t\xe9\n", "is not UTF-8 in line 3"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(tmp_path, name, content, message):
+def test_an_unusable_file_is_named(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message):
         load("text_file", tmp_path / name)
 
 
-def test_a_byte_order_mark_and_windows_lines_are_no_matter(tmp_path):
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path):
     (tmp_path / "a.tsv").write_bytes(("\ufefflabel\ttext\r\n" + "\r\n".join(GOOD) + "\r\n").encode())
     data = load("text_file", tmp_path / "a.tsv")
     assert sorted(t for split in SPLITS for t in text.texts(data, split)) == list("abcdef")
@@ -153,19 +153,19 @@ def of(name, train, validation, test, dtype=object):
     return Dataset.from_arrays(name, ["x"], *parts)
 
 
-def test_unlabelled_texts_are_merged_without_what_is_held_out():
+def test_unlabelled_texts_are_merged_without_the_held_out_ones():
     first = of("first", ["Hello!", "a b", "c", "unseen"], ["v w"], ["t"])
     second = of("second", ["hello", "A, B", "V  W.", "T", "d"], ["not this"], ["nor this"], dtype=str)
     assert text.unlabelled(first, second, apart_from=first) == ["Hello!", "a b", "c", "unseen", "d"]
     assert text.unlabelled(second, apart_from=second) == ["hello", "A, B", "V  W.", "T", "d"]
 
 
-def test_texts_of_pictures_are_refused():
-    with pytest.raises(UserError, match="digits is no set of texts"):
+def test_images_have_no_texts():
+    with pytest.raises(UserError, match="digits is not a text data set"):
         text.texts(digits(), "train")
 
 
-def test_texts_survive_as_they_are():
+def test_texts_are_returned_unchanged():
     odd = ["", "ä\u0000b", "\u2028", "😀"]
     assert text.texts(of("odd", odd, odd, odd), "test") == odd
     data = dataclasses.replace(of("odd", odd, odd, odd), decode=lambda raw: 0)
@@ -175,19 +175,19 @@ def test_texts_survive_as_they_are():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sst2", r"sst2 needs the folder that holds train\.tsv, dev\.tsv and test\.tsv; name it: data\.path"),
-        ("text_file", r"text_file needs your \.csv or \.tsv file; name it: data\.path"),
+        ("sst2", r"sst2 needs the folder that contains train\.tsv, dev\.tsv and test\.tsv; pass it as data\.path"),
+        ("text_file", r"text_file needs your \.csv or \.tsv file; pass it as data\.path"),
     ],
 )
-def test_sets_of_the_users_own_need_a_path(name, message):
+def test_the_users_own_data_sets_need_a_path(name, message):
     with pytest.raises(UserError, match=message):
         load(name)
 
 
-def test_text_names_are_names():
+def test_text_data_sets_are_listed_among_all():
     assert set(TEXT) < set(NAMES)
 
 
-def test_pictures_need_a_size(tmp_path):
-    with pytest.raises(UserError, match="needs the size of images"):
+def test_image_folder_needs_a_size(tmp_path):
+    with pytest.raises(UserError, match="needs the size of the model's input"):
         load("image_folder", tmp_path)

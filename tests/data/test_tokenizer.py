@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.data.tokenizer import SPECIAL, Tokenizer
+from tfcompress.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tfcompress.errors import UserError
 
 CHARACTERS = [*string.ascii_lowercase, *string.digits, *".,!?'#", *"éßñ中国😀"]
-PIECES = ["the", "film", "is", "café", "un", "##believ", "##able", "##ing", "crème"]
-VOCABULARY = (*SPECIAL, *CHARACTERS, *(f"##{character}" for character in CHARACTERS), *PIECES)
+TOKENS = ["the", "film", "is", "café", "un", "##believ", "##able", "##ing", "crème"]
+VOCABULARY = (*SPECIAL_TOKENS, *CHARACTERS, *(f"##{character}" for character in CHARACTERS), *TOKENS)
 TEXTS = [
     "The film is unbelievable!",
     "Café crème, STRASSE straße; naïve Señor e\u0301",
@@ -42,7 +42,7 @@ def by_keras_nlp(texts, tokenizer):
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_ids_are_those_of_keras_nlp(lowercase):
+def test_ids_equal_those_of_keras_nlp(lowercase):
     tokenizer = Tokenizer(VOCABULARY, lowercase, 16)
     expected = by_keras_nlp(TEXTS, tokenizer)
     found = tokenizer.encode(TEXTS)
@@ -52,19 +52,19 @@ def test_ids_are_those_of_keras_nlp(lowercase):
         assert found[name].dtype == np.int32
 
 
-def test_ids_mean_pieces(tokenizer):
-    def pieces(text):
+def test_ids_are_indices_of_tokens(tokenizer):
+    def tokens(text):
         encoded = tokenizer.encode([text])
         return [VOCABULARY[i] for i in encoded["token_ids"][0][encoded["padding_mask"][0] == 1]]
 
-    assert pieces("The film is unbelievable!") == [
+    assert tokens("The film is unbelievable!") == [
         *("[CLS]", "the", "film", "is", "un", "##believ", "##able", "!", "[SEP]")
     ]
-    assert pieces("") == ["[CLS]", "[SEP]"]
-    assert pieces("the " * 40) == ["[CLS]", *["the"] * 14, "[SEP]"]
+    assert tokens("") == ["[CLS]", "[SEP]"]
+    assert tokens("the " * 40) == ["[CLS]", *["the"] * 14, "[SEP]"]
 
 
-def test_a_data_set_is_decoded_by_it(tokenizer):
+def test_it_decodes_a_data_set(tokenizer):
     texts, labels = np.array(TEXTS, object), np.zeros(len(TEXTS), int)
     raw = Dataset.from_arrays("texts", "a", *[(texts, labels)] * 3)
     data = dataclasses.replace(raw, decode=tokenizer)
@@ -80,7 +80,7 @@ def test_a_data_set_is_decoded_by_it(tokenizer):
     assert shuffled[0]["token_ids"].shape == (4, 16)
 
 
-def test_what_is_not_utf_8_becomes_a_replacement_character(tokenizer):
+def test_invalid_utf_8_becomes_the_replacement_character(tokenizer):
     expected = tokenizer.encode(["the \ufffd film"])["token_ids"][0]
     broken = tf.data.Dataset.from_tensors(b"the \xff film").map(tokenizer)
     np.testing.assert_array_equal(next(iter(broken))["token_ids"], expected)
@@ -88,12 +88,12 @@ def test_what_is_not_utf_8_becomes_a_replacement_character(tokenizer):
 
 
 @pytest.mark.parametrize("text", ["the film ", "x", "!", "中", " ", "é"])
-def test_a_megabyte_is_cut_within_seconds(tokenizer, text):
+def test_a_megabyte_is_truncated_within_seconds(tokenizer, text):
     tokenizer.encode([""])
     start = time.monotonic()
     ids = tokenizer.encode([text * (1_000_000 // len(text.encode()))])["token_ids"]
     assert time.monotonic() - start < 5
-    # A word of over 100 bytes is unknown.
+    # A word of more than 100 bytes becomes [UNK].
     longest = text * (100 // len(text.encode()) + 1)
     np.testing.assert_array_equal(ids, tokenizer.encode([longest])["token_ids"])
 
@@ -103,7 +103,7 @@ def test_no_texts_give_no_rows(tokenizer):
     assert tokenizer.used([]).tolist() == []
 
 
-def test_it_travels(tokenizer, tmp_path):
+def test_it_can_be_pickled_copied_and_saved(tokenizer, tmp_path):
     tokenizer.encode(["the film"])
     for copy in (pickle.loads(pickle.dumps(tokenizer)), dataclasses.replace(tokenizer)):
         assert copy == tokenizer
@@ -115,14 +115,14 @@ def test_it_travels(tokenizer, tmp_path):
     assert odd != tokenizer
 
 
-def test_a_vocabulary_is_learned_and_always_the_same():
+def test_learning_a_vocabulary_is_deterministic():
     texts = ["The film is unbelievable", "an unbelievable film", "Is it the film?"] * 20
     learned = Tokenizer.trained(texts, 60, sequence_length=8)
-    assert learned.vocabulary[:5] == SPECIAL
+    assert learned.vocabulary[:5] == SPECIAL_TOKENS
     assert {"film", "the", "unbelievable"} <= set(learned.vocabulary)
     assert len(learned.vocabulary) <= 60
     assert Tokenizer.trained(texts, 60, sequence_length=8) == learned
-    assert SPECIAL.index("[UNK]") not in learned.encode(texts)["token_ids"]
+    assert SPECIAL_TOKENS.index("[UNK]") not in learned.encode(texts)["token_ids"]
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_a_vocabulary_is_learned_and_always_the_same():
 )
 def test_few_texts_give_a_small_vocabulary(texts, size):
     learned = Tokenizer.trained(texts, size)
-    assert len(SPECIAL) < len(learned.vocabulary) <= size
+    assert len(SPECIAL_TOKENS) < len(learned.vocabulary) <= size
     assert learned.encode(["film"])["token_ids"].shape == (1, 128)
 
 
-def test_a_restricted_tokenizer_keeps_its_texts_and_spells_the_rest(tokenizer):
+def test_a_restricted_tokenizer_spells_words_that_it_lacks(tokenizer):
     texts = ["the unbelievable film", "is the café"]
     small = tokenizer.restricted(tokenizer.used(texts))
     kept = tokenizer.kept(tokenizer.used(texts))
@@ -146,7 +146,7 @@ def test_a_restricted_tokenizer_keeps_its_texts_and_spells_the_rest(tokenizer):
     assert (unknown != small.vocabulary.index("[UNK]")).sum() == unknown.size - 1  # è was unknown before, too
 
 
-def test_used_looks_past_the_end_of_the_sequence(tokenizer):
+def test_used_tokens_include_those_beyond_the_sequence_length(tokenizer):
     used = tokenizer.used(["a " * 40 + "film"])
     assert [VOCABULARY[i] for i in used] == ["a", "film"]
 
@@ -155,21 +155,25 @@ def test_used_looks_past_the_end_of_the_sequence(tokenizer):
     ("vocabulary", "length", "message"),
     [
         (("[PAD]", "[UNK]", "a"), 8, r"lacks \[CLS\], \[SEP\], \[MASK\]; a BERT needs all of"),
-        ((*SPECIAL, "a", "b", "a"), 8, r"holds 'a' twice \(line 8\)"),
-        ((*SPECIAL, "a", "", "b"), 8, r"has an empty piece \(line 7\)"),
-        ((*SPECIAL, "a"), 2, "sequence_length is 2; it must be at least 3"),
+        ((*SPECIAL_TOKENS, "a", "b", "a"), 8, r"contains 'a' twice \(line 8\)"),
+        ((*SPECIAL_TOKENS, "a", "", "b"), 8, r"has an empty token \(line 7\)"),
+        ((*SPECIAL_TOKENS, "a"), 2, "sequence_length is 2; it must be at least 3"),
     ],
 )
-def test_a_tokenizer_that_cannot_be_is_refused(vocabulary, length, message):
+def test_an_invalid_tokenizer_is_refused(vocabulary, length, message):
     with pytest.raises(UserError, match=message):
         Tokenizer(vocabulary, sequence_length=length)
 
 
 @pytest.mark.parametrize(
     ("texts", "size", "message"),
-    [([], 100, "the 0 texts hold no words"), ([" ", ""], 100, "hold no words"), (["a"], 5, "5 pieces is too small")],
+    [
+        ([], 100, "the 0 texts contain no words"),
+        ([" ", ""], 100, "contain no words"),
+        (["a"], 5, "5 tokens is too small"),
+    ],
 )
-def test_texts_that_teach_nothing_are_refused(texts, size, message):
+def test_texts_without_words_and_small_vocabularies_are_refused(texts, size, message):
     with pytest.raises(UserError, match=message):
         Tokenizer.trained(texts, size)
 
@@ -181,9 +185,9 @@ def test_texts_that_teach_nothing_are_refused(texts, size, message):
         ("vocab.txt", b"[PAD]\n\xff\n", r"vocab\.txt is not UTF-8 in line 2"),
         ("vocab.txt", b"a\nb\n", r"the vocabulary lacks \[PAD\]"),
         ("tokenizer.json", None, r"tokenizer\.json cannot be read"),
-        ("tokenizer.json", b"{", r"tokenizer\.json is no tokenizer's"),
-        ("tokenizer.json", b"[]", r"tokenizer\.json is no tokenizer's"),
-        ("tokenizer.json", b'{"lowercase": true}', r"it needs lowercase and sequence_length"),
+        ("tokenizer.json", b"{", r"tokenizer\.json does not describe a tokenizer"),
+        ("tokenizer.json", b"[]", r"tokenizer\.json does not describe a tokenizer"),
+        ("tokenizer.json", b'{"lowercase": true}', r"it must have lowercase and sequence_length"),
     ],
 )
 def test_a_broken_folder_is_named(tokenizer, tmp_path, name, content, message):

@@ -1,4 +1,4 @@
-"""Golden image tensors: what the pipeline makes of pictures of odd sizes and kinds."""
+"""Golden image tensors: the model inputs for image files of unusual sizes and kinds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfcompress.data.images import decode_picture, square
+from tfcompress.data.images import crop_and_resize, decode_image
 
 SIZES = (8, 20)
 
 
 def make() -> dict[str, Any]:
-    """Returns files, their pixels and the tensors of each of `SIZES`."""
+    """Returns image files, their pixels, and the model input for each of `SIZES`."""
     return {
         "format": "tfcompress.golden_images",
         "version": 1,
@@ -25,18 +25,18 @@ def make() -> dict[str, Any]:
 
 
 def expected(content: bytes) -> dict[str, Any]:
-    """Returns what the pipeline makes of a file: RGB bytes as decoded, and float32 `(size, size, 3)`, little-endian."""
-    pixels = decode_picture(tf.constant(content))
+    """Returns the decoded uint8 RGB pixels of a file, and the model inputs, little-endian float32 `(size, size, 3)`."""
+    pixels = decode_image(tf.constant(content))
     return {
         "width": int(pixels.shape[1]),
         "height": int(pixels.shape[0]),
         "pixels": _text(pixels.numpy().tobytes()),
-        "tensors": {str(size): _text(square(pixels, size).numpy().astype("<f4").tobytes()) for size in SIZES},
+        "tensors": {str(size): _text(crop_and_resize(pixels, size).numpy().astype("<f4").tobytes()) for size in SIZES},
     }
 
 
 def files() -> dict[str, bytes]:
-    """Returns JPEG and PNG files by name."""
+    """Returns the content of JPEG and PNG files by name."""
     rgb = {size: Image.fromarray(_pixels(*size)) for size in ((30, 20), (21, 40), (64, 64), (8, 8), (1, 1), (3, 2))}
     picture, large = rgb[30, 20], rgb[64, 64]
     faded = picture.copy()
@@ -65,7 +65,7 @@ def files() -> dict[str, bytes]:
 
 
 def _pixels(width: int, height: int) -> np.ndarray:
-    """Returns `(height, width, 3)` bytes: waves, an edge and a little noise."""
+    """Returns a uint8 image `(height, width, 3)` with waves, an edge and a little noise."""
     y, x = np.mgrid[:height, :width] / max(width, height)
     waves = np.stack([np.sin(9 * x + 4 * y), np.cos(7 * y * x + 1), np.sin(23 * (x - y))], -1) * 90 + 128
     waves[x > 0.6] += 50

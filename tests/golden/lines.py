@@ -1,4 +1,4 @@
-"""Lines of text that a tokenizer can get wrong, and a vocabulary in which most of it has a piece; always the same."""
+"""Lines of text that are hard to tokenize, and a vocabulary that covers most of them; both are deterministic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tfcompress.data.tokenizer import SPECIAL
+from tfcompress.data.tokenizer import SPECIAL_TOKENS
 
 _ENGLISH = (
     "a about above actor affable again airport album all always an and animal any are art as at author bank be "
@@ -51,17 +51,24 @@ _FLAGS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 
 
 def vocabulary(results: Iterable[str]) -> tuple[str, ...]:
-    """Returns pieces for words, endings and every character that case folding gives or natural text holds."""
+    """Returns tokens for words, suffixes and every character that natural text contains or case folding produces."""
     characters = {*string.printable.strip(), "\ufffd", *"".join(results), *"".join(_OTHERS), *_MARKS, *_FLAGS}
     for start, end in _SCRIPTS:
         characters |= set(map(chr, range(start, min(end, start + 160))))
     single = sorted(one for one in characters if not one.isspace() and unicodedata.category(one) not in ("Cc", "Cf"))
-    pieces = [*SPECIAL, *single, *(f"##{one}" for one in single), *_WORDS, *(f"##{one}" for one in _ENDINGS), *_OTHERS]
-    return tuple(dict.fromkeys(piece for piece in pieces if piece and not set(piece) & {"\n", "\r"}))
+    tokens = [
+        *SPECIAL_TOKENS,
+        *single,
+        *(f"##{one}" for one in single),
+        *_WORDS,
+        *(f"##{one}" for one in _ENDINGS),
+        *_OTHERS,
+    ]
+    return tuple(dict.fromkeys(token for token in tokens if token and not set(token) & {"\n", "\r"}))
 
 
 def lines(telling: Sequence[str]) -> list[str]:
-    """Returns over 2,000 lines; `telling` are characters that each stand in one between two letters."""
+    """Returns over 2,000 lines; in some of them, each of the characters in `telling` occurs between two letters."""
     rng = np.random.default_rng(7)
     found = ["", " ", "  \t \n\r\x0b\x0c", "\u00a0", "\u3000", "\x00", "a\x00b", "[PAD]", "x" * 20]
     found += [" ".join(f"x{one}y" for one in telling[i : i + 20]) for i in range(0, len(telling), 20)]
@@ -97,7 +104,7 @@ def _odd_sentence(rng: np.random.Generator) -> str:
 
 
 def _run(rng: np.random.Generator, start: int, end: int) -> str:
-    near = rng.random() < 0.5  # of these every one has a piece
+    near = rng.random() < 0.5  # each of the first 160 characters of a script is in the vocabulary
     letters = [chr(c) for c in rng.integers(start, min(end, start + 160) if near else end, 24)]
     places = sorted(rng.integers(0, len(letters), 4), reverse=True)
     for place in places:
@@ -106,7 +113,7 @@ def _run(rng: np.random.Generator, start: int, end: int) -> str:
 
 
 def _marked(rng: np.random.Generator) -> str:
-    """Returns letters with marks behind them, which composition joins and orders."""
+    """Returns letters followed by combining marks, which Unicode composition reorders and merges."""
     bases = [*string.ascii_letters, *"αΩжЇあかハ가ᄀกक", "\u1161", "\u11a8", "é", "ß", "中", "😀"]
     words = []
     for _ in range(8):
@@ -116,12 +123,12 @@ def _marked(rng: np.random.Generator) -> str:
 
 
 def _long() -> list[str]:
-    """Returns words about as long as a word may be, 100 bytes, and texts that are far too long."""
+    """Returns words close to the maximum of 100 bytes, and texts that are far too long."""
     near = [one * count for one in "aé中😀" for count in (24, 25, 26, 33, 34, 49, 50, 51, 99, 100, 101)]
     folded = ["ﷺ" * 5 + "a", "ß" * 50, "ß" * 51, "İ" * 34, "\u1e9e" * 50, "a" * 99 + "\u00ad" + "b", "ﬃ" * 33 + "a"]
     return [*near, *folded, "word " * 20_000, "a" * 100_000, "中" * 50_000, "😀 " * 20_000, "! " * 300, "the\n" * 200]
 
 
 def _halves() -> list[str]:
-    """Returns text with halves of surrogate pairs, as an editor may hand them over in the middle of an emoji."""
+    """Returns texts with lone surrogates, which a text field can produce while an emoji is being edited."""
     return ["\ud800", "a\udc00b", "cat\ud83d", "\ude00 dog", "x \ud83d y", "\udfff\ud800", "\ud83d\ud83d", "é\udc01é"]

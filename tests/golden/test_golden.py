@@ -13,18 +13,18 @@ def golden():
 
 
 @pytest.mark.parametrize(("key", "lowercase"), [("ids", True), ("cased_ids", False)])
-def test_golden_ids_are_still_those_of_keras_nlp(golden, key, lowercase):
+def test_golden_ids_equal_those_of_keras_nlp(golden, key, lowercase):
     assert golden["sequence_length"] == tokens.LENGTH
     rows = golden["lines"]
     found = tokens.encode([row["text"] for row in rows], tuple(golden["vocabulary"]), lowercase)
     assert [ids for row, ids in zip(rows, found, strict=True) if row[key] != ids] == []
 
 
-def test_the_table_of_characters_is_still_keras_nlps():
+def test_the_character_table_equals_that_of_keras_nlp():
     assert TABLE.read_text(encoding="ascii") == tokens.table()
 
 
-def test_golden_lines_are_many_and_tell_something(golden):
+def test_golden_lines_are_numerous_and_varied(golden):
     rows = golden["lines"]
     assert len(rows) >= 2000
     assert len({row["text"] for row in rows}) == len(rows)
@@ -37,7 +37,7 @@ def test_golden_lines_are_many_and_tell_something(golden):
     assert len(np.unique(ids)) > 3000
 
 
-def test_golden_tensors_are_still_the_pipelines():
+def test_golden_tensors_equal_those_of_the_pipeline():
     for picture in load("golden_images")["pictures"]:
         again = images.expected(base64.b64decode(picture["file"]))
         assert again.keys() < picture.keys()

@@ -1,4 +1,4 @@
-"""Golden token ids: what keras-nlp makes of lines that are hard to tokenize."""
+"""Golden token ids: the ids that keras-nlp assigns to lines that are hard to tokenize."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _CODE_POINTS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 
 
 def make() -> dict[str, Any]:
-    """Returns the lines with their ids, lower-cased and as they are; padding is left off."""
+    """Returns the lines with their token ids, with and without lower-casing; padding is left out."""
     folded = folding()
     splitting = [chr(code) for pattern in delimiters().values() for code in pattern]
-    dropped = sorted(one for one, result in folded.items() if not result)[::10]  # 4,000 of them side by side
+    dropped = sorted(one for one, result in folded.items() if not result)[::10]  # 4,000 are in one range
     telling = sorted({one for one, result in folded.items() if result} | {*splitting, *dropped})
-    # Ideographs are too many, and all alike.
+    # Ideographs are many and all treated alike, so a sample is enough.
     telling = [one for one in telling if not (0x3400 <= ord(one) < 0xA000 or ord(one) >= 0x20000) or ord(one) % 97 == 0]
     texts = lines(telling)
-    pieces = vocabulary(folded.values())
-    found = {"ids": encode(texts, pieces, lowercase=True), "cased_ids": encode(texts, pieces, lowercase=False)}
+    known = vocabulary(folded.values())
+    found = {"ids": encode(texts, known, lowercase=True), "cased_ids": encode(texts, known, lowercase=False)}
     rows = [{"text": text, **{key: found[key][place] for key in found}} for place, text in enumerate(texts)]
     return {
         "format": "tfcompress.golden_tokens",
         "version": 1,
         "sequence_length": LENGTH,
-        "vocabulary": list(pieces),
+        "vocabulary": list(known),
         "lines": rows,
     }
 
 
-def encode(texts: list[str], pieces: tuple[str, ...], lowercase: bool) -> list[list[int]]:
-    """Returns the ids of each text up to its padding."""
-    found = Tokenizer(pieces, lowercase, LENGTH).encode(texts)
+def encode(texts: list[str], vocabulary: tuple[str, ...], lowercase: bool) -> list[list[int]]:
+    """Returns the token ids of each text without its padding."""
+    found = Tokenizer(vocabulary, lowercase, LENGTH).encode(texts)
     lengths = found["padding_mask"].sum(1)
     for row, mask, length in zip(found["token_ids"], found["padding_mask"], lengths, strict=True):
         assert mask[:length].all()
@@ -50,17 +50,17 @@ def encode(texts: list[str], pieces: tuple[str, ...], lowercase: bool) -> list[l
 
 
 def folding() -> dict[str, str]:
-    """Returns what keras-nlp's lower-casing makes of each character that it changes, alone: Unicode's NFKC_Casefold."""
+    """Returns, for each single character that keras-nlp's lower-casing changes, the result (Unicode NFKC_Casefold)."""
     folded = tensorflow_text.case_fold_utf8(tf.constant([chr(code).encode() for code in _CODE_POINTS])).numpy()
     pairs = ((chr(code), result.decode()) for code, result in zip(_CODE_POINTS, folded, strict=True))
     return {one: result for one, result in pairs if one != result}
 
 
 def table() -> str:
-    """Returns `folding` and `delimiters` as text, for a tokenizer that must not rely on a phone's own Unicode version.
+    """Returns `folding` and `delimiters` as text, for a tokenizer that cannot rely on the phone's Unicode version.
 
-    A text ends at its first U+0000, and each half of a surrogate pair is three U+FFFD. Then dropped characters end a
-    word, kept ones are a word each. A word is folded character by character, then composed (NFC).
+    A text ends at its first U+0000, and each lone surrogate becomes three U+FFFD. Dropped delimiters separate words;
+    each kept delimiter is a word of its own. A word is folded character by character and then composed (NFC).
     """
     found = {name: " ".join(_ranges(codes)) for name, codes in delimiters().items()}
     folded = folding()
@@ -74,7 +74,7 @@ def table() -> str:
 
 
 def delimiters() -> dict[str, list[int]]:
-    """Returns the code points that end a word: those that vanish, and those that become a token of their own."""
+    """Returns the code points that end a word: those that are dropped, and those kept as tokens of their own."""
     patterns = {"dropped": word_piece.WHITESPACE_REGEX, "kept": word_piece.PUNCTUATION_AND_CJK_REGEX}
     characters = tf.constant([chr(code).encode() for code in _CODE_POINTS])
     found = {name: tf.strings.regex_full_match(characters, pattern).numpy() for name, pattern in patterns.items()}

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.data.tokenizer import SPECIAL, Tokenizer
+from tfcompress.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.models.bert import BertConfig, bert
 from tfcompress.optimize.pruning import Prune
@@ -15,7 +15,7 @@ from tfcompress.runs.pipeline import compress
 from tfcompress.runs.recipe import Recipe
 from tfcompress.training import Training
 
-WORDS = [*SPECIAL, "good", "bad", "film", "##s"]
+WORDS = [*SPECIAL_TOKENS, "good", "bad", "film", "##s"]
 
 
 @pytest.fixture

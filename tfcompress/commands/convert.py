@@ -24,7 +24,7 @@ from tfcompress.export import converter, quantizer
 from tfcompress.export.converter import Served, convert_served
 from tfcompress.export.quantizer import Recipe
 from tfcompress.export.sources import Source, of_model, open_source
-from tfcompress.files import written_whole
+from tfcompress.files import atomic_write
 from tfcompress.measure.accuracy import same_top1
 from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Port, Runner
@@ -120,7 +120,7 @@ def convert_file(
         feeds = None if calibration is None else _examples(calibration, examples, opened, reference)
         content = _converted(opened, recipe, content, feeds, bool(per_channel))
         _check_runtime(opened, str(to), content, min_runtime)
-        with written_whole(output) as beside:
+        with atomic_write(output) as beside:
             beside.write_bytes(content)
             try:
                 runner = Runner(beside)

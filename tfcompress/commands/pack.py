@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 
 from tfcompress.errors import UserError
-from tfcompress.files import written_whole
+from tfcompress.files import atomic_write
 from tfcompress.measure.accuracy import same_top1
 from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Runner
@@ -141,7 +141,7 @@ def _written(
 ) -> Repacked:
     drift, not_run = None, ""
     feeds, of_data = _examples(source, data) if data else (None, "")
-    with written_whole(output) as beside:
+    with atomic_write(output) as beside:
         beside.write_bytes(after)
         try:
             drift = _drift(source, beside, feeds, of_data)

@@ -1,1 +1,1 @@
-"""Data sets: three fixed splits each."""
+"""Data sets for classification, each with fixed training, validation and test splits."""

@@ -1,12 +1,12 @@
-"""Dataset: three fixed splits of labelled examples, and the order in which training sees them."""
+"""Labelled examples in three fixed splits, and the order in which training sees them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,21 @@ import tensorflow as tf
 from tfcompress.errors import UserError
 
 Split = Literal["train", "validation", "test"]
-Decode = Callable[[tf.Tensor], Any]
-Augment = Callable[[Any, tf.Tensor, tf.Tensor], tuple[Any, tf.Tensor]]
-Targets = Callable[[Split, Any, tf.Tensor, tf.Tensor], Any]
-"""`(split, features, labels, indices)` of a batch to what the model is compared with; `indices`, int64 `(batch,)`, are
-the examples' places in the split."""
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+# What a model reads: one tensor (images), or one per input name (texts).
+Features: TypeAlias = tf.Tensor | Mapping[str, tf.Tensor]
+FeatureArrays: TypeAlias = npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np.generic]]
+Example: TypeAlias = tuple[Features, tf.Tensor]
+
+Decode = Callable[[tf.Tensor], Features]
+Augment = Callable[[Features, tf.Tensor, tf.Tensor], Example]
+Targets = Callable[[Split, Features, tf.Tensor, tf.Tensor], tf.Tensor | tuple[tf.Tensor, ...]]
+"""Makes the training targets of a batch from `(split, features, labels, indices)`.
+
+`indices`, int64 `(batch,)`, are the positions of the examples within their split. Without one, the targets are the
+labels.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,15 +37,17 @@ class Dataset:
     """Labelled examples for classification in three fixed splits.
 
     Attributes:
-        name: how reports call it.
-        train, validation, test: unbatched, finite `tf.data` sets of `(features, label)`, label a scalar integer. The
-            test split is read for final figures only.
+        name: the name that reports use.
+        train, validation, test: unbatched, finite `tf.data` data sets of `(features, label)`, where the label is a
+            scalar integer. The test split is used only for the final results.
         classes: names of the classes; label `i` means `classes[i]`.
-        decode: makes what the model takes from the features of one example, after shuffling; for instance a path to
-            pixels. By default the features go in as they are.
-        augment: `(features, label, seed) -> (features, label)` on decoded training examples; `seed` is an int32
-            tensor of shape (2,) for `tf.image.stateless_*` and `tf.random.stateless_*`, so that runs can be repeated.
-        shuffle_buffer: training examples held for shuffling; more than there are means a perfect shuffle.
+        decode: converts the features of one example to the model's input, for instance a path to pixels. It is
+            applied after shuffling. By default the features are the model's input.
+        augment: `(features, label, seed) -> (features, label)`, applied to decoded training examples. `seed` is an
+            int32 tensor of shape (2,) for `tf.image.stateless_*` and `tf.random.stateless_*`, which makes runs
+            repeatable.
+        shuffle_buffer: number of training examples in the shuffle buffer; the shuffle is uniform if the whole
+            training split fits.
     """
 
     name: str
@@ -52,30 +64,34 @@ class Dataset:
         cls,
         name: str,
         classes: Sequence[str],
-        train: tuple[Any, npt.NDArray[Any]],
-        validation: tuple[Any, npt.NDArray[Any]],
-        test: tuple[Any, npt.NDArray[Any]],
+        train: tuple[FeatureArrays, npt.NDArray[np.generic]],
+        validation: tuple[FeatureArrays, npt.NDArray[np.generic]],
+        test: tuple[FeatureArrays, npt.NDArray[np.generic]],
         **options: Any,
     ) -> Dataset:
-        """Makes a data set of pairs: features, an array `(n, …)` or a dict of such, and labels `(n,)`.
+        """Makes a data set from one pair of features and labels per split.
+
+        Features are an array `(n, …)` or a dict of such arrays by input name; labels are an integer array `(n,)`.
 
         Args:
             name: see `Dataset`.
             classes: see `Dataset`.
-            train: features and integer labels.
-            validation: features and integer labels.
-            test: features and integer labels.
-            **options: any other attributes of `Dataset`, such as `decode` and `augment`.
+            train: features and labels.
+            validation: features and labels.
+            test: features and labels.
+            **options: further attributes of `Dataset`, such as `decode` and `augment`.
 
         Raises:
-            UserError: features and labels of different lengths, or labels that are no integers.
+            UserError: if features and labels differ in length, or the labels are not integers.
         """
         for features, labels in (train, validation, test):
             for array in tf.nest.flatten(features):
                 if len(array) != len(labels):
-                    raise UserError(f"{name}: {len(array)} examples but {len(labels)} labels")
+                    raise UserError(
+                        f"{name}: {len(array)} examples but {len(labels)} labels; pass one label per example"
+                    )
             if not np.issubdtype(labels.dtype, np.integer):
-                raise UserError(f"{name}: labels are {labels.dtype}; they must be integers")
+                raise UserError(f"{name}: the labels are {labels.dtype}; pass integers, the indices of the classes")
         sets = [tf.data.Dataset.from_tensor_slices((x, y.astype(np.int32))) for x, y in (train, validation, test)]
         return cls(name, sets[0], sets[1], sets[2], tuple(classes), **options)
 
@@ -88,7 +104,15 @@ class Dataset:
         return _batched(self._decoded(self._indexed(split)), split, batch_size, targets)
 
     def sample(self, examples: int, seed: int) -> Any:
-        """Returns the features of some training examples, drawn by `seed` and not augmented: an array or a dict."""
+        """Returns the decoded features of training examples drawn with `seed`, without augmentation.
+
+        Args:
+            examples: how many; the whole training split if it has fewer.
+            seed: of the draw.
+
+        Returns:
+            An array `(examples, …)`, or a dict of such arrays by input name.
+        """
         plain = replace(self, augment=None)
         features, _ = next(plain.stream(examples, seed, 0, 1).as_numpy_iterator())
         return features
@@ -96,10 +120,10 @@ class Dataset:
     def stream(
         self, batch_size: int, seed: int, first_epoch: int, epochs: int, targets: Targets | None = None
     ) -> tf.data.Dataset:
-        """Returns the training batches of epochs `first_epoch` to `epochs - 1`, one after the other; see `Targets`.
+        """Returns the training batches of epochs `first_epoch` to `epochs - 1` in sequence; see `Targets`.
 
-        The order within an epoch depends on `seed` and the epoch's number alone, so that a run that starts in the
-        middle sees what an uninterrupted one would. Every epoch has `steps_per_epoch` whole batches.
+        The order within an epoch depends only on `seed` and the number of the epoch, so a resumed run sees the same
+        batches as an uninterrupted one. Every epoch has `steps_per_epoch` full batches.
         """
         size, steps = self.size("train"), self.steps_per_epoch(batch_size)
         batch_size = min(batch_size, size)
@@ -109,36 +133,36 @@ class Dataset:
         shuffled = [
             indexed.shuffle(buffer, seed=epoch_seed, reshuffle_each_iteration=False).take(kept) for epoch_seed in seeds
         ]
-        decoded = self._decoded(_one_after_another(shuffled))
+        decoded = self._decoded(_concatenated(shuffled))
         if self.augment is not None:
             decoded = self._augmented(decoded, seeds, kept)
         batches = _batched(decoded, "train", batch_size, targets, drop_remainder=True)
-        return batches.take((epochs - first_epoch) * steps)  # none when a finished training goes on
+        return batches.take((epochs - first_epoch) * steps)  # empty if all epochs are already done
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Returns the number of whole batches in the training split, at least one."""
+        """Returns the number of full batches in the training split, at least one."""
         return max(1, self.size("train") // batch_size)
 
     def describe(self) -> dict[str, Any]:
-        """Returns name, classes, sizes and a digest of the labels: what tells this data set from another."""
+        """Returns what identifies this data set: its name, classes, split sizes and a SHA-256 digest of the labels."""
         labels = self.labels
         digest = hashlib.sha256(b"".join(labels[split].tobytes() for split in labels)).hexdigest()
         sizes = {str(split): len(found) for split, found in labels.items()}
         return {"name": self.name, "classes": list(self.classes), "examples": sizes, "labels_sha256": digest}
 
     def size(self, split: Split) -> int:
-        """Returns the number of examples of a split."""
+        """Returns the number of examples in a split."""
         return len(self.labels[split])
 
     @cached_property
     def labels(self) -> dict[Split, npt.NDArray[np.int64]]:
-        """The labels of all splits in their fixed order, int64 `(n,)`, read once and checked.
+        """The labels of each split in its fixed order, int64 `(n,)`; they are read once and checked.
 
         Raises:
-            UserError: for a split that is empty or endless, or a label that is no class.
+            UserError: if a split is empty, infinite, batched or in another order each time, or a label is out of
+                range.
         """
-        splits: tuple[Split, ...] = ("train", "validation", "test")
-        return {split: self._checked_labels(split) for split in splits}
+        return {split: self._checked_labels(split) for split in SPLITS}
 
     def _checked_labels(self, split: Split) -> npt.NDArray[np.int64]:
         raw: tf.data.Dataset = getattr(self, split)
@@ -150,22 +174,22 @@ class Dataset:
                 "integer label"
             )
         if raw.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise UserError(f"{self.name}: the {split} split never ends; bound it with .take(n)")
+            raise UserError(f"{self.name}: the {split} split is infinite; limit it with .take(n)")
         only_labels = raw.map(lambda _, label: tf.cast(label, tf.int64)).batch(4096)
         labels, again = (np.concatenate([np.zeros(0, np.int64), *only_labels.as_numpy_iterator()]) for _ in range(2))
         if not np.array_equal(labels, again):
             raise UserError(
-                f"{self.name}: the {split} split comes in another order each time, so answers could not be paired with "
-                "labels; use shuffle(reshuffle_each_iteration=False), or leave shuffling to tfcompress"
+                f"{self.name}: the order of the {split} split changes with each iteration, so predictions cannot be "
+                "matched to labels; use shuffle(reshuffle_each_iteration=False), or leave shuffling to tfcompress"
             )
         if not len(labels):
-            raise UserError(f"{self.name}: the {split} split is empty; every split needs examples")
+            raise UserError(f"{self.name}: the {split} split is empty; every split needs at least one example")
         low, high, classes = int(labels.min()), int(labels.max()), len(self.classes)
         if low < 0 or high >= classes:
             wrong = low if low < 0 else high
             raise UserError(
-                f"{self.name}: label {wrong} in the {split} split, but there are {classes} classes; labels go from 0 "
-                f"to {classes - 1}"
+                f"{self.name}: the {split} split has the label {wrong}, but there are {classes} classes; labels must "
+                f"be 0 to {classes - 1}"
             )
         return labels
 
@@ -174,7 +198,7 @@ class Dataset:
         return indexed
 
     def _decoded(self, indexed: tf.data.Dataset) -> tf.data.Dataset:
-        """Takes and yields `(index in the split, (features, label))`."""
+        """Decodes the features in `(index within the split, (features, label))`."""
         if self.decode is None:
             return indexed
         decode = self.decode
@@ -185,18 +209,18 @@ class Dataset:
         assert augment is not None
         epoch_seeds = tf.constant([seed % 2**31 for seed in seeds], tf.int32)
 
-        def one(place: tf.Tensor, item: tuple[tf.Tensor, tuple[Any, tf.Tensor]]) -> Any:
+        def augment_one(position: tf.Tensor, item: tuple[tf.Tensor, Example]) -> tuple[tf.Tensor, Example]:
             index, example = item
-            seed = tf.stack([epoch_seeds[place // epoch_size], tf.cast(place % epoch_size, tf.int32)])
+            seed = tf.stack([epoch_seeds[position // epoch_size], tf.cast(position % epoch_size, tf.int32)])
             return index, augment(*example, seed)
 
-        return decoded.enumerate().map(one, num_parallel_calls=2)
+        return decoded.enumerate().map(augment_one, num_parallel_calls=2)
 
 
-def _one_after_another(sets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
-    # One by one with `concatenate`, the last of many would be nested as deep.
-    variants = tf.stack([tf.data.experimental.to_variant(one) for one in sets])
-    spec = sets[0].element_spec
+def _concatenated(datasets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
+    # Repeated calls of `Dataset.concatenate` would nest one level deeper per epoch.
+    variants = tf.stack([tf.data.experimental.to_variant(dataset) for dataset in datasets])
+    spec = datasets[0].element_spec
     return tf.data.Dataset.from_tensor_slices(variants).flat_map(
         lambda variant: tf.data.experimental.from_variant(variant, spec)
     )
@@ -205,7 +229,7 @@ def _one_after_another(sets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
 def _batched(
     decoded: tf.data.Dataset, split: Split, size: int, targets: Targets | None, drop_remainder: bool = False
 ) -> tf.data.Dataset:
-    def compared(index: tf.Tensor, example: tuple[Any, tf.Tensor]) -> Any:
+    def with_targets(index: tf.Tensor, example: Example) -> tuple[Features, tf.Tensor | tuple[tf.Tensor, ...]]:
         return example if targets is None else (example[0], targets(split, *example, index))
 
-    return decoded.batch(size, drop_remainder=drop_remainder).map(compared).prefetch(2)
+    return decoded.batch(size, drop_remainder=drop_remainder).map(with_targets).prefetch(2)

@@ -1,4 +1,4 @@
-"""Image classification sets: digits, Fashion-MNIST, and a folder of the user's own pictures."""
+"""Image classification data sets: digits, Fashion-MNIST, and a folder of the user's own images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tfcompress.errors import UserError
 from tfcompress.progress import track
 
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package `dataset-fashion-mnist` puts its files."""
+"""Where the Debian package `dataset-fashion-mnist` installs its files."""
 
 _FASHION_MNIST_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -29,9 +29,9 @@ UInt8Array = npt.NDArray[np.uint8]
 
 
 def digits() -> Dataset:
-    """Scikit-learn's 1,797 handwritten digits, 8 × 8: 1,147 to train, 200 to validate, 450 to test."""
+    """Returns scikit-learn's 1,797 handwritten digits, 8 × 8: 1,147 training, 200 validation and 450 test images."""
     bunch = load_digits()
-    # Sixteen grey levels become bytes, so that all image sets are decoded alike.
+    # The 17 grey levels are scaled to bytes, so that all image data sets share the same decoding.
     images = np.round(bunch.images[..., None] * (255 / 16)).astype(np.uint8)
     rest_x, test_x, rest_y, test_y = train_test_split(
         images, bunch.target, test_size=450, random_state=0, stratify=bunch.target
@@ -46,15 +46,20 @@ def digits() -> Dataset:
         (validation_x, validation_y),
         (test_x, test_y),
         decode=_to_rgb,
-        augment=shifted(1),
+        augment=random_shift(1),
     )
 
 
 def fashion_mnist(folder: Path | None = None) -> Dataset:
-    """Fashion-MNIST, 28 × 28: the official 10,000 to test; of the official 60,000 a fixed 5,000 to validate.
+    """Returns Fashion-MNIST (Xiao et al., arXiv 1708.07747), 28 × 28, with its official test split of 10,000 images.
+
+    A fixed 5,000 of the official 60,000 training images become the validation split.
 
     Args:
-        folder: holds the four `*-ubyte` files, gzipped or not; by default where Debian's package puts them.
+        folder: contains the four `*-ubyte` files, gzipped or not; by default where the Debian package installs them.
+
+    Raises:
+        UserError: if a file is missing, damaged or does not match the others.
     """
     folder = FASHION_MNIST_FOLDER if folder is None else folder
     images, labels = _read_idx_pair(folder, "train")
@@ -68,27 +73,38 @@ def fashion_mnist(folder: Path | None = None) -> Dataset:
         (images[held_out], labels[held_out]),
         test,
         decode=_to_rgb,
-        augment=mirrored,
+        augment=random_flip,
     )
 
 
 def image_folder(folder: Path, image_size: int) -> Dataset:
-    """The user's own JPEG and PNG files, one sub-folder a class: 70 % to train, 15 % to validate, 15 % to test.
+    """Returns the user's own JPEG and PNG files from a folder with one sub-folder per class.
 
-    The split of a class depends on its sorted file names alone. Pictures are cropped to the middle square and resized
-    to `(image_size, image_size, 3)`. Every file is decoded once at the start, so that a broken one is found then.
+    Each class is split into 70 % training, 15 % validation and 15 % test images; the split depends only on the sorted
+    file names. Images are cropped to the central square and resized to `(image_size, image_size, 3)`, float32 in
+    [0, 1]. Every file is decoded once at the start, so that a broken one is reported before training.
+
+    Args:
+        folder: contains one sub-folder per class; class `i` is the i-th sub-folder by name.
+        image_size: side of the model's input in pixels.
+
+    Raises:
+        UserError: if the folder does not exist, has fewer than two sub-folders or fewer than three images in one, or
+            if a file cannot be decoded.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; image_folder takes a folder with one sub-folder a class")
+        raise UserError(f"{folder} is not a folder; image_folder takes a folder with one sub-folder per class")
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if len(classes) < 2:
-        raise UserError(f"{folder} has {len(classes)} sub-folders; image_folder needs one a class, at least two")
+        raise UserError(
+            f"{folder} has {len(classes)} sub-folders; image_folder needs one sub-folder per class, at least two"
+        )
     splits: dict[str, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
     for label, name in enumerate(classes):
         files = sorted(str(path) for path in (folder / name).iterdir() if path.suffix.lower() in _SUFFIXES)
         if len(files) < 3:
             raise UserError(
-                f"{folder / name} has {len(files)} JPEG or PNG files; a class needs at least three, one for each split"
+                f"{folder / name} has {len(files)} JPEG or PNG files; a class needs at least three, one per split"
             )
         shuffled = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
         held_out = max(1, round(0.15 * len(files)))
@@ -100,37 +116,41 @@ def image_folder(folder: Path, image_size: int) -> Dataset:
             splits[split] += [(path, label) for path in part]
 
     def decode(path: tf.Tensor) -> tf.Tensor:
-        return square(decode_picture(tf.io.read_file(path)), image_size)
+        return crop_and_resize(decode_image(tf.io.read_file(path)), image_size)
 
-    everything = [path for part in splits.values() for path, _ in part]
-    for path in track(everything, f"reading {folder}", len(everything)):
+    paths = [path for part in splits.values() for path, _ in part]
+    for path in track(paths, f"reading {folder}", len(paths)):
         try:
             decode(tf.constant(path))
         except tf.errors.OpError as error:
-            raise UserError(f"{path} cannot be decoded as JPEG or PNG; repair or remove it") from error
+            raise UserError(f"{path} cannot be decoded as JPEG or PNG; replace or remove it") from error
     arrays = {split: (np.array([p for p, _ in part]), np.array([y for _, y in part])) for split, part in splits.items()}
-    return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=mirrored)
+    return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=random_flip)
 
 
-def decode_picture(content: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG or PNG file to RGB bytes `(height, width, 3)`, heeding neither alpha nor EXIF."""
+def decode_image(content: tf.Tensor) -> tf.Tensor:
+    """Decodes the bytes of a JPEG or PNG file to uint8 RGB `(height, width, 3)`; ignores alpha and EXIF orientation."""
     return tf.io.decode_image(content, channels=3, expand_animations=False)
 
 
-def square(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Bytes `(height, width, 3)`, the middle square resized with antialiasing, to float32 in [0, 1]."""
+def crop_and_resize(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Crops a uint8 image `(height, width, 3)` to its central square and resizes that with antialiasing.
+
+    Returns:
+        float32 `(size, size, 3)` in [0, 1].
+    """
     side = tf.reduce_min(tf.shape(image)[:2])
     cropped = tf.image.resize_with_crop_or_pad(image, side, side)
     resized = tf.image.resize(tf.cast(cropped, tf.float32) / 255.0, (size, size), antialias=True)
     return tf.ensure_shape(tf.clip_by_value(resized, 0.0, 1.0), (size, size, 3))
 
 
-def mirrored(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Augmentation: mirrors half of the images `(height, width, 3)` left to right."""
+def random_flip(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Flips an image `(height, width, 3)` from left to right with probability 1/2; an augmentation."""
     return tf.image.stateless_random_flip_left_right(image, seed), label
 
 
-def shifted(pixels: int) -> Augment:
+def random_shift(pixels: int) -> Augment:
     """Returns an augmentation that shifts images `(height, width, 3)` by up to `pixels` in each direction."""
 
     def augment(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -141,18 +161,16 @@ def shifted(pixels: int) -> Augment:
 
 
 def _to_rgb(image: tf.Tensor) -> tf.Tensor:
-    """Grey bytes `(height, width, 1)` to RGB `(height, width, 3)` float32 in [0, 1]."""
+    """Converts uint8 grey values `(height, width, 1)` to float32 RGB `(height, width, 3)` in [0, 1]."""
     return tf.image.grayscale_to_rgb(tf.cast(image, tf.float32) / 255.0)
 
 
 def _read_idx_pair(folder: Path, prefix: str) -> tuple[UInt8Array, UInt8Array]:
-    """Reads images `(n, height, width, 1)` and labels `(n,)` of one official split."""
+    """Reads the images `(n, height, width, 1)` and labels `(n,)` of one official split."""
     images = _read_idx(folder, f"{prefix}-images-idx3-ubyte", 3)[..., None]
     labels = _read_idx(folder, f"{prefix}-labels-idx1-ubyte", 1)
     if len(images) != len(labels):
-        raise UserError(
-            f"{folder}: {len(images)} {prefix} images but {len(labels)} labels; the files do not belong together"
-        )
+        raise UserError(f"{folder}: {len(images)} {prefix} images but {len(labels)} labels; download both files again")
     return images, labels
 
 
@@ -161,14 +179,14 @@ def _read_idx(folder: Path, name: str, rank: int) -> UInt8Array:
     path = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
     if path is None:
         raise UserError(
-            f"{folder} has no {name} or {name}.gz; install the Debian package dataset-fashion-mnist or name the folder "
-            "that holds the files"
+            f"{folder} has no {name} or {name}.gz; install the Debian package dataset-fashion-mnist, or name the "
+            "folder that contains the files"
         )
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         magic, *shape = struct.unpack_from(f">{1 + rank}i", content)
         if magic != 0x0800 + rank:
-            raise ValueError(f"magic number {magic:#x}, {0x0800 + rank:#x} expected")
+            raise ValueError(f"its magic number is {magic:#x} instead of {0x0800 + rank:#x}")
         return np.frombuffer(content, np.uint8, offset=4 * (1 + rank)).reshape(shape)
     except (EOFError, OSError, ValueError, struct.error, zlib.error) as error:
-        raise UserError(f"{path} is not a whole IDX file of rank {rank} ({error}); fetch it again") from error
+        raise UserError(f"{path} is not a complete IDX file of rank {rank} ({error}); download it again") from error

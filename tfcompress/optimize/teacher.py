@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset, Split, Targets
-from tfcompress.files import written_whole
+from tfcompress.files import atomic_write
 from tfcompress.progress import track
 
 
@@ -61,7 +61,7 @@ def _kept(taught: tf_keras.Model, data: Dataset, split: Split, folder: Path) -> 
             arrays = []
             for path, output in zip(paths, taught.outputs, strict=True):
                 kind = np.float32 if output is taught.outputs[0] else np.float16
-                beside = stack.enter_context(written_whole(path))
+                beside = stack.enter_context(atomic_write(path))
                 arrays.append(np.lib.format.open_memmap(beside, "w+", kind, (size, *output.shape[1:])))
             batches = (features for features, _ in data.batches(split, batch))
             for number, features in enumerate(track(batches, f"teacher on {split}", -(-size // batch))):

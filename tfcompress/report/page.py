@@ -13,7 +13,7 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from tfcompress.errors import UserError
-from tfcompress.files import read_json, written_whole
+from tfcompress.files import atomic_write, read_json
 from tfcompress.measure.accuracy import Accuracy, Agreement, Flips
 from tfcompress.measure.comparison import Comparison
 from tfcompress.measure.latency import Latency
@@ -61,7 +61,7 @@ def write_page(source: Path, output: Path | None = None) -> Path:
         raise UserError(f"{source} is no run's folder, and no file that `tfcompress compare --json` wrote")
     text = _comparison_page(Comparison.load(source)) if is_comparison else _run_page(source)
     output = output or (source.with_suffix(".html") if is_comparison else source / "report.html")
-    with written_whole(output) as beside:
+    with atomic_write(output) as beside:
         beside.write_text(text, encoding="utf-8")
     return output
 

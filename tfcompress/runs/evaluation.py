@@ -14,7 +14,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.export.converter import Format, convert
 from tfcompress.export.verify import VerifiedTensor, verify
-from tfcompress.files import written_whole
+from tfcompress.files import atomic_write
 from tfcompress.measure.accuracy import Agreement, accuracy, agreement, flips
 from tfcompress.measure.interpreter import FloatArray, inputs, predict
 from tfcompress.measure.latency import latencies
@@ -110,7 +110,7 @@ def evaluate(files: Sequence[File], export: Export, workdir: Path) -> list[Varia
                 packed=file.packed,
             )
         )
-    with written_whole(workdir / "model.tflite") as beside:
+    with atomic_write(workdir / "model.tflite") as beside:
         shutil.copyfile([file.path for file in files if not file.packed][-1], beside)
     return variants
 
@@ -144,7 +144,7 @@ def _verified(stage: Stage, format: Format, path: Path, make: Callable[[], bytes
     content = path.read_bytes() if written else make()
     tensors = verify(content, stage.model, stage.traits, format)
     if not written:
-        with written_whole(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_bytes(content)
     return File(stage, format, path, tuple(tensors), packed)
 
@@ -174,7 +174,7 @@ def _predictions(file: File, workdir: Path) -> FloatArray:
         data = file.stage.data
         examples = (features for features, _ in data.examples("test").as_numpy_iterator())
         outputs = predict(file.path, track(examples, f"testing {file.path.stem}", data.size("test")))
-        with written_whole(path) as beside:
+        with atomic_write(path) as beside:
             np.save(beside, outputs)
     stored: FloatArray = np.load(path)
     return stored

@@ -16,7 +16,7 @@ from tfcompress import traits as kernel_traits
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
-from tfcompress.files import read_json, remove_folder, write_json, written_whole
+from tfcompress.files import atomic_write, read_json, remove_folder, write_json
 from tfcompress.models import saved
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.optimize.distillation import Distil
@@ -252,7 +252,7 @@ class _Run:
         model, traits, history = make(path.parent)
         if isinstance(data.decode, Tokenizer):
             data.decode.save(path.parent)
-        with written_whole(path) as beside, warnings.catch_warnings():
+        with atomic_write(path) as beside, warnings.catch_warnings():
             # Keras recommends .keras, which cannot hold a model that is trained for quantization.
             warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
             try:
