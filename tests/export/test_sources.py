@@ -161,7 +161,7 @@ def test_a_keras_3_model_with_foreign_classes_is_refused(tmp_path):
     keras.Model(x, Own()(x)).save(tmp_path / "own.keras")
     assert open_source(tmp_path / "own.keras").served is not None  # this process has registered it
     del keras.saving.get_custom_objects()["elsewhere>Own"]
-    with pytest.raises(UserError, match=r"test_sources\.Own, which is not Keras's"):
+    with pytest.raises(UserError, match=r"test_sources\.Own, which is not part of Keras"):
         open_source(tmp_path / "own.keras")
     with pytest.raises(UserError, match="cannot be loaded as a Keras 3 model"):
         open_source(tmp_path / "own.keras", allow_code=True)

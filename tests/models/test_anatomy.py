@@ -2,7 +2,7 @@ import pytest
 import tf_keras
 
 from tfcompress.errors import UserError
-from tfcompress.models.anatomy import Anatomy, Attention, FeedForward, Writer, run_node
+from tfcompress.models.anatomy import Anatomy, Attention, FeedForward, ResidualWriter, run_node
 from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.vit import ViTConfig, vit
 
@@ -30,7 +30,7 @@ def test_the_stream_of_a_post_norm_encoder():
     assert anatomy.stream == [
         "embedding_norm", "block_0_norm1", "block_0_norm2", "block_1_norm1", "block_1_norm2"
     ]  # fmt: skip
-    assert anatomy.writers[1] == Writer("block_0_mlp2", "block_0_norm1", "block_0_add2", "block_0_norm2")
+    assert anatomy.writers[1] == ResidualWriter("block_0_mlp2", "block_0_norm1", "block_0_add2", "block_0_norm2")
 
 
 def test_the_stream_of_a_pre_norm_encoder():
@@ -39,7 +39,7 @@ def test_the_stream_of_a_pre_norm_encoder():
     assert anatomy.stream == [
         "position_embedding", "block_0_add1", "block_0_add2", "block_1_add1", "block_1_add2"
     ]  # fmt: skip
-    assert anatomy.writers[-1] == Writer("block_1_mlp2", "block_1_add1", "block_1_add2", None)
+    assert anatomy.writers[-1] == ResidualWriter("block_1_mlp2", "block_1_add1", "block_1_add2", None)
 
 
 def test_dropout_does_not_hide_the_stream():
@@ -51,7 +51,7 @@ def test_the_pooler_and_the_head_are_a_feed_forward_pair():
     assert Anatomy(bert(BERT, 3, dropout=0.1)).feed_forwards[-1] == FeedForward("pooler", "pooler_dropout", "head")
 
 
-def test_nodes_come_after_what_they_read():
+def test_nodes_are_in_topological_order():
     anatomy = Anatomy(bert(BERT, 3))
     seen = set(anatomy.model.input_names)
     for node in anatomy.nodes:
@@ -59,7 +59,7 @@ def test_nodes_come_after_what_they_read():
         seen.add(node.layer.name)
 
 
-def test_nodes_run_one_by_one_give_the_models_output(tiny_vit, images):
+def test_running_the_nodes_one_by_one_gives_the_models_output(tiny_vit, images):
     values = {"image": images[:4]}
     for node in Anatomy(tiny_vit).nodes:
         values[node.layer.name] = run_node(node, values)
@@ -73,7 +73,7 @@ def test_a_model_without_attention_has_no_stream():
         _ = Anatomy(model).stream
 
 
-def test_a_layer_used_twice_is_refused():
+def test_a_layer_that_is_called_twice_is_refused():
     x = tf_keras.Input((4,))
     shared = layers.Dense(4, name="shared")
     with pytest.raises(UserError, match="layer shared is used twice"):

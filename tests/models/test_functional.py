@@ -11,7 +11,7 @@ layers = tf_keras.layers
 
 
 def usual_vit(**attention) -> tf_keras.Model:
-    """A ViT as tutorials write it: Conv2D patches, MultiHeadAttention, softmax in the head."""
+    """Returns a ViT as in most tutorials: Conv2D patches, MultiHeadAttention, softmax in the head."""
     image = tf_keras.Input((8, 8, 3), name="pixels")
     x = layers.Conv2D(16, 4, 4, name="patches")(image)
     x = layers.Reshape((4, 16))(x)
@@ -61,7 +61,7 @@ def test_a_mask_becomes_a_bias():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_cross_attention_keeps_its_sides():
+def test_cross_attention_keeps_query_key_and_value_apart():
     query, value, key = tf_keras.Input((3, 8)), tf_keras.Input((5, 6)), tf_keras.Input((5, 7))
     x = layers.MultiHeadAttention(2, 4, value_dim=3)(query, value, key)
     model = tf_keras.Model([query, value, key], layers.Dense(2)(layers.Flatten()(x)))
@@ -71,7 +71,7 @@ def test_cross_attention_keeps_its_sides():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_layers_that_share_weights_still_do(images):
+def test_shared_layers_stay_shared(images):
     image = tf_keras.Input((8, 8, 3))
     shared = layers.Dense(3, name="shared")
     model = tf_keras.Model(image, layers.Dense(10)(layers.Flatten()(shared(shared(image)))))
@@ -80,13 +80,13 @@ def test_layers_that_share_weights_still_do(images):
     np.testing.assert_allclose(rewritten.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
 
 
-def test_a_sequential_model_is_taken(images):
+def test_a_sequential_model_is_accepted(images):
     model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(10)])
     rewritten = as_functional(model)
     np.testing.assert_allclose(rewritten.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6)
 
 
-def test_an_overlapping_convolution_stays_one():
+def test_an_overlapping_convolution_is_not_rewritten():
     image = tf_keras.Input((8, 8, 3))
     model = tf_keras.Model(image, layers.Dense(2)(layers.Flatten()(layers.Conv2D(4, 3, 2)(image))))
     assert layers.Conv2D in types(as_functional(model))
@@ -151,15 +151,15 @@ def open_shape():
         (keras_3, r"keras.*Sequential, which is Keras 3.*TF_USE_LEGACY"),
         (Subclassed, "Subclassed, a subclassed or unbuilt model"),
         (lambda: tf_keras.Sequential([layers.Dense(2)]), "a subclassed or unbuilt model"),
-        (lambda: 3, "builtins.int; what is needed is a functional tf_keras model"),
-        (causal, "uses a causal mask"),
+        (lambda: 3, "builtins.int; pass a functional tf_keras model"),
+        (causal, "uses a causal mask, which is not supported"),
         (no_config, r"layer own \(Own\) cannot be copied: .*get_config"),
-        (open_shape, "input tokens has shape .* all but the batch must be fixed"),
-        (nested, "layer inner is a model itself"),
+        (open_shape, "input tokens has shape .* all dimensions but the batch must be fixed"),
+        (nested, "layer inner is itself a model"),
         (two_outputs, "has 2 outputs"),
         (half, "layer low computes in float16"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_compressed_is_refused(make, message):
+def test_models_that_cannot_be_rewritten_are_refused(make, message):
     with pytest.raises(UserError, match=message):
         as_functional(make())

@@ -22,20 +22,20 @@ def test_attention_is_softmax_of_scaled_products_for_each_head():
             np.testing.assert_allclose(found[batch, :, part], softmax(scores) @ value[batch, :, part], atol=1e-5)
 
 
-def test_attention_drops_only_while_training():
+def test_attention_dropout_applies_only_during_training():
     x = np.random.default_rng(0).normal(size=(1, 50, 8)).astype(np.float32)
     layer = ScaledDotProductAttention(2, dropout=0.5)
     np.testing.assert_array_equal(layer([x, x, x], training=False), layer([x, x, x], training=False))
     assert np.abs(layer([x, x, x], training=True) - layer([x, x, x], training=False)).max() > 1e-2
 
 
-def test_keeping_float_changes_next_to_nothing():
+def test_keep_float_hardly_changes_the_output():
     x = np.random.default_rng(0).normal(size=(1, 6, 8)).astype(np.float32)
     plain, kept = ScaledDotProductAttention(2)([x] * 3), ScaledDotProductAttention(2, keep_float=True)([x] * 3)
     np.testing.assert_allclose(kept, plain, rtol=3e-7)
 
 
-def test_the_class_token_comes_first_and_positions_are_added():
+def test_the_class_token_is_prepended_and_positions_are_added():
     x = np.zeros((2, 3, 4), np.float32)
     token, positions = ClassToken(), PositionEmbedding()
     with_token = token(x)
@@ -57,7 +57,7 @@ def test_masked_positions_get_minus_forty(shape):
     assert MaskBias().compute_output_shape(shape) == bias.shape
 
 
-def test_all_layers_survive_saving(tmp_path):
+def test_all_layers_can_be_saved_and_loaded(tmp_path):
     x, mask = tf_keras.Input((3, 4)), tf_keras.Input((4,), dtype="int32")
     h = PositionEmbedding()(ClassToken()(x))
     h = ScaledDotProductAttention(2, dropout=0.1)([h, h, h, MaskBias()(mask)])

@@ -19,27 +19,27 @@ def count(model, *without):
         ("mobilebert", ["head", "pooler"], 24_581_888),
     ],
 )
-def test_published_sizes_of_text_models_are_met(name, without, parameters):
+def test_text_models_have_their_published_sizes(name, without, parameters):
     assert count(build(name, 2, sequence_length=512), *without) == parameters
 
 
-def test_the_published_size_of_the_distilled_deit_is_met():
+def test_the_distilled_deit_has_its_published_size():
     model = build("deit_tiny_distilled", 1000)
     assert count(model, "head") == 5_524_800
     assert model.get_layer("position_embedding").input_shape == (None, 198, 192)
 
 
-def test_halves_have_half_the_width_and_heads():
+def test_half_presets_have_half_the_width_and_heads():
     for whole, half in (("vit_base", "vit_half"), ("bert_base", "bert_half")):
         big, small = preset(whole), preset(half)
         assert (small.width, small.heads, small.depth) == (big.width // 2, big.heads // 2, big.depth)
 
 
-def test_the_tiny_text_model_stays_below_two_million_parameters():
+def test_the_tiny_text_model_has_at_most_two_million_parameters():
     assert build("bert_tiny_trec", 6).count_params() <= 2_000_000
 
 
-def test_names_and_fields_can_be_changed():
+def test_the_fields_of_a_preset_can_be_changed():
     model = build("bert_tiny_trec", 6, dropout=0.1, vocabulary=100, sequence_length=9, pooling="mean", depth=1)
     assert model.name == "bert_tiny_trec"
     assert model.input_shape == [(None, 9)] * 3
@@ -57,17 +57,17 @@ def test_text_presets_take_128_tokens_unless_told_otherwise():
     ("name", "changes", "message"),
     [
         ("bert_huge", {}, "unknown preset 'bert_huge'; the presets are vit_digits, .*bert_base"),
-        ("vit_digits", {"vocabulary": 9}, "preset vit_digits has no 'vocabulary'; what can be changed is image_size, "),
+        ("vit_digits", {"vocabulary": 9}, "preset vit_digits has no field 'vocabulary'; its fields are image_size, "),
         ("bert_base", {"heads": 5}, "bert_base: 5 heads do not divide 768 features"),
         ("mobilebert", {"heads": 3}, "mobilebert: 3 heads do not divide 128 features"),
-        ("bert_base", {"pooling": "max"}, "bert_base: unknown pooling 'max'; it is one of tanh, relu, mean"),
+        ("bert_base", {"pooling": "max"}, "bert_base: unknown pooling 'max'; accepted are tanh, relu, mean"),
         ("vit_digits", {"patch_size": 3}, "image size 8 is not a multiple of patch size 3"),
     ],
 )
-def test_what_fits_no_model_is_refused(name, changes, message):
+def test_invalid_presets_and_fields_are_refused(name, changes, message):
     with pytest.raises(UserError, match=message):
         build(name, 2, **changes)
 
 
-def test_a_config_of_ones_own_can_be_built():
+def test_a_model_can_be_built_from_a_config():
     assert from_config(BertConfig(9, 4, 8, 1, 2, 16), 3).output_shape == (None, 3)

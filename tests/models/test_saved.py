@@ -14,7 +14,7 @@ from tfcompress.models.safety import check_safe
 
 
 def dense(*between):
-    """A network with some layers before its Dense."""
+    """Returns a model with the given layers before its Dense layer."""
     x = y = tf_keras.Input((4,))
     for layer in between:
         y = layer(y)
@@ -26,7 +26,7 @@ def doubled():
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
-def test_a_saved_model_comes_back(tiny_vit, images, tmp_path, name):
+def test_a_saved_model_is_loaded_with_the_same_outputs(tiny_vit, images, tmp_path, name):
     tiny_vit.save(tmp_path / name)
     loaded = saved.load(tmp_path / name)
     np.testing.assert_allclose(loaded.predict(images, verbose=0), tiny_vit.predict(images, verbose=0), atol=1e-6)
@@ -44,7 +44,7 @@ def test_a_lambda_layer_is_refused_before_it_runs(tmp_path, name, nested):
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras"])
-def test_code_that_is_allowed_is_loaded(tmp_path, name):
+def test_allowed_code_is_loaded(tmp_path, name):
     model = dense(doubled())
     model.save(tmp_path / name)
     x = np.ones((1, 4), np.float32)
@@ -66,7 +66,7 @@ def changed(path, old, new):
 @pytest.mark.parametrize(
     ("new", "found"),
     [
-        ('"module": "os", "class_name": "system"', r"os\.system, which is not Keras's"),
+        ('"module": "os", "class_name": "system"', r"os\.system, which is not part of Keras"),
         ('"module": "tf_keras.utils", "class_name": "get_file"', r"tf_keras\.utils\.get_file, which"),
         ('"module": "tf_keras", "class_name": "utils.get_file"', r"tf_keras\.utils\.get_file, which"),
         ('"module": "tf_keras.layers", "class_name": "TFSMLayer"', "a TFSMLayer, which would load another"),
@@ -91,11 +91,11 @@ def test_a_function_from_elsewhere_is_not_imported(tmp_path):
     dense().save(tmp_path / "model.h5")
     call = {"class_name": "function", "module": "subprocess", "config": "getoutput", "registered_name": "getoutput"}
     edited(tmp_path / "model.h5", lambda layers: layers[-1]["config"].update(activation=call))
-    with pytest.raises(UserError, match=r"subprocess\.getoutput, which is not Keras's"):
+    with pytest.raises(UserError, match=r"subprocess\.getoutput, which is not part of Keras"):
         saved.load(tmp_path / "model.h5")
 
 
-def test_tensorflow_functions_between_layers_must_not_reach_files(tmp_path):
+def test_tensorflow_functions_between_layers_must_not_access_files(tmp_path):
     x = tf_keras.Input((4,))
     tf_keras.Model(x, tf.math.sin(x)[:, :2] + 1.0).save(tmp_path / "model.h5")
     assert saved.load(tmp_path / "model.h5").output_shape == (None, 2)
@@ -111,7 +111,7 @@ def test_tensorflow_functions_between_layers_must_not_reach_files(tmp_path):
         ("PyFunc", lambda x: tf.numpy_function(lambda v: v, [x], tf.float32)),
     ],
 )
-def test_a_graph_must_not_call_python_or_reach_files(tmp_path, found, unsafe):
+def test_a_graph_must_not_call_python_or_access_files(tmp_path, found, unsafe):
     inner = tf.function(unsafe)
     module = tf.Module()
     module.call = tf.function(lambda x: {"y": inner(x)}, [tf.TensorSpec((None, 4), tf.float32)])
@@ -120,11 +120,11 @@ def test_a_graph_must_not_call_python_or_reach_files(tmp_path, found, unsafe):
         check_safe(tmp_path)
 
 
-def test_models_of_keras_3_are_told_apart(tmp_path):
+def test_keras_3_models_are_checked(tmp_path):
     x = keras.Input((4,))
     y = keras.ops.sin(keras.layers.Dense(4, activation="gelu")(x))[:, None]
     model = keras.Model(x, keras.layers.MultiHeadAttention(2, 3)(y, y))
-    model.compile(loss=lambda a, b: a - b)  # code that is not loaded
+    model.compile(loss=lambda a, b: a - b)  # the loss is not loaded
     model.save(tmp_path / "safe.keras")
     check_safe(tmp_path / "safe.keras")
     model.export(tmp_path / "exported", verbose=False)
@@ -135,7 +135,7 @@ def test_models_of_keras_3_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras"])
-def test_a_file_that_is_no_model_is_named(tmp_path, name):
+def test_a_file_that_is_not_a_model_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"not a model")
     with pytest.raises(UserError, match=rf"{name} cannot be loaded as a tf_keras model"):
         saved.load(tmp_path / name)
@@ -146,7 +146,7 @@ def test_a_missing_file_is_named(tmp_path):
         saved.load(tmp_path / "nothing.h5")
 
 
-def test_a_graph_without_its_model_is_told_apart(tmp_path):
+def test_a_graph_without_a_model_is_refused(tmp_path):
     dense().export(tmp_path / "exported")
-    with pytest.raises(UserError, match="exported holds no tf_keras model, only a graph"):
+    with pytest.raises(UserError, match="exported contains only a graph, not a tf_keras model"):
         saved.load(tmp_path / "exported")

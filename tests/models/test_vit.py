@@ -11,12 +11,12 @@ from ..tiny import tiny_vit_of
 @pytest.mark.parametrize(
     ("name", "parameters"), [("deit_tiny", 5_717_416), ("deit_small", 22_050_664), ("vit_base", 86_567_656)]
 )
-def test_published_sizes_are_met(name, parameters):
+def test_presets_have_their_published_sizes(name, parameters):
     assert build(name, 1000).count_params() == parameters
 
 
 @pytest.mark.parametrize("name", ["vit_digits", "vit_fashion_mnist"])
-def test_small_presets_give_logits(name):
+def test_small_presets_output_logits(name):
     size = VIT_PRESETS[name].image_size
     logits = build(name, 10).predict(np.random.default_rng(0).random((2, size, size, 3), np.float32), verbose=0)
     assert logits.shape == (2, 10)
@@ -31,7 +31,7 @@ def test_normalization_is_folded_into_the_patch_embedding(tiny_vit, images):
     np.testing.assert_allclose(folded.predict(images, verbose=0), expected, atol=1e-4)
 
 
-def test_a_preset_with_normalization_starts_with_it_folded():
+def test_a_model_with_normalization_is_built_with_it_folded():
     plain, folded = ViTConfig(8, 4, 16, 1, 2), ViTConfig(8, 4, 16, 1, 2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     kernels = []
     for config in (plain, folded):

@@ -1,1 +1,1 @@
-"""The compressible models, and how a user's own model becomes one."""
+"""The built-in transformers, and the conversion of a user's own model to a form that can be compressed."""

@@ -1,4 +1,7 @@
-"""BERT (Devlin et al., arXiv 1810.04805) in the design tfmot accepts; without segments it is DistilBERT's encoder."""
+"""BERT (Devlin et al., arXiv 1810.04805), built from layers that tfmot supports.
+
+Without segments it is the encoder of DistilBERT (Sanh et al., arXiv 1910.01108).
+"""
 
 from __future__ import annotations
 
@@ -19,25 +22,30 @@ from tfcompress.models.layers import (
 layers = tf_keras.layers
 
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
-"""What a text model takes, each int32 `(batch, tokens)`, in the order of a phone's text classifier."""
+"""The inputs of a text model, each int32 `(batch, tokens)`, in the order of MediaPipe's text classifier."""
 
 Pooling = Literal["tanh", "relu", "mean"]
-"""What the head of a text model reads; see `BertConfig.pooling`."""
+"""How the features for the head of a text model are computed; see `BertConfig.pooling`."""
 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The shape of a BERT. Lengths in tokens, widths in features.
+    """The architecture of a BERT. Lengths are in tokens, widths in features.
 
     Attributes:
-        vocabulary: rows of the token table.
-        sequence_length: fixed length of an input; also the rows of the position table.
-        mlp: width inside the feed-forward layers.
-        segments: rows of the segment table; 0 leaves it and the input `segment_ids` out.
-        epsilon: of every LayerNormalization.
-        exact_gelu: Gaussian error function (the papers, Hugging Face) or its tanh approximation (keras-nlp).
-        pooling: what the head reads: `tanh` a Dense of the first token's state (BERT), `relu` the same with another
-            activation (DistilBERT), `mean` the mean of all tokens (sentence encoders).
+        vocabulary: number of tokens in the vocabulary.
+        sequence_length: fixed input length, and number of positions.
+        width: width of the hidden states.
+        depth: number of encoder blocks.
+        heads: attention heads per block; must divide `width`.
+        mlp: width inside the feed-forward networks.
+        segments: number of segments; 0 means no segment embedding and no input `segment_ids`.
+        epsilon: added to the variance in every LayerNormalization.
+        exact_gelu: whether GELU uses the Gaussian error function (the papers, Hugging Face) or its tanh approximation
+            (keras-nlp).
+        pooling: the features that the head reads. `tanh`: a Dense layer with that activation on the first token's
+            state (BERT); `relu`: the same with ReLU (DistilBERT); `mean`: the mean over all real tokens (sentence
+            encoders).
     """
 
     vocabulary: int
@@ -53,14 +61,14 @@ class BertConfig:
 
 
 def bert(config: BertConfig, classes: int, dropout: float = 0.0, name: str = "bert") -> tf_keras.Model:
-    """Builds a functional BERT classifier: `INPUTS`, int32 `(batch, tokens)`, to logits `(batch, classes)`."""
+    """Builds a functional BERT classifier from `INPUTS` to float32 logits `(batch, classes)`."""
     embed = embedding(config.vocabulary, config.width, "token_embedding")
     norm = layers.LayerNormalization(epsilon=config.epsilon, name="embedding_norm")
     return text_classifier(config, embed, norm, _block, classes, dropout, name)
 
 
 class TextConfig(Protocol):
-    """What the shapes of all text models have; see `BertConfig`."""
+    """The fields that the configs of all text models share; see `BertConfig`."""
 
     @property
     def sequence_length(self) -> int: ...
@@ -81,16 +89,16 @@ def text_classifier(
     dropout: float,
     name: str,
 ) -> tf_keras.Model:
-    """Builds what text classifiers have in common around their blocks.
+    """Builds a text classifier around the given token embedding and blocks.
 
     Args:
-        config: of the model.
-        embed: token ids `(batch, tokens)` to `(batch, tokens, width)`.
-        norm: behind the sum of all embeddings.
-        block: `(states, mask bias, config, dropout, name)` to the next states, `(batch, tokens, width)`.
-        classes: logits of the head.
-        dropout: share dropped while training.
-        name: of the model.
+        config: the architecture.
+        embed: maps token ids `(batch, tokens)` to embeddings `(batch, tokens, width)`.
+        norm: applied to the sum of all embeddings.
+        block: maps `(states, mask bias, config, dropout, name)` to the next states, `(batch, tokens, width)`.
+        classes: number of classes.
+        dropout: dropout rate during training.
+        name: name of the model.
     """
     inputs = text_inputs(config.sequence_length, segments=config.segments > 0)
     x = embed(inputs["token_ids"])
@@ -110,19 +118,19 @@ def text_classifier(
 
 
 def text_inputs(length: int, segments: bool = True) -> dict[str, tf_keras.KerasTensor]:
-    """Returns the inputs of a text model by name."""
+    """Returns the inputs of a text model by name, each int32 `(batch, length)`."""
     names = [name for name in INPUTS if segments or name != "segment_ids"]
     return {name: tf_keras.Input((length,), dtype="int32", name=name) for name in names}
 
 
 def dense(units: int, name: str, activation: object = None) -> tf_keras.layers.Dense:
-    """Returns a Dense layer with BERT's initial weights."""
+    """Returns a Dense layer with BERT's weight initialization."""
     initial = tf_keras.initializers.TruncatedNormal(stddev=0.02)
     return layers.Dense(units, activation=activation, kernel_initializer=initial, name=name)
 
 
 def pooled(x: tf_keras.KerasTensor, mask: tf_keras.KerasTensor, pooling: Pooling) -> tf_keras.KerasTensor:
-    """Turns the states `(batch, tokens, width)` into one feature vector `(batch, width)`; see `BertConfig.pooling`."""
+    """Pools the states `(batch, tokens, width)` to features `(batch, width)`; see `BertConfig.pooling`."""
     tokens, width = x.shape[1:]
     if pooling == "mean":
         return MeanOfTokens(name="features")([x, mask])
@@ -132,7 +140,7 @@ def pooled(x: tf_keras.KerasTensor, mask: tf_keras.KerasTensor, pooling: Pooling
 
 
 def embedding(rows: int, width: int, name: str) -> tf_keras.layers.Embedding:
-    """Returns a table with BERT's initial weights."""
+    """Returns an Embedding layer with BERT's weight initialization."""
     initial = tf_keras.initializers.TruncatedNormal(stddev=0.02)
     return layers.Embedding(rows, width, embeddings_initializer=initial, name=name)
 
@@ -140,7 +148,7 @@ def embedding(rows: int, width: int, name: str) -> tf_keras.layers.Embedding:
 def _block(
     x: tf_keras.KerasTensor, bias: tf_keras.KerasTensor, config: BertConfig, dropout: float, name: str
 ) -> tf_keras.KerasTensor:
-    """One post-norm encoder block on `(batch, tokens, width)`."""
+    """Adds a post-norm encoder block to `(batch, tokens, width)`."""
     query, key, value = (dense(config.width, f"{name}_{part}")(x) for part in ("query", "key", "value"))
     h = ScaledDotProductAttention(config.heads, dropout, name=f"{name}_attention")([query, key, value, bias])
     h = dense(config.width, f"{name}_output")(h)

@@ -1,13 +1,14 @@
-"""Turns a user's own tf_keras model into one that every technique can treat, with the same outputs."""
+"""Rewrites a user's own tf_keras model so that every technique can handle it, with the same outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.engine.keras_tensor import KerasTensor
 
 from tfcompress.errors import UserError, first_line
 from tfcompress.models.layers import MaskBias, ScaledDotProductAttention
@@ -15,27 +16,34 @@ from tfcompress.models.vit import patchify
 
 layers = tf_keras.layers
 
-_HOW_TO_KERAS_2 = (
+FloatArray = npt.NDArray[np.float32]
+
+_HOW_TO_USE_KERAS_2 = (
     "build it with tf_keras, or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, which makes tf.keras Keras 2"
 )
 _TOLERANCE = 1e-4
-"""Largest difference of outputs, as a share of the largest output, between a model and its rewritten copy."""
+"""Largest accepted difference between the outputs of a model and its copy, relative to the largest output."""
+
+Call = Callable[..., KerasTensor]
+"""Applies a layer, or the layers that replace it, to symbolic inputs."""
 
 
 def as_functional(model: object) -> tf_keras.Model:
-    """Returns a functional copy of a tf_keras model, its attention and patch embedding rewritten.
+    """Returns a functional copy of a tf_keras model with its attention and patch embedding rewritten.
 
-    A `MultiHeadAttention` becomes Dense query, key, value and output around a weightless attention; a Conv2D that cuts
-    an image into patches becomes a Dense on patches; a softmax inside a Dense becomes a layer of its own. Weights and
-    outputs stay the same, which is checked on one input, and the model that is handed in is left as it is.
+    A `MultiHeadAttention` becomes Dense query, key, value and output projections and a `ScaledDotProductAttention`; a
+    Conv2D that cuts an image into patches becomes a Dense layer on patches; the softmax of a Dense layer becomes a
+    separate layer. The copy has the same weights, and its outputs are compared with the original's on one input. The
+    original is not modified.
 
     Raises:
-        UserError: the model is no tf_keras model, is neither functional nor sequential, has another model inside or
-            more than one output, is not float32, or uses attention in a way that has no equal here.
+        UserError: if the model is not a tf_keras model, is neither functional nor sequential, contains another model,
+            has more than one output or a variable input shape, does not compute in float32, has a layer that cannot be
+            copied, or uses attention in an unsupported way.
     """
     source = _checked(model)
     tensors = {id(x): tf_keras.Input(x.shape[1:], name=x.node.layer.name, dtype=x.dtype) for x in source.inputs}
-    rewritten: dict[str, Callable[..., Any]] = {}
+    rewritten: dict[str, Call] = {}
     for depth in sorted(source._nodes_by_depth, reverse=True):
         for node in source._nodes_by_depth[depth]:
             if node.is_input:
@@ -55,34 +63,39 @@ def as_functional(model: object) -> tf_keras.Model:
 
 
 def _checked(model: object) -> tf_keras.Model:
-    """Returns the model if it is of a kind that can be rewritten."""
+    """Returns the model, or raises a `UserError` if it is of a kind that cannot be rewritten."""
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     if any(base.__module__.partition(".")[0] == "keras" for base in type(model).__mro__):
-        raise UserError(f"the model is a {kind}, which is Keras 3; tfmot needs Keras 2: {_HOW_TO_KERAS_2}")
+        raise UserError(f"the model is a {kind}, which is Keras 3; tfmot needs Keras 2: {_HOW_TO_USE_KERAS_2}")
     if not isinstance(model, tf_keras.Model):
-        raise UserError(f"the model is a {kind}; what is needed is a functional tf_keras model")
+        raise UserError(f"the model is a {kind}; pass a functional tf_keras model")
     if not (model._is_graph_network and model.inputs):
         raise UserError(
-            f"the model is a {kind}, a subclassed or unbuilt model, whose layers cannot be replaced one by one; "
-            "connect its layers with tf_keras.Input and tf_keras.Model(inputs, outputs)"
+            f"the model is a {kind}, a subclassed or unbuilt model, whose layers cannot be replaced; connect its "
+            "layers with tf_keras.Input and tf_keras.Model(inputs, outputs)"
         )
     if len(model.outputs) != 1:
-        raise UserError(f"the model has {len(model.outputs)} outputs; what is needed is one, of shape (batch, classes)")
+        raise UserError(f"the model has {len(model.outputs)} outputs; it must have one, of shape (batch, classes)")
     for x in model.inputs:
         if None in x.shape[1:]:
-            raise UserError(f"input {x.node.layer.name} has shape {tuple(x.shape)}; all but the batch must be fixed")
+            raise UserError(
+                f"input {x.node.layer.name} has shape {tuple(x.shape)}; all dimensions but the batch must be fixed"
+            )
     for layer in model.layers:
         if isinstance(layer, tf_keras.layers.InputLayer):
             continue
         if isinstance(layer, tf_keras.Model):
-            raise UserError(f"layer {layer.name} is a model itself; apply its layers in the outer model instead")
+            raise UserError(f"layer {layer.name} is itself a model; call its layers in the outer model instead")
         if layer.compute_dtype not in ("float32", "int32", "int64", "bool", "string", None):
-            raise UserError(f"layer {layer.name} computes in {layer.compute_dtype}; tfmot needs float32")
+            raise UserError(
+                f"layer {layer.name} computes in {layer.compute_dtype}; tfmot needs float32; build the model without "
+                "mixed precision"
+            )
     return model
 
 
-def _rewrite(layer: tf_keras.layers.Layer, args: tuple[Any, ...]) -> Callable[..., Any]:
-    """Returns what stands in for a layer: a call with the same arguments and the same weights."""
+def _rewrite(layer: tf_keras.layers.Layer, args: tuple[KerasTensor, ...]) -> Call:
+    """Returns the replacement of a layer, which takes the same arguments and has the same weights."""
     if isinstance(layer, layers.MultiHeadAttention):
         return _attention(layer)
     if type(layer) is layers.Conv2D and _cuts_patches(layer, args[0]):
@@ -101,22 +114,25 @@ def _rewrite(layer: tf_keras.layers.Layer, args: tuple[Any, ...]) -> Callable[..
     return lambda *inputs, **options: _with_weights(copy, layer.get_weights(), *inputs, **options)
 
 
-def _with_weights(layer: tf_keras.layers.Layer, weights: list[Any], *args: Any, **kwargs: Any) -> Any:
+def _with_weights(
+    layer: tf_keras.layers.Layer, weights: Sequence[FloatArray], *args: KerasTensor, **kwargs: object
+) -> KerasTensor:
+    """Calls a layer, which builds it, and then sets its weights."""
     outputs = layer(*args, **kwargs)
     layer.set_weights(weights)
     return outputs
 
 
-def _attention(layer: tf_keras.layers.MultiHeadAttention) -> Callable[..., Any]:
+def _attention(layer: tf_keras.layers.MultiHeadAttention) -> Call:
     config, name = layer.get_config(), layer.name
     if config["attention_axes"] not in (None, (1,), [1]) or isinstance(config["output_shape"], (list, tuple)):
-        raise UserError(f"attention {name} works on more than one axis; only (batch, tokens, width) can be compressed")
+        raise UserError(f"attention {name} works on more than one axis; use inputs of shape (batch, tokens, width)")
     weights = {"/".join(w.name.split(":")[0].split("/")[-2:]): w.numpy() for w in layer.weights}
 
-    def projection(part: str) -> Callable[..., Any]:
+    def projection(part: str) -> Call:
         stored_as = "attention_output" if part == "output" else part
         kernel, bias = weights[f"{stored_as}/kernel"], weights.get(f"{stored_as}/bias")
-        # (width, heads, size) of a projection, (heads, size, width) of the output.
+        # Keras stores (width, heads, size) for query, key and value, but (heads, size, width) for the output.
         matrix = kernel.reshape(-1, kernel.shape[-1]) if part == "output" else kernel.reshape(len(kernel), -1)
         dense = layers.Dense(
             matrix.shape[1], use_bias=bias is not None, name=f"{name}_{part}", trainable=layer.trainable
@@ -128,22 +144,22 @@ def _attention(layer: tf_keras.layers.MultiHeadAttention) -> Callable[..., Any]:
     mask_bias = MaskBias(name=f"{name}_mask_bias")
 
     def call(
-        query: Any,
-        value: Any,
-        key: Any = None,
-        attention_mask: Any = None,
+        query: KerasTensor,
+        value: KerasTensor,
+        key: KerasTensor | None = None,
+        attention_mask: KerasTensor | None = None,
         return_attention_scores: bool = False,
-        training: Any = None,
+        training: bool | None = None,
         use_causal_mask: bool = False,
-    ) -> Any:
+    ) -> KerasTensor:
         implicit = getattr(query, "_keras_mask", None) is not None
         for used, what in (
-            (return_attention_scores, "returns its scores"),
+            (return_attention_scores, "returns its attention scores"),
             (use_causal_mask, "uses a causal mask"),
             (implicit, "takes a mask from an Embedding's mask_zero"),
         ):
             if used:
-                raise UserError(f"attention {name} {what}, which has no compressible equal; pass attention_mask")
+                raise UserError(f"attention {name} {what}, which is not supported; pass attention_mask instead")
         inputs = [query_of(query), key_of(value if key is None else key), value_of(value)]
         if attention_mask is not None:
             inputs.append(mask_bias(attention_mask))
@@ -152,8 +168,8 @@ def _attention(layer: tf_keras.layers.MultiHeadAttention) -> Callable[..., Any]:
     return call
 
 
-def _cuts_patches(layer: tf_keras.layers.Conv2D, image: Any) -> bool:
-    """Tells whether a convolution's windows neither overlap nor leave pixels out."""
+def _cuts_patches(layer: tf_keras.layers.Conv2D, image: KerasTensor) -> bool:
+    """Returns whether the windows of a convolution cover the image without overlap."""
     patch = layer.kernel_size[0]
     return bool(
         patch > 1
@@ -167,8 +183,8 @@ def _cuts_patches(layer: tf_keras.layers.Conv2D, image: Any) -> bool:
     )
 
 
-def _patch_embedding(layer: tf_keras.layers.Conv2D) -> Callable[..., Any]:
-    def call(image: Any) -> Any:
+def _patch_embedding(layer: tf_keras.layers.Conv2D) -> Call:
+    def call(image: KerasTensor) -> KerasTensor:
         patch, width = layer.kernel_size[0], layer.filters
         embedded = patchify(image, patch, width, layer.name, use_bias=layer.use_bias)
         kernel, *bias = layer.get_weights()
@@ -184,7 +200,7 @@ def _patch_embedding(layer: tf_keras.layers.Conv2D) -> Callable[..., Any]:
 def _check_same_outputs(model: tf_keras.Model, copy: tf_keras.Model) -> None:
     rng = np.random.default_rng(0)
 
-    def values(x: tf_keras.KerasTensor) -> Any:
+    def values(x: KerasTensor) -> npt.NDArray[np.generic]:
         shape = (2, *x.shape[1:])
         return (
             rng.uniform(size=shape).astype(np.float32)
@@ -197,5 +213,5 @@ def _check_same_outputs(model: tf_keras.Model, copy: tf_keras.Model) -> None:
     difference = float(np.abs(expected - found).max())
     if not difference <= _TOLERANCE * max(1e-6, float(np.abs(expected).max())):
         raise UserError(
-            f"model {model.name} could not be rewritten: outputs differ by {difference:.2g}; please report it"
+            f"model {model.name} could not be rewritten: its outputs changed by {difference:.2g}; please report this"
         )

@@ -1,8 +1,6 @@
-"""The weighted and weightless layers of our transformers that Keras does not have."""
+"""Layers of our transformers that Keras lacks."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,33 +10,33 @@ _register = tf_keras.utils.register_keras_serializable("tfcompress")
 
 
 def unquantizable(tensor: tf.Tensor) -> tf.Tensor:
-    """Returns a float tensor that TFLite's converter leaves float, 1.2e-7 larger than the given one.
+    """Multiplies a tensor by 1 + 1.2e-7, so that TFLite's converter does not quantize the operators before it.
 
-    Where float values end in a fake-quantized tensor, the converter makes the operators before it int8: softmax
-    probabilities would get steps of 1/256, too coarse over hundreds of tokens. It stops at a multiplication without
-    fake-quantized output, and folds one by exactly 1 away.
+    The converter makes the operators that lead to a fake-quantized tensor int8. Softmax probabilities would then have
+    steps of 1/256, which is too coarse for hundreds of tokens. The converter stops at a multiplication whose output is
+    not fake-quantized; a multiplication by exactly 1 it would remove.
     """
     return tensor * np.nextafter(np.float32(1), np.float32(2))
 
 
 @_register
 class ScaledDotProductAttention(tf_keras.layers.Layer):
-    """Multi-head attention without weights: softmax(QKᵀ/√d)·V for each head.
+    """Multi-head attention without weights: softmax(QKᵀ/√d)·V per head (Vaswani et al., arXiv 1706.03762).
 
-    Query, key, value and output projections are plain `Dense` layers around it, because that is what every
-    technique of tfmot can wrap (its support for `MultiHeadAttention` is partial).
+    The query, key, value and output projections are separate `Dense` layers, because every technique of tfmot can wrap
+    those, whereas its support for `MultiHeadAttention` is partial.
 
-    Inputs: `[query, key, value]` or `[query, key, value, bias]`; query and key `(batch, tokens, heads * d)`, value
-    `(batch, tokens, heads * e)`, bias float, broadcast to `(batch, heads, queries, keys)` and added to the scores.
-    Output: `(batch, queries, heads * e)`.
+    Inputs: `[query, key, value]` or `[query, key, value, bias]`. Query and key are `(batch, tokens, heads * d)`, value
+    is `(batch, tokens, heads * e)`; bias is float, is broadcast to `(batch, heads, queries, keys)` and added to the
+    scores. Output: `(batch, queries, heads * e)`.
 
     Args:
-        num_heads: heads; must divide the widths.
-        dropout: share of the attention probabilities dropped while training.
-        keep_float: for quantized models; see `unquantizable`.
+        num_heads: number of heads; must divide the widths.
+        dropout: dropout rate of the attention probabilities during training.
+        keep_float: whether attention stays float in quantized models; see `unquantizable`.
     """
 
-    def __init__(self, num_heads: int, dropout: float = 0.0, keep_float: bool = False, **kwargs: Any) -> None:
+    def __init__(self, num_heads: int, dropout: float = 0.0, keep_float: bool = False, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.keep_float = keep_float
@@ -64,14 +62,14 @@ class ScaledDotProductAttention(tf_keras.layers.Layer):
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         return (*input_shape[0][:2], input_shape[2][2])
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         own = {"num_heads": self.num_heads, "dropout": self.dropout.rate, "keep_float": self.keep_float}
         return {**super().get_config(), **own}
 
 
 @_register
 class ClassToken(tf_keras.layers.Layer):
-    """Puts one learned token in front of `(batch, tokens, width)`."""
+    """Prepends one learned token to `(batch, tokens, width)`."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.token = self.add_weight("token", shape=(1, 1, input_shape[-1]), initializer="zeros")
@@ -86,7 +84,7 @@ class ClassToken(tf_keras.layers.Layer):
 
 @_register
 class PositionEmbedding(tf_keras.layers.Layer):
-    """Adds a learned vector to each position of `(batch, tokens, width)`; tokens must be static."""
+    """Adds a learned vector to each position of `(batch, tokens, width)`; the number of tokens must be static."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.positions = self.add_weight(
@@ -100,10 +98,11 @@ class PositionEmbedding(tf_keras.layers.Layer):
 
 @_register
 class MaskBias(tf_keras.layers.Layer):
-    """Turns a mask (1 to attend, 0 to ignore) into a float bias for the scores.
+    """Turns a mask (1: attend, 0: ignore) into a bias for the attention scores.
 
-    Input: `(batch, keys)` or `(batch, queries, keys)`, any type. Output: `(batch, 1, 1 or queries, keys)` float32, 0 or
-    -40: enough for a weight of 4e-18, and small enough for the scores' range to survive int8.
+    Input: `(batch, keys)` or `(batch, queries, keys)` of any dtype. Output: float32 `(batch, 1, 1 or queries, keys)`
+    with 0 or -40. That is negative enough for an attention probability of 4e-18, and small enough for the scores to
+    keep their precision in int8.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -116,10 +115,10 @@ class MaskBias(tf_keras.layers.Layer):
 
 @_register
 class MeanOfTokens(tf_keras.layers.Layer):
-    """The mean of the states of all real tokens.
+    """Averages the states of all real tokens.
 
-    Inputs: `[states, mask]`, `(batch, tokens, width)` float and `(batch, tokens)` of 1 and 0. Output `(batch, width)`;
-    zeros where the mask has no 1.
+    Inputs: `[states, mask]`, float `(batch, tokens, width)` and `(batch, tokens)` with 1 for real tokens and 0 for
+    padding. Output: `(batch, width)`; zeros for a text without real tokens.
     """
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
@@ -133,9 +132,10 @@ class MeanOfTokens(tf_keras.layers.Layer):
 
 @_register
 class Trigram(tf_keras.layers.Layer):
-    """Puts each token between its neighbours: `[right, token, left]`, zeros beyond the ends (MobileBERT's embedding).
+    """Concatenates each token with its neighbours as `[right, token, left]`, for MobileBERT's embedding.
 
-    Input: `(batch, tokens, width)`, tokens static. Output: `(batch, tokens, 3 * width)`.
+    Beyond the ends are zeros. Input: `(batch, tokens, width)` with a static number of tokens. Output:
+    `(batch, tokens, 3 * width)`.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -148,7 +148,7 @@ class Trigram(tf_keras.layers.Layer):
 
 @_register
 class NoNorm(tf_keras.layers.Layer):
-    """Scales and shifts each feature of `(…, width)`: MobileBERT's LayerNormalization without mean and variance."""
+    """Scales and shifts each feature of `(…, width)`; MobileBERT's replacement for LayerNormalization."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.gamma = self.add_weight("gamma", shape=input_shape[-1:], initializer="ones")
@@ -156,21 +156,21 @@ class NoNorm(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        # Not `inputs * gamma + beta`: TFLite's converter folds that into the kernels of the Dense layers before and
-        # behind it, row by row, and their clusters are gone.
+        # Not `inputs * gamma + beta`, because TFLite's converter would fold gamma into the kernels of the adjacent
+        # Dense layers, row by row, and destroy their clusters.
         return inputs + (inputs * (self.gamma - 1.0) + self.beta)
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
-    """GELU by its tanh approximation, as keras-nlp's BERT uses it; up to 4.8e-4 off the exact one."""
+    """The tanh approximation of GELU, as in keras-nlp's BERT; its absolute error is at most 4.8e-4."""
     return tf.nn.gelu(x, approximate=True)
 
 
-# tfmot knows activations by `__name__`: quantization-aware training takes this one because it is called `gelu`.
+# tfmot identifies activations by `__name__`; quantization-aware training supports this one as `gelu`.
 approximate_gelu = tf_keras.utils.register_keras_serializable("tfcompress", "approximate_gelu")(gelu)
 
 CUSTOM_LAYERS = {
     layer.__name__: layer
     for layer in (ScaledDotProductAttention, ClassToken, PositionEmbedding, MaskBias, MeanOfTokens, Trigram, NoNorm)
 }
-"""Our layers by class name, for loaders that do not look at Keras's registry."""
+"""Our layers by class name, for loading functions that ignore Keras's registry."""

@@ -1,4 +1,4 @@
-"""The models that a recipe can name."""
+"""The presets: model architectures that a recipe can name."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, get_args
 import tf_keras
 
 from tfcompress.errors import UserError
-from tfcompress.models.baselines import MobileBertConfig, mobilebert
 from tfcompress.models.bert import BertConfig, Pooling, bert
+from tfcompress.models.mobilebert import MobileBertConfig, mobilebert
 from tfcompress.models.vit import ViTConfig, vit
 
 Config = ViTConfig | BertConfig | MobileBertConfig
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_WORDS = 30522  # of BERT's uncased English vocabulary
+_BERT_VOCABULARY = 30522  # tokens in BERT's uncased English vocabulary
 
 _DEIT_TINY = ViTConfig(224, 16, width=192, depth=12, heads=3, mean=_IMAGENET_MEAN, std=_IMAGENET_STD)
 _VIT_BASE = ViTConfig(224, 16, width=768, depth=12, heads=12, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-_BERT_BASE = BertConfig(_WORDS, 128, width=768, depth=12, heads=12, mlp=3072)
+_BERT_BASE = BertConfig(_BERT_VOCABULARY, 128, width=768, depth=12, heads=12, mlp=3072)
 
 VIT_PRESETS = {
     "vit_digits": ViTConfig(image_size=8, patch_size=2, width=64, depth=3, heads=4),
@@ -33,10 +33,10 @@ VIT_PRESETS = {
 
 TEXT_PRESETS: dict[str, BertConfig | MobileBertConfig] = {
     "bert_tiny_trec": BertConfig(8000, 32, width=128, depth=4, heads=4, mlp=512),
-    "bert_small": BertConfig(_WORDS, 128, width=512, depth=4, heads=8, mlp=2048),
+    "bert_small": BertConfig(_BERT_VOCABULARY, 128, width=512, depth=4, heads=8, mlp=2048),
     "bert_half": replace(_BERT_BASE, width=384, heads=6, mlp=1536),
     "bert_base": _BERT_BASE,
-    "minilm_l6": BertConfig(_WORDS, 128, width=384, depth=6, heads=12, mlp=1536),
+    "minilm_l6": BertConfig(_BERT_VOCABULARY, 128, width=384, depth=6, heads=12, mlp=1536),
     "distilbert": replace(_BERT_BASE, depth=6, segments=0, pooling="relu"),
     "mobilebert": MobileBertConfig(),
 }
@@ -45,37 +45,37 @@ PRESETS: dict[str, Config] = {**VIT_PRESETS, **TEXT_PRESETS}
 
 
 def preset(name: str) -> Config:
-    """Returns the shape of a preset; an unknown name is a `UserError` that lists the known ones."""
+    """Returns the architecture of a preset; raises a `UserError` that lists the presets if the name is unknown."""
     if name not in PRESETS:
         raise UserError(f"unknown preset {name!r}; the presets are {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def build(name: str, classes: int, dropout: float = 0.0, **changes: Any) -> tf_keras.Model:
-    """Builds the preset with fresh weights and a head of `classes` logits.
+    """Builds a preset with random weights.
 
     Args:
-        name: of the preset.
-        classes: logits of the head.
-        dropout: share dropped while training.
-        **changes: fields of the preset's config with other values, such as `vocabulary` or `sequence_length`.
+        name: name of the preset.
+        classes: number of classes.
+        dropout: dropout rate during training.
+        **changes: fields of the preset's config to replace, such as `vocabulary` or `sequence_length`.
 
     Raises:
-        UserError: an unknown preset or field, or values that fit no model.
+        UserError: if the preset or a field is unknown, or the values do not fit together.
     """
     config = preset(name)
     known = [field.name for field in fields(config)]
     for change in changes:
         if change not in known:
-            raise UserError(f"preset {name} has no {change!r}; what can be changed is {', '.join(known)}")
+            raise UserError(f"preset {name} has no field {change!r}; its fields are {', '.join(known)}")
     return from_config(replace(config, **changes), classes, dropout, name)
 
 
 def from_config(config: Config, classes: int, dropout: float = 0.0, name: str = "model") -> tf_keras.Model:
-    """Builds the model of a config with fresh weights.
+    """Builds a model from a config with random weights.
 
     Raises:
-        UserError: heads that do not divide the width they share, or an unknown pooling.
+        UserError: if the heads do not divide the width that they share, or the pooling is unknown.
     """
     shared = config.bottleneck if isinstance(config, MobileBertConfig) else config.width
     if shared % config.heads:
@@ -83,7 +83,7 @@ def from_config(config: Config, classes: int, dropout: float = 0.0, name: str = 
     if isinstance(config, ViTConfig):
         return vit(config, classes, dropout, name)
     if config.pooling not in get_args(Pooling):
-        raise UserError(f"{name}: unknown pooling {config.pooling!r}; it is one of {', '.join(get_args(Pooling))}")
+        raise UserError(f"{name}: unknown pooling {config.pooling!r}; accepted are {', '.join(get_args(Pooling))}")
     if isinstance(config, BertConfig):
         return bert(config, classes, dropout, name)
     return mobilebert(config, classes, dropout, name)

@@ -1,4 +1,7 @@
-"""Vision Transformer (Dosovitskiy et al., arXiv 2010.11929; DeiT, arXiv 2012.12877) in the design tfmot accepts."""
+"""Vision Transformer (Dosovitskiy et al., arXiv 2010.11929) and DeiT (Touvron et al., arXiv 2012.12877).
+
+They are built from layers that tfmot supports.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,19 @@ layers = tf_keras.layers
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """The shape of a Vision Transformer. Sizes in pixels, width in features.
+    """The architecture of a Vision Transformer. Sizes are in pixels, widths in features.
 
     Attributes:
-        mlp_ratio: width inside the feed-forward layers, as a multiple of `width`.
-        mean, std: per channel of images in [0, 1]; folded into the patch embedding.
-        distilled: DeiT's distillation token behind the class token. The head reads the class token alone, as
-            keras-nlp's classifier does.
-        epsilon: of every LayerNormalization; Hugging Face's ViTs have 1e-12.
+        image_size: side of the square input image.
+        patch_size: side of a square patch; must divide `image_size`.
+        width: width of the hidden states.
+        depth: number of encoder blocks.
+        heads: attention heads per block; must divide `width`.
+        mlp_ratio: width inside the feed-forward networks, as a multiple of `width`.
+        mean, std: per channel, of images in [0, 1]; they are folded into the patch embedding.
+        distilled: whether DeiT's distillation token follows the class token. The head reads only the class token, as
+            in keras-nlp.
+        epsilon: added to the variance in every LayerNormalization; Hugging Face's ViTs have 1e-12.
     """
 
     image_size: int
@@ -39,15 +47,21 @@ class ViTConfig:
 
 
 def vit(config: ViTConfig, classes: int, dropout: float = 0.0, name: str = "vit") -> tf_keras.Model:
-    """Builds a functional ViT: image `(batch, size, size, 3)` float32 RGB in [0, 1] to logits `(batch, classes)`.
+    """Builds a functional ViT from float32 RGB images `(batch, size, size, 3)` in [0, 1] to logits `(batch, classes)`.
 
-    Patches go through Reshape, Permute and one `Dense`: equal to the usual strided convolution, but quantized per
-    tensor by tfmot, so that clusters survive. `config.mean` and `config.std` (per channel, of images in [0, 1]) are
-    folded into the initial patch embedding, so that the model always takes plain [0, 1] images.
+    Patches are embedded by Reshape, Permute and a `Dense` layer. This equals the usual strided convolution, but tfmot
+    quantizes a Dense kernel per tensor, so clusters survive. `config.mean` and `config.std` are folded into the patch
+    embedding, so the model always takes images in [0, 1].
+
+    Raises:
+        UserError: if the patch size does not divide the image size.
     """
     side = config.image_size // config.patch_size
     if side * config.patch_size != config.image_size:
-        raise UserError(f"image size {config.image_size} is not a multiple of patch size {config.patch_size}")
+        raise UserError(
+            f"image size {config.image_size} is not a multiple of patch size {config.patch_size}; choose sizes that "
+            "divide"
+        )
     image = tf_keras.Input((config.image_size, config.image_size, 3), name="image")
     x = patchify(image, config.patch_size, config.width, "patch_embedding")
     if config.distilled:
@@ -70,9 +84,13 @@ def vit(config: ViTConfig, classes: int, dropout: float = 0.0, name: str = "vit"
 def patchify(
     image: tf_keras.KerasTensor, patch: int, width: int, name: str, use_bias: bool = True
 ) -> tf_keras.KerasTensor:
-    """Cuts `(batch, rows * patch, columns * patch, channels)` into patches, row by row, and embeds each by a `Dense`.
+    """Cuts `(batch, rows * patch, columns * patch, channels)` into patches and embeds each with a `Dense` layer.
 
-    The kernel `(patch * patch * channels, width)` is the strided Conv2D's `(patch, patch, channels, width)`, reshaped.
+    Patches are in row-major order. The kernel, `(patch * patch * channels, width)`, is a reshaped kernel of a strided
+    Conv2D, `(patch, patch, channels, width)`.
+
+    Returns:
+        `(batch, rows * columns, width)`.
     """
     rows, columns, channels = image.shape[1] // patch, image.shape[2] // patch, image.shape[3]
     x = layers.Reshape((rows, patch, columns, patch * channels), name=f"{name}_split")(image)
@@ -82,7 +100,10 @@ def patchify(
 
 
 def fold_normalization(model: tf_keras.Model, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Folds `(image - mean) / std` into the patch embedding in place; the model then takes images in [0, 1]."""
+    """Folds `(image - mean) / std`, per channel, into the patch embedding in place.
+
+    A model that took normalized images takes images in [0, 1] afterwards.
+    """
     layer = model.get_layer("patch_embedding")
     kernel, bias = layer.get_weights()
     repeats = len(kernel) // 3
@@ -91,7 +112,7 @@ def fold_normalization(model: tf_keras.Model, mean: Sequence[float], std: Sequen
 
 
 def _block(x: tf_keras.KerasTensor, config: ViTConfig, dropout: float, name: str) -> tf_keras.KerasTensor:
-    """One pre-norm encoder block on `(batch, tokens, width)`."""
+    """Adds a pre-norm encoder block to `(batch, tokens, width)`."""
     width = config.width
     h = layers.LayerNormalization(epsilon=config.epsilon, name=f"{name}_norm1")(x)
     query, key, value = (layers.Dense(width, name=f"{name}_{part}")(h) for part in ("query", "key", "value"))

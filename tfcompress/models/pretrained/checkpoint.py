@@ -1,10 +1,9 @@
-"""What all sources of pretrained weights share: weights under our layers' names become a checked classifier."""
+"""Builds a classifier from the weights of a checkpoint, whatever its source, and checks it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,24 +13,26 @@ from tfcompress.errors import UserError
 from tfcompress.models.bert import BertConfig
 from tfcompress.models.presets import Config, from_config
 
-Array = npt.NDArray[Any]
+Array = npt.NDArray[np.float32]
 
 Weights = Mapping[str, Sequence[Array]]
-"""Weights by layer name, in the order of the layer's own."""
+"""The weights of each layer by our layer name, in Keras's order."""
 
 _TOLERANCE = 1e-5
-_MAY_BE_FRESH = ("pooler", "head")
+_OPTIONAL = ("pooler", "head")
+"""Layers that a checkpoint may lack."""
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A classifier whose encoder comes from a checkpoint.
+    """A classifier whose encoder has the weights of a checkpoint.
 
     Attributes:
-        model: functional tf_keras model that gives logits; its head comes from the checkpoint too if that has one of
-            as many classes, and is fresh otherwise.
-        vocabulary: WordPiece tokens in the order of their ids; empty for images, or where the checkpoint has none.
-        lowercase: whether texts are lower-cased before they are cut into tokens.
+        model: functional tf_keras model that outputs logits. Its head has the checkpoint's weights if that has a head
+            with the same number of classes, and random weights otherwise.
+        vocabulary: the WordPiece tokens in the order of their ids; empty for image models, or if the checkpoint has
+            none.
+        lowercase: whether texts are lower-cased before they are tokenized.
     """
 
     model: tf_keras.Model
@@ -40,75 +41,90 @@ class Pretrained:
 
 
 def assemble(config: Config, weights: Weights, classes: int, dropout: float, source: str, name: str) -> tf_keras.Model:
-    """Builds the model of a config and fills in a checkpoint's weights.
+    """Builds a model from a config and sets its weights to those of a checkpoint.
 
     Args:
-        config: of the model.
-        weights: a head of another number of classes is left out; pooler and head may be missing and then stay fresh.
-        classes: logits of the head.
-        dropout: share dropped while training.
-        source: what errors call the checkpoint.
-        name: of the model.
+        config: the architecture.
+        weights: weights by layer name. A head with another number of classes is ignored. The pooler and head may be
+            missing; they then keep their random weights.
+        classes: number of classes.
+        dropout: dropout rate during training.
+        source: name of the checkpoint in errors.
+        name: name of the model.
 
     Raises:
-        UserError: a layer without weights, or with others than the config says.
+        UserError: if the weights of a layer are missing, or their shapes do not match the config.
     """
     model = from_config(config, classes, dropout, name)
     for layer in model.layers:
         expected = [tuple(w.shape) for w in layer.weights]
-        if not expected or (layer.name in _MAY_BE_FRESH and layer.name not in weights):
+        if not expected or (layer.name in _OPTIONAL and layer.name not in weights):
             continue
         found = [w.shape for w in weights.get(layer.name, ())]
         if layer.name == "head" and found != expected:
             continue
         if found != expected:
             raise UserError(
-                f"{source}: {layer.name} has weights of shape {_listed(found)}, its config says {_listed(expected)}; "
-                "the checkpoint is damaged or of another design"
+                f"{source}: {layer.name} has weights of shape {_listed(found)}, but its config says "
+                f"{_listed(expected)}; use an undamaged checkpoint whose files belong together"
             )
         layer.set_weights(weights[layer.name])
     return model
 
 
 def has_head(weights: Weights, classes: int) -> bool:
-    """Tells whether `assemble` takes the checkpoint's head."""
+    """Returns whether the weights include a head with this number of classes, which `assemble` then uses."""
     return "head" in weights and weights["head"][0].shape[-1] == classes
 
 
 def check_text(config: BertConfig, positions: int, vocabulary: Sequence[str], source: str) -> None:
-    """Checks a text model's length and vocabulary against the checkpoint's tables.
+    """Checks the sequence length and the vocabulary of a text model against its checkpoint.
+
+    Args:
+        config: the architecture.
+        positions: number of positions in the checkpoint.
+        vocabulary: the tokens; empty if unknown.
+        source: name of the checkpoint in errors.
 
     Raises:
-        UserError: more tokens than positions, or a vocabulary of another size than the token table.
+        UserError: if the sequence is longer than the number of positions, or the size of the vocabulary differs from
+            that of the token embedding.
     """
     if not 0 < config.sequence_length <= positions:
         raise UserError(
-            f"{source}: sequence_length is {config.sequence_length}, the checkpoint has positions for 1 to {positions} "
-            "tokens; choose a length among them"
+            f"{source}: sequence_length is {config.sequence_length}; the checkpoint has positions for 1 to {positions} "
+            "tokens, so choose a length in this range"
         )
     if vocabulary and len(vocabulary) != config.vocabulary:
         raise UserError(
-            f"{source}: the vocabulary has {len(vocabulary)} tokens, the token table {config.vocabulary} rows; give "
-            "the vocabulary that the model was trained with"
+            f"{source}: the vocabulary has {len(vocabulary)} tokens, but the token embedding has {config.vocabulary} "
+            "rows; use the vocabulary that the model was trained with"
         )
 
 
 def check_same_outputs(ours: Array, theirs: Array, what: str) -> float:
-    """Checks that a copied model gives what its source gives: to 1e-5 of the largest output.
+    """Checks that the outputs of a copied model equal those of its source, up to 1e-5 of the largest output.
+
+    Args:
+        ours: outputs of the copy.
+        theirs: outputs of the source, of the same shape.
+        what: name of the outputs in errors.
 
     Returns:
-        The largest difference as a share of the largest output.
+        The largest difference divided by the largest output.
 
     Raises:
-        UserError: it is larger, or the shapes differ.
+        UserError: if the difference is larger, or the shapes differ.
     """
     if ours.shape != theirs.shape:
-        raise UserError(f"{what}: outputs of shape {ours.shape} became {theirs.shape}; please report it")
+        raise UserError(
+            f"{what}: the copy has outputs of shape {ours.shape} instead of {theirs.shape}; please report this"
+        )
     difference = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), np.finfo(np.float32).tiny))
     if not difference <= _TOLERANCE:
         raise UserError(
-            f"{what}: the copied weights give outputs that differ by {difference:.1e} of the largest, {_TOLERANCE:.0e} "
-            "is allowed; the model has parts that are not copied, or does not compute in float32"
+            f"{what}: the outputs of the copy differ by {difference:.1e} of the largest, {_TOLERANCE:.0e} is accepted; "
+            "use a model that computes in float32 and has only the standard layers of its family"
         )
     return difference
 

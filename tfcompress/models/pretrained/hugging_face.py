@@ -1,6 +1,6 @@
-"""BERT, DistilBERT and ViT checkpoints in Hugging Face's layout: config.json beside model.safetensors.
+"""Loads BERT, DistilBERT and ViT checkpoints in Hugging Face's layout: config.json and model.safetensors.
 
-Only the `safetensors` package is needed; its files hold arrays and no code.
+Only the `safetensors` package is needed; such files contain arrays and no code.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tfcompress.models.pretrained.checkpoint import Array, Pretrained, assemble,
 from tfcompress.models.pretrained.hugging_face_weights import Entries, text_weights, vit_weights
 from tfcompress.models.vit import fold_normalization
 
-Reader = Callable[[str], bytes | None]
-"""Gives the content of a file of a checkpoint by its name, or None if there is no such file."""
+ReadFile = Callable[[str], bytes | None]
+"""Returns the content of a checkpoint's file by name, or None if there is no such file."""
 
 _TYPES = ("bert", "distilbert", "vit")
 
@@ -29,26 +29,28 @@ _TYPES = ("bert", "distilbert", "vit")
 def load(
     folder: Path, classes: int, sequence_length: int = 128, dropout: float = 0.0, pooling: str | None = None
 ) -> Pretrained:
-    """Loads a checkpoint from a folder: config.json, model.safetensors, and vocab.txt or preprocessor_config.json.
+    """Loads a checkpoint from a folder with config.json and model.safetensors.
 
-    A classifier's head is copied if it has as many classes; a pooler that the checkpoint lacks stays fresh. A ViT takes
-    images in [0, 1]: scale, mean and deviation in preprocessor_config.json are folded into the patch embedding;
-    without that file the checkpoint is taken to want [0, 1] too.
+    A text model may also have vocab.txt and tokenizer_config.json, a ViT preprocessor_config.json. The head of a
+    classifier is copied if it has the same number of classes; a missing pooler keeps its random weights. The loaded
+    ViT takes images in [0, 1]: the scale, mean and standard deviation in preprocessor_config.json are folded into the
+    patch embedding. Without that file the checkpoint is assumed to take images in [0, 1] as well.
 
     Args:
-        folder: of the checkpoint.
-        classes: logits of the head.
-        sequence_length: of a text model; the position table is cut to it.
-        dropout: share dropped while training.
-        pooling: what a text model's head reads (`BertConfig.pooling`); by default what the classifier of this type
-            reads. With another the head is fresh.
+        folder: folder of the checkpoint.
+        classes: number of classes.
+        sequence_length: input length of a text model in tokens; the position embedding is truncated to it.
+        dropout: dropout rate during training.
+        pooling: `BertConfig.pooling` of a text model; by default that of the checkpoint's type. With another pooling
+            the pooler and head get random weights.
 
     Raises:
-        UserError: a missing or broken file, a model of another type, weights that do not fit config.json, a vocabulary
-            that does not fit the token table, too few positions, or a pooling for a ViT.
+        UserError: if a file is missing or invalid, the type of model is not supported, the weights do not match
+            config.json, the vocabulary does not match the token embedding, the checkpoint has too few positions, or
+            `pooling` is given for a ViT.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; name one with config.json and model.safetensors")
+        raise UserError(f"{folder} is not a folder; name one with config.json and model.safetensors")
 
     def read(name: str) -> bytes | None:
         path = folder / name
@@ -58,9 +60,9 @@ def load(
 
 
 def minilm_l6(classes: int, sequence_length: int = 128, dropout: float = 0.0, pooling: str | None = None) -> Pretrained:
-    """Loads MiniLM-L6 (Wang et al., arXiv 2002.10957; all-MiniLM-L6-v2), which is fetched once; see `load`.
+    """Loads MiniLM-L6 (Wang et al., arXiv 2002.10957; all-MiniLM-L6-v2), which is downloaded once; see `load`.
 
-    It was trained as a sentence encoder with the pooling `mean`.
+    It was trained as a sentence encoder, with the pooling `mean`.
     """
 
     def read(name: str) -> bytes:
@@ -70,27 +72,29 @@ def minilm_l6(classes: int, sequence_length: int = 128, dropout: float = 0.0, po
 
 
 def read_checkpoint(
-    read: Reader, source: str, classes: int, sequence_length: int, dropout: float, pooling: str | None
+    read: ReadFile, source: str, classes: int, sequence_length: int, dropout: float, pooling: str | None
 ) -> Pretrained:
-    """Does what `load` does for files that come from anywhere; `source` is what errors call the checkpoint."""
+    """Loads a checkpoint whose files `read` returns; `source` is its name in errors. For the rest see `load`."""
     config = Entries(_json(read, "config.json", source), f"config.json of {source}")
     kind = config.get("model_type")
     if kind not in _TYPES:
         raise UserError(f"{source} has model_type {kind!r} in config.json; accepted are {', '.join(_TYPES)}")
     if kind == "vit" and pooling is not None:
-        raise UserError(f"pooling is given, but {source} is a ViT, whose head reads the class token; leave pooling out")
+        raise UserError(
+            f"pooling is {pooling!r}, but {source} is a ViT, whose head reads the class token; leave pooling out"
+        )
     tensors = Entries(_tensors(read, kind, source), f"model.safetensors of {source}")
     if kind == "vit":
         image_config, weights = vit_weights(config, tensors, source)
         model = assemble(image_config, weights, classes, dropout, source, kind)
-        _fold_preprocessing(model, _json(read, "preprocessor_config.json", source, or_else={}))
+        _fold_preprocessing(model, _json(read, "preprocessor_config.json", source, default={}))
         return Pretrained(model)
     content = read("vocab.txt")
     vocabulary = () if content is None else parse_vocabulary(content, f"vocab.txt of {source}")
     text_config, weights = text_weights(config, tensors, source, sequence_length, pooling)
     check_text(text_config, config["max_position_embeddings"], vocabulary, source)
     model = assemble(text_config, weights, classes, dropout, source, kind)
-    tokenizer = _json(read, "tokenizer_config.json", source, or_else={})
+    tokenizer = _json(read, "tokenizer_config.json", source, default={})
     return Pretrained(model, vocabulary, bool(tokenizer.get("do_lower_case", True)))
 
 
@@ -105,20 +109,21 @@ def _fold_preprocessing(model: tf_keras.Model, config: Mapping[str, Any]) -> Non
     fold_normalization(model, tuple(m / scale for m in mean), tuple(s / scale for s in std))
 
 
-def _json(read: Reader, name: str, source: str, or_else: Any = None) -> Any:
+def _json(read: ReadFile, name: str, source: str, default: dict[str, Any] | None = None) -> dict[str, Any]:
     content = read(name)
     if content is None:
-        if or_else is not None:
-            return or_else
+        if default is not None:
+            return default
         raise _missing(name, source)
     try:
-        return json.loads(content)
+        values: dict[str, Any] = json.loads(content)
     except ValueError as error:
-        raise UserError(f"{name} of {source} is no JSON: {error}; fetch the checkpoint again") from error
+        raise UserError(f"{name} of {source} is not valid JSON: {error}; download the checkpoint again") from error
+    return values
 
 
-def _tensors(read: Reader, kind: str, source: str) -> dict[str, Array]:
-    """Returns the arrays as float32 under the names that a bare encoder has."""
+def _tensors(read: ReadFile, kind: str, source: str) -> dict[str, Array]:
+    """Returns the tensors as float32, under the names that they have in an encoder without a head."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -128,15 +133,17 @@ def _tensors(read: Reader, kind: str, source: str) -> dict[str, Array]:
     try:
         found = load(content)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise UserError(f"model.safetensors of {source} cannot be read: {error}; fetch the checkpoint again") from error
-    return {_plain(name, kind): np.asarray(array, np.float32) for name, array in found.items()}
+        raise UserError(
+            f"model.safetensors of {source} cannot be read: {error}; download the checkpoint again"
+        ) from error
+    return {_encoder_name(name, kind): np.asarray(array, np.float32) for name, array in found.items()}
 
 
-def _plain(name: str, kind: str) -> str:
-    """Takes off the prefix of a model with a head, and renames what checkpoints that were once TensorFlow's have."""
+def _encoder_name(name: str, kind: str) -> str:
+    """Removes the prefix of a model with a head, and replaces names in checkpoints converted from TensorFlow."""
     name = name.removeprefix(f"{kind}.")
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _missing(name: str, source: str) -> UserError:
-    return UserError(f"{source} has no {name}; give a folder with config.json and model.safetensors")
+    return UserError(f"{source} has no {name}; name a folder with config.json and model.safetensors")

@@ -1,6 +1,6 @@
-"""Reads shape and weights of Hugging Face's BERT, DistilBERT and ViT under our layers' names.
+"""Maps the configs and weights of Hugging Face's BERT, DistilBERT and ViT to ours.
 
-Names of tensors and settings are those of the `transformers` package; its matrices are `(outputs, inputs)`.
+The names of tensors and settings are those of the `transformers` package; its weight matrices are `(outputs, inputs)`.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _VIT_BLOCK = {
     "norm2": "layernorm_after",
 }
 _GELUS = {"gelu": True, "gelu_new": False, "gelu_pytorch_tanh": False, "gelu_fast": False}
-"""Whether an activation is the exact GELU or its tanh approximation."""
+"""Whether each accepted activation is the exact GELU or its tanh approximation."""
 
 
 class Entries(dict[str, Any]):
-    """What a file holds by name; a missing entry is a `UserError`, and those that were read are remembered."""
+    """The named entries of a file; a missing one raises a `UserError`, and `used` records which ones were read."""
 
     def __init__(self, entries: Mapping[str, Any], where: str) -> None:
         super().__init__(entries)
@@ -65,7 +65,7 @@ class Entries(dict[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self:
-            raise UserError(f"{self.where} has no {name}; give a whole checkpoint of the type that config.json names")
+            raise UserError(f"{self.where} has no {name}; use a complete checkpoint of the type that config.json names")
         self.used.add(name)
         return super().__getitem__(name)
 
@@ -73,34 +73,35 @@ class Entries(dict[str, Any]):
 def text_weights(
     config: Entries, tensors: Entries, source: str, length: int, pooling: str | None
 ) -> tuple[BertConfig, dict[str, list[Array]]]:
-    """Returns shape and weights of a BERT or DistilBERT.
+    """Returns the config of a BERT or DistilBERT, and its weights by our layer names.
 
     Args:
-        config: config.json.
-        tensors: by the names that a bare encoder has.
-        source: what errors call the checkpoint.
-        length: tokens; the position table is cut to it.
-        pooling: see `BertConfig`; another than this type's own leaves out pooler and head.
+        config: content of config.json.
+        tensors: tensors by the names that they have in an encoder without a head.
+        source: name of the checkpoint in errors.
+        length: sequence length in tokens; the position embedding is truncated to it.
+        pooling: see `BertConfig`; with another pooling than the type's own, the pooler and head are left out.
 
     Raises:
-        UserError: an activation that is no GELU, or tensors that the config does not explain.
+        UserError: if an entry is missing, the activation is not GELU, or the tensors do not match the config.
     """
     distil = config["model_type"] == "distilbert"
     names = _DISTILBERT_CONFIG if distil else _BERT_CONFIG
-    usual: Pooling = "relu" if distil else "tanh"
-    shape = BertConfig(
+    own_pooling: Pooling = "relu" if distil else "tanh"
+    bert_config = BertConfig(
         vocabulary=config["vocab_size"],
         sequence_length=length,
         **{ours: config[theirs] for ours, theirs in names.items()},
         segments=0 if distil else config["type_vocab_size"],
         epsilon=1e-12 if distil else config["layer_norm_eps"],
         exact_gelu=_is_exact_gelu(config["activation" if distil else "hidden_act"], source),
-        pooling=cast(Pooling, pooling or usual),
+        pooling=cast(Pooling, pooling or own_pooling),
     )
     table = tensors["embeddings.position_embeddings.weight"]
     if len(table) != config["max_position_embeddings"]:
         raise UserError(
-            f"{source}: the position table has {len(table)} rows, config.json says {config['max_position_embeddings']}"
+            f"{source}: the position embedding has {len(table)} rows, but config.json says "
+            f"{config['max_position_embeddings']}; use a checkpoint whose files belong together"
         )
     weights = {
         "token_embedding": [tensors["embeddings.word_embeddings.weight"]],
@@ -110,22 +111,22 @@ def text_weights(
     if not distil:
         weights["segment_embedding"] = [tensors["embeddings.token_type_embeddings.weight"]]
     prefix, parts = ("transformer", _DISTILBERT_BLOCK) if distil else ("encoder", _BERT_BLOCK)
-    weights |= _blocks(tensors, f"{prefix}.layer", shape.depth, parts)
+    weights |= _blocks(tensors, f"{prefix}.layer", bert_config.depth, parts)
     pooler = "pre_classifier" if distil else "pooler.dense"
-    if shape.pooling == usual and f"{pooler}.weight" in tensors:
+    if bert_config.pooling == own_pooling and f"{pooler}.weight" in tensors:
         weights |= {"pooler": _dense(tensors, pooler)} | _head(config, tensors)
     _check_all_used(tensors)
-    return shape, weights
+    return bert_config, weights
 
 
 def vit_weights(config: Entries, tensors: Entries, source: str) -> tuple[ViTConfig, dict[str, list[Array]]]:
-    """Returns shape and weights of a ViT; arguments and errors as for `text_weights`."""
+    """Returns the config of a ViT, and its weights by our layer names; see `text_weights` for arguments and errors."""
     width, mlp = config["hidden_size"], config["intermediate_size"]
     if mlp % width:
-        raise UserError(f"{source} has {mlp} features in feed-forward layers; accepted is a multiple of {width}")
+        raise UserError(f"{source} has feed-forward networks of width {mlp}; accepted is a multiple of {width}")
     if not _is_exact_gelu(config["hidden_act"], source):
         raise UserError(f"{source} has the activation {config['hidden_act']}; accepted for a ViT is gelu")
-    shape = ViTConfig(
+    vit_config = ViTConfig(
         image_size=config["image_size"],
         patch_size=config["patch_size"],
         width=width,
@@ -142,9 +143,9 @@ def vit_weights(config: Entries, tensors: Entries, source: str) -> tuple[ViTConf
         "position_embedding": [tensors["embeddings.position_embeddings"]],
         "norm": _norm(tensors, "layernorm"),
     }
-    weights |= _blocks(tensors, "encoder.layer", shape.depth, _VIT_BLOCK) | _head(config, tensors)
+    weights |= _blocks(tensors, "encoder.layer", vit_config.depth, _VIT_BLOCK) | _head(config, tensors)
     _check_all_used(tensors)
-    return shape, weights
+    return vit_config, weights
 
 
 def _blocks(tensors: Entries, prefix: str, depth: int, parts: Mapping[str, str]) -> dict[str, list[Array]]:
@@ -156,7 +157,7 @@ def _blocks(tensors: Entries, prefix: str, depth: int, parts: Mapping[str, str])
 
 
 def _head(config: Entries, tensors: Entries) -> dict[str, list[Array]]:
-    """Returns the head of a classifier of whole texts or images; other models have a `classifier` of each token."""
+    """Returns the head if the model classifies whole texts or images; a `classifier` may also classify each token."""
     architectures = config.get("architectures") or ["ForSequenceClassification"]
     if not architectures[0].endswith(("ForSequenceClassification", "ForImageClassification")):
         return {}
@@ -178,8 +179,11 @@ def _is_exact_gelu(activation: str, source: str) -> bool:
 
 
 def _check_all_used(tensors: Entries) -> None:
-    """Refuses an encoder with weights that config.json does not explain, such as more layers."""
+    """Refuses an encoder with weights that do not belong to the model in config.json, such as further blocks."""
     for name in tensors:
         in_encoder = name.startswith(("embeddings.", "encoder.", "transformer."))
         if in_encoder and name not in tensors.used and not name.endswith(("_ids", "mask_token")):
-            raise UserError(f"{tensors.where} has {name}, which the model of its config.json does not have")
+            raise UserError(
+                f"{tensors.where} has {name}, but the model in its config.json does not; use a checkpoint whose files "
+                "belong together"
+            )

@@ -1,4 +1,4 @@
-"""BERT, DistilBERT, ViT and DeiT of keras-nlp (Keras 3), copied into our Keras 2 design that tfmot accepts.
+"""Copies BERT, DistilBERT, ViT and DeiT models of keras-nlp (Keras 3) to our Keras 2 models, which tfmot supports.
 
 keras-nlp 0.32 is keras-hub under its old name.
 """
@@ -6,10 +6,13 @@ keras-nlp 0.32 is keras-hub under its old name.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import tf_keras
 
 from tfcompress.errors import UserError, first_line
@@ -25,25 +28,30 @@ from tfcompress.models.pretrained.checkpoint import (
 from tfcompress.models.pretrained.keras_nlp_weights import as_numpy, image_weights, text_weights
 from tfcompress.models.vit import fold_normalization
 
+if TYPE_CHECKING:
+    from keras_nlp.layers import ImageConverter
+    from keras_nlp.models import Backbone, Task
+    from keras_nlp.tokenizers import Tokenizer
+
 _ACCEPTED = "BERT, DistilBERT, ViT and DeiT of keras-nlp, as a backbone or a classifier"
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A Keras 3 model with what prepares its inputs.
+    """A Keras 3 model and its preprocessing.
 
     Attributes:
-        name: what errors call it.
-        backbone: of one of the four families.
-        classifier: the model around the backbone, or None.
-        tokenizer, image_converter: or None.
+        name: its name in errors.
+        backbone: the encoder, of one of the four families.
+        classifier: the model that contains the backbone, if there is one.
+        tokenizer, image_converter: the preprocessing, if there is one.
     """
 
     name: str
-    backbone: Any
-    classifier: Any
-    tokenizer: Any
-    image_converter: Any
+    backbone: Backbone
+    classifier: Task | None
+    tokenizer: Tokenizer | None
+    image_converter: ImageConverter | None
 
     @property
     def is_text(self) -> bool:
@@ -51,12 +59,16 @@ class _Source:
 
 
 def load(preset: str, classes: int, sequence_length: int = 128, dropout: float = 0.0) -> Pretrained:
-    """Loads a preset of keras-nlp by a name it knows, which it downloads, or from a folder that it has written.
+    """Loads a preset of keras-nlp, either by name, which keras-nlp downloads, or from a folder that it has written.
 
-    The rest is as for `convert`.
+    Args:
+        preset: name or folder.
+        classes: number of classes.
+        sequence_length: see `convert`.
+        dropout: see `convert`.
 
     Raises:
-        UserError: no such preset, or one that `convert` refuses.
+        UserError: if there is no such preset, or `convert` does not support it.
     """
     keras_nlp = _keras_nlp()
     try:
@@ -76,27 +88,30 @@ def load(preset: str, classes: int, sequence_length: int = 128, dropout: float =
     except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = first_line(error).partition(". ")[0]
         raise UserError(
-            f"{preset} cannot be loaded as a keras-nlp preset: {reason}; accepted are {_ACCEPTED}, by the preset's "
-            "name or, offline, as a folder that save_to_preset wrote"
+            f"{preset} cannot be loaded as a keras-nlp preset: {reason}; accepted are {_ACCEPTED}, by the name of the "
+            "preset or, offline, as a folder that save_to_preset wrote"
         ) from error
     return _convert(source, classes, sequence_length, dropout)
 
 
-def convert(model: Any, classes: int | None = None, sequence_length: int = 128, dropout: float = 0.0) -> Pretrained:
-    """Copies a Keras 3 model of keras-nlp into ours and compares their outputs on a fixed input.
+def convert(
+    model: Backbone | Task, classes: int | None = None, sequence_length: int = 128, dropout: float = 0.0
+) -> Pretrained:
+    """Copies a Keras 3 model of keras-nlp to a tf_keras model, and compares their outputs on a fixed input.
 
-    Ours gives logits, even if the classifier has a softmax. It takes images in [0, 1]: scale and offset of the image
-    converter are folded into the patch embedding; without a converter the source is taken to want [0, 1] too.
+    The copy outputs logits, even if the classifier has a softmax. It takes images in [0, 1]: the scale and offset of
+    the image converter are folded into the patch embedding. Without a converter the source is assumed to take images
+    in [0, 1] as well.
 
     Args:
-        model: a `BertBackbone`, `DistilBertBackbone`, `ViTBackbone` or `DeiTBackbone`, or a classifier on one.
-        classes: logits of the head; by default the classifier's. Its head is copied if it has as many.
-        sequence_length: of a text model; the position table is cut to it.
-        dropout: share dropped while training.
+        model: a `BertBackbone`, `DistilBertBackbone`, `ViTBackbone` or `DeiTBackbone`, or a classifier with one.
+        classes: number of classes; by default that of the classifier. A head with this number of classes is copied.
+        sequence_length: input length of a text model in tokens; the position embedding is truncated to it.
+        dropout: dropout rate during training.
 
     Raises:
-        UserError: a model of another kind, with parts that ours does not have, with too few positions, or with a
-            vocabulary that does not fit its token table; outputs that differ by more than 1e-5 of the largest.
+        UserError: if the model is of another family, has unsupported parts or too few positions, its vocabulary does
+            not match its token embedding, or the outputs differ by more than 1e-5 of the largest.
     """
     backbone = getattr(model, "backbone", model)
     name = getattr(model, "name", repr(model))
@@ -106,37 +121,39 @@ def convert(model: Any, classes: int | None = None, sequence_length: int = 128, 
     tokenizer, converter = (getattr(preprocessor, part, None) for part in ("tokenizer", "image_converter"))
     if classes is None:
         if classifier is None:
-            raise UserError(f"{name} is a backbone without a head; say how many classes the new head shall have")
+            raise UserError(f"{name} is a backbone without a head; pass classes, the number of classes of the new head")
         classes = int(classifier.num_classes)
     return _convert(_Source(name, backbone, classifier, tokenizer, converter), classes, sequence_length, dropout)
 
 
-def _keras_nlp() -> Any:
-    """Imports keras-nlp, only once it is needed: that takes seconds, and Keras 3 must be told a backend before."""
+def _keras_nlp() -> ModuleType:
+    """Imports keras-nlp when it is needed: that takes seconds, and the backend of Keras 3 must be set before."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras_nlp
 
-    return keras_nlp
+    module: ModuleType = keras_nlp
+    return module
 
 
-def _check_family(backbone: Any, name: str) -> None:
+def _check_family(backbone: object, name: str) -> None:
     models = _keras_nlp().models
     families = (models.BertBackbone, models.DistilBertBackbone, models.ViTBackbone, models.DeiTBackbone)
     if not isinstance(backbone, families):
         raise UserError(f"{name} is a {type(backbone).__name__}; accepted are {_ACCEPTED}")
 
 
-def _stored_classifier(task: Any, preset: str, backbone: Any) -> Any:
+def _stored_classifier(task: type[Task], preset: str, backbone: Backbone) -> Task | None:
     try:
         return task.from_preset(preset, backbone=backbone, preprocessor=None)
     except TypeError as error:
-        # keras-nlp has no other way to ask: where no head is stored, it misses `num_classes`.
+        # keras-nlp offers no other way to find out: if the preset has no head, the argument `num_classes` is missing.
         if "num_classes" not in str(error):
             raise
         return None
 
 
-def _if_stored(kind: Any, preset: str) -> Any:
+def _if_stored(kind: type[Any], preset: str) -> Any:
+    """Returns the tokenizer or image converter of a preset, or None if it has none."""
     try:
         return kind.from_preset(preset)
     except FileNotFoundError:
@@ -144,7 +161,7 @@ def _if_stored(kind: Any, preset: str) -> Any:
 
 
 def _convert(source: _Source, classes: int, length: int, dropout: float) -> Pretrained:
-    """Copies weights, folds the image converter in, and compares the outputs of states, pooler and head."""
+    """Copies the weights, folds in the image converter, and compares the outputs of encoder, pooler and head."""
     if source.is_text:
         vocabulary = _vocabulary(source)
         config, weights = text_weights(source.backbone, source.classifier, length, source.name)
@@ -166,12 +183,12 @@ def _vocabulary(source: _Source) -> tuple[str, ...]:
     if source.tokenizer is None:
         return ()
     if not isinstance(source.tokenizer, _keras_nlp().tokenizers.WordPieceTokenizer):
-        raise UserError(f"{source.name} has a {type(source.tokenizer).__name__}; accepted are WordPiece tokenizers")
+        raise UserError(f"{source.name} has a {type(source.tokenizer).__name__}; accepted is a WordPieceTokenizer")
     return tuple(source.tokenizer.get_vocabulary())
 
 
-def _example_texts(config: BertConfig) -> dict[str, Array]:
-    """Returns two texts of random tokens, one of them padded."""
+def _example_texts(config: BertConfig) -> dict[str, npt.NDArray[np.int32]]:
+    """Returns the inputs for two texts of random tokens, one of them padded."""
     rng = np.random.default_rng(0)
     length = config.sequence_length
     inputs = {
@@ -182,8 +199,8 @@ def _example_texts(config: BertConfig) -> dict[str, Array]:
     return {name: x.astype(np.int32) for name, x in inputs.items() if config.segments or name != "segment_ids"}
 
 
-def _fold_converter(model: tf_keras.Model, converter: Any, images: Array) -> Array:
-    """Folds `pixels * scale + offset` into our model, and returns images in [0, 1] as the source wants them."""
+def _fold_converter(model: tf_keras.Model, converter: ImageConverter | None, images: Array) -> Array:
+    """Folds `pixels * scale + offset` into our model, and returns images in [0, 1] converted for the source."""
     if converter is None:
         return images
     scale = np.broadcast_to(1.0 if converter.scale is None else converter.scale, 3) * 255
@@ -192,16 +209,27 @@ def _fold_converter(model: tf_keras.Model, converter: Any, images: Array) -> Arr
     return as_numpy(converter(images * 255))
 
 
-def _compare(source: _Source, model: tf_keras.Model, ours: Any, theirs: Any, states: str, with_head: bool) -> None:
-    """Runs both models, ours on `ours` and the source on `theirs`, and checks what both compute."""
+def _compare(
+    source: _Source,
+    model: tf_keras.Model,
+    ours: Mapping[str, npt.NDArray[np.generic]],
+    theirs: Mapping[str, npt.NDArray[np.generic]] | Array,
+    states: str,
+    with_head: bool,
+) -> None:
+    """Checks that our model on the inputs `ours` has the same outputs as the source on `theirs`.
+
+    `states` is the name of the last layer of our encoder. The pooler, if there is one, and the head, if `with_head`,
+    are compared too.
+    """
     found = source.backbone(theirs, training=False)
     expected = {states: found["sequence_output"] if isinstance(found, dict) else found}
     if isinstance(found, dict):
         expected["pooler"] = found["pooled_output"]
-    if with_head:
+    if with_head and source.classifier is not None:
         expected["head"] = source.classifier(theirs, training=False)
     outputs = tf_keras.Model(model.inputs, {name: model.get_layer(name).output for name in expected})(ours)
     for name, output in outputs.items():
-        if name == "head":
+        if name == "head" and source.classifier is not None:
             output = source.classifier.output_dense.activation(as_numpy(output))
         check_same_outputs(as_numpy(output), as_numpy(expected[name]), f"{source.name}, {name}")

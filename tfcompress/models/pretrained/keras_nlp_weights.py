@@ -1,8 +1,8 @@
-"""Reads shape and weights of keras-nlp's BERT, DistilBERT, ViT and DeiT (Keras 3) under our layers' names."""
+"""Maps the configs and weights of keras-nlp's BERT, DistilBERT, ViT and DeiT (Keras 3) to ours."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from tfcompress.errors import UserError
 from tfcompress.models.bert import BertConfig
 from tfcompress.models.pretrained.checkpoint import Array
 from tfcompress.models.vit import ViTConfig
+
+if TYPE_CHECKING:
+    from keras import KerasTensor, Variable
+    from keras.layers import Layer
+    from keras_nlp.models import Backbone, Task
 
 _ATTENTION = {"query": "query_dense", "key": "key_dense", "value": "value_dense", "output": "output_dense"}
 _TEXT_BLOCK = {
@@ -21,21 +26,21 @@ _TEXT_BLOCK = {
 
 
 def text_weights(
-    backbone: Any, classifier: Any | None, length: int, name: str
+    backbone: Backbone, classifier: Task | None, length: int, name: str
 ) -> tuple[BertConfig, dict[str, list[Array]]]:
-    """Returns shape and weights of a BERT or DistilBERT.
+    """Returns the config of a BERT or DistilBERT, and its weights by our layer names.
 
     Args:
-        backbone: `BertBackbone` or `DistilBertBackbone`.
-        classifier: the model around it, whose head is read too, or None.
-        length: tokens; the position table is cut to it.
-        name: what errors call the model.
+        backbone: a `BertBackbone` or `DistilBertBackbone`.
+        classifier: the model that contains it, whose head is read too, or None.
+        length: sequence length in tokens; the position embedding is truncated to it.
+        name: name of the model in errors.
 
     Raises:
-        UserError: an activation that is no GELU.
+        UserError: if the activation is not GELU.
     """
     first = backbone.transformer_layers[0]
-    segments = getattr(backbone, "num_segments", 0)  # DistilBERT has none.
+    segments = getattr(backbone, "num_segments", 0)  # DistilBERT has no segments
     config = BertConfig(
         vocabulary=backbone.vocabulary_size,
         sequence_length=length,
@@ -69,11 +74,11 @@ def text_weights(
     return config, weights
 
 
-def image_weights(backbone: Any, classifier: Any | None, name: str) -> tuple[ViTConfig, dict[str, list[Array]]]:
-    """Returns shape and weights of a ViT or DeiT; see `text_weights`.
+def image_weights(backbone: Backbone, classifier: Task | None, name: str) -> tuple[ViTConfig, dict[str, list[Array]]]:
+    """Returns the config of a ViT or DeiT, and its weights by our layer names; see `text_weights`.
 
     Raises:
-        UserError: the model has parts that ours does not have.
+        UserError: if the model has parts that ours lacks.
     """
     _, embedding, encoder = backbone.layers
     distilled = hasattr(embedding, "distillation_token")
@@ -109,46 +114,52 @@ def image_weights(backbone: Any, classifier: Any | None, name: str) -> tuple[ViT
     return config, weights
 
 
-def _check_image_parts(backbone: Any, classifier: Any | None, mlp: int, name: str) -> None:
-    """Refuses what keras-nlp's image models can have and ours do not."""
+def _check_image_parts(backbone: Backbone, classifier: Task | None, mlp: int, name: str) -> None:
+    """Refuses parts that image models of keras-nlp can have and ours lack."""
     height, width, channels = backbone.image_shape
+    pooling = getattr(classifier, "pooling", "token")
+    intermediate = getattr(classifier, "intermediate_dim", None)
     for given, fits, accepted in (
         (f"images of {tuple(backbone.image_shape)}", height == width and channels == 3, "square RGB, channels last"),
         (f"patches of {tuple(backbone.patch_size)}", len(set(backbone.patch_size)) == 1, "square patches"),
         ("no class token", getattr(backbone, "use_class_token", True), "one class token"),
-        (f"{mlp} features in feed-forward layers", not mlp % backbone.hidden_dim, f"n x {backbone.hidden_dim}"),
-        ("a pooling that is not of the class token", getattr(classifier, "pooling", "token") == "token", "`token`"),
-        ("a layer before the head", getattr(classifier, "intermediate_dim", None) is None, "no intermediate_dim"),
+        (
+            f"feed-forward networks of width {mlp}",
+            not mlp % backbone.hidden_dim,
+            f"a multiple of {backbone.hidden_dim}",
+        ),
+        (f"the pooling {pooling}", pooling == "token", "token"),
+        (f"intermediate_dim {intermediate}", intermediate is None, "a classifier without it"),
     ):
         if not fits:
             raise UserError(f"{name} has {given}; accepted is {accepted}")
 
 
-def _is_exact_gelu(activation: Any, name: str) -> bool:
+def _is_exact_gelu(activation: object, name: str) -> bool:
     found: str = getattr(activation, "__name__", type(activation).__name__)
     if found not in ("gelu", "gelu_approximate"):
         raise UserError(f"{name} has the activation {found}; accepted are exact and approximate GELU")
     return found == "gelu"
 
 
-def _attention(layer: Any, width: int, prefix: str) -> dict[str, list[Array]]:
+def _attention(layer: Layer, width: int, prefix: str) -> dict[str, list[Array]]:
     return {f"{prefix}_{ours}": _dense(getattr(layer, theirs), width) for ours, theirs in _ATTENTION.items()}
 
 
-def _dense(layer: Any, outputs: int | None = None) -> list[Array]:
-    """Returns kernel and bias (zeros if there is none) of a layer whose kernel may have more axes than two."""
+def _dense(layer: Layer, outputs: int | None = None) -> list[Array]:
+    """Returns the kernel as `(inputs, outputs)`, whatever its rank, and the bias (zeros if there is none)."""
     kernel = as_numpy(layer.kernel)
     outputs = outputs or kernel.shape[-1]
     bias = np.zeros(outputs, np.float32) if layer.bias is None else as_numpy(layer.bias)
     return [kernel.reshape(-1, outputs), bias.reshape(-1)]
 
 
-def _norm(layer: Any) -> list[Array]:
+def _norm(layer: Layer) -> list[Array]:
     return [as_numpy(layer.gamma), as_numpy(layer.beta)]
 
 
-def as_numpy(value: Any) -> Array:
-    """Returns a Keras 3 tensor or variable of any backend as float32."""
+def as_numpy(value: KerasTensor | Variable) -> Array:
+    """Returns a Keras 3 tensor or variable of any backend as a float32 array."""
     import keras
 
     return np.asarray(keras.ops.convert_to_numpy(value), np.float32)

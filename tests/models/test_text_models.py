@@ -9,9 +9,9 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.export.converter import convert
 from tfcompress.export.verify import verify
 from tfcompress.measure.interpreter import predict
-from tfcompress.models.baselines import MobileBertConfig
 from tfcompress.models.bert import BertConfig
 from tfcompress.models.layers import CUSTOM_LAYERS, NoNorm, Trigram
+from tfcompress.models.mobilebert import MobileBertConfig
 from tfcompress.models.presets import from_config
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.pruning import Prune
@@ -21,7 +21,7 @@ from tfcompress.traits import KernelTraits
 from ..optimize.apply import apply
 
 WORDS, LENGTH, CLASSES = 60, 8, 3
-# Enough steps for the rate to fall to next to nothing: quantized ranges lag a step behind the weights.
+# Enough steps for the learning rate to decay to almost zero, because quantization ranges lag one step behind weights.
 FIT = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-4}
 
 CONFIGS = {
@@ -34,7 +34,7 @@ CONFIGS = {
 
 
 def random(config):
-    """A model with no two weights alike, scales of norms included, so that nothing folds away."""
+    """Returns a model in which all weights differ, including the scales of norms, so that none are folded away."""
     model = from_config(config, CLASSES)
     rng = np.random.default_rng(0)
     model.set_weights([w + rng.normal(size=w.shape, scale=0.1).astype(np.float32) for w in model.get_weights()])
@@ -52,7 +52,7 @@ def features(model, count=1, seed=0):
 
 
 def dataset(model):
-    """Texts whose class is that of their first token."""
+    """Returns a data set of texts whose first token determines the class."""
     splits = []
     for seed in range(3):
         inputs = features(model, 64, seed)
@@ -64,26 +64,26 @@ def probabilities(model, inputs):
     return tf_keras.activations.softmax(tf_keras.backend.constant(model.predict(inputs, verbose=0))).numpy()
 
 
-def answers_of_file(content, inputs, path):
+def outputs_of_file(content, inputs, path):
     path.write_bytes(content)
     count = len(inputs["token_ids"])
     return predict(path, [{name: array[n] for name, array in inputs.items()} for n in range(count)])
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_the_file_gives_what_keras_gives_and_holds_every_kernel(kind, tmp_path):
+def test_the_file_has_the_outputs_and_the_kernels_of_the_keras_model(kind, tmp_path):
     model = random(CONFIGS[kind])
     inputs, content = features(model, 8), convert(model, "float32")
-    found = answers_of_file(content, inputs, tmp_path / "model.tflite")
+    found = outputs_of_file(content, inputs, tmp_path / "model.tflite")
     np.testing.assert_allclose(found, probabilities(model, inputs), atol=1e-6)
-    # The converter may not fold a NoNorm into a kernel: its clusters would be gone.
+    # The converter must not fold a NoNorm into a kernel, which would destroy its clusters.
     promised = {layer.name: KernelTraits(clusters=10_000) for layer in model.layers if hasattr(layer, "kernel")}
     assert {tensor.layer for tensor in verify(content, model, promised, "float32")} >= set(promised)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["distilbert", "mobilebert"])  # The shipped text recipe takes a BERT through all.
-def test_every_technique_and_the_converter_take_it(kind, tmp_path):
+@pytest.mark.parametrize("kind", ["distilbert", "mobilebert"])  # a shipped recipe covers BERT
+def test_every_technique_and_the_converter_support_it(kind, tmp_path):
     model = random(dataclasses.replace(CONFIGS[kind], depth=1))
     data, inputs, traits = dataset(model), features(model, 32, seed=3), None
     for technique, stored_as, tolerance in (
@@ -94,12 +94,12 @@ def test_every_technique_and_the_converter_take_it(kind, tmp_path):
         model, traits = apply(technique, model, data, tmp_path, traits)
         content = convert(model, stored_as)
         assert {tensor.layer for tensor in verify(content, model, traits, stored_as)} >= set(traits)
-        found = answers_of_file(content, inputs, tmp_path / "model.tflite")
+        found = outputs_of_file(content, inputs, tmp_path / "model.tflite")
         np.testing.assert_allclose(found, probabilities(model, inputs), atol=tolerance)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_saved_and_loaded_it_gives_the_same(kind, tmp_path):
+def test_saving_and_loading_keeps_the_outputs(kind, tmp_path):
     model = random(CONFIGS[kind])
     inputs = features(model, 4)
     for name in ("model.h5", "model.keras"):
@@ -109,17 +109,17 @@ def test_saved_and_loaded_it_gives_the_same(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_what_stands_on_masked_positions_does_not_matter(kind):
+def test_tokens_at_masked_positions_do_not_matter(kind):
     model = random(CONFIGS[kind])
     inputs = features(model, 4)
     inputs["padding_mask"][:] = np.arange(LENGTH) < 5
     other = {**inputs, "token_ids": inputs["token_ids"].copy()}
-    # MobileBERT's last real token sees its neighbour, so the first masked one stays.
+    # The trigram of MobileBERT's last real token includes the first masked one, so that one is not changed.
     other["token_ids"][:, 6:] = (other["token_ids"][:, 6:] + 1) % WORDS
     np.testing.assert_allclose(model.predict(other, verbose=0), model.predict(inputs, verbose=0), atol=1e-5)
 
 
-def test_dropout_is_off_unless_training():
+def test_dropout_applies_only_during_training():
     for config in CONFIGS.values():
         model = from_config(config, CLASSES, dropout=0.5)
         inputs = features(model)

@@ -1,7 +1,4 @@
-"""MobileBERT (Sun et al., arXiv 2004.02984), the model to beat, in the design tfmot accepts.
-
-The other one, DistilBERT (Sanh et al., arXiv 1910.01108), is `bert` without segments; see `presets`.
-"""
+"""MobileBERT (Sun et al., arXiv 2004.02984), built from layers that tfmot supports; a baseline for halved models."""
 
 from __future__ import annotations
 
@@ -17,17 +14,19 @@ layers = tf_keras.layers
 
 @dataclass(frozen=True)
 class MobileBertConfig:
-    """The shape of a MobileBERT; as published by default. Lengths in tokens, widths in features.
+    """The architecture of a MobileBERT; the defaults are as published. Lengths are in tokens, widths in features.
 
     Attributes:
-        vocabulary: rows of the token table.
-        sequence_length: fixed length of an input; also the rows of the position table.
-        width: between the blocks.
-        bottleneck: inside the blocks, attention included; `heads` divides it.
-        embedding: of the token table, before three neighbours become one vector of `width`.
-        mlp: width inside the feed-forward layers.
-        feedforwards: feed-forward networks in each block.
-        segments: rows of the segment table; 0 leaves it and the input `segment_ids` out.
+        vocabulary: number of tokens in the vocabulary.
+        sequence_length: fixed input length, and number of positions.
+        width: width between the blocks.
+        depth: number of blocks.
+        heads: attention heads per block; must divide `bottleneck`.
+        bottleneck: width inside the blocks, including attention.
+        embedding: width of the token embedding; three neighbouring embeddings are projected to one vector of `width`.
+        mlp: width inside the feed-forward networks.
+        feedforwards: number of feed-forward networks per block.
+        segments: number of segments; 0 means no segment embedding and no input `segment_ids`.
         pooling: see `BertConfig`.
     """
 
@@ -47,9 +46,9 @@ class MobileBertConfig:
 def mobilebert(
     config: MobileBertConfig, classes: int, dropout: float = 0.0, name: str = "mobilebert"
 ) -> tf_keras.Model:
-    """Builds a functional MobileBERT classifier: `bert.INPUTS`, int32 `(batch, tokens)`, to logits `(batch, classes)`.
+    """Builds a functional MobileBERT classifier from `bert.INPUTS` to float32 logits `(batch, classes)`.
 
-    It has the paper's NoNorm, ReLU, and one bottleneck that keys and queries share; values read the full width.
+    As in the paper it has NoNorm, ReLU, and one bottleneck that queries and keys share; values read the full width.
     """
 
     def embed(token_ids: tf_keras.KerasTensor) -> tf_keras.KerasTensor:
@@ -62,7 +61,7 @@ def mobilebert(
 def _block(
     x: tf_keras.KerasTensor, bias: tf_keras.KerasTensor, config: MobileBertConfig, dropout: float, name: str
 ) -> tf_keras.KerasTensor:
-    """One block on `(batch, tokens, width)`: into the bottleneck, attention, feed-forward networks, and out again."""
+    """Adds a block to `(batch, tokens, width)`: bottleneck, attention, feed-forward networks and expansion."""
     narrow = config.bottleneck
     h = NoNorm(name=f"{name}_bottleneck_norm")(dense(narrow, f"{name}_bottleneck")(x))
     shared = NoNorm(name=f"{name}_shared_norm")(dense(narrow, f"{name}_shared")(x))
