@@ -7,7 +7,7 @@ import tf_keras
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.models.vit import vit
-from tfcompress.training import Objective, Training, fit, forget, gives_probabilities, make_repeatable
+from tfcompress.training import Objective, Training, delete_checkpoint, fit, gives_probabilities, make_repeatable
 
 from .tiny import TINY
 
@@ -38,14 +38,14 @@ def train(data, folder, *callbacks):
     return model, rows
 
 
-def test_a_training_killed_twice_ends_with_the_same_bits(tiny_data, tmp_path):
+def test_training_that_was_killed_twice_ends_with_the_same_bits(tiny_data, tmp_path):
     whole, rows = train(tiny_data, tmp_path / "whole")
     for at in [(0, 1), (2, 2)]:
         with pytest.raises(Killed):
             train(tiny_data, tmp_path / "killed", KillIn(*at))
     history = tmp_path / "killed" / "checkpoint" / "history.json"
-    write_json(history, [*read_json(history), {"epoch": 2}])  # As if the last kill had come between row and backup.
-    for _ in range(2):  # The second time as if the kill had come after the last epoch.
+    write_json(history, [*read_json(history), {"epoch": 2}])  # as if it was killed between history and checkpoint
+    for _ in range(2):  # the second time as if it was killed after the last epoch
         resumed, resumed_rows = train(tiny_data, tmp_path / "killed")
         assert rows == resumed_rows
         for expected, found in zip(whole.get_weights(), resumed.get_weights(), strict=True):
@@ -61,7 +61,7 @@ def test_another_seed_gives_other_weights(tiny_data, tmp_path):
     assert np.abs(difference).max() > 1e-3
 
 
-def test_nan_stops_and_keeps_the_last_good_epoch(tiny_data, tmp_path):
+def test_nan_stops_training_and_the_last_good_epoch_is_kept(tiny_data, tmp_path):
     class NaNFromSecondEpoch(tf_keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
@@ -75,7 +75,7 @@ def test_nan_stops_and_keeps_the_last_good_epoch(tiny_data, tmp_path):
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
-def test_nan_from_the_last_step_of_an_epoch_is_found_in_the_validation(tiny_data, tmp_path):
+def test_nan_from_the_last_step_of_an_epoch_is_detected_by_the_validation(tiny_data, tmp_path):
     class NaNAtTheEnd(tf_keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if batch == 3:
@@ -99,10 +99,10 @@ def test_the_users_loss_optimizer_and_metrics_are_used(tiny_data, tmp_path):
     assert {row["learning_rate"] for row in rows} == {0.5}
 
 
-def test_the_checkpoint_goes_when_it_is_forgotten(tiny_data, tmp_path):
+def test_the_checkpoint_can_be_deleted(tiny_data, tmp_path):
     train(tiny_data, tmp_path)
     assert (tmp_path / "checkpoint").is_dir()
-    forget(tmp_path)
+    delete_checkpoint(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_named(tiny_data, below_a_file):
         train(tiny_data, below_a_file)
 
 
-def test_more_examples_than_a_batch_are_not_needed(tiny_data, tmp_path):
+def test_training_works_with_fewer_examples_than_a_batch(tiny_data, tmp_path):
     few = dataclasses.replace(tiny_data, train=tiny_data.train.take(5))
     rows = fit(vit(TINY, 10), few, Training(epochs=1, batch_size=64), Objective(), 0, tmp_path)
     assert np.isfinite(rows[0]["loss"])

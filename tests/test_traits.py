@@ -30,7 +30,7 @@ def test_clusters_and_zeros_are_measured(kernel):
     )
 
 
-def test_a_kernel_of_zeros_alone_is_not_called_pruned():
+def test_an_all_zero_kernel_does_not_count_as_pruned():
     assert measure(np.zeros((8, 8), np.float32)).sparsity == 0
 
 
@@ -40,7 +40,7 @@ def test_traits_are_found_by_layer_name(tiny_vit):
     assert len(kernels(tiny_vit)) == 8
 
 
-def test_a_table_counts_as_a_kernel_but_is_never_called_pruned(tiny_bert):
+def test_an_embedding_table_counts_as_a_kernel_but_never_as_pruned(tiny_bert):
     table = kernels(tiny_bert)["token_embedding"]
     assert table.shape == (tiny_bert.get_layer("token_embedding").input_dim, 16)
     table[: len(table) // 2] = 0
@@ -50,19 +50,19 @@ def test_a_table_counts_as_a_kernel_but_is_never_called_pruned(tiny_bert):
     assert measure_model(tiny_bert)["token_embedding"] == KernelTraits(clusters=len(np.unique(np.round(table))))
 
 
-def test_too_many_values_are_named(kernel):
-    with pytest.raises(BrokenTraitError, match=r"query: 256 distinct values, at most 64"):
+def test_too_many_distinct_values_are_refused(kernel):
+    with pytest.raises(BrokenTraitError, match=r"query: 256 distinct values, but at most 64"):
         check("query", kernel, KernelTraits(clusters=64))
 
 
-def test_too_few_zeros_are_named(kernel):
+def test_too_few_zeros_are_refused(kernel):
     kernel[0] = 0
     check("query", kernel, KernelTraits(sparsity=1 / 8))
-    with pytest.raises(BrokenTraitError, match=r"query: sparsity 0\.1250 .* 0\.5000 was promised"):
+    with pytest.raises(BrokenTraitError, match=r"query: sparsity 0\.1250 .* but 0\.5000 was promised"):
         check("query", kernel, KernelTraits(sparsity=0.5))
 
 
-def test_a_revived_zero_is_counted(kernel):
+def test_pruned_weights_must_stay_zero(kernel):
     before = kernel.copy()
     before[0] = 0
     kernel[1] = 0
@@ -78,18 +78,18 @@ def test_two_of_four_is_checked_along_the_inputs(kernel):
         check("query", kernel, KernelTraits(sparsity=0.5, pattern="2:4"))
 
 
-def test_blocks_count_only_when_whole(kernel):
+def test_a_block_counts_only_if_it_is_all_zero(kernel):
     kernel[:4, :3] = 0
     assert sparsity(kernel, "4x1") == 3 / 64
     assert sparsity(kernel, "4x2") == 1 / 32
 
 
-def test_blocks_at_the_edge_may_be_cut():
+def test_blocks_at_the_edge_may_be_incomplete():
     kernel = np.ones((5, 4), np.float32)
     kernel[4] = 0
     assert sparsity(kernel, "4x4") == 1 / 2
 
 
-def test_values_of_a_large_float16_kernel_are_counted_once():
+def test_distinct_values_of_a_large_float16_kernel_are_counted_once():
     values = np.random.default_rng(0).choice(np.linspace(-1, 1, 50), (500, 400)).astype(np.float16)
     assert distinct_values(values) == 50

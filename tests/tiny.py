@@ -1,4 +1,4 @@
-"""Real digits and a real ViT, sentences and a real BERT, all small enough for a second."""
+"""Digits with a ViT and sentences with a BERT, all small enough to train within a second."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS = {"animal": "horse dog sparrow trout lizard", "fruit": "apple pear cherr
 
 
 def few_digits() -> Dataset:
-    """Returns 128 / 64 / 64 digits."""
+    """Returns 128 training, 64 validation and 64 test images of digits."""
     full = digits()
     return dataclasses.replace(
         full, train=full.train.take(128), validation=full.validation.take(64), test=full.test.take(64)
@@ -28,7 +28,10 @@ def few_digits() -> Dataset:
 
 
 def sentences() -> Dataset:
-    """Returns sentences on animals, fruit and tools, 96 / 48 / 48; the tokenizer knows words that occur in none."""
+    """Returns 96 training, 48 validation and 48 test sentences about animals, fruit and tools.
+
+    The tokenizer also knows words that occur in none of them.
+    """
     rng = np.random.default_rng(0)
 
     def split(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,13 +63,13 @@ def tiny_bert_of(data: Dataset, weights: list[np.ndarray] | None = None) -> tf_k
 
 
 def trained_vit(data: Dataset, folder: Path) -> list[np.ndarray]:
-    """Returns the weights of a `TINY` ViT that has learned something."""
+    """Returns the weights of a briefly trained `TINY` ViT."""
     make_repeatable(0)
     return _trained(vit(TINY, 10), data, 10, folder)
 
 
 def trained_bert(data: Dataset, folder: Path) -> list[np.ndarray]:
-    """Returns the weights of a tiny BERT that has learned something."""
+    """Returns the weights of a briefly trained tiny BERT."""
     make_repeatable(0)
     return _trained(tiny_bert_of(data), data, 8, folder)
 

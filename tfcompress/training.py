@@ -1,4 +1,4 @@
-"""Training that can be killed at any moment and ends as if it had not been."""
+"""Deterministic training that resumes where it stopped, with the same result as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import tensorflow as tf
 import tf_keras
@@ -17,38 +17,41 @@ from tfcompress.errors import UserError
 from tfcompress.files import read_json, remove_folder, write_json, writing_to
 from tfcompress.progress import Bar, bar
 
+Metric: TypeAlias = str | tf_keras.metrics.Metric
+
 
 class Training(BaseModel):
-    """How long and how fast a stage trains."""
+    """Number of epochs, batch size and learning rate of a stage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(2, ge=1, description="passes over the training split")
-    batch_size: int = Field(64, ge=1, description="examples a step")
-    learning_rate: float = Field(1e-4, gt=0, description="its peak, if the schedule is not constant")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine falls to zero over all the steps")
-    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps in which the rate rises from zero")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled, as in AdamW")
+    batch_size: int = Field(64, ge=1, description="examples per step")
+    learning_rate: float = Field(1e-4, gt=0, description="the peak learning rate")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine decays to zero over all steps")
+    warmup: float = Field(
+        0.0, ge=0, lt=1, description="fraction of the steps in which the learning rate rises from zero (cosine only)"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay, as in AdamW")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What training minimises and watches, and with what; the user's to give.
+    """The loss, optimizer and metrics of training, which the user can choose.
 
     Attributes:
-        loss: a Keras loss; by default sparse categorical cross-entropy of what the model gives, logits or
-            probabilities.
-        optimizer: used as it is in every stage, each with a fresh copy; by default Adam, or AdamW with weight decay,
-            at the rates of the stage's `Training`.
-        metrics: Keras metrics besides the loss; names such as `accuracy` make a fresh one each time.
+        loss: a tf_keras loss; by default sparse categorical cross-entropy of the model's logits or probabilities.
+        optimizer: a tf_keras optimizer, of which every stage uses a fresh copy with its own learning rate. By default
+            Adam, or AdamW if there is weight decay, with the learning rates of the stage's `Training`.
+        metrics: tf_keras metrics besides the loss, or their names, such as `accuracy`.
     """
 
     loss: tf_keras.losses.Loss | None = None
     optimizer: tf_keras.optimizers.Optimizer | None = None
-    metrics: Sequence[Any] = field(default=("accuracy",))
+    metrics: Sequence[Metric] = field(default=("accuracy",))
 
     def check(self) -> None:
-        """Raises a `UserError` for a loss, optimizer or metric that is no object of tf_keras."""
+        """Raises a `UserError` if the loss, the optimizer or a metric is not an object of tf_keras."""
         for what, given, kind, module in (
             ("loss", self.loss, tf_keras.losses.Loss, "losses"),
             ("optimizer", self.optimizer, tf_keras.optimizers.Optimizer, "optimizers"),
@@ -58,15 +61,16 @@ class Objective:
                 raise UserError(f"{what}: {given!r} is a {type(given).__name__}; pass an object of tf_keras.{module}")
 
     def describe(self) -> list[str]:
-        """Returns a line for the loss, the optimizer and each metric."""
+        """Returns one line each for the loss, the optimizer and every metric."""
         parts = (self.loss, self.optimizer, *self.metrics)
         return [str(p) if p is None or isinstance(p, str) else f"{type(p).__name__} {p.get_config()}" for p in parts]
 
 
 def make_repeatable(seed: int) -> None:
-    """Makes this process compute the same bits each time: seeds, deterministic kernels, random layers with a state.
+    """Makes computations in this process bit-for-bit repeatable.
 
-    TensorFlow offers no way back, so this holds until the process ends.
+    It seeds all random generators, enables deterministic operations, and gives random layers a generator whose state
+    can be set. TensorFlow cannot undo this, so it applies until the process ends.
     """
     tf_keras.utils.set_random_seed(seed % 2**32)
     tf.config.experimental.enable_op_determinism()
@@ -84,28 +88,30 @@ def fit(
     title: str = "training",
     targets: Targets | None = None,
 ) -> list[dict[str, float]]:
-    """Trains a model in place, from where an earlier call with the same arguments and `folder` was cut off.
+    """Trains a model in place; resumes if an earlier call with the same arguments and `folder` was interrupted.
 
-    Weights, optimizer and a technique's own variables are kept in `folder/checkpoint` after every epoch; shuffling,
-    augmentation and dropout depend on `seed` and the epoch's number alone. So the weights at the end are the same bits
-    however often the process was killed.
+    The weights, the optimizer and the variables of a technique are saved to `folder/checkpoint` after every epoch.
+    Shuffling, augmentation and dropout depend only on `seed` and the number of the epoch. Therefore the final weights
+    are identical, bit for bit, however often the process was killed.
 
     Args:
-        model: compiled here; any earlier compilation is lost.
-        data: its training split is shuffled, its validation split only watched.
-        training: how long and how fast.
-        objective: loss, optimizer, metrics.
+        model: trained in place; it is compiled here, whether or not it was before.
+        data: its training split is used for training, its validation split only for the metrics.
+        training: number of epochs, batch size and learning rate.
+        objective: loss, optimizer and metrics.
         seed: of shuffling, augmentation and dropout.
-        folder: keeps the state in `checkpoint/`, until `forget` removes it.
-        callbacks: what a technique needs beside our own.
-        title: what the progress bar and errors call it.
-        targets: what the outputs are compared with, if that is not the labels.
+        folder: the state is kept in its sub-folder `checkpoint` until `delete_checkpoint` removes it.
+        callbacks: further callbacks, such as those of a technique.
+        title: name of the training in the progress bar and in errors.
+        targets: makes the training targets; by default they are the labels.
 
     Returns:
-        A row an epoch: `epoch`, `loss`, `val_loss`, the metrics of both splits, and the `learning_rate` at its end.
+        One row per epoch with `epoch`, `loss`, `val_loss`, the metrics of both splits, and the `learning_rate` at the
+        end of the epoch.
 
     Raises:
-        UserError: the loss became NaN or infinite (the last good epoch stays in the checkpoint), or the disk is full.
+        UserError: if the loss becomes NaN or infinite (the last good epoch stays in the checkpoint), or the checkpoint
+            cannot be written.
     """
     steps = data.steps_per_epoch(training.batch_size)
     compile_model(model, training, objective, steps)
@@ -121,52 +127,52 @@ def fit(
             initial_epoch=first_epoch,
             validation_data=data.batches("validation", max(training.batch_size, 256), targets),
             verbose=0,
-            callbacks=[*callbacks, _StopAtNaN(title, folder), _SeededRandomLayers(seed), _Progress(shown), backup],
+            callbacks=[*callbacks, _RefuseNaN(title, folder), _ReseedRandomLayers(seed), _Progress(shown), backup],
         )
     return backup.rows
 
 
-def forget(folder: Path) -> None:
-    """Removes what a `fit` kept in `folder`, once its result has been saved elsewhere."""
+def delete_checkpoint(folder: Path) -> None:
+    """Deletes the checkpoint that `fit` keeps in `folder`, once the trained model has been saved."""
     remove_folder(folder / "checkpoint")
 
 
 def compile_model(model: tf_keras.Model, training: Training, objective: Objective, steps_per_epoch: int) -> None:
-    """Compiles a model for `training`, with a fresh optimizer."""
+    """Compiles a model for a training, with a fresh optimizer that is already built."""
     loss = objective.loss or tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not gives_probabilities(model))
     optimizer = _optimizer(training, objective, training.epochs * steps_per_epoch)
-    # Built before the checkpoint is read, so that the slots are restored too.
+    # Built before the checkpoint is restored, so that the slot variables are restored too.
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, loss, metrics=tf.nest.map_structure(_fresh, list(objective.metrics)))
 
 
 def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:
-    """Makes the metrics' variables: made within the first step, they would have TensorFlow trace it a second time."""
-    inputs, expected, weights = tf_keras.utils.unpack_x_y_sample_weight(next(iter(batches)))
-    answers = model(inputs, training=False)
-    model.compute_loss(inputs, expected, answers, weights)
-    model.compute_metrics(inputs, expected, answers, weights)
+    """Creates the variables of the metrics; created in the first step, they would make TensorFlow trace it twice."""
+    inputs, targets, weights = tf_keras.utils.unpack_x_y_sample_weight(next(iter(batches)))
+    outputs = model(inputs, training=False)
+    model.compute_loss(inputs, targets, outputs, weights)
+    model.compute_metrics(inputs, targets, outputs, weights)
     model.reset_metrics()
 
 
-def _fresh(metric: Any) -> Any:
+def _fresh(metric: Metric) -> Metric:
     return metric if isinstance(metric, str) else type(metric).from_config(metric.get_config())
 
 
 def gives_probabilities(model: tf_keras.Model) -> bool:
-    """Tells whether the model's last layer is a softmax, so that it gives probabilities instead of logits."""
+    """Returns whether the last layer of a model is a softmax, so that it outputs probabilities instead of logits."""
     last = model.layers[-1]
     inner = getattr(last, "layer", last)
     softmax = tf_keras.activations.softmax
     if isinstance(inner, tf_keras.layers.Softmax) or getattr(inner, "activation", None) is softmax:
         return True
-    return getattr(inner, "symbol", None) == "nn.softmax"  # tf.nn.softmax called on a symbolic tensor.
+    return getattr(inner, "symbol", None) == "nn.softmax"  # tf.nn.softmax called on a symbolic tensor
 
 
 def _optimizer(training: Training, objective: Objective, steps: int) -> tf_keras.optimizers.Optimizer:
     if objective.optimizer is not None:
         return type(objective.optimizer).from_config(objective.optimizer.get_config())
-    rate: Any = training.learning_rate
+    rate: float | tf_keras.optimizers.schedules.LearningRateSchedule = training.learning_rate
     warmup = round(training.warmup * steps)
     if training.schedule == "cosine":
         target = training.learning_rate if warmup else None
@@ -180,20 +186,20 @@ def _optimizer(training: Training, objective: Objective, steps: int) -> tf_keras
 
 
 class _Progress(tf_keras.callbacks.Callback):
-    """Moves a bar with every step."""
+    """Advances a progress bar with every step."""
 
     def __init__(self, shown: Bar) -> None:
         super().__init__()
         self._bar = shown
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._bar.advance(note=f"loss {logs['loss']:.4f}" if logs else "")
 
 
 class _Backup(tf_keras.callbacks.Callback):
-    """Keeps the state of a compiled model after each epoch, and takes it up where an earlier run left it.
+    """Saves the state of a compiled model after each epoch, and restores the state that an earlier run saved.
 
-    Keras's own BackupAndRestore does the same, but does not say which epoch comes next, which the data must know.
+    Keras's BackupAndRestore does the same but does not tell which epoch is next, on which the data depends.
     """
 
     def __init__(self, model: tf_keras.Model, folder: Path) -> None:
@@ -205,7 +211,7 @@ class _Backup(tf_keras.callbacks.Callback):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._manager = tf.train.CheckpointManager(state, str(self._folder), max_to_keep=1)
             self._manager.restore_or_initialize()
-        # If the process was killed between the two, the history has a row more than the checkpoint.
+        # The history has one row more than the checkpoint if the process was killed after writing the history.
         done = int(self._epochs_done.numpy())
         self.rows: list[dict[str, float]] = read_json(self._history)[:done] if done else []
 
@@ -213,7 +219,7 @@ class _Backup(tf_keras.callbacks.Callback):
     def _history(self) -> Path:
         return self._folder / "history.json"
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {**(logs or {}), "learning_rate": self.model.optimizer.learning_rate}
         self.rows.append({"epoch": epoch} | {name: float(value) for name, value in values.items()})
         write_json(self._history, self.rows)
@@ -222,21 +228,21 @@ class _Backup(tf_keras.callbacks.Callback):
             self._manager.save()
 
 
-class _StopAtNaN(tf_keras.callbacks.Callback):
-    """Stops the training with an error before a NaN reaches the checkpoint."""
+class _RefuseNaN(tf_keras.callbacks.Callback):
+    """Raises a `UserError` before a NaN or infinite loss reaches the checkpoint."""
 
     def __init__(self, title: str, folder: Path) -> None:
         super().__init__()
         self._title, self._folder, self._epoch = title, folder, 0
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._check((logs or {}).get("loss", 0.0), f"step {batch + 1}")
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        # The last step's update shows in the validation only.
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        # Only the validation reveals NaN weights that the last step produced.
         self._check((logs or {}).get("val_loss", 0.0), "validation")
 
     def _check(self, loss: float, where: str) -> None:
@@ -247,14 +253,14 @@ class _StopAtNaN(tf_keras.callbacks.Callback):
             )
 
 
-class _SeededRandomLayers(tf_keras.callbacks.Callback):
-    """Sets the state of Dropout and its like from the seed and the epoch, because checkpoints leave it out."""
+class _ReseedRandomLayers(tf_keras.callbacks.Callback):
+    """Sets the state of random layers, such as Dropout, from the seed and epoch, because checkpoints lack it."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self._seed = seed
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for number, layer in enumerate(self.model._flatten_layers()):
             generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
             if generator is not None:

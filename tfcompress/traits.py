@@ -1,13 +1,13 @@
-"""What the techniques have established about each kernel, measured from weights and checked against promises."""
+"""Traits of kernels, such as sparsity: how they are measured, and how a technique's promises are checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError
@@ -19,28 +19,29 @@ KERNELS: Mapping[type, str] = {
     tf_keras.layers.Conv2D: "kernel",
     tf_keras.layers.Embedding: "embeddings",
 }
-"""The layers that the techniques know, by exact class, and what Keras calls their kernel; a table counts as one."""
+"""The exact classes of layers that techniques compress, and Keras's name for their kernel, or embedding table."""
 
 MAX_CLUSTERS = 256
-"""A kernel of at most this many distinct values counts as clustered: more than an 8-bit index can name is not."""
+"""The largest number of distinct values of a clustered kernel, which is what an 8-bit index can address."""
 
 MIN_SPARSITY = 0.05
-"""From this share of exact zeros on a kernel counts as pruned; trained kernels have next to none by chance."""
+"""The smallest fraction of zeros of a pruned kernel; other trained kernels have almost no exact zeros."""
 
 
 class BrokenTraitError(UserError):
-    """A kernel does not have what a technique promised: which one, the figure found, the figure promised."""
+    """A kernel lacks a trait that a technique promised; the message has its name and both figures."""
 
 
 @dataclass(frozen=True)
 class KernelTraits:
-    """What holds for one kernel.
+    """The traits of one kernel.
 
     Attributes:
-        clusters: at most so many distinct values, or None.
-        sparsity: at least this share of zeros (of all-zero blocks for a block pattern), 0 to 1.
-        pattern: `unstructured`, `M:N` (M zeros in each N consecutive inputs) or `RxC` blocks (inputs × outputs).
-        quantized: the values lie on an int8 grid with one scale for the kernel.
+        clusters: upper bound on the number of distinct values, or None if the kernel is not clustered.
+        sparsity: lower bound on the fraction of zeros, 0 to 1; with a block pattern, on that of all-zero blocks.
+        pattern: `unstructured`, `M:N` (M zeros in each group of N consecutive inputs) or `RxC` (blocks of R inputs × C
+            outputs).
+        quantized: whether the values lie on an int8 grid with one scale for the whole kernel.
     """
 
     clusters: int | None = None
@@ -50,34 +51,35 @@ class KernelTraits:
 
     @property
     def scheme(self) -> str:
-        """The quantization-aware training that keeps this kernel's traits: QAT, PQAT, CQAT or PCQAT."""
+        """The quantization-aware training that preserves these traits: QAT, PQAT, CQAT or PCQAT."""
         return ("P" if self.sparsity else "") + ("C" if self.clusters else "") + "QAT"
 
 
 Traits = Mapping[str, KernelTraits]
-"""Traits by layer name."""
+"""The traits of kernels by layer name."""
 
 
 def kernels(model: tf_keras.Model) -> dict[str, FloatArray]:
-    """Returns the kernels of a model's Dense and Conv2D layers and its token tables `(rows, width)` by layer name.
+    """Returns the kernels of a model's Dense, Conv2D and Embedding layers by layer name.
 
-    Those of a QAT model are found under the plain layer's name.
+    Kernels are `(…, inputs, outputs)`, embedding tables `(rows, width)`. In a QAT model the names are those of the
+    wrapped layers.
     """
     return {layer.name: kernel for layer, kernel in _found(model)}
 
 
-def variables(layer: tf_keras.layers.Layer) -> dict[str, Any]:
-    """Returns the variables of a layer, wrapped or plain, by the last part of their names: `kernel`, `output_max`."""
+def variables(layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
+    """Returns the variables of a layer, wrapped or not, by the last part of their names, such as `kernel`."""
     return {variable.name.split(":")[0].split("/")[-1]: variable for variable in layer.weights}
 
 
 def is_table(layer: tf_keras.layers.Layer) -> bool:
-    """Tells whether the kernel of a plain layer is a table, whose rows are looked up."""
+    """Returns whether the kernel of an unwrapped layer is an embedding table, whose rows are looked up."""
     return type(layer) is tf_keras.layers.Embedding
 
 
 def measure(kernel: npt.NDArray[np.generic]) -> KernelTraits:
-    """Measures the traits of one kernel of float or integer values."""
+    """Measures the traits of one kernel with float or integer values."""
     distinct = distinct_values(kernel)
     zeros = float(np.mean(kernel == 0))
     return KernelTraits(
@@ -87,9 +89,9 @@ def measure(kernel: npt.NDArray[np.generic]) -> KernelTraits:
 
 
 def measure_model(model: tf_keras.Model) -> dict[str, KernelTraits]:
-    """Measures the traits of each kernel of a plain model that arrives without a record of them.
+    """Measures the traits of each kernel of a model for which none are recorded.
 
-    Zeros of a table do not count: nothing prunes tables, and rows that no text reads may be zero.
+    The sparsity of embedding tables is ignored: no technique prunes them, and rows of unused tokens may be zero.
     """
     return {
         layer.name: replace(measure(kernel), sparsity=0.0) if is_table(layer) else measure(kernel)
@@ -98,7 +100,7 @@ def measure_model(model: tf_keras.Model) -> dict[str, KernelTraits]:
 
 
 def sparsity(kernel: npt.NDArray[np.generic], pattern: str) -> float:
-    """Returns the share of zeros of a kernel `(…, inputs, outputs)`, or of all-zero blocks for an `RxC` pattern."""
+    """Returns the fraction of zeros in a kernel `(…, inputs, outputs)`, or of all-zero blocks for an `RxC` pattern."""
     zero = kernel == 0
     if "x" not in pattern:
         return float(zero.mean())
@@ -110,8 +112,8 @@ def sparsity(kernel: npt.NDArray[np.generic], pattern: str) -> float:
 
 
 def distinct_values(kernel: npt.NDArray[np.generic]) -> int:
-    """Returns the number of distinct values of an array."""
-    # numpy 2.4 missorts float16 with AVX-512, so that it finds some values twice.
+    """Returns the number of distinct values in an array."""
+    # numpy 2.4 sorts float16 incorrectly with AVX-512, and then counts some values twice.
     return len(np.unique(kernel.astype(np.float32) if kernel.dtype == np.float16 else kernel))
 
 
@@ -119,23 +121,23 @@ def check(name: str, kernel: npt.NDArray[np.generic], promised: KernelTraits, be
     """Checks that a kernel has the promised traits.
 
     Args:
-        name: what the error calls the tensor.
+        name: name of the kernel in errors.
         kernel: `(…, inputs, outputs)`, float or integer.
-        promised: the traits it must have.
-        before: the kernel of the stage before, whose zeros must still be zeros if sparsity is promised.
+        promised: the traits that it must have.
+        before: the kernel of the previous stage; its zeros must still be zeros if sparsity is promised.
 
     Raises:
-        BrokenTraitError: with the tensor's name, the figure found and the figure promised.
+        BrokenTraitError: names the kernel, the figure found and the figure promised.
     """
     distinct = distinct_values(kernel)
     if promised.clusters is not None and distinct > promised.clusters:
-        raise BrokenTraitError(f"{name}: {distinct} distinct values, at most {promised.clusters} were promised")
+        raise BrokenTraitError(f"{name}: {distinct} distinct values, but at most {promised.clusters} were promised")
     if not promised.sparsity:
         return
     found = sparsity(kernel, promised.pattern)
     if found < promised.sparsity - _one_unit(kernel, promised.pattern):
         raise BrokenTraitError(
-            f"{name}: sparsity {found:.4f} ({promised.pattern}), {promised.sparsity:.4f} was promised"
+            f"{name}: sparsity {found:.4f} ({promised.pattern}), but {promised.sparsity:.4f} was promised"
         )
     if ":" in promised.pattern:
         zeros, group = (int(number) for number in promised.pattern.split(":"))
@@ -150,23 +152,23 @@ def check(name: str, kernel: npt.NDArray[np.generic], promised: KernelTraits, be
 
 
 def check_model(model: tf_keras.Model, promised: Traits, before: tf_keras.Model | None = None) -> None:
-    """Checks every kernel of a model by `check`; `before` is the model of the stage before."""
+    """Applies `check` to every kernel of a model; `before` is the model of the previous stage."""
     earlier = kernels(before) if before is not None else {}
     for name, kernel in kernels(model).items():
         check(name, kernel, promised.get(name, KernelTraits()), earlier.get(name))
 
 
 def _found(model: tf_keras.Model) -> Iterator[tuple[tf_keras.layers.Layer, FloatArray]]:
-    """Yields each layer that has a kernel, plain or taken out of its QAT wrapper, with the kernel."""
+    """Yields each layer that has a kernel, without its QAT wrapper, and the kernel."""
     for layer in model.layers:
         inner = getattr(layer, "layer", layer)
         if type(inner) in KERNELS:
-            # Under QAT `inner.kernel` is the fake-quantized tensor, so the variable is looked up by its name.
+            # In a QAT model `inner.kernel` is the fake-quantized tensor, so the variable is looked up by name.
             yield inner, variables(layer)[KERNELS[type(inner)]].numpy()
 
 
 def _one_unit(kernel: npt.NDArray[np.generic], pattern: str) -> float:
-    """The share of one weight, or one block: targets are rounded to whole ones."""
+    """Returns the fraction of one weight or block, because pruning rounds its target to a whole number of them."""
     if "x" not in pattern:
         return 1 / int(kernel.size)
     rows, columns = (int(side) for side in pattern.split("x"))

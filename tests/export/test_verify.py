@@ -41,7 +41,9 @@ def test_a_promise_that_the_file_does_not_keep_is_named(compressed):
     model, traits = compressed["cluster"]
     content = convert(model, "float32")
     stricter = {name: replace(kernel, clusters=4) for name, kernel in traits.items()}
-    with pytest.raises(BrokenTraitError, match=r"\(patch_embedding\): \d+ distinct values, at most 4 were promised"):
+    with pytest.raises(
+        BrokenTraitError, match=r"\(patch_embedding\): \d+ distinct values, but at most 4 were promised"
+    ):
         verify(content, model, stricter, "float32")
 
 

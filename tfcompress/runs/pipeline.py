@@ -32,7 +32,7 @@ from tfcompress.runs.evaluation import Stage, evaluate, export_stage
 from tfcompress.runs.logs import write_logs
 from tfcompress.runs.recipe import Export, Recipe
 from tfcompress.runs.workdir import claim
-from tfcompress.training import Objective, Training, fit, forget, gives_probabilities, make_repeatable
+from tfcompress.training import Objective, Training, delete_checkpoint, fit, gives_probabilities, make_repeatable
 from tfcompress.traits import KernelTraits, Traits
 
 _TRAITS = TypeAdapter(dict[str, KernelTraits])
@@ -242,7 +242,7 @@ class _Run:
         path = self.model_file(folder)
         record = path.with_name("stage.json")
         if record.is_file():
-            forget(path.parent)
+            delete_checkpoint(path.parent)
             kept = read_json(record)
             with load_scope():
                 model = tf_keras.models.load_model(path, compile=False)
@@ -261,7 +261,7 @@ class _Run:
                 raise OSError(str(error)) from error
         write_logs(self.workdir / "logs" / folder, history, model)
         write_json(record, {"traits": _TRAITS.dump_python(dict(traits), mode="json"), "history": history})
-        forget(path.parent)
+        delete_checkpoint(path.parent)
         return Stage(name, folder, model, data, traits, history)
 
     def _base(self, model: tf_keras.Model, data: Dataset, folder: Path) -> tuple[tf_keras.Model, Traits, list[Any]]:
