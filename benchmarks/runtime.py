@@ -1,12 +1,12 @@
-"""The clustered runtime beside XNNPACK, on the same values: time, bytes, memory, load time, bytes read.
+"""Compares the packed runtime with XNNPACK on the same weights: time, size, memory, load time, bytes read.
 
-Weights are random and clustered: none of these figures depends on what they are. Files are made on the first call and
-kept.
+The weights are random but clustered, because none of these figures depends on their values. The files are written by
+the first call and reused by later ones.
 
 python benchmarks/runtime.py --measure=time --threads=1
 python benchmarks/runtime.py --measure=size,memory,load
-python benchmarks/runtime.py --measure=reads --models=deit_tiny    # needs valgrind; minutes
-python benchmarks/runtime.py --measure=files --models=deit_tiny_short    # makes the files, measures nothing
+python benchmarks/runtime.py --measure=reads --models=deit_tiny    # needs valgrind; takes minutes
+python benchmarks/runtime.py --measure=files --models=deit_tiny_short    # only writes the files
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from tfcompress.measure.memory import memory
 
 _MODELS = ("deit_tiny", "minilm_l6", "vit_base", "one_row")
 _SHORT = "deit_tiny_short"
-"""Two layers of deit_tiny, for an emulator."""
+"""The first two blocks of deit_tiny, small enough for an emulator."""
 _FILES = ("float32", "float32_packed", "int8", "int8_packed")
 _PAIRS = {"float32": "float32_packed", "int8": "int8_packed"}
-"""Stock files, run by XNNPACK, and what they are compared with."""
+"""The stock files, which XNNPACK runs, and the packed files they are compared with."""
 
 _MEASURE = flags.DEFINE_list("measure", "time", "What to measure: time, size, memory, load, reads; or files.")
 _CHOSEN = flags.DEFINE_multi_enum(
-    "models", list(_MODELS), [*_MODELS, _SHORT], "Which models; one_row: 85 M weights, one row."
+    "models", list(_MODELS), [*_MODELS, _SHORT], "Models to measure; one_row has 85 M weights and a single input row."
 )
-_THREADS = flags.DEFINE_integer("threads", 1, "Threads of an inference.", lower_bound=1)
-_PROCESSES = flags.DEFINE_integer("processes", 5, "Processes that measure the time.", lower_bound=1)
-_SECONDS = flags.DEFINE_float("seconds", 15, "Time of a process for a model, about.", lower_bound=1)
-_FOLDER = flags.DEFINE_string("folder", "out/runtime", "Where the files are kept.")
+_THREADS = flags.DEFINE_integer("threads", 1, "Threads per inference.", lower_bound=1)
+_PROCESSES = flags.DEFINE_integer("processes", 5, "Number of processes that measure the time.", lower_bound=1)
+_SECONDS = flags.DEFINE_float("seconds", 15, "Approximate measuring time per model and process.", lower_bound=1)
+_FOLDER = flags.DEFINE_string("folder", "out/runtime", "Folder of the files.")
 _CHILD = flags.DEFINE_string("child", None, "Internal: the model that this process measures.")
 
 _CACHE = "2097152,16,64"
-"""The last level that is simulated, of a phone rather than of a server: bytes, ways, bytes of a line."""
+"""The simulated last-level cache, of the size of a phone's: bytes, ways, bytes per line."""
 
-_ONE = """
+_CHILD_PROGRAM = """
 import sys
 from pathlib import Path
 from tfcompress.measure.interpreter import Runner
@@ -65,13 +65,13 @@ for _ in range(int(sys.argv[2])):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Makes the files, measures, and prints a table for each thing measured."""
+    """Writes the missing files, measures, and prints one table per kind of measurement."""
     with as_user_sees():
         if _CHILD.value:
             print(json.dumps(_ratios(_CHILD.value)))
             return
         if unknown := set(_MEASURE.value) - set(_MEASURES) or arguments[1:]:
-            raise app.UsageError(f"unknown {', '.join(unknown)}; --measure takes {', '.join(_MEASURES)}")
+            raise app.UsageError(f"unknown {', '.join(unknown)}; --measure accepts {', '.join(_MEASURES)}")
         for model in _CHOSEN.value:
             if not all(_path(model, name).exists() for name in _FILES):
                 _make(model)
@@ -84,7 +84,7 @@ def _path(model: str, name: str) -> Path:
 
 
 def _make(model: str) -> None:
-    """Writes a model's four files."""
+    """Writes the four files of a model."""
     import_tensorflow()
     import tf_keras
 
@@ -104,25 +104,25 @@ def _make(model: str) -> None:
     else:
         built = presets.build(model, 2)
     for weights in built.weights:
-        if weights.shape.rank == 2 and min(weights.shape) > 2:  # kernels and token tables
+        if weights.shape.rank == 2 and min(weights.shape) > 2:  # kernels and token embeddings
             weights.assign(_clustered(weights.numpy()))
     content = convert(built, "float32")
     contents = {"float32": content, "int8": convert(built, "dynamic")}
     contents |= {"float32_packed": pack(content), "int8_packed": pack(content, "int8")}
     for name, made in contents.items():
-        with atomic_write(_path(model, name)) as beside:
-            beside.write_bytes(made)
+        with atomic_write(_path(model, name)) as temporary:
+            temporary.write_bytes(made)
 
 
 def _clustered(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Replaces each weight by the nearest of 64 quantiles."""
+    """Replaces each weight with the nearest of 64 quantiles."""
     centroids = np.quantile(weights, (np.arange(64) + 0.5) / 64).astype(np.float32)
     nearest: npt.NDArray[np.float32] = centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, weights)]
     return nearest
 
 
 def _example(path: Path) -> Example:
-    """Returns an example by input: normal numbers, or ones for ids and masks, a text without padding."""
+    """Returns one example by input name: normally distributed floats, or ones for token ids and masks."""
     random = np.random.default_rng(0)
     found = {}
     for name, port in Runner(path).inputs.items():
@@ -132,11 +132,11 @@ def _example(path: Path) -> Example:
 
 
 def _ratios(model: str) -> dict[str, list[float]]:
-    """Returns for each stock file its time over the packed one's, median over the rounds, and the milliseconds."""
+    """Returns, for each stock file, the median ratio of its time to the packed file's, and both medians in ms."""
     files = {name: _path(model, name) for name in _FILES}
     examples = dict.fromkeys(files, _example(files["float32"]))
-    short = interleaved(files, examples, 2, _THREADS.value)
-    rounds = max(11, round(_SECONDS.value / sum(max(times.min(), 0.005) for times in short.values())))
+    trial = interleaved(files, examples, 2, _THREADS.value)
+    rounds = max(11, round(_SECONDS.value / sum(max(times.min(), 0.005) for times in trial.values())))
     times = interleaved(files, examples, rounds, _THREADS.value)
     return {
         stock: [
@@ -172,7 +172,7 @@ def _time() -> None:
 
 
 def _size() -> None:
-    """Layers' constants: of dense layers and token tables, with biases and all else that their weights need."""
+    """Prints the bytes of files, of weights, and of all constants of dense and embedding layers, such as biases."""
     layers = ("FULLY_CONNECTED", "GATHER", "tfcompress.ClusteredFullyConnected", "tfcompress.ClusteredEmbedding")
     table = _table("Bytes before any archive, stock over packed", "weights", "layers' constants", "file")
     for model in _CHOSEN.value:
@@ -203,7 +203,7 @@ def _memory() -> None:
 
 
 def _load() -> None:
-    """From the path to the first output: median of turns in one process."""
+    """Prints the median time from opening a file to its first output; the files take turns in one process."""
     table = _table("Loading and the first inference, stock over packed", "ratio", "ms")
     for model in _CHOSEN.value:
         times: dict[str, list[float]] = {name: [] for name in _FILES}
@@ -224,7 +224,10 @@ def _load() -> None:
 
 
 def _reads() -> None:
-    """Bytes that miss the last level of a simulated cache, a call, from three calls less one."""
+    """Prints the bytes per inference that miss a simulated last-level cache.
+
+    The reads of a process with one inference are subtracted from those of a process with three.
+    """
     table = _table(f"MB read past a cache of {_CACHE.split(',')[0]} bytes, by one inference", "MB", "float32 over it")
     for model in _CHOSEN.value:
         read = {
@@ -245,14 +248,14 @@ def _missed(path: Path, calls: int) -> int:
             f"--cachegrind-out-file={folder}/out",
         ]
         child = subprocess.run(
-            [*valgrind, sys.executable, "-c", _ONE, str(path), str(calls)],
+            [*valgrind, sys.executable, "-c", _CHILD_PROGRAM, str(path), str(calls)],
             stderr=subprocess.PIPE,
             text=True,
             check=True,
         )
     found = re.search(r"LLd misses:[^(]*\(\s*([\d,]+) rd", child.stderr)
     if found is None:
-        raise app.UsageError(f"valgrind says nothing of misses: {child.stderr[-500:]}")
+        raise app.UsageError(f"valgrind reports no cache misses: {child.stderr[-500:]}")
     return int(found[1].replace(",", ""))
 
 

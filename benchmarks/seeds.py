@@ -1,4 +1,4 @@
-"""Puts the reports of the same run with several seeds into one Markdown table.
+"""Summarizes the reports of runs that differ only in their seed in one Markdown table.
 
 python benchmarks/seeds.py out/fashion/0/report.json out/fashion/1/report.json out/fashion/2/report.json
 """
@@ -15,7 +15,7 @@ from tfcompress.report.document import Report, Variant
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a row a variant: accuracy of each seed, mean difference to the base, flips, bytes, time, memory."""
+    """Prints one row per variant: accuracy per seed, mean change from the base, flips, bytes, time and memory."""
     reports = [Report.load(Path(path)) for path in arguments[1:]]
     headings = ("model", "top-1 of each seed (95 %)", "mean", "change", "lost / gained", "bytes", "gzip of base")
     print("| " + " | ".join((*headings, "time", "memory")) + " |")

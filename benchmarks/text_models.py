@@ -1,6 +1,6 @@
-"""Bytes, memory and latency of halved models beside whole ones and beside DistilBERT and MobileBERT.
+"""Compares the size, memory and latency of halved models with whole ones, DistilBERT and MobileBERT.
 
-Weights are random: none of these three figures depends on them.
+The weights are random, because none of these figures depends on them.
 
 python benchmarks/text_models.py --tokens=128
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tf_keras
@@ -20,11 +20,17 @@ from rich.table import Table
 
 from tfcompress.cli import as_user_sees, import_tensorflow
 
-_TOKENS = flags.DEFINE_integer("tokens", 128, "Length of the input.", lower_bound=2)
+if TYPE_CHECKING:
+    from tfcompress.export.converter import Format
+
+_TOKENS = flags.DEFINE_integer("tokens", 128, "Input length in tokens.", lower_bound=2)
 _ROUNDS = flags.DEFINE_integer("rounds", 30, "Rounds of the latency measurement.", lower_bound=2)
 
-_MINILM_HALF: dict[str, Any] = {"width": 192, "heads": 6, "mlp": 768}
-_GROUPS: tuple[tuple[str, tuple[tuple[str, str, dict[str, Any]], ...]], ...] = (
+_Changes = dict[str, int]
+"""Fields of a preset and their new values."""
+
+_MINILM_HALF: _Changes = {"width": 192, "heads": 6, "mlp": 768}
+_GROUPS: tuple[tuple[Format, tuple[tuple[str, str, _Changes], ...]], ...] = (
     ("float32", (("bert_base", "bert_base", {}), ("bert_half", "bert_half", {}))),
     ("float32", (("minilm_l6", "minilm_l6", {}), ("minilm_l6 halved", "minilm_l6", _MINILM_HALF))),
     (
@@ -40,14 +46,14 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, dict[str, Any]], ...]], ...] = (
 
 
 def main(_: Sequence[str]) -> None:
-    """Prints a table a group; ratios are to the group's first row, in the same process and rounds."""
+    """Prints one table per group; ratios are relative to its first row, measured in the same process and rounds."""
     with as_user_sees():
         import_tensorflow()
-        for kind, models in _GROUPS:
-            _compare(kind, models)
+        for group_format, models in _GROUPS:
+            _compare(group_format, models)
 
 
-def _compare(format: Any, models: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+def _compare(format: Format, models: Sequence[tuple[str, str, _Changes]]) -> None:
     from tfcompress.export.converter import convert
     from tfcompress.measure.latency import latencies
     from tfcompress.measure.memory import memory

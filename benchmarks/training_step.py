@@ -1,6 +1,6 @@
-"""Time of a training step with each technique, as a ratio to a plain step of the same model.
+"""Measures the time of a training step with each technique, relative to a plain step of the same model.
 
-All variants take their turns in one process, in an order that rotates, so that noise hits them alike.
+All variants take turns in one process, in a rotating order, so that noise affects them equally.
 
 python benchmarks/training_step.py --preset=vit_fashion_mnist --batch_size=128
 """
@@ -25,9 +25,9 @@ from tfcompress.optimize.technique import Context, LayerTechnique
 from tfcompress.training import Objective, compile_model, fit, make_repeatable
 from tfcompress.traits import Traits, check_model, measure_model
 
-_PRESET = flags.DEFINE_enum("preset", "vit_fashion_mnist", list(presets.VIT_PRESETS), "Which model.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Examples a step.")
-_ROUNDS = flags.DEFINE_integer("rounds", 30, "Steps of each variant.")
+_PRESET = flags.DEFINE_enum("preset", "vit_fashion_mnist", list(presets.VIT_PRESETS), "Preset of the model.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Examples per step.")
+_ROUNDS = flags.DEFINE_integer("rounds", 30, "Number of steps per variant.")
 
 _ONE_EPOCH = Training(epochs=1, batch_size=32)
 _CHAINS: dict[str, tuple[LayerTechnique[Any], ...]] = {
@@ -42,7 +42,7 @@ _CHAINS: dict[str, tuple[LayerTechnique[Any], ...]] = {
 
 
 def main(_: Sequence[str]) -> None:
-    """Prints a row a technique: median over the rounds of its step by the plain step of the same round."""
+    """Prints one row per technique: the median, over the rounds, of its step time divided by that of a plain step."""
     make_repeatable(0)
     size = presets.VIT_PRESETS[_PRESET.value].image_size
     data = _random_images(size)
@@ -54,14 +54,14 @@ def main(_: Sequence[str]) -> None:
     compile_model(plain, _ONE_EPOCH, Objective(), 1000)
     times: dict[str, list[float]] = {name: [] for name in variants}
     names = list(variants)
-    for number in range(-3, _ROUNDS.value):  # Three rounds to warm up.
+    for number in range(-3, _ROUNDS.value):  # the first three rounds are a warm-up
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             start = time.perf_counter()
             variants[name].train_on_batch(images, labels)
             if number >= 0:
                 times[name].append(time.perf_counter() - start)
-    table = Table("technique", "step by plain step", "10 % to 90 % of rounds")
+    table = Table("technique", "step / plain step", "10 % to 90 % of rounds")
     for name, taken in times.items():
         ratios = np.array(taken) / times["plain"]
         low, high = np.quantile(ratios, [0.1, 0.9])
@@ -70,7 +70,7 @@ def main(_: Sequence[str]) -> None:
 
 
 def _prepared(model: tf_keras.Model, chain: Sequence[LayerTechnique[Any]], data: Dataset) -> tf_keras.Model:
-    """Returns the model wrapped by the last technique of a chain, after a short training by those before."""
+    """Returns the model wrapped by the last technique of a chain, after a short training with each earlier one."""
     traits: Traits = measure_model(model)
     for technique in chain:
         wrapped = technique.prepare(model, Context(data, traits, 1000))

@@ -52,7 +52,7 @@ def test_without_the_runtime_a_file_is_written_and_not_run(stock, tmp_path, monk
     monkeypatch.setattr(runtime, "__path__", [])
     done = pack_file(stock, tmp_path / "packed.tflite")
     assert done.drift is None
-    assert "not run: the clustered runtime" in str(done)
+    assert "not run: the packed runtime" in str(done)
     assert (tmp_path / "packed.tflite").stat().st_size == done.bytes_after
 
 

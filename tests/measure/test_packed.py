@@ -47,5 +47,5 @@ def test_a_packed_file_is_compared_with_time_and_memory(packed):
 def test_without_the_runtime_the_error_says_how_to_get_it(packed, monkeypatch):
     monkeypatch.setattr(runtime, "__path__", [])
     for measured in (Runner, memory):
-        with pytest.raises(UserError, match=r"^the clustered runtime .* was not built"):
+        with pytest.raises(UserError, match=r"^the packed runtime .* was not built"):
             measured(packed[0])

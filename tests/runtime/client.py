@@ -1,6 +1,7 @@
-"""Runs files in an interpreter that is not this package's: `client.py litert|tensorflow|tflite_runtime LIBRARY JOBS`.
+"""Runs files in an interpreter of another package: `client.py litert|tensorflow|tflite_runtime LIBRARY JOBS`.
 
-JOBS is a JSON list of `[model, inputs.npy, outputs.npy, threads]`; only that interpreter and numpy are imported.
+JOBS is a JSON file with a list of `[model, inputs.npy, outputs.npy, threads]`. Only the interpreter and numpy are
+imported.
 """
 
 import json
@@ -19,16 +20,16 @@ else:
     from tflite_runtime.interpreter import Interpreter, load_delegate
 
 with open(jobs) as file:
-    todo = json.load(file)
-for model, inputs, outputs, threads in todo:
+    runs = json.load(file)
+for model, inputs, outputs, threads in runs:
     delegate = load_delegate(library)
     interpreter = Interpreter(model, experimental_delegates=[delegate], num_threads=threads)
-    found = []
+    results = []
     for example in np.load(inputs):
-        place = interpreter.get_input_details()[0]["index"]
-        interpreter.resize_tensor_input(place, example.shape)
+        index = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(index, example.shape)
         interpreter.allocate_tensors()
-        interpreter.set_tensor(place, example)
+        interpreter.set_tensor(index, example)
         interpreter.invoke()
-        found.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-    np.save(outputs, np.stack(found))
+        results.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    np.save(outputs, np.stack(results))

@@ -1,4 +1,4 @@
-"""Packed files put together by hand from docs/format.md, and what they give in numpy: independent of the packer."""
+"""Builds packed files from docs/format.md and computes their outputs in numpy, independently of the packer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOKENS, WIDTH, HEADS, ROWS = 7, 32, 2, 30
 
 
 def planes(bits: int):
-    """The bits of each plane and its lowest bit."""
+    """Yields the width in bits and the lowest bit of each bit plane of an index with `bits` bits."""
     low = 0
     for width in (8, 4, 2, 1):
         if bits & width:
@@ -25,30 +25,30 @@ def planes(bits: int):
 
 
 def matrix(indices: np.ndarray, bits: int) -> np.ndarray:
-    """Tiles of an (outputs, inputs) matrix."""
-    n, k = indices.shape
-    blocks, tiles = -(-n // 16), -(-k // 8)
-    padded = np.zeros((blocks * 16, tiles * 8), np.uint8)
-    padded[:n, :k] = indices
-    halves = padded.reshape(blocks, 16, tiles, 2, 4).transpose(0, 2, 3, 1, 4).reshape(blocks, tiles, 2, 64)
+    """Packs the indices of an (outputs, inputs) matrix in blocks of 16 outputs x 8 inputs."""
+    outputs, inputs = indices.shape
+    rows, columns = -(-outputs // 16), -(-inputs // 8)  # of packed blocks
+    padded = np.zeros((rows * 16, columns * 8), np.uint8)
+    padded[:outputs, :inputs] = indices
+    halves = padded.reshape(rows, 16, columns, 2, 4).transpose(0, 2, 3, 1, 4).reshape(rows, columns, 2, 64)
     found = []
     for width, low in planes(bits):
         field = halves >> low & (2**width - 1)
         if width == 8:
-            plane = field.reshape(blocks, tiles, 128)
+            plane = field.reshape(rows, columns, 128)
         elif width == 4:
             plane = field[:, :, 0] | field[:, :, 1] << 4
         elif width == 2:
-            quarters = field.reshape(blocks, tiles, 2, 4, 16)
-            plane = sum(quarters[:, :, :, i] << 2 * i for i in range(4)).reshape(blocks, tiles, 32)
+            quarters = field.reshape(rows, columns, 2, 4, 16)
+            plane = sum(quarters[:, :, :, i] << 2 * i for i in range(4)).reshape(rows, columns, 32)
         else:
-            plane = np.packbits(field.reshape(blocks, tiles, 128), axis=-1, bitorder="little")
+            plane = np.packbits(field.reshape(rows, columns, 128), axis=-1, bitorder="little")
         found.append(plane.astype(np.uint8))
     return np.concatenate(found, axis=-1).ravel()
 
 
 def table(indices: np.ndarray, bits: int) -> np.ndarray:
-    """Packed rows of a token table."""
+    """Packs the indices of an embedding table row by row."""
     rows, width = indices.shape
     found = []
     for size, low in planes(bits):
@@ -62,7 +62,7 @@ def table(indices: np.ndarray, bits: int) -> np.ndarray:
 
 @dataclass
 class Packed:
-    """A graph that grows, with the function that its tensors are in numpy; `values` has those of constants."""
+    """A graph under construction, with a numpy implementation of each operator in `steps`."""
 
     seed: int = 0
     tensors: list[schema.TensorT] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Packed:
         return self.add(constant("", values))
 
     def operator(self, name: str, options: bytes, inputs, shapes, step, type: str = "float32") -> list[int]:
-        """Adds an operator whose outputs are what `step` makes of the first inputs' values."""
+        """Adds an operator; `step` computes its outputs from the values of all tensors so far."""
         outputs = [self.add(tensor("", shape)) for shape in shapes]
         made = node(name, inputs, outputs)
         made.customOptions = np.frombuffer(bytearray(options), np.uint8) if options else None
@@ -154,12 +154,12 @@ class Packed:
         return self.operator("tfcompress.Attention", options, [q, k, v], [(batch, tokens, width)], step)[0]
 
     def file(self, output: int) -> bytes:
-        """The file that takes its first tensor."""
+        """Returns the file, whose input is the first tensor."""
         content = build(graph(self.tensors, self.nodes, outputs=(output,)))
         return writing.write(reading.read(content), alignment=64)
 
     def expected(self, given: np.ndarray, output: int) -> np.ndarray:
-        """What the file gives, in float64."""
+        """Returns the expected output of the file."""
         values = {0: given}
         for _, outputs, step in self.steps:
             values.update(zip(outputs, step(values), strict=True))
@@ -173,7 +173,7 @@ def activate(x: np.ndarray, activation: int) -> np.ndarray:
 
 
 def rounded(x: np.ndarray) -> np.ndarray:
-    """Rows to 8 bits and back."""
+    """Quantizes each row to 8 bits and dequantizes it again."""
     low, high = np.minimum(x, 0).min(-1, keepdims=True), np.maximum(x, 0).max(-1, keepdims=True)
     scale = (high - low) / 255
     zero = np.round(-low / scale)
@@ -181,7 +181,7 @@ def rounded(x: np.ndarray) -> np.ndarray:
 
 
 def text_encoder(int8: bool = False) -> tuple[Packed, int]:
-    """Token ids (1, TOKENS) to states, by every operator and, between them, stock ones; the model and its output."""
+    """Returns an encoder of token ids (1, TOKENS) with every packed operator and a stock one, and its output tensor."""
     made = Packed()
     ids = made.add(tensor("", (1, TOKENS), "int32"))
     x = made.embedding(ids, ROWS, WIDTH)

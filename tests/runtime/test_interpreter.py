@@ -1,4 +1,4 @@
-"""Packed files in our interpreter: right values, resized, several at once; and what is said where that fails."""
+"""Packed files in our interpreter: correct values, resized inputs, several threads, and error messages."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("library")
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    """A file of every operator, and what it gives."""
+    """The path of a file with every packed operator, and a function that computes its expected output."""
     made, output = text_encoder()
     path = tmp_path_factory.mktemp("encoder") / "packed.tflite"
     path.write_bytes(made.file(output))
@@ -43,13 +43,13 @@ def same(found: np.ndarray, expected: np.ndarray, most: float = 1e-5) -> bool:
     return found.shape == expected.shape and np.abs(found - expected).max() < most * np.abs(expected).max()
 
 
-def test_it_gives_what_the_operators_mean(encoder):
+def test_operators_equal_their_numpy_implementations(encoder):
     path, expected = encoder
     ids = some_ids(1, TOKENS)
     assert same(run(Interpreter(path), ids), expected(ids))
 
 
-def test_int8_is_near(tmp_path):
+def test_int8_is_close_to_float(tmp_path):
     made, output = text_encoder(int8=True)
     path = tmp_path / "int8.tflite"
     path.write_bytes(made.file(output))
@@ -68,7 +68,7 @@ def test_indices_are_read_as_documented(bits, tmp_path):
     assert same(run(Interpreter(path), given), made.expected(given, y))
 
 
-def test_another_batch_or_length_works(encoder):
+def test_inputs_can_be_resized(encoder):
     path, expected = encoder
     interpreter = Interpreter(path)
     for shape in ((1, 3), (4, TOKENS), (2, 40), (1, 1)):
@@ -76,7 +76,7 @@ def test_another_batch_or_length_works(encoder):
         assert same(run(interpreter, ids), expected(ids))
 
 
-def test_threads_change_nothing(encoder):
+def test_the_number_of_threads_does_not_change_outputs(encoder):
     path, _ = encoder
     ids = some_ids(3, 100)
     one = run(Interpreter(path), ids)
@@ -90,7 +90,7 @@ def test_a_stock_file_runs_as_in_litert(tmp_path):
     assert np.array_equal(run(Interpreter(path), given), run(LiteRT(str(path)), given))
 
 
-def test_an_id_that_is_no_row_is_an_error_of_the_inference(encoder):
+def test_a_token_id_out_of_range_fails_the_inference(encoder):
     path, expected = encoder
     interpreter = Interpreter(path)
     with pytest.raises(
@@ -101,7 +101,7 @@ def test_an_id_that_is_no_row_is_an_error_of_the_inference(encoder):
     assert same(run(interpreter, ids), expected(ids))
 
 
-def test_a_broken_file_is_refused_when_it_is_loaded(tmp_path):
+def test_an_invalid_file_is_refused_when_it_is_loaded(tmp_path):
     made = Packed()
     (y,) = made.dense(made.add(tensor("", (1, 16))), 16)
     made.nodes[0].customOptions[12] = 9
@@ -111,7 +111,7 @@ def test_a_broken_file_is_refused_when_it_is_loaded(tmp_path):
         Interpreter(path).allocate_tensors()
 
 
-def test_a_width_that_does_not_fit_is_refused_with_the_reason(tmp_path):
+def test_a_wrong_input_width_is_refused(tmp_path):
     made = Packed()
     (y,) = made.dense(made.add(tensor("", (1, 16))), 16)
     path = tmp_path / "dense.tflite"
@@ -120,7 +120,7 @@ def test_a_width_that_does_not_fit_is_refused_with_the_reason(tmp_path):
         run(Interpreter(path), np.zeros((1, 17), np.float32))
 
 
-def test_several_at_once_made_and_destroyed_in_threads(encoder):
+def test_interpreters_can_be_created_and_destroyed_in_several_threads(encoder):
     path, expected = encoder
     ids = some_ids(1, 20)
     right, found = expected(ids), []
@@ -139,7 +139,7 @@ def test_several_at_once_made_and_destroyed_in_threads(encoder):
     assert all(found)
 
 
-def test_without_the_library_packed_files_are_refused_and_others_run(encoder, monkeypatch, tmp_path):
+def test_without_the_library_only_stock_files_run(encoder, monkeypatch, tmp_path):
     monkeypatch.setattr(runtime, "__path__", [str(tmp_path)])
     with pytest.raises(UserError, match=r"libtfcompress_runtime\.so.*was not built.*C\+\+ compiler.*pip install"):
         Interpreter(encoder[0])
@@ -150,14 +150,14 @@ def test_without_the_library_packed_files_are_refused_and_others_run(encoder, mo
     assert run(Interpreter(stock), np.zeros((1, 8), np.float32)).shape == (1, 8)
 
 
-def test_wrong_options_are_named():
+def test_invalid_options_are_refused():
     with pytest.raises(UserError, match=r"option num_threads is 0; needed is 1 to 64"):
         runtime.load_delegate(num_threads=0)
     with pytest.raises(UserError, match="there is no option colour; options are num_threads and profile"):
         runtime.load_delegate(colour="red")
 
 
-def test_an_instruction_set_may_be_forced(encoder, monkeypatch):
+def test_an_instruction_set_can_be_forced(encoder, monkeypatch):
     path, expected = encoder
     ids = some_ids(1, TOKENS)
     monkeypatch.setenv("TFCOMPRESS_INSTRUCTIONS", "portable")
@@ -167,12 +167,12 @@ def test_an_instruction_set_may_be_forced(encoder, monkeypatch):
         Interpreter(path)
 
 
-def test_the_profile_says_where_the_time_went(encoder, capfd):
+def test_the_profile_lists_operators(encoder, capfd):
     interpreter = LiteRT(str(encoder[0]), experimental_delegates=[runtime.load_delegate(profile=1)])
     run(interpreter, some_ids(1, TOKENS))
     del interpreter
     assert "Attention" in capfd.readouterr().err
 
 
-def test_the_library_lies_where_it_says(library):
+def test_the_library_is_found_by_its_name(library):
     assert os.path.basename(library) == runtime.LIBRARY

@@ -1,4 +1,4 @@
-"""The same library and file in interpreters that others built: LiteRT 2.3, TensorFlow 2.21, tflite_runtime 2.14."""
+"""The same library and files in the interpreters of LiteRT 2.3, TensorFlow 2.21 and tflite_runtime 2.14."""
 
 import json
 import subprocess
@@ -16,15 +16,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def old_python() -> Path:
-    """The Python of an environment with the TFLite of 2023, which wants numpy 1."""
+    """The Python of an environment with the TFLite of 2023, which needs numpy 1."""
     if sys.version_info >= (3, 12):
-        pytest.skip("tflite_runtime 2.14 is for Python 3.11 at most")
+        pytest.skip("tflite_runtime 2.14 supports Python 3.11 at most")
     return python_of("tflite_2_14")
 
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """What a client is to run, the files it writes, what they should hold, and how near."""
+    """Triples of a job for the client, the expected outputs, and the accepted relative difference."""
     folder = tmp_path_factory.mktemp("jobs")
     ids = np.random.default_rng(0).integers(0, ROWS, (5, 2, 9)).astype(np.int32)
     np.save(folder / "ids.npy", ids)
