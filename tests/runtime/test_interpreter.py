@@ -35,6 +35,10 @@ def run(interpreter, given: np.ndarray) -> np.ndarray:
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
+def stock_file() -> bytes:
+    return build(graph([tensor("x", (1, 8)), tensor("y", (1, 8))], [node("TANH", (0,), (1,))], outputs=(1,)))
+
+
 def some_ids(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, ROWS, shape).astype(np.int32)
 
@@ -85,7 +89,7 @@ def test_the_number_of_threads_does_not_change_outputs(encoder):
 
 def test_a_stock_file_runs_as_in_litert(tmp_path):
     path = tmp_path / "stock.tflite"
-    path.write_bytes(build(graph([tensor("x", (1, 8)), tensor("y", (1, 8))], [node("TANH", (0,), (1,))], outputs=(1,))))
+    path.write_bytes(stock_file())
     given = np.linspace(-2, 2, 8, dtype=np.float32)[None]
     assert np.array_equal(run(Interpreter(path), given), run(LiteRT(str(path)), given))
 
@@ -144,9 +148,7 @@ def test_without_the_library_only_stock_files_run(encoder, monkeypatch, tmp_path
     with pytest.raises(UserError, match=r"libtfcompress_runtime\.so.*was not built.*C\+\+ compiler.*pip install"):
         Interpreter(encoder[0])
     stock = tmp_path / "stock.tflite"
-    stock.write_bytes(
-        build(graph([tensor("x", (1, 8)), tensor("y", (1, 8))], [node("TANH", (0,), (1,))], outputs=(1,)))
-    )
+    stock.write_bytes(stock_file())
     assert run(Interpreter(stock), np.zeros((1, 8), np.float32)).shape == (1, 8)
 
 

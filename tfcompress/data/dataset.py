@@ -27,8 +27,8 @@ Augment = Callable[[Features, tf.Tensor, tf.Tensor], Example]
 Targets = Callable[[Split, Features, tf.Tensor, tf.Tensor], tf.Tensor | tuple[tf.Tensor, ...]]
 """Makes the training targets of a batch from `(split, features, labels, indices)`.
 
-`indices`, int64 `(batch,)`, are the positions of the examples within their split. Without one, the targets are the
-labels.
+`indices`, int64 `(batch,)`, are the positions of the examples within their split. Without such a function, the
+targets are the labels.
 """
 
 

@@ -195,7 +195,7 @@ def _table(path: Path) -> list[Row]:
     """Reads the text and label of every row of a .csv or .tsv file."""
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv"):
-        raise UserError(f"{path} is neither .csv nor .tsv; pass such a table with the columns text and label")
+        raise UserError(f"{path} is neither .csv nor .tsv; pass a table with the columns text and label")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -22,7 +22,7 @@ from tfcompress.models.layers import (
 layers = tf_keras.layers
 
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
-"""The inputs of a text model, each int32 `(batch, tokens)`, in the order of MediaPipe's text classifier."""
+"""The inputs of a text model, each int32 `(batch, tokens)`, in the order that on-device text classifiers expect."""
 
 Pooling = Literal["tanh", "relu", "mean"]
 """How the features for the head of a text model are computed; see `BertConfig.pooling`."""

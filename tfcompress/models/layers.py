@@ -14,7 +14,7 @@ def unquantizable(tensor: tf.Tensor) -> tf.Tensor:
 
     The converter makes the operators that lead to a fake-quantized tensor int8. Softmax probabilities would then have
     steps of 1/256, which is too coarse for hundreds of tokens. The converter stops at a multiplication whose output is
-    not fake-quantized; a multiplication by exactly 1 it would remove.
+    not fake-quantized; it would remove a multiplication by exactly 1.
     """
     return tensor * np.nextafter(np.float32(1), np.float32(2))
 
