@@ -27,6 +27,7 @@ test: install
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	git ls-files '*.md' | xargs $(BIN)/mdformat --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/bazel/check_deps.py

@@ -167,10 +167,10 @@ def test_changes_change_something():
 
 
 def test_a_block_that_nothing_runs_is_found():
-    marked = "<!-- no-run: a reason -->\n```console\n$ a \\\n  b\nerror: c\n$ d\ne\n```\n"
+    marked = "<!-- no-run: a reason -->\n\n```console\n$ a \\\n  b\nerror: c\n$ d\ne\n```\n"
     one, two, three = blocks(f"```python\n1\n```\n{marked}  ```\n  x\n  ```\n")
     assert (one.line, one.language, one.text, one.reason) == (2, "python", "1\n", None)
-    assert (two.line, two.reason) == (6, "a reason")
+    assert (two.line, two.reason) == (7, "a reason")
     assert [(c.script, c.error) for c in commands(two.text)] == [("a \\\n  b\n", "error: c"), ("d\n", None)]
     assert (three.language, three.text, three.reason) == ("", "x\n", None)
 

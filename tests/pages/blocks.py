@@ -16,7 +16,7 @@ class Block:
 
     Attributes:
         line: of its first line of text, from 1.
-        reason: why it is not run, by the mark `<!-- no-run: REASON -->` in the line before its fence; or None.
+        reason: why it is not run, by the mark `<!-- no-run: REASON -->` above its fence; or None.
     """
 
     line: int
@@ -47,7 +47,8 @@ def blocks(text: str) -> list[Block]:
         end = place + 1
         while lines[end].strip() != fence["fence"]:
             end += 1
-        mark = _MARK.match(lines[place - 1]) if place else None
+        before = next((line for line in reversed(lines[:place]) if line.strip()), "")
+        mark = _MARK.match(before)
         body = textwrap.dedent("\n".join(lines[place + 1 : end])) + "\n"
         found.append(Block(place + 2, fence["language"], body, mark["reason"] if mark else None))
         place = end + 1
