@@ -1,8 +1,7 @@
-"""Every block of code in the README and the docs is run, or says by a mark in front of it why not.
+"""Runs every block of code in the README and the docs, unless a mark above the block says why it cannot run.
 
-A page's blocks are run in their order, in a scratch folder that holds what the page speaks of as the reader's own
-(tests/pages/material.py). Python shares its names from block to block. Trainings are shortened as `RUNS` and `CHANGES`
-say.
+The blocks of a page run in order, in a scratch folder with the files that the page calls the reader's own
+(tests/pages/material.py). Python blocks share their names. `RUNS` and `CHANGES` shorten the trainings.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ RUNS = {
     "reviews.yaml": f"{_SMALL_BERT} --set 'techniques=[{{halve: {{examples: 16}}}}, {{distil: {{{_FIT}}}}}]'",
     "bert_half_trec": f"{_SMALL_BERT} --set 'techniques=[{{halve: {{examples: 32}}}}]'",
 }
-"""Put behind the name of the recipe in `tfcompress run`, so that what the page itself sets still counts."""
+"""Inserted after the name of the recipe in `tfcompress run`; options that the page sets come later and win."""
 
 CHANGES = {
     "docs/own_vit.md": (
@@ -60,7 +59,7 @@ CHANGES = {
     ),
     "docs/own_bert.md": (("epochs=3", "epochs=1"), ('"bert_tiny_en_uncased"', '"./bert_tiny_en_uncased"')),
 }
-"""What is replaced in the blocks of a page."""
+"""Replacements in the blocks of a page: (old, new)."""
 
 
 def pages(*languages: str) -> list[str]:
@@ -73,7 +72,7 @@ def test_every_block_is_run_or_says_why_not(page):
         where = f"{page}:{block.line}"
         assert block.language, f"{where}: the block names no language"
         assert block.language in RUN + CHECKED + NO_CODE or block.reason, (
-            f"{where}: nothing runs {block.language}; put <!-- no-run: REASON --> in front of it"
+            f"{where}: nothing runs {block.language}; put <!-- no-run: REASON --> above it"
         )
 
 
@@ -105,7 +104,7 @@ def test_commands_in_the_text_exist(page):
 
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """The environment of a terminal in which `tfcompress` starts at once."""
+    """Environment variables of a terminal in which `tfcompress` starts without delay."""
     folder = tmp_path_factory.mktemp("terminal")
     path = str(folder / "socket")
     environment = {**os.environ, "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -126,7 +125,7 @@ def terminal(tmp_path_factory) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def demo(terminal, tmp_path_factory) -> Path:
-    """What `make demo` leaves, of a training that is over at once and up to 64 clusters."""
+    """The output folder of `make demo`, with very short trainings and without the quantize stage."""
     workdir = tmp_path_factory.mktemp("demo") / "demo"
     script = f"tfcompress run vit_digits {RUNS['vit_digits']} --workdir {workdir}"
     subprocess.run(["bash", "-c", script], env=terminal, check=True, capture_output=True)
@@ -144,7 +143,7 @@ def test_the_code_runs(page, terminal, demo, tmp_path, monkeypatch):
     for name in ("tools", "benchmarks"):
         (tmp_path / name).symlink_to(ROOT / name)
     _write_recipes(text)
-    module = types.ModuleType("page_of_the_docs")  # known by its name, as pydantic wants it of a class
+    module = types.ModuleType("page_of_the_docs")  # pydantic looks up the module of a class by its name
     monkeypatch.setitem(sys.modules, module.__name__, module)
     if page == "README.md":
         vars(module).update(material.picture_sets(tmp_path / "pictures"))
@@ -160,7 +159,7 @@ def test_the_code_runs(page, terminal, demo, tmp_path, monkeypatch):
 
 
 def test_changes_change_something():
-    """So that a page that has been rewritten does not train for hours unseen."""
+    """If a rewritten page no longer contains the text to replace, its training would take hours."""
     for page, changes in CHANGES.items():
         for old, _ in changes:
             assert any(old in block.text for block in blocks(TEXTS[page])), f"{page}: {old}"
@@ -176,7 +175,7 @@ def test_a_block_that_nothing_runs_is_found():
 
 
 def _as_recipe(block: Block) -> object:
-    """Completes a part of a recipe: techniques alone, or some keys."""
+    """Completes a part of a recipe, which is a list of techniques or some keys."""
     content = (
         YAML(typ="safe", pure=True).load(block.text) if block.language == "yaml" else json.loads(f"{{{block.text}}}")
     )
@@ -185,7 +184,7 @@ def _as_recipe(block: Block) -> object:
 
 
 def _write_recipes(text: str) -> None:
-    """Writes each whole recipe of a page to the file that the page's `tfcompress run FILE.yaml` names."""
+    """Writes each complete recipe of a page to the file that the page's `tfcompress run FILE.yaml` names."""
     files = list(dict.fromkeys(re.findall(r"tfcompress run (\w+\.yaml)", text)))
     whole = [
         b.text
@@ -201,7 +200,7 @@ def _changed(page: str, code: str) -> str:
         code = code.replace(old, new)
     for recipe in re.findall(r"tfcompress run (\S+)", code):
         assert recipe in RUNS, (
-            f"{page}: how is `tfcompress run {recipe}` to be shortened? Say it in RUNS, or mark the block"
+            f"{page}: `tfcompress run {recipe}` would train for long; add it to RUNS, or mark the block"
         )
     return re.sub(r"tfcompress run (\S+)", lambda match: f"{match[0]} {RUNS[match[1]]}", code)
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation site that are made; `make docs` builds it whole."""
+"""The generated pages of the documentation site; `make docs` builds the whole site."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_the_reference_has_every_key_of_a_recipe(reference):
         assert re.findall(r"^\| `(\w+)` ", parts[name], re.M) == list(kind.model_fields)
 
 
-def test_limits_defaults_and_meanings_stand_in_the_reference(reference):
+def test_the_reference_has_limits_defaults_and_meanings(reference):
     assert "| `clusters` | whole number from 3 to 256 | `64` | distinct values of the kernel;" in reference
     assert (
         "| `types` | mapping to [LayerPruning](#layerpruning) or `false` | none | settings by layer class |"
@@ -42,7 +42,7 @@ def test_the_api_page_has_every_public_name():
     assert sorted(named) == sorted(tfcompress.__all__)
 
 
-def test_links_of_the_root_pages_are_the_sites():
+def test_links_of_the_root_pages_are_rewritten_for_the_site():
     assert not re.findall(r"\]\((?:docs/|README|CONTRIBUTING|CHANGELOG)", of_root("README.md"))
     assert "](contributing.md)" in of_root("README.md")
 

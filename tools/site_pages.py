@@ -1,6 +1,6 @@
-"""Pages of the documentation site that are made when it is built: those of the root folder, and the recipe reference.
+"""Generates pages of the documentation site while it is built: those of the root folder and the recipe reference.
 
-A hook of MkDocs (`mkdocs.yml`); `python tools/site_pages.py` prints the recipe reference alone.
+MkDocs loads this file as a hook (`mkdocs.yml`). `python tools/site_pages.py` prints only the recipe reference.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ _LIMITS = {
 
 _INTRODUCTION = """# Recipe reference
 
-Made from the schema of `tfcompress.Recipe` when this site was built. A recipe is one YAML file; an unknown key is
-refused, with the keys that there are. `--set path=value` changes one: `--set techniques[1].cluster.clusters=32`. A
-technique may stand without settings: `- quantize:`. What each is for: [techniques](techniques.md).
+A recipe is one YAML file that names the data, the model, its training and the techniques. This page was generated
+from the schema of `tfcompress.Recipe` when the site was built. A recipe with an unknown key is refused, and the message
+lists the keys that exist. `--set path=value` changes a key on the command line, for example
+`--set techniques[1].cluster.clusters=32`. A technique may be named without settings: `- quantize:`.
+[Techniques](techniques.md) says what each of them is for.
 """
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages that are made to those in the docs folder."""
+    """Adds the generated pages to those in the docs folder."""
     for name, page in _OF_ROOT.items():
         files.append(File.generated(config, page, content=of_root(name)))
     files.append(File.generated(config, "recipe.md", content=recipe_reference()))
@@ -42,7 +44,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def of_root(name: str) -> str:
-    """Returns a page of the root folder with its links as the site has them."""
+    """Returns a page of the root folder with its links rewritten for the site."""
     text = (_ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
     for other, page in _OF_ROOT.items():
         text = text.replace(f"]({other}", f"]({page}")
@@ -50,13 +52,13 @@ def of_root(name: str) -> str:
 
 
 def recipe_reference() -> str:
-    """Returns a table of keys for each part of a recipe, and the recipes that are shipped."""
+    """Returns the Markdown of the recipe reference: one table of keys per part of a recipe, and the shipped recipes."""
     from tfcompress.runs.recipe import Recipe, shipped
 
     schema = Recipe.model_json_schema()
     parts = schema.pop("$defs") | {schema["title"]: schema}
     pages = [_INTRODUCTION, *(_part(title, parts[title]) for title in _in_order(schema["title"], parts))]
-    pages.append("## Shipped recipes\n\n`tfcompress recipes` lists them.\n")
+    pages.append("## Shipped recipes\n\n`tfcompress recipes` lists the recipes that come with the package.\n")
     for name in shipped():
         text = resources.files("tfcompress.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
         pages.append(f"### {name}\n\n```yaml\n{text}```\n")
@@ -64,7 +66,7 @@ def recipe_reference() -> str:
 
 
 def _in_order(title: str, parts: dict[str, Any]) -> list[str]:
-    """Returns the parts as a reader meets them, those that are mentioned behind what mentions them."""
+    """Returns the names of the parts in reading order: each part follows the one that mentions it first."""
     found = [title]
     for one in found:
         found += [name for name in _mentioned(parts[one]) if name not in found]
@@ -99,7 +101,7 @@ def _value(value: Any) -> str:
 
 
 def _takes(schema: dict[str, Any]) -> str:
-    """Says in words what a value may be."""
+    """Returns in words what a value may be."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"

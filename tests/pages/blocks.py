@@ -1,4 +1,4 @@
-"""The fenced blocks of a Markdown page, and the commands of those that are a terminal's."""
+"""Finds the fenced blocks of a Markdown page, and the commands in its console blocks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Block:
     """A fenced block.
 
     Attributes:
-        line: of its first line of text, from 1.
-        reason: why it is not run, by the mark `<!-- no-run: REASON -->` above its fence; or None.
+        line: line number of its first line of text, from 1.
+        reason: why it is not run, from the mark `<!-- no-run: REASON -->` above its fence; None if it is run.
     """
 
     line: int
@@ -27,10 +27,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """What a terminal is given.
+    """A command in a console block.
 
     Attributes:
-        error: what it must end with on stderr, with status 2; or None if it must succeed.
+        error: the last line that it must print on stderr, with status 2; None if it must succeed.
     """
 
     script: str
@@ -38,7 +38,7 @@ class Command:
 
 
 def blocks(text: str) -> list[Block]:
-    """Returns the fenced blocks of a page in their order."""
+    """Returns the fenced blocks of a page in order."""
     found, lines, place = [], text.splitlines(), 0
     while place < len(lines):
         if not (fence := _FENCE.match(lines[place])):
@@ -58,7 +58,7 @@ def blocks(text: str) -> list[Block]:
 def commands(text: str) -> list[Command]:
     """Returns the commands of a console block.
 
-    Lines behind a `$ ` are commands and all others what they print; without any the whole block is one script.
+    Lines that start with `$ ` are commands, and all others are their output. A block without such lines is one script.
     """
     if not re.search(r"^\$ ", text, re.M):
         return [Command(text)]

@@ -1,4 +1,4 @@
-"""The files that pages of the docs speak of as the reader's own: small, but real."""
+"""Makes small but real versions of the files that pages of the docs call the reader's own."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def prepare(folder: Path, text: str, demo: Path) -> None:
     """Puts the files that a page mentions into its scratch folder.
 
     Args:
-        folder: of the page.
-        text: of the page.
+        folder: the scratch folder of the page.
+        text: the text of the page.
         demo: a finished run of vit_digits.
     """
     if "out/demo" in text:
