@@ -98,7 +98,7 @@ def test_a_token_id_out_of_range_fails_the_inference(encoder):
     path, expected = encoder
     interpreter = Interpreter(path)
     with pytest.raises(
-        RuntimeError, match=r"ClusteredEmbedding \(node 0\): id 30 at place 2 is no row of a table of 30"
+        RuntimeError, match=r"ClusteredEmbedding \(node 0\): id 30 at position 2 is not in the table of 30 rows"
     ):
         run(interpreter, np.array([[0, 1, ROWS]], np.int32))
     ids = some_ids(1, 3)
@@ -111,7 +111,7 @@ def test_an_invalid_file_is_refused_when_it_is_loaded(tmp_path):
     made.nodes[0].customOptions[12] = 9
     path = tmp_path / "broken.tflite"
     path.write_bytes(made.file(y))
-    with pytest.raises(RuntimeError, match=r"FullyConnected \(node 0\): option bits is 9; needed is 2 to 8"):
+    with pytest.raises(RuntimeError, match=r"FullyConnected \(node 0\): option bits is 9; expected 2 to 8"):
         Interpreter(path).allocate_tensors()
 
 
@@ -120,7 +120,7 @@ def test_a_wrong_input_width_is_refused(tmp_path):
     (y,) = made.dense(made.add(tensor("", (1, 16))), 16)
     path = tmp_path / "dense.tflite"
     path.write_bytes(made.file(y))
-    with pytest.raises(RuntimeError, match=r"the input has the shape \(1, 17\); needed is \(\.\.\., 16\)"):
+    with pytest.raises(RuntimeError, match=r"the input has the shape \(1, 17\); expected \(\.\.\., 16\)"):
         run(Interpreter(path), np.zeros((1, 17), np.float32))
 
 
@@ -153,9 +153,9 @@ def test_without_the_library_only_stock_files_run(encoder, monkeypatch, tmp_path
 
 
 def test_invalid_options_are_refused():
-    with pytest.raises(UserError, match=r"option num_threads is 0; needed is 1 to 64"):
+    with pytest.raises(UserError, match=r"option num_threads is 0; expected 1 to 64"):
         runtime.load_delegate(num_threads=0)
-    with pytest.raises(UserError, match="there is no option colour; options are num_threads and profile"):
+    with pytest.raises(UserError, match="there is no option colour; the options are num_threads and profile"):
         runtime.load_delegate(colour="red")
 
 

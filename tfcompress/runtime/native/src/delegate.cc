@@ -1,12 +1,13 @@
-// The delegate as an interpreter sees it: takes all our operators of a graph; neighbours become one kernel (encoder.h).
+// The delegate as an interpreter sees it. It takes all operators of a graph that are ours; the interpreter replaces
+// each run of neighbours by one node, which fused_operators.h runs.
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
-#include "encoder.h"
+#include "fused_operators.h"
 #include "instruction_sets.h"
-#include "operators.h"
+#include "operators/registry.h"
 #include "runtime.h"
 #include "tfcompress_runtime.h"
 #include "tflite_abi.h"
@@ -21,33 +22,33 @@ struct Delegate {
 
 TfLiteStatus Report(TfLiteContext* context, const Refusal& why) {
   if (!why) return kTfLiteOk;
-  context->ReportError(context, "%s. ", why.text.c_str());  // Others are written right behind it.
+  context->ReportError(context, "%s. ", why.text.c_str());  // TFLite appends its own messages.
   return kTfLiteError;
 }
 
-void* InitKernel(TfLiteContext* context, const char* buffer, size_t) {
+void* InitFused(TfLiteContext* context, const char* buffer, size_t) {
   const auto* parameters = reinterpret_cast<const TfLiteDelegateParams*>(buffer);
   const auto* delegate = static_cast<const Delegate*>(parameters->delegate->data);
   Refusal why;
-  auto encoder =
-      Encoder::Make(context, *parameters->nodes_to_replace, *parameters->output_tensors, delegate->runtime, &why);
+  auto fused = FusedOperators::Make(context, *parameters->nodes_to_replace, *parameters->output_tensors,
+                                    delegate->runtime, &why);
   Report(context, why);
-  return encoder.release();
+  return fused.release();
 }
 
-void FreeKernel(TfLiteContext*, void* encoder) { delete static_cast<Encoder*>(encoder); }
+void FreeFused(TfLiteContext*, void* fused) { delete static_cast<FusedOperators*>(fused); }
 
-TfLiteStatus PrepareKernel(TfLiteContext* context, TfLiteNode* node) {
-  if (node->user_data == nullptr) return kTfLiteError;  // InitKernel has said why.
-  return Report(context, static_cast<Encoder*>(node->user_data)->Prepare(context));
+TfLiteStatus PrepareFused(TfLiteContext* context, TfLiteNode* node) {
+  if (node->user_data == nullptr) return kTfLiteError;  // InitFused has reported why.
+  return Report(context, static_cast<FusedOperators*>(node->user_data)->Prepare(context));
 }
 
-TfLiteStatus InvokeKernel(TfLiteContext* context, TfLiteNode* node) {
+TfLiteStatus InvokeFused(TfLiteContext* context, TfLiteNode* node) {
   if (node->user_data == nullptr) return kTfLiteError;
-  return Report(context, static_cast<Encoder*>(node->user_data)->Invoke(context));
+  return Report(context, static_cast<FusedOperators*>(node->user_data)->Invoke(context));
 }
 
-// Our nodes, checked: what is wrong is said before the graph has been changed.
+// Finds and checks the nodes that are ours, so that errors are reported before the graph changes.
 Refusal FindNodes(TfLiteContext* context, std::vector<int>* found) {
   TfLiteIntArray* plan = nullptr;
   if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return Refuse("tfcompress: there is no execution plan");
@@ -58,25 +59,24 @@ Refusal FindNodes(TfLiteContext* context, std::vector<int>* found) {
     if (context->GetNodeAndRegistration(context, number, &node, &registration) != kTfLiteOk) {
       return Refuse("tfcompress: there is no node %d", number);
     }
-    Kind kind;
-    if (!KindOf(*registration, &kind)) continue;
-    Operator op;
-    if (Refusal why = ReadOperator(*context, number, *node, kind, &op)) return why;
+    const std::unique_ptr<Operator> op = MakeOperator(*registration, number);
+    if (op == nullptr) continue;
+    if (Refusal why = op->Read(*context, *node)) return why;
     found->push_back(number);
   }
   return {};
 }
 
 TfLiteStatus PrepareDelegate(TfLiteContext* context, TfLiteDelegate* delegate) {
-  std::vector<int> nodes{0};  // The count, then the nodes: a TfLiteIntArray.
+  std::vector<int> nodes{0};  // laid out as a TfLiteIntArray: the count, then the nodes
   if (Refusal why = FindNodes(context, &nodes)) return Report(context, why);
   nodes[0] = static_cast<int>(nodes.size()) - 1;
   if (nodes[0] == 0) return kTfLiteOk;
   TfLiteRegistration registration{};
-  registration.init = InitKernel;
-  registration.free = FreeKernel;
-  registration.prepare = PrepareKernel;
-  registration.invoke = InvokeKernel;
+  registration.init = InitFused;
+  registration.free = FreeFused;
+  registration.prepare = PrepareFused;
+  registration.invoke = InvokeFused;
   registration.custom_name = "tfcompress";
   registration.version = 1;
   const auto* array = reinterpret_cast<const TfLiteIntArray*>(nodes.data());
@@ -105,7 +105,7 @@ TfLiteDelegate* TfcompressDelegateCreate(const TfcompressOptions* options, void 
   tfcompress::Options read;
   if (options != nullptr) {
     if (options->num_threads < 0 || options->num_threads > tfcompress::kMostThreads) {
-      if (report != nullptr) report("num_threads is out of range; needed is 0 to 64");
+      if (report != nullptr) report("num_threads is out of range; expected 0 to 64");
       return nullptr;
     }
     read.threads = options->num_threads;

@@ -4,7 +4,7 @@
 
 namespace tfcompress {
 
-void UnpackRow(const uint8_t* row, int width, int bits, uint8_t* indices) {
+void UnpackTableRow(const uint8_t* row, int width, int bits, uint8_t* indices) {
   memset(indices, 0, static_cast<size_t>(width));
   int lowest = 0;
   for (int plane = 8; plane > 0; plane /= 2) {  // Planes are as wide as the binary digits of `bits`.

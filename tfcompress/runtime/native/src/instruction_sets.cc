@@ -36,7 +36,7 @@ const Kernels* ChooseKernels(const char* name, std::string* why) {
     if (name == std::string(kernels->name)) return kernels;
     names += names.empty() ? kernels->name : std::string(", ") + kernels->name;
   }
-  *why = std::string(kInstructionsVariable) + " is '" + name + "'; this processor and this library have: " + names;
+  *why = std::string(kInstructionsVariable) + " is '" + name + "'; this processor and this library support: " + names;
   return nullptr;
 }
 

@@ -30,7 +30,7 @@ struct RowScale {
 };
 
 // Bytes that are read next after this layer, fetched while its last panel is computed; may be none.
-struct Next {
+struct Upcoming {
   const uint8_t* data;
   size_t bytes;
 };
@@ -57,13 +57,13 @@ struct Kernels {
   // residual may be null, and may be y.
   size_t (*dense_scratch)(const DenseWeights& weights, int rows);
   void (*dense)(const DenseWeights& weights, const float* x, int rows, int begin, int end, const float* residual,
-                float* y, void* scratch, Next next);
+                float* y, void* scratch, Upcoming next);
 
   // Rows to uint8, each padded with zeros to QuantizedStride(inputs) bytes.
   void (*quantize_rows)(const float* x, int rows, int inputs, uint8_t* q, RowScale* scales);
   size_t (*dense_int8_scratch)(const DenseWeights& weights, int rows);
   void (*dense_int8)(const DenseWeights& weights, const uint8_t* q, const RowScale* scales, int rows, int begin,
-                     int end, const float* residual, float* y, void* scratch, Next next);
+                     int end, const float* residual, float* y, void* scratch, Upcoming next);
 
   // One head, query rows [begin, end); out may not overlap q, k or v.
   size_t (*attention_scratch)(const AttentionShape& shape);

@@ -1,20 +1,22 @@
-// Where the time of a kernel goes, a line on the error stream at its end.
+// Measures where the time of fused operators goes, and prints it in one line to stderr at the end.
 #pragma once
 
+#include <cstddef>
+#include <string>
 #include <vector>
-
-#include "steps.h"
 
 namespace tfcompress {
 
 class Profile {
  public:
-  void Begin();           // of an inference
-  void Add(size_t step);  // The step has just ended.
-  void Print(const char* instructions, const std::vector<Step>& steps) const;
+  void Begin();           // An inference begins.
+  void Add(size_t step);  // Operator `step` has just ended.
+
+  // `labels` has one name per operator; the times of equal names are added up. Prints nothing without inferences.
+  void Print(const char* instructions, const std::vector<std::string>& labels) const;
 
  private:
-  std::vector<double> milliseconds_;  // by step, of all inferences
+  std::vector<double> milliseconds_;  // per operator, over all inferences
   long inferences_ = 0;
   double before_ = 0;
 };

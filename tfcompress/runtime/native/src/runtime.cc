@@ -15,14 +15,14 @@ Refusal ReadOption(const char* key, const char* value, Options* options) {
   const bool whole = end != value && *end == '\0';
   if (strcmp(key, "num_threads") == 0) {
     if (!whole || number < 1 || number > kMostThreads) {
-      return Refuse("option num_threads is %s; needed is 1 to %d", value, kMostThreads);
+      return Refuse("option num_threads is %s; expected 1 to %d", value, kMostThreads);
     }
     options->threads = static_cast<int>(number);
   } else if (strcmp(key, "profile") == 0) {
-    if (!whole || number < 0 || number > 1) return Refuse("option profile is %s; needed is 0 or 1", value);
+    if (!whole || number < 0 || number > 1) return Refuse("option profile is %s; expected 0 or 1", value);
     options->profile = number == 1;
   } else {
-    return Refuse("there is no option %s; options are num_threads and profile", key);
+    return Refuse("there is no option %s; the options are num_threads and profile", key);
   }
   return {};
 }
@@ -38,7 +38,7 @@ std::shared_ptr<Runtime> Runtime::Make(const Options& options, Refusal* why) {
 }
 
 std::shared_ptr<ThreadPool> Runtime::Threads(int recommended) {
-  const int wanted = options_.threads > 0 ? options_.threads : recommended;  // -1: the interpreter was told nothing
+  const int wanted = options_.threads > 0 ? options_.threads : recommended;  // -1 if nobody told the interpreter
   const int threads = std::clamp(wanted, 1, kMostThreads);
   std::lock_guard<std::mutex> lock(mutex_);
   std::shared_ptr<ThreadPool> pool = threads_.lock();

@@ -6,7 +6,7 @@ Refusal CountElements(const Shape& shape, size_t* count) {
   int64_t product = 1;
   for (int length : shape) {
     if (length < 0) return Refuse("the shape %s has a negative length", TextOf(shape).c_str());
-    // A 0 behind it does not make a huge product small: TFLite refuses that too.
+    // Even if a later length is 0, which would make the product small: TFLite refuses that too.
     if (length > 0 && product > kMostElements / length) {
       return Refuse("the shape %s has more than %lld elements", TextOf(shape).c_str(),
                     static_cast<long long>(kMostElements));
@@ -15,6 +15,12 @@ Refusal CountElements(const Shape& shape, size_t* count) {
   }
   *count = static_cast<size_t>(product);
   return {};
+}
+
+int RowsOf(const Shape& shape, int width) {
+  size_t elements = 0;
+  CountElements(shape, &elements);
+  return static_cast<int>(elements / static_cast<size_t>(width));
 }
 
 Shape ShapeOf(const TfLiteTensor& tensor) {

@@ -1,4 +1,4 @@
-// Lengths of the axes of a tensor, and how they are said in messages.
+// The lengths of a tensor's axes, and how messages show them.
 #pragma once
 
 #include <cstddef>
@@ -13,13 +13,16 @@ namespace tfcompress {
 
 using Shape = std::vector<int>;
 
-// What kernels count with is an int.
+// Compute kernels count with int.
 constexpr int64_t kMostElements = INT32_MAX;
 
 // Refuses negative lengths and more than kMostElements.
 Refusal CountElements(const Shape& shape, size_t* count);
 
-// The tensor's present lengths; empty where it has none yet.
+// Returns the rows of a shape (..., width) that CountElements has accepted.
+int RowsOf(const Shape& shape, int width);
+
+// Returns the tensor's present lengths, or nothing if it has none yet.
 Shape ShapeOf(const TfLiteTensor& tensor);
 
 // "(1, 197, 192)"
@@ -31,7 +34,7 @@ std::string TextOf(const TfLiteTensor& tensor);
 // "float32"
 std::string TypeText(int type);
 
-// Bytes of one value; 0 for types that no operator of ours takes.
+// Returns the bytes of one value; 0 for types that none of our operators takes.
 size_t TypeBytes(int type);
 
 }  // namespace tfcompress

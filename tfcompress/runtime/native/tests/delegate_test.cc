@@ -129,7 +129,7 @@ TEST(Embedding, RefusesIdsThatAreNoRows) {
     static_cast<int32_t*>(model.interpreter.tensor(ids).data)[4] = id;
     EXPECT_FALSE(model.interpreter.Invoke());
     EXPECT_EQ(model.interpreter.errors(), "tfcompress.ClusteredEmbedding (node 0): id " + std::to_string(id) +
-                                              " at place 4 is no row of a table of 11. ");
+                                              " at position 4 is not in the table of 11 rows. ");
   }
 }
 
@@ -192,7 +192,7 @@ TEST(Encoder, TakesInputsOfAnotherBatchAndLength) {
     ExpectRight(&model, y, kFloat);
   }
   EXPECT_FALSE(model.interpreter.Resize(x, {1, 9, 17}));
-  EXPECT_NE(model.interpreter.errors().find("the input has the shape (1, 9, 17); needed is (..., 16)"),
+  EXPECT_NE(model.interpreter.errors().find("the input has the shape (1, 9, 17); expected (..., 16)"),
             std::string::npos);
   EXPECT_FALSE(model.interpreter.Invoke());
 }
@@ -205,14 +205,14 @@ TEST(Encoder, RefusesTensorsThatChangedAfterTheyWerePrepared) {
   const TfLiteTensor before = tensor;
   tensor.bytes = 12;
   EXPECT_FALSE(model.interpreter.Invoke());
-  EXPECT_EQ(model.interpreter.errors(), "tfcompress: tensor 0 has 12 bytes; prepared were 256. ");
+  EXPECT_EQ(model.interpreter.errors(), "tfcompress: tensor 0 has 12 bytes; 256 were prepared. ");
   tensor = before;
   tensor.data = nullptr;
   EXPECT_FALSE(model.interpreter.Invoke());
   tensor = before;
   tensor.data = static_cast<char*>(before.data) + 1;
   EXPECT_FALSE(model.interpreter.Invoke());
-  EXPECT_NE(model.interpreter.errors().find("does not begin at a multiple of 4 bytes"), std::string::npos);
+  EXPECT_NE(model.interpreter.errors().find("is not aligned to 4 bytes"), std::string::npos);
   tensor = before;
   ExpectRight(&model, y, kFloat);
 }
@@ -289,11 +289,11 @@ std::string SaidOfOptions(const std::vector<const char*>& keys, const std::vecto
 TEST(Options, AreCheckedByName) {
   EXPECT_EQ(SaidOfOptions({}, {}), "");
   EXPECT_EQ(SaidOfOptions({"num_threads", "profile"}, {"64", "1"}), "");
-  EXPECT_EQ(SaidOfOptions({"num_threads"}, {"0"}), "option num_threads is 0; needed is 1 to 64");
-  EXPECT_EQ(SaidOfOptions({"num_threads"}, {"2x"}), "option num_threads is 2x; needed is 1 to 64");
-  EXPECT_EQ(SaidOfOptions({"num_threads"}, {""}), "option num_threads is ; needed is 1 to 64");
-  EXPECT_EQ(SaidOfOptions({"profile"}, {"yes"}), "option profile is yes; needed is 0 or 1");
-  EXPECT_EQ(SaidOfOptions({"threads"}, {"1"}), "there is no option threads; options are num_threads and profile");
+  EXPECT_EQ(SaidOfOptions({"num_threads"}, {"0"}), "option num_threads is 0; expected 1 to 64");
+  EXPECT_EQ(SaidOfOptions({"num_threads"}, {"2x"}), "option num_threads is 2x; expected 1 to 64");
+  EXPECT_EQ(SaidOfOptions({"num_threads"}, {""}), "option num_threads is ; expected 1 to 64");
+  EXPECT_EQ(SaidOfOptions({"profile"}, {"yes"}), "option profile is yes; expected 0 or 1");
+  EXPECT_EQ(SaidOfOptions({"threads"}, {"1"}), "there is no option threads; the options are num_threads and profile");
 }
 
 TEST(Options, MayBeGivenAsAStruct) {
@@ -317,9 +317,8 @@ TEST(Profile, IsWrittenAtTheEnd) {
     ASSERT_TRUE(model.interpreter.Invoke() && model.interpreter.Invoke());
   }
   const std::string said = testing::internal::GetCapturedStderr();
-  for (const char* part :
-       {"a kernel of 7 operators", "2 inferences", "Attention ", "ClusteredFullyConnected 16 to 3 x 16 ",
-        "ClusteredFullyConnected 64 to 16 ", "LayerNorm ", "all "}) {
+  for (const char* part : {"7 fused operators", "2 inferences", "Attention ", "ClusteredFullyConnected 16 to 3 x 16 ",
+                           "ClusteredFullyConnected 64 to 16 ", "LayerNorm ", "all "}) {
     EXPECT_NE(said.find(part), std::string::npos) << said;
   }
 }

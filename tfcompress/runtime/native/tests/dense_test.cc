@@ -261,7 +261,7 @@ TEST(QuantizeRowsTest, IsTheFormula) {
             EXPECT_EQ(back, 0.0);
           }
         }
-        for (int k = inputs; k < RoundUp(inputs, kBlockInputs); ++k) EXPECT_EQ(got.q[row * got.stride + k], 0);
+        for (int k = inputs; k < RoundUp(inputs, kPackedBlockInputs); ++k) EXPECT_EQ(got.q[row * got.stride + k], 0);
       }
     }
   }

@@ -68,7 +68,7 @@ TEST_P(FormatTest, PackedMatrixIsAsDocumented) {
     std::vector<uint8_t> indices(static_cast<size_t>(outputs) * inputs);
     for (uint8_t& index : indices) index = static_cast<uint8_t>(random() % (1u << bits));
     std::vector<uint8_t> packed((outputs + 15) / 16 * ((inputs + 7) / 8) * 16 * bits, 0xff);
-    ASSERT_EQ(MatrixBytes(outputs, inputs, bits), packed.size());
+    ASSERT_EQ(PackedMatrixBytes(outputs, inputs, bits), packed.size());
     PackMatrix(indices.data(), outputs, inputs, bits, packed.data());
     for (int n = 0; n < (outputs + 15) / 16 * 16; ++n) {
       for (int k = 0; k < (inputs + 7) / 8 * 8; ++k) {
@@ -84,9 +84,9 @@ TEST_P(FormatTest, RowOfATableIsUnpacked) {
   std::mt19937 random(200 + bits);
   for (int width : {1, 7, 8, 9, 16, 63, 384}) {
     std::vector<uint8_t> row((width + 7) / 8 * bits), indices(width + 1, 0xee);
-    ASSERT_EQ(RowBytes(width, bits), row.size());
+    ASSERT_EQ(PackedTableRowBytes(width, bits), row.size());
     for (uint8_t& byte : row) byte = static_cast<uint8_t>(random());
-    UnpackRow(row.data(), width, bits, indices.data());
+    UnpackTableRow(row.data(), width, bits, indices.data());
     for (int i = 0; i < width; ++i) {
       int wanted = 0;
       size_t plane_bit = 0;

@@ -19,7 +19,7 @@ TEST(InstructionSetsTest, TheLastIsWhatEveryProcessorHas) {
   EXPECT_STREQ(usable.back()->name, kLast);
   for (const Kernels* kernels : usable) {
     EXPECT_GT(kernels->panel, 0) << kernels->name;
-    EXPECT_EQ(kernels->panel % kBlockOutputs, 0) << kernels->name;
+    EXPECT_EQ(kernels->panel % kPackedBlockOutputs, 0) << kernels->name;
   }
 }
 

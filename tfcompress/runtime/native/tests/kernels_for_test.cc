@@ -14,7 +14,7 @@ int Shapes(int count) {
 
 TestLayer::TestLayer(int inputs, int outputs, int bits, Activation activation, Random* random)
     : indices(static_cast<size_t>(inputs) * outputs),
-      tiles(MatrixBytes(outputs, inputs, bits)),
+      tiles(PackedMatrixBytes(outputs, inputs, bits)),
       centroids(size_t{1} << bits),
       bias(static_cast<size_t>(RoundUp(outputs, kPadding))),
       scale(bias.size()),

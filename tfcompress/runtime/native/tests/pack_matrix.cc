@@ -28,12 +28,12 @@ Place PlaceInTile(int plane, int half, int i) {
 }  // namespace
 
 void PackMatrix(const uint8_t* indices, int outputs, int inputs, int bits, uint8_t* tiles) {
-  memset(tiles, 0, MatrixBytes(outputs, inputs, bits));
+  memset(tiles, 0, PackedMatrixBytes(outputs, inputs, bits));
   for (int n = 0; n < outputs; ++n) {
     for (int k = 0; k < inputs; ++k, ++indices) {
-      uint8_t* tile = tiles + static_cast<size_t>(n / kBlockOutputs) * BlockBytes(inputs, bits) +
-                      static_cast<size_t>(k / kBlockInputs) * TileBytes(bits);
-      const int half = k % kBlockInputs / 4, i = n % kBlockOutputs * 4 + k % 4;
+      uint8_t* tile = tiles + static_cast<size_t>(n / kPackedBlockOutputs) * PackedBlockRowBytes(inputs, bits) +
+                      static_cast<size_t>(k / kPackedBlockInputs) * PackedBlockBytes(bits);
+      const int half = k % kPackedBlockInputs / 4, i = n % kPackedBlockOutputs * 4 + k % 4;
       int left = *indices;
       for (int plane = 8; plane > 0; plane /= 2) {
         if ((bits & plane) == 0) continue;

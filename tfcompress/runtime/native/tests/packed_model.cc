@@ -40,7 +40,7 @@ std::vector<double> Rounded(std::vector<double> x, size_t width) {
 }  // namespace
 
 std::vector<uint8_t> PackRows(const std::vector<uint8_t>& indices, int rows, int width, int bits) {
-  std::vector<uint8_t> packed(static_cast<size_t>(rows) * RowBytes(width, bits), 0);
+  std::vector<uint8_t> packed(static_cast<size_t>(rows) * PackedTableRowBytes(width, bits), 0);
   uint8_t* plane = packed.data();
   for (int row = 0; row < rows; ++row) {
     int low = 0;
@@ -89,7 +89,7 @@ std::vector<int> PackedModel::Dense(int x, const DenseSpec& spec) {
   const auto n = static_cast<size_t>(outputs), k = static_cast<size_t>(inputs);
   std::vector<int> tensors{x}, found;
   for (int s = 0; s < spec.segments; ++s) {
-    std::vector<uint8_t> indices(n * k), packed(MatrixBytes(outputs, inputs, spec.bits));
+    std::vector<uint8_t> indices(n * k), packed(PackedMatrixBytes(outputs, inputs, spec.bits));
     for (uint8_t& index : indices) index = static_cast<uint8_t>(random_() % static_cast<unsigned>(centroids));
     PackMatrix(indices.data(), outputs, inputs, spec.bits, packed.data());
     std::vector<float> codebook = Normal(static_cast<size_t>(centroids), 1 / std::sqrt(static_cast<float>(inputs)));
@@ -130,10 +130,10 @@ std::vector<int> PackedModel::Dense(int x, const DenseSpec& spec) {
     });
   }
   if (spec.residual >= 0) tensors.push_back(spec.residual);
-  const auto word = [](auto value) { return static_cast<uint32_t>(value); };
+  const auto word = [](int value) { return static_cast<uint32_t>(value); };
   const FullyConnectedOptions options = {
-      kFormatVersion,       word(inputs),          word(outputs),       word(spec.bits),
-      word(spec.computing), word(spec.activation), word(spec.segments), word(spec.residual >= 0)};
+      kFormatVersion, word(inputs),    word(outputs),       word(spec.bits),
+      spec.computing, spec.activation, word(spec.segments), spec.residual >= 0 ? Residual::kAdded : Residual::kNone};
   interpreter.AddNode("tfcompress.ClusteredFullyConnected", BytesOf(options), tensors, found);
   return found;
 }
@@ -179,8 +179,7 @@ int PackedModel::Attention(int q, int k, int v, int heads, int mask, Computing c
   const int y = Output(q, static_cast<int>(d));
   std::vector<int> tensors{q, k, v};
   if (mask >= 0) tensors.push_back(mask);
-  const AttentionOptions options = {kFormatVersion, static_cast<uint32_t>(heads), scale,
-                                    static_cast<uint32_t>(computing)};
+  const AttentionOptions options = {kFormatVersion, static_cast<uint32_t>(heads), scale, computing};
   interpreter.AddNode("tfcompress.Attention", BytesOf(options), tensors, {y});
   Expect([=](Values* values) {
     const int length = ShapeOf(interpreter.tensor(inputs_.front()))[1];  // as it is then

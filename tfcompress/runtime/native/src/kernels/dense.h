@@ -9,8 +9,8 @@
 namespace tfcompress {
 namespace {
 
-constexpr int kPanelBlocks = kTileColumns / kBlockOutputs;
-static_assert(kTileColumns % kBlockOutputs == 0 && kPadding % kTileColumns == 0, "panels are whole blocks");
+constexpr int kPanelPackedRows = kTileColumns / kPackedBlockOutputs;
+static_assert(kTileColumns % kPackedBlockOutputs == 0 && kPadding % kTileColumns == 0, "panels are whole blocks");
 
 // Rows that are this far apart fall into few sets of the first-level cache.
 constexpr int kBadStride = 2048;
@@ -25,7 +25,8 @@ template <int kBits>
 HWY_NOINLINE void DecodeFloats(const uint8_t* tiles, const FloatTable<kBits>& layer, int inputs, float* panel) {
   const FloatTable<kBits> table = layer;    // A copy may stay in registers.
   constexpr int kOutputs = kByteLanes / 4;  // of one vector of indices
-  for (int k = 0; k < inputs; k += kBlockInputs, tiles += TileBytes(kBits), panel += kBlockInputs * kTileColumns) {
+  for (int k = 0; k < inputs;
+       k += kPackedBlockInputs, tiles += PackedBlockBytes(kBits), panel += kPackedBlockInputs * kTileColumns) {
     const auto decode = [&](ByteVector indices, int half, int vector) HWY_ATTR {
       const FourInputs found = table(indices);
       float* to = panel + half * 4 * kTileColumns + vector * kOutputs;
@@ -38,7 +39,7 @@ HWY_NOINLINE void DecodeFloats(const uint8_t* tiles, const FloatTable<kBits>& la
 
 size_t CutDense(const DenseWeights& weights, int rows, void* scratch, float** panel, float** copy) {
   Cutter cutter(scratch);
-  *panel = cutter.Take<float>(static_cast<size_t>(RoundUp(weights.inputs, kBlockInputs)) * kTileColumns);
+  *panel = cutter.Take<float>(static_cast<size_t>(RoundUp(weights.inputs, kPackedBlockInputs)) * kTileColumns);
   const int stride = FloatRowStride(weights.inputs, rows);
   *copy = stride == weights.inputs ? nullptr : cutter.Take<float>(static_cast<size_t>(rows) * stride);
   return cutter.bytes();
@@ -51,7 +52,7 @@ size_t DenseScratch(const DenseWeights& weights, int rows) {
 
 template <int kBits>
 void DensePanels(const DenseWeights& weights, const float* x, int rows, int begin, int end, const float* residual,
-                 float* y, void* scratch, Next next) {
+                 float* y, void* scratch, Upcoming next) {
   const auto inputs = static_cast<size_t>(weights.inputs);
   const auto outputs = static_cast<size_t>(weights.outputs);
   const FloatTable<kBits> table(weights.centroids);
@@ -62,13 +63,13 @@ void DensePanels(const DenseWeights& weights, const float* x, int rows, int begi
     for (int i = 0; i < rows; ++i) memcpy(copy + i * stride, x + i * inputs, inputs * sizeof(float));
     x = copy;
   }
-  const size_t block = BlockBytes(weights.inputs, kBits);
+  const size_t block = PackedBlockRowBytes(weights.inputs, kBits);
   const int row_blocks = (rows + kTileRows - 1) / kTileRows;
   for (int n = begin; n < end; n += kTileColumns) {
     const int columns = Min(kTileColumns, end - n);
-    for (int b = 0; b * kBlockOutputs < columns; ++b) {
-      const uint8_t* tiles = weights.indices + static_cast<size_t>(n / kBlockOutputs + b) * block;
-      DecodeFloats<kBits>(tiles, table, weights.inputs, panel + b * kBlockOutputs);
+    for (int b = 0; b * kPackedBlockOutputs < columns; ++b) {
+      const uint8_t* tiles = weights.indices + static_cast<size_t>(n / kPackedBlockOutputs + b) * block;
+      DecodeFloats<kBits>(tiles, table, weights.inputs, panel + b * kPackedBlockOutputs);
     }
     Prefetcher prefetcher(weights, n, end, next, row_blocks);
     ForRowBlocks(0, rows, [&](int row, int count) {

@@ -15,7 +15,7 @@ namespace {
 
 size_t CutDenseInt8(const DenseWeights& weights, int rows, void* scratch, int32_t** panel, uint8_t** wide) {
   Cutter cutter(scratch);
-  const auto quads = static_cast<size_t>(RoundUp(weights.inputs, kBlockInputs) / 4);
+  const auto quads = static_cast<size_t>(RoundUp(weights.inputs, kPackedBlockInputs) / 4);
   *panel = cutter.Take<int32_t>(quads * kWords * kTileColumns);
   const auto bytes = static_cast<size_t>(QuantizedStride(weights.inputs)) * kWords;
   *wide = kSameRows ? nullptr : cutter.Take<uint8_t>(static_cast<size_t>(RoundUp(rows, 2)) * bytes);
@@ -30,11 +30,11 @@ size_t DenseInt8Scratch(const DenseWeights& weights, int rows) {
 
 template <int kBits>
 void DenseInt8Panels(const DenseWeights& weights, const uint8_t* q, const RowScale* scales, int rows, int begin,
-                     int end, const float* residual, float* y, void* scratch, Next next) {
+                     int end, const float* residual, float* y, void* scratch, Upcoming next) {
   const auto outputs = static_cast<size_t>(weights.outputs);
   const ByteTable<kBits> table(weights.centroids8);
-  const int quads = RoundUp(weights.inputs, kBlockInputs) / 4;
-  const size_t block = BlockBytes(weights.inputs, kBits);
+  const int quads = RoundUp(weights.inputs, kPackedBlockInputs) / 4;
+  const size_t block = PackedBlockRowBytes(weights.inputs, kBits);
   const int row_blocks = (rows + kTileRows - 1) / kTileRows;
   int32_t* panel;
   uint8_t* wide;
@@ -47,9 +47,9 @@ void DenseInt8Panels(const DenseWeights& weights, const uint8_t* q, const RowSca
   }
   for (int n = begin; n < end; n += kTileColumns) {
     const int columns = Min(kTileColumns, end - n);
-    for (int b = 0; b * kBlockOutputs < columns; ++b) {
-      const uint8_t* tiles = weights.indices + static_cast<size_t>(n / kBlockOutputs + b) * block;
-      DecodeInt8<kBits>(tiles, table, weights.inputs, panel + b * kBlockOutputs);
+    for (int b = 0; b * kPackedBlockOutputs < columns; ++b) {
+      const uint8_t* tiles = weights.indices + static_cast<size_t>(n / kPackedBlockOutputs + b) * block;
+      DecodeInt8<kBits>(tiles, table, weights.inputs, panel + b * kPackedBlockOutputs);
     }
     Prefetcher prefetcher(weights, n, end, next, row_blocks);
     ForInt8Blocks(rows, [&](int row, int count) HWY_ATTR {

@@ -15,23 +15,23 @@ template <int kBits>
 HWY_INLINE void FetchAhead(const uint8_t* tile) {
   const uintptr_t at = reinterpret_cast<uintptr_t>(tile) + kAhead;  // It may lie behind the end, which does no harm.
   __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2);
-  if (TileBytes(kBits) > 64) __builtin_prefetch(reinterpret_cast<const void*>(at + 64), 0, 2);
+  if (PackedBlockBytes(kBits) > 64) __builtin_prefetch(reinterpret_cast<const void*>(at + 64), 0, 2);
 }
 
-HWY_INLINE void FetchNext(Next next) {
+HWY_INLINE void FetchNext(Upcoming next) {
   for (size_t i = 0; i < next.bytes && i < kAhead; i += 64) __builtin_prefetch(next.data + i, 0, 2);
 }
 
 // Panels of a row: block(tiles, n, sums) leaves the products of 16 outputs from n on, without activation.
 template <int kBits, class Block>
 HWY_INLINE void ForBlocksOfRow(const DenseWeights& weights, int begin, int end, const float* residual, float* y,
-                               Next next, const Block& block) {
-  const size_t block_bytes = BlockBytes(weights.inputs, kBits);
+                               Upcoming next, const Block& block) {
+  const size_t block_bytes = PackedBlockRowBytes(weights.inputs, kBits);
   for (int n = begin; n < end; n += kTileColumns) {
     const int columns = Min(kTileColumns, end - n);
     alignas(64) float sums[kTileColumns];
-    for (int c = 0; c < columns; c += kBlockOutputs) {
-      block(weights.indices + static_cast<size_t>((n + c) / kBlockOutputs) * block_bytes, n + c, sums + c);
+    for (int c = 0; c < columns; c += kPackedBlockOutputs) {
+      block(weights.indices + static_cast<size_t>((n + c) / kPackedBlockOutputs) * block_bytes, n + c, sums + c);
     }
     if (n + kTileColumns >= end) FetchNext(next);
     const float* added = residual == nullptr ? nullptr : residual + n;
@@ -51,7 +51,7 @@ HWY_INLINE void FloatBlock(const uint8_t* tiles, const FloatTable<kBits>& table,
     TFCOMPRESS_UNROLL
     for (int c = 1; c < kChains; ++c) chains[v][c] = hn::Zero(kFloats);
   }
-  for (int k = 0; k < inputs; k += kBlockInputs, tiles += TileBytes(kBits)) {
+  for (int k = 0; k < inputs; k += kPackedBlockInputs, tiles += PackedBlockBytes(kBits)) {
     FetchAhead<kBits>(tiles);
     ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int v) HWY_ATTR {
       const FourInputs found = table(indices);
@@ -75,10 +75,10 @@ HWY_INLINE void FloatBlock(const uint8_t* tiles, const FloatTable<kBits>& table,
 
 template <int kBits>
 HWY_NOINLINE void OneRow(const DenseWeights& weights, const float* x, int begin, int end, const float* residual,
-                         float* y, void* scratch, Next next) {
+                         float* y, void* scratch, Upcoming next) {
   const FloatTable<kBits> table(weights.centroids);
   auto* padded = static_cast<float*>(scratch);
-  const int whole = RoundUp(weights.inputs, kBlockInputs);
+  const int whole = RoundUp(weights.inputs, kPackedBlockInputs);
   memcpy(padded, x, static_cast<size_t>(weights.inputs) * sizeof(float));
   for (int k = weights.inputs; k < whole; ++k) padded[k] = 0.0f;
   ForBlocksOfRow<kBits>(weights, begin, end, residual, y, next, [&](const uint8_t* tiles, int n, float* sums) HWY_ATTR {
@@ -93,7 +93,7 @@ HWY_INLINE void Int8Block(const uint8_t* tiles, const ByteTable<kBits>& table, c
   IntVector dots[kHalfVectors][2];
   TFCOMPRESS_UNROLL
   for (int v = 0; v < kHalfVectors; ++v) dots[v][0] = dots[v][1] = hn::Zero(kInts);
-  for (int k = 0; k < weights.inputs; k += kBlockInputs, tiles += TileBytes(kBits)) {
+  for (int k = 0; k < weights.inputs; k += kPackedBlockInputs, tiles += PackedBlockBytes(kBits)) {
     FetchAhead<kBits>(tiles);
     const QuadWords values[2] = {BroadcastQuad(q + k), BroadcastQuad(q + k + 4)};
     ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int v) HWY_ATTR {
@@ -111,7 +111,7 @@ HWY_INLINE void Int8Block(const uint8_t* tiles, const ByteTable<kBits>& table, c
 
 template <int kBits>
 HWY_NOINLINE void OneRowInt8(const DenseWeights& weights, const uint8_t* q, RowScale row, int begin, int end,
-                             const float* residual, float* y, void* scratch, Next next) {
+                             const float* residual, float* y, void* scratch, Upcoming next) {
   const ByteTable<kBits> table(weights.centroids8);
   if constexpr (kTakenOff != 0) {
     int32_t* panel;

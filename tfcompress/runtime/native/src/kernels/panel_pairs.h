@@ -29,9 +29,9 @@ HWY_INLINE void ArrangeRows(const uint8_t* q, size_t stride, int rows, int, uint
 // One block of 16 outputs, all inputs: for eight inputs kPairs vectors, each of two outputs.
 template <int kBits>
 HWY_NOINLINE void DecodeInt8(const uint8_t* tiles, const ByteTable<kBits>& layer, int inputs, int32_t* panel) {
-  static_assert(kTileColumns == kBlockOutputs, "a panel is one block");
+  static_assert(kTileColumns == kPackedBlockOutputs, "a panel is one block");
   const ByteTable<kBits> table = layer;  // A copy may stay in registers.
-  for (int k = 0; k < inputs; k += kBlockInputs, tiles += TileBytes(kBits), panel += kPairs * kLanes) {
+  for (int k = 0; k < inputs; k += kPackedBlockInputs, tiles += PackedBlockBytes(kBits), panel += kPairs * kLanes) {
     IntVector quads[2][kHalfVectors];
     ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int vector)
                                  HWY_ATTR { quads[half][vector] = hn::BitCast(kInts, table(indices)); });

@@ -13,7 +13,7 @@ constexpr bool kSameRows = kSameWords;  // Rows need not be arranged.
 
 // Quantized rows to rows of words, kWords times as far apart.
 HWY_INLINE void ArrangeRows(const uint8_t* q, size_t stride, int rows, int inputs, uint8_t* words) {
-  const int whole = RoundUp(inputs, kBlockInputs);
+  const int whole = RoundUp(inputs, kPackedBlockInputs);
   for (int i = 0; i < rows; ++i, q += stride, words += stride * kWords) {
     MakeWords(q, whole / 4, words);
     // What lies behind the inputs is multiplied, with whatever stands in the last tiles.
@@ -26,7 +26,7 @@ template <int kBits>
 HWY_NOINLINE void DecodeInt8(const uint8_t* tiles, const ByteTable<kBits>& layer, int inputs, int32_t* panel) {
   const ByteTable<kBits> table = layer;  // A copy may stay in registers.
   constexpr int kQuadColumns = kWords * kTileColumns;
-  for (int k = 0; k < inputs; k += kBlockInputs, tiles += TileBytes(kBits), panel += 2 * kQuadColumns) {
+  for (int k = 0; k < inputs; k += kPackedBlockInputs, tiles += PackedBlockBytes(kBits), panel += 2 * kQuadColumns) {
     ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int vector) HWY_ATTR {
       const QuadWords words = WeightWords(table(indices));
       int32_t* to = panel + half * kQuadColumns + vector * kLanes;

@@ -11,15 +11,15 @@ namespace {
 class Prefetcher {
  public:
   // What is read after the panel of outputs from `n` on, of a layer of which [.., end) are computed; in `pieces`.
-  HWY_INLINE Prefetcher(const DenseWeights& weights, int n, int end, Next next, int pieces) {
+  HWY_INLINE Prefetcher(const DenseWeights& weights, int n, int end, Upcoming next, int pieces) {
     const int from = n + kTileColumns;
     const uint8_t* data = next.data;
     size_t bytes = next.bytes;
     if (from < end) {
-      const size_t block = BlockBytes(weights.inputs, weights.bits);
+      const size_t block = PackedBlockRowBytes(weights.inputs, weights.bits);
       const int outputs = Min(kTileColumns, weights.outputs - from);
-      data = weights.indices + static_cast<size_t>(from / kBlockOutputs) * block;
-      bytes = static_cast<size_t>((outputs + kBlockOutputs - 1) / kBlockOutputs) * block;
+      data = weights.indices + static_cast<size_t>(from / kPackedBlockOutputs) * block;
+      bytes = static_cast<size_t>((outputs + kPackedBlockOutputs - 1) / kPackedBlockOutputs) * block;
     }
     at_ = data;
     left_ = bytes;

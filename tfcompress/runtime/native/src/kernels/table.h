@@ -15,7 +15,7 @@ namespace tfcompress {
 namespace {
 
 void Dense(const DenseWeights& weights, const float* x, int rows, int begin, int end, const float* residual, float* y,
-           void* scratch, Next next) {
+           void* scratch, Upcoming next) {
   WithBits(weights.bits, [&](auto bits) {
     constexpr int kBits = decltype(bits)::value;
     if (rows == 1) {
@@ -32,7 +32,7 @@ bool HasLeast(const DenseWeights& weights) {
 }
 
 void DenseInt8(const DenseWeights& weights, const uint8_t* q, const RowScale* scales, int rows, int begin, int end,
-               const float* residual, float* y, void* scratch, Next next) {
+               const float* residual, float* y, void* scratch, Upcoming next) {
   WithBits(weights.bits, [&](auto bits) {
     constexpr int kBits = decltype(bits)::value;
     if (rows == 1 || (kWantsSmallWeights && HasLeast(weights))) {

@@ -7,7 +7,7 @@
 namespace tfcompress {
 namespace {
 
-constexpr int kHalf = kBlockOutputs * kBlockInputs / 2;  // indices of half a tile: 16 outputs x 4 inputs
+constexpr int kHalf = kPackedBlockOutputs * kPackedBlockInputs / 2;  // indices of half a tile: 16 outputs x 4 inputs
 constexpr int kHalfVectors = kHalf / kByteLanes;
 
 // Where the plane of `kWidth` bits begins in a tile, and the lowest bit of the index that it holds. Wider planes, which
