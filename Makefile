@@ -31,6 +31,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/bazel/check_deps.py
+	$(BIN)/python tools/bazel/check_sources.py
 
 # Builds the documentation site in out/site; a broken link or reference is an error.
 docs: install
