@@ -1,4 +1,4 @@
-// Dense layers of every usable instruction set against plain code in double precision.
+// Compares dense layers on every usable instruction set with plain code in double precision.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ struct Case {
   int rows, inputs, outputs, bits;
   Activation activation;
   bool residual;
-  bool scaled = false;  // float32 arithmetic with a scale by output
+  bool scaled = false;  // float32 arithmetic with one scale per output
 };
 
 std::string Describe(const Case& c) {
@@ -26,7 +26,7 @@ std::string Describe(const Case& c) {
          std::to_string(static_cast<int>(c.activation)) + (c.residual ? " residual" : "") + (c.scaled ? " scaled" : "");
 }
 
-// Mostly small; one row, many rows, widths below a panel and odd ones are all likely.
+// Mostly small. One row, many rows, widths below a panel and odd widths are all likely.
 Case RandomCase(Random* random) {
   Case c;
   c.rows = random->Chance(4) ? 1 : random->Chance(8) ? random->Whole(60, 300) : random->Whole(2, 40);
@@ -57,13 +57,19 @@ std::vector<double> Wanted(const Case& c, const TestLayer& layer, const std::vec
   return wanted;
 }
 
-// As the runtime calls it: some panels, then the others.
+// Calls a kernel as the runtime does: for some panels, then for the others.
 template <class Call>
 void InTwoParts(const Kernels& kernels, int outputs, const Call& call) {
-  const int panels = (outputs + kernels.panel - 1) / kernels.panel;
-  const int middle = std::min(panels / 2 * kernels.panel, outputs);
+  const int panels = (outputs + kernels.panel_outputs - 1) / kernels.panel_outputs;
+  const int middle = std::min(panels / 2 * kernels.panel_outputs, outputs);
   if (middle > 0) call(0, middle);
   call(middle, outputs);
+}
+
+// All outputs, without a residual.
+DenseTask FloatTask(const DenseWeights& weights, const Aligned<float>& x, int rows, const Aligned<float>& y,
+                    const Aligned<char>& scratch) {
+  return {weights, x.get(), nullptr, nullptr, rows, 0, weights.outputs, nullptr, y.get(), scratch.get(), {nullptr, 0}};
 }
 
 void CheckFloat(const Case& c, Random* random) {
@@ -82,8 +88,12 @@ void CheckFloat(const Case& c, Random* random) {
     const Aligned<char> scratch(kernels->dense_scratch(weights, c.rows));
     const float* add = !c.residual ? nullptr : in_place ? y.get() : added.get();
     InTwoParts(*kernels, c.outputs, [&](int begin, int end) {
-      kernels->dense(weights, input.get(), c.rows, begin, end, add, y.get(), scratch.get(),
-                     {next.tiles.get(), next.tiles.size()});
+      DenseTask task = FloatTask(weights, input, c.rows, y, scratch);
+      task.begin = begin;
+      task.end = end;
+      task.residual = add;
+      task.next = {next.blocks.get(), next.blocks.size()};
+      kernels->dense(task);
     });
     EXPECT_LT(Difference(y.get(), wanted), 1e-5);
   }
@@ -97,30 +107,34 @@ TEST(DenseTest, RandomShapes) {
 TEST(DenseTest, ShapesOfModels) {
   Random random(2);
   CheckFloat({197, 192, 192, 6, Activation::kNone, true}, &random);
-  CheckFloat({30, 512, 96, 6, Activation::kGelu, false}, &random);  // a stride that shares cache sets
+  CheckFloat({30, 512, 96, 6, Activation::kGelu, false}, &random);  // rows that compete for sets of the cache
   CheckFloat({600, 64, 48, 5, Activation::kGelu, false}, &random);
   CheckFloat({1, 768, 3072, 6, Activation::kGeluTanh, false}, &random);
 }
 
-TEST(DenseTest, OnlyItsOutputsAreWritten) {
+TEST(DenseTest, WritesOnlyItsOutputs) {
   Random random(3);
   for (const Kernels* kernels : UsableKernels()) {
-    const int outputs = 3 * kernels->panel;
+    const int outputs = 3 * kernels->panel_outputs;
     const TestLayer layer(20, outputs, 6, Activation::kNone, &random);
     for (int rows : {1, 5}) {
       const Aligned<float> x(static_cast<size_t>(rows) * 20, 1.0f), y(static_cast<size_t>(rows) * outputs, kUnwritten);
-      const Aligned<char> scratch(kernels->dense_scratch(layer.FloatWeights(), rows));
-      kernels->dense(layer.FloatWeights(), x.get(), rows, kernels->panel, 2 * kernels->panel, nullptr, y.get(),
-                     scratch.get(), {nullptr, 0});
+      const DenseWeights weights = layer.FloatWeights();
+      const Aligned<char> scratch(kernels->dense_scratch(weights, rows));
+      DenseTask task = FloatTask(weights, x, rows, y, scratch);
+      task.begin = kernels->panel_outputs;
+      task.end = 2 * kernels->panel_outputs;
+      kernels->dense(task);
       for (size_t i = 0; i < y.size(); ++i) {
         const int n = static_cast<int>(i) % outputs;
-        EXPECT_EQ(y[i] != kUnwritten, n >= kernels->panel && n < 2 * kernels->panel) << kernels->name << " " << i;
+        EXPECT_EQ(y[i] != kUnwritten, n >= kernels->panel_outputs && n < 2 * kernels->panel_outputs)
+            << kernels->name << " " << i;
       }
     }
   }
 }
 
-TEST(DenseTest, NotANumberSpoilsItsRowOnly) {
+TEST(DenseTest, NaNSpoilsOnlyItsRow) {
   Random random(4);
   for (Activation activation : kActivations) {
     const TestLayer layer(40, 33, 6, activation, &random);
@@ -129,8 +143,9 @@ TEST(DenseTest, NotANumberSpoilsItsRowOnly) {
     for (const Kernels* kernels : UsableKernels()) {
       SCOPED_TRACE(kernels->name);
       const Aligned<float> input(x), y(3 * 33);
-      const Aligned<char> scratch(kernels->dense_scratch(layer.FloatWeights(), 3));
-      kernels->dense(layer.FloatWeights(), input.get(), 3, 0, 33, nullptr, y.get(), scratch.get(), {nullptr, 0});
+      const DenseWeights weights = layer.FloatWeights();
+      const Aligned<char> scratch(kernels->dense_scratch(weights, 3));
+      kernels->dense(FloatTask(weights, input, 3, y, scratch));
       for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i / 33 == 1) << i;
     }
   }
@@ -150,8 +165,8 @@ struct Quantized {
   Aligned<RowScale> scales;
 };
 
-// |y - wanted| over the magnitudes that are added up, at its worst, by the formula with the very rows that the kernel
-// had. Sums are whole numbers.
+// Returns the largest error, relative to the magnitudes that are added up. The formula is applied to the same quantized
+// rows that the kernel had, and sums are exact.
 double WorstOfInt8(const Case& c, const TestLayer& layer, const Quantized& x, const std::vector<float>& residual,
                    const float* y) {
   double worst = 0;
@@ -174,6 +189,12 @@ double WorstOfInt8(const Case& c, const TestLayer& layer, const Quantized& x, co
   return worst;
 }
 
+DenseTask Int8Task(const DenseWeights& weights, const Aligned<uint8_t>& q, const Aligned<RowScale>& scales, int rows,
+                   const Aligned<float>& y, const Aligned<char>& scratch) {
+  return {weights,         nullptr, q.get(), scales.get(),  rows,        0,
+          weights.outputs, nullptr, y.get(), scratch.get(), {nullptr, 0}};
+}
+
 void CheckInt8(const Case& c, Random* random) {
   SCOPED_TRACE(Describe(c));
   const TestLayer layer(c.inputs, c.outputs, c.bits, c.activation, random);
@@ -185,8 +206,11 @@ void CheckInt8(const Case& c, Random* random) {
     const Aligned<float> added(residual), y(residual.size(), kUnwritten);
     const Aligned<char> scratch(kernels->dense_int8_scratch(layer.weights, c.rows));
     InTwoParts(*kernels, c.outputs, [&](int begin, int end) {
-      kernels->dense_int8(layer.weights, quantized.q.get(), quantized.scales.get(), c.rows, begin, end,
-                          c.residual ? added.get() : nullptr, y.get(), scratch.get(), {nullptr, 0});
+      DenseTask task = Int8Task(layer.weights, quantized.q, quantized.scales, c.rows, y, scratch);
+      task.begin = begin;
+      task.end = end;
+      task.residual = c.residual ? added.get() : nullptr;
+      kernels->dense_int8(task);
     });
     EXPECT_LT(WorstOfInt8(c, layer, quantized, residual, y.get()), 1e-6);
   }
@@ -197,7 +221,7 @@ TEST(DenseInt8Test, RandomShapes) {
   for (int i = 0; i < Shapes(500) && !HasFailure(); ++i) CheckInt8(RandomCase(&random), &random);
 }
 
-// Products that would overflow 16 bits where pairs of them are added. `least`: the least weight; value: of activations.
+// Sums of two products that would overflow 16 bits. `least` is the least weight, `value` that of all activations.
 void CheckLargestProducts(int8_t least, uint8_t value) {
   constexpr int kInputs = 512, kOutputs = 37;
   Random random(6);
@@ -216,8 +240,7 @@ void CheckLargestProducts(int8_t least, uint8_t value) {
     for (const Kernels* kernels : UsableKernels()) {
       const Aligned<float> y(static_cast<size_t>(rows) * kOutputs);
       const Aligned<char> scratch(kernels->dense_int8_scratch(layer.weights, rows));
-      kernels->dense_int8(layer.weights, q.get(), scales.get(), rows, 0, kOutputs, nullptr, y.get(), scratch.get(),
-                          {nullptr, 0});
+      kernels->dense_int8(Int8Task(layer.weights, q, scales, rows, y, scratch));
       for (size_t i = 0; i < y.size(); ++i) {
         int sum = 0;
         for (int k = 0; k < kInputs; ++k) sum += value * extremes[layer.indices[i % kOutputs * kInputs + k]];
@@ -233,13 +256,13 @@ TEST(DenseInt8Test, LargestProductsAreExact) {
   }
 }
 
-TEST(QuantizeRowsTest, IsTheFormula) {
+TEST(QuantizeRowsTest, MatchesTheFormula) {
   Random random(7);
   for (int i = 0; i < 200; ++i) {
     const int rows = random.Whole(1, 4), inputs = random.Whole(1, 300);
     std::vector<float> x = random.Normals(static_cast<size_t>(rows) * inputs, std::pow(10.0f, random.Whole(-6, 6)));
     if (random.Chance(3)) {
-      for (float& v : x) v = std::fabs(v);  // The range ends at zero then.
+      for (float& v : x) v = std::fabs(v);  // Then the range ends at zero.
     }
     if (random.Chance(10)) std::fill(x.begin(), x.end(), 0.0f);
     for (const Kernels* kernels : UsableKernels()) {
@@ -267,7 +290,7 @@ TEST(QuantizeRowsTest, IsTheFormula) {
   }
 }
 
-TEST(QuantizeRowsTest, TakesAnything) {
+TEST(QuantizeRowsTest, TakesInfinitiesAndNaN) {
   const float infinity = std::numeric_limits<float>::infinity();
   for (float odd : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::max(),
                     std::numeric_limits<float>::denorm_min()}) {

@@ -1,5 +1,5 @@
-// The index layouts against docs/format.md, read anew: bit by bit from the tables there, sharing no code with
-// format.cc and pack_matrix.cc.
+// Compares the layouts of indices with a second implementation of the tables in docs/format.md. It works bit by bit and
+// shares no code with format.cc and pack_matrix.cc.
 #include "format.h"
 
 #include <gtest/gtest.h>
@@ -37,7 +37,7 @@ std::vector<Plane> PlanesOf(int bits) {
   }
 }
 
-// The bit of a plane, counted from its first byte's lowest, at which index j of half h begins.
+// Returns the bit of a plane at which index j of half h begins, counted from the lowest bit of its first byte.
 size_t BitInPlane(int width, size_t h, size_t j) {
   if (width == 8) return 8 * (64 * h + j);
   if (width == 4) return 8 * j + 4 * h;
@@ -46,10 +46,10 @@ size_t BitInPlane(int width, size_t h, size_t j) {
 }
 
 int IndexInMatrix(const std::vector<uint8_t>& bytes, int inputs, int bits, int n, int k) {
-  const size_t tile = (static_cast<size_t>(n / 16) * ((inputs + 7) / 8) + k / 8) * 16 * bits;
+  const size_t block = (static_cast<size_t>(n / 16) * ((inputs + 7) / 8) + k / 8) * 16 * bits;
   const size_t half = k % 8 / 4, j = 4 * (n % 16) + k % 4;
   int index = 0;
-  size_t plane_byte = tile;
+  size_t plane_byte = block;
   for (const Plane& plane : PlanesOf(bits)) {
     for (int i = 0; i < plane.width; ++i) {
       index |= BitAt(bytes, 8 * plane_byte + BitInPlane(plane.width, half, j) + i) << (plane.lowest + i);
@@ -61,7 +61,7 @@ int IndexInMatrix(const std::vector<uint8_t>& bytes, int inputs, int bits, int n
 
 class FormatTest : public testing::TestWithParam<int> {};
 
-TEST_P(FormatTest, PackedMatrixIsAsDocumented) {
+TEST_P(FormatTest, PackedMatrixMatchesTheDocumentation) {
   const int bits = GetParam();
   std::mt19937 random(bits);
   for (auto [outputs, inputs] : {std::pair(16, 8), {1, 1}, {17, 9}, {48, 40}, {5, 100}, {100, 5}}) {
@@ -79,7 +79,7 @@ TEST_P(FormatTest, PackedMatrixIsAsDocumented) {
   }
 }
 
-TEST_P(FormatTest, RowOfATableIsUnpacked) {
+TEST_P(FormatTest, UnpacksRowsOfATable) {
   const int bits = GetParam();
   std::mt19937 random(200 + bits);
   for (int width : {1, 7, 8, 9, 16, 63, 384}) {

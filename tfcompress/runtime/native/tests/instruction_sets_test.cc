@@ -13,17 +13,17 @@ constexpr char kLast[] = "neon";
 constexpr char kLast[] = "portable";
 #endif
 
-TEST(InstructionSetsTest, TheLastIsWhatEveryProcessorHas) {
+TEST(InstructionSetsTest, TheLastRunsOnEveryProcessor) {
   const auto usable = UsableKernels();
   ASSERT_FALSE(usable.empty());
   EXPECT_STREQ(usable.back()->name, kLast);
   for (const Kernels* kernels : usable) {
-    EXPECT_GT(kernels->panel, 0) << kernels->name;
-    EXPECT_EQ(kernels->panel % kPackedBlockOutputs, 0) << kernels->name;
+    EXPECT_GT(kernels->panel_outputs, 0) << kernels->name;
+    EXPECT_EQ(kernels->panel_outputs % kPackedBlockOutputs, 0) << kernels->name;
   }
 }
 
-TEST(InstructionSetsTest, TheBestIsTakenUnlessOneIsNamed) {
+TEST(InstructionSetsTest, TheBestIsChosenUnlessOneIsNamed) {
   std::string why;
   EXPECT_EQ(ChooseKernels(nullptr, &why), UsableKernels().front());
   EXPECT_EQ(ChooseKernels("", &why), UsableKernels().front());
@@ -31,7 +31,7 @@ TEST(InstructionSetsTest, TheBestIsTakenUnlessOneIsNamed) {
   EXPECT_EQ(why, "");
 }
 
-TEST(InstructionSetsTest, AnUnknownOneIsRefused) {
+TEST(InstructionSetsTest, UnknownNamesAreRefused) {
   std::string why;
   EXPECT_EQ(ChooseKernels("mmx", &why), nullptr);
   EXPECT_NE(why.find("TFCOMPRESS_INSTRUCTIONS is 'mmx'"), std::string::npos) << why;

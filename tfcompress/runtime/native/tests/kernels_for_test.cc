@@ -14,14 +14,14 @@ int Shapes(int count) {
 
 TestLayer::TestLayer(int inputs, int outputs, int bits, Activation activation, Random* random)
     : indices(static_cast<size_t>(inputs) * outputs),
-      tiles(PackedMatrixBytes(outputs, inputs, bits)),
+      blocks(PackedMatrixBytes(outputs, inputs, bits)),
       centroids(size_t{1} << bits),
       bias(static_cast<size_t>(RoundUp(outputs, kPadding))),
       scale(bias.size()),
       offset(bias.size()),
       centroids8(size_t{1} << bits) {
   for (uint8_t& index : indices) index = static_cast<uint8_t>(random->Whole(0, (1 << bits) - 1));
-  PackMatrix(indices.data(), outputs, inputs, bits, tiles.get());
+  PackMatrix(indices.data(), outputs, inputs, bits, blocks.get());
   for (size_t i = 0; i < centroids.size(); ++i) {
     centroids[i] = 0.2f * random->Normal();
     centroids8[i] = static_cast<int8_t>(random->Whole(-128, 127));
@@ -33,7 +33,7 @@ TestLayer::TestLayer(int inputs, int outputs, int bits, Activation activation, R
     for (int k = 0; k < inputs; ++k) sum += centroids8[indices[static_cast<size_t>(n) * inputs + k]];
     offset[n] = scale[n] * static_cast<float>(sum);
   }
-  weights = {inputs,          outputs,          bits,       activation,  tiles.get(),
+  weights = {inputs,          outputs,          bits,       activation,  blocks.get(),
              centroids.get(), centroids8.get(), bias.get(), scale.get(), offset.get()};
 }
 

@@ -1,4 +1,4 @@
-// What the tests of kernels share: seeded random numbers, memory of exactly the size asked for, and layers.
+// What tests of kernels share: seeded random numbers, memory of exactly the size that is asked for, and layers.
 #pragma once
 
 #include <cstdint>
@@ -35,10 +35,10 @@ class Random {
   std::normal_distribution<float> normal_;
 };
 
-// Of `count` random shapes those that are tested: TFCOMPRESS_TEST_SHAPES percent of them, where emulation is slow.
+// Returns how many of `count` random shapes to test: TFCOMPRESS_TEST_SHAPES percent, since emulators are slow.
 int Shapes(int count);
 
-// 64-byte aligned; AddressSanitizer sees the first byte behind it.
+// 64-byte aligned memory. AddressSanitizer notices an access to the first byte after it.
 template <class T>
 class Aligned {
  public:
@@ -66,23 +66,23 @@ class Aligned {
 
 constexpr float kUnwritten = -12345.0f;
 
-// A dense layer of random centroids and indices, with what it was made of.
+// A dense layer of random centroids and indices, and what it was made from.
 struct TestLayer {
   TestLayer(int inputs, int outputs, int bits, Activation activation, Random* random);
 
-  // For float32 arithmetic, with the scales by output or without them.
+  // For float32 arithmetic, with or without scales per output.
   DenseWeights FloatWeights(bool scaled = false) const;
 
   DenseWeights weights;
   std::vector<uint8_t> indices;  // (outputs, inputs)
-  Aligned<uint8_t> tiles;
+  Aligned<uint8_t> blocks;
   Aligned<float> centroids, bias, scale, offset;
   Aligned<int8_t> centroids8;
 };
 
 double Activate(Activation activation, double x);
 
-// The largest |y - wanted| over the largest |wanted|.
+// Returns the largest |y - wanted|, relative to the largest |wanted|.
 double Difference(const float* y, const std::vector<double>& wanted);
 
 }  // namespace tfcompress

@@ -1,5 +1,5 @@
-// exp2, the activations of dense layers, and what they share. Coefficients: rational and polynomial fits with the
-// least largest relative error, made for these intervals.
+// exp2, the activations of dense layers, and what they share. The coefficients are of polynomial and rational
+// approximations that minimize the largest relative error on the intervals in which they are used.
 #pragma once
 
 #include "../kernels.h"
@@ -19,7 +19,8 @@ HWY_INLINE FloatVector Polynomial(FloatVector s, const float (&c)[kTerms]) {
   return sum;
 }
 
-// t as a whole number, and fraction * 2^whole, for t <= 126: what is far below -126 gives 0 or nearly.
+// NearestWhole rounds t to a whole number; TimesPowerOfTwo returns fraction * 2^whole. Both are for t <= 126; a t far
+// below -126 gives 0 or almost 0.
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
 HWY_INLINE FloatVector InRange(FloatVector t) { return t; }
 
@@ -33,7 +34,7 @@ HWY_INLINE FloatVector InRange(FloatVector t) { return AtLeast(t, -126.0f); }
 
 HWY_INLINE FloatVector NearestWhole(FloatVector t) { return hn::Sub(hn::Add(t, Constants(kLarge)), Constants(kLarge)); }
 
-// The lowest bits of t + kLarge are the whole number; they are added to the exponent.
+// The lowest bits of t + kLarge are the whole number, which is added to the exponent.
 HWY_INLINE FloatVector TimesPowerOfTwo(FloatVector fraction, FloatVector t, FloatVector) {
   const auto exponent = hn::ShiftLeft<23>(hn::BitCast(kInts, hn::Add(t, Constants(kLarge))));
   return hn::BitCast(kFloats, hn::Add(hn::BitCast(kInts, fraction), exponent));
@@ -48,7 +49,7 @@ HWY_INLINE FloatVector Exp2(FloatVector t) {
   return TimesPowerOfTwo(Polynomial(hn::Sub(t, n), c), t, n);
 }
 
-// The same with relative error 1e-4, for what is rounded to 8 bits.
+// The same with relative error 1e-4, for results that are rounded to 8 bits.
 HWY_INLINE FloatVector CoarseExp2(FloatVector t) {
   constexpr float c[] = {9.9992807e-1f, 6.9326099e-1f, 2.4261112e-1f, 5.517167e-2f};
   t = InRange(t);
@@ -56,7 +57,7 @@ HWY_INLINE FloatVector CoarseExp2(FloatVector t) {
   return TimesPowerOfTwo(Polynomial(hn::Sub(t, n), c), t, n);
 }
 
-// a / b. On x86 by a Newton step on the processor's guess, which costs a fraction of a division.
+// a / b. On x86, a Newton step after the processor's approximation costs a fraction of a division.
 HWY_INLINE FloatVector Quotient(FloatVector a, FloatVector b) {
 #if HWY_ARCH_X86
   const FloatVector guess = hn::ApproximateReciprocal(b);
@@ -66,10 +67,10 @@ HWY_INLINE FloatVector Quotient(FloatVector a, FloatVector b) {
 #endif
 }
 
-// (One vrangeps instead makes GELU twice as slow.)
+// A single vrangeps instead would make GELU twice as slow.
 HWY_INLINE FloatVector Clamped(FloatVector x, float limit) { return AtLeast(AtMost(x, limit), -limit); }
 
-// Absolute error 3e-7.
+// With absolute error 3e-7.
 HWY_INLINE FloatVector Tanh(FloatVector x) {
   constexpr float p[] = {1.0f, 1.3381028e-1f, 3.4955917e-3f, 2.0609137e-5f, 1.3354732e-8f};
   constexpr float q[] = {1.0f, 4.6714345e-1f, 2.5876995e-2f, 3.2856406e-4f, 7.7765884e-7f};
@@ -77,7 +78,7 @@ HWY_INLINE FloatVector Tanh(FloatVector x) {
   return Quotient(hn::Mul(z, Polynomial(s, p)), Polynomial(s, q));
 }
 
-// x * (1 + erf(x / sqrt(2))) / 2; the half of erf has absolute error 2e-7.
+// x * (1 + erf(x / sqrt(2))) / 2. erf / 2 has absolute error 2e-7.
 HWY_INLINE FloatVector Gelu(FloatVector x) {
   constexpr float p[] = {3.9894226e-1f, 3.653603e-2f,   4.548959e-3f,  1.7556376e-4f,
                          3.2468984e-6f, -2.1467152e-8f, 1.0582563e-10f};

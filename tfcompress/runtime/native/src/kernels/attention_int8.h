@@ -1,9 +1,9 @@
-// Softmax attention of one head with int8 products, blocked as attention.h.
-//   q, k    int8 with a scale for each token. q is kept plus 128, since dot products want one side unsigned; sums begin
-//           at -128 times the sum of the key, which takes it off again (dot.h: kTakenOff is off by itself).
+// Softmax attention of one head with int8 products, in the order of attention.h.
+//   q, k    int8 with one scale per token. q is stored plus 128, because dot products take one unsigned operand. Sums
+//           begin at -128 times the sum of the key, which corrects that (the kTakenOff of dot.h is already corrected).
 //   scores  float32, times log2(e)
-//   p       uint8 = round(255 exp2(score - the largest)); their sum is taken before rounding
-//   v       int8 with a scale for each channel
+//   p       uint8 = round(255 exp2(score - largest score)); their sum is computed before rounding
+//   v       int8 with one scale per channel
 #pragma once
 
 #include "attention.h"
@@ -17,9 +17,9 @@ struct Int8AttentionSpace {
   Int8Keys keys;
   Int8Values values;
   float* bias;     // by token
-  float* scores;   // of a block of query rows, as all below
+  float* scores;   // of the query rows of one register tile, like all below
   uint8_t *q, *p;  // rows of words
-  uint8_t* bytes;  // a row that is made into words
+  uint8_t* bytes;  // a row before it becomes words
 };
 
 HWY_INLINE int PaddedTokens(const AttentionShape& shape) { return RoundUp(shape.tokens, kTileColumns); }
@@ -44,7 +44,7 @@ size_t Int8AttentionScratch(const AttentionShape& shape) {
   return CutInt8Attention(shape, nullptr, &space);
 }
 
-// One row of scores to round(255 exp2(score - largest)). Returns their sums before rounding.
+// Converts a row of scores to round(255 exp2(score - largest)). Returns their sums before rounding, by lane.
 HWY_INLINE FloatVector ProbabilityBytes(const float* scores, int padded, float largest, uint8_t* p) {
   constexpr float kLog2Of255 = 7.9943534f;
   const FloatVector most = hn::Set(kFloats, largest - kLog2Of255);
@@ -62,7 +62,7 @@ HWY_INLINE FloatVector ProbabilityBytes(const float* scores, int padded, float l
   return hn::Add(sum[0], sum[1]);
 }
 
-// Rows of scores to rows of words of probabilities.
+// Converts rows of scores to rows of words of probabilities.
 HWY_INLINE void Probabilities(const Int8AttentionSpace& space, int rows, int padded, size_t p_stride, float* inverse) {
   float largest[kTileRows];
   LargestScores(space.scores, rows, padded, largest);
@@ -76,7 +76,7 @@ HWY_INLINE void Probabilities(const Int8AttentionSpace& space, int rows, int pad
   InverseSums(sums, rows, inverse);
 }
 
-// Rows of queries to rows of words, and their scales.
+// Converts rows of queries to rows of words with scales.
 HWY_INLINE void QuantizeQueries(const Int8AttentionSpace& space, const float* q, size_t stride, int rows, int width,
                                 size_t q_stride, float* scale) {
   float largest[kTileRows];
@@ -89,7 +89,7 @@ HWY_INLINE void QuantizeQueries(const Int8AttentionSpace& space, const float* q,
   }
 }
 
-// A block of query rows times kTileColumns keys from t on.
+// Multiplies kRows query rows with kTileColumns keys from t on.
 template <int kRows>
 HWY_NOINLINE void ScoreTile(const Int8AttentionSpace& space, size_t q_stride, const float* q_scale, int t,
                             const TileOutput& to) {
@@ -104,11 +104,11 @@ HWY_NOINLINE void ScoreTile(const Int8AttentionSpace& space, size_t q_stride, co
     return hn::MulAdd(hn::ConvertTo(kFloats, sum), factor, bias[j]);
   };
   const int words = space.keys.quads * kWords;
-  IntegerTile<kRows>(space.q, q_stride, space.keys.panels + static_cast<size_t>(t) * words, words, space.keys.start + t,
-                     finish, to);
+  const int32_t* panel = space.keys.panels + static_cast<size_t>(t) * words;
+  IntegerTile<kRows>({space.q, q_stride, panel, words, space.keys.start + t}, finish, to);
 }
 
-// A block of rows of probabilities times kTileColumns channels from c on.
+// Multiplies kRows rows of probabilities with kTileColumns channels of values from c on.
 template <int kRows>
 HWY_NOINLINE void ValueTile(const Int8AttentionSpace& space, size_t p_stride, const float* inverse, int c,
                             const TileOutput& to) {
@@ -120,7 +120,8 @@ HWY_NOINLINE void ValueTile(const Int8AttentionSpace& space, size_t p_stride, co
   };
   const int words = space.values.quads * kWords;
   const int32_t* start = space.values.start == nullptr ? nullptr : space.values.start + c;
-  IntegerTile<kRows>(space.p, p_stride, space.values.panels + static_cast<size_t>(c) * words, words, start, finish, to);
+  const int32_t* panel = space.values.panels + static_cast<size_t>(c) * words;
+  IntegerTile<kRows>({space.p, p_stride, panel, words, start}, finish, to);
 }
 
 void Int8Attention(const AttentionShape& shape, const AttentionData& data, int head, int begin, int end,
@@ -134,7 +135,7 @@ void Int8Attention(const AttentionShape& shape, const AttentionData& data, int h
   FillBias(data.mask, tokens, padded, space.bias);
   PackInt8Keys(data.k + channel, static_cast<size_t>(shape.k_stride), tokens, width, shape.scale * kLog2E, space.keys);
   PackInt8Values(data.v + channel, static_cast<size_t>(shape.v_stride), tokens, width, space.values);
-  ForRowBlocks(begin, end, [&](int row, int rows) HWY_ATTR {
+  ForTileRows(begin, end, [&](int row, int rows) HWY_ATTR {
     float q_scale[kTileRows], inverse[kTileRows];
     QuantizeQueries(space, data.q + row * q_row + channel, q_row, rows, width, q_stride, q_scale);
     WithConstant<kTileRows>(rows, [&](auto count) HWY_ATTR {

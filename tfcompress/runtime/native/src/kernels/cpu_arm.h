@@ -1,4 +1,4 @@
-// What a 64-bit Arm processor and its system can run, beyond what all of them can.
+// Which optional instructions a 64-bit Arm processor and its operating system support.
 #pragma once
 
 #if defined(__linux__)
@@ -11,7 +11,7 @@ namespace tfcompress {
 namespace cpu {
 
 #if defined(__linux__)
-// Bits of the kernel's interface to programs; old headers lack the names.
+// Bits that Linux reports to programs; old headers lack their names.
 inline bool HasDotProduct() { return (getauxval(AT_HWCAP) & 1ul << 20) != 0; }      // HWCAP_ASIMDDP
 inline bool HasMatrixProduct() { return (getauxval(AT_HWCAP2) & 1ul << 13) != 0; }  // HWCAP2_I8MM
 #elif defined(__APPLE__)

@@ -1,4 +1,5 @@
-// What an x86-64 processor and its system can run: all that the flags in CMakeLists.txt let the compiler use.
+// Which instruction sets an x86-64 processor and its operating system support. Each function checks for everything that
+// the flags in CMakeLists.txt let the compiler use.
 #pragma once
 
 #include <cpuid.h>
@@ -11,7 +12,7 @@ namespace cpu {
 // Registers of CPUID's leaves 1 and 7 (subleaves 0 and 1), and of XGETBV.
 struct Features {
   uint32_t ecx1 = 0, ebx7 = 0, ecx7 = 0, eax7_1 = 0;
-  uint32_t saved = 0;  // kinds of registers that the system saves for a thread
+  uint32_t saved = 0;  // kinds of registers that the system saves for each thread
 
   Features() {
     uint32_t a, b, c, d;

@@ -1,4 +1,4 @@
-// Clustered dense layers in float32: a panel of outputs is decoded into the caches and used for all rows.
+// Packed dense layers in float32: a panel of outputs is decoded into the cache and used for all rows.
 #pragma once
 
 #include "lookup_floats.h"
@@ -9,10 +9,11 @@
 namespace tfcompress {
 namespace {
 
-constexpr int kPanelPackedRows = kTileColumns / kPackedBlockOutputs;
-static_assert(kTileColumns % kPackedBlockOutputs == 0 && kPadding % kTileColumns == 0, "panels are whole blocks");
+static_assert(kTileColumns % kPackedBlockOutputs == 0, "a panel is whole rows of packed blocks");
+static_assert(kPadding % kTileColumns == 0, "a panel may read the padding of arrays by output");
 
-// Rows that are this far apart fall into few sets of the first-level cache.
+// Rows that are a multiple of this many bytes apart lie in at most 2 of the 64 sets of a first-level cache (32 KiB, 8
+// ways, 4096 bytes per way), so that more than 8 of them may evict each other. They are copied to another stride.
 constexpr int kBadStride = 2048;
 
 HWY_INLINE int FloatRowStride(int inputs, int rows) {
@@ -20,70 +21,86 @@ HWY_INLINE int FloatRowStride(int inputs, int rows) {
   return bad ? inputs + 16 : inputs;
 }
 
-// One block of 16 outputs, all inputs, into columns of a panel.
+// Decodes a row of packed blocks, 16 outputs and all inputs, into columns of a panel.
 template <int kBits>
-HWY_NOINLINE void DecodeFloats(const uint8_t* tiles, const FloatTable<kBits>& layer, int inputs, float* panel) {
+HWY_NOINLINE void DecodeFloats(const uint8_t* blocks, const FloatTable<kBits>& layer, int inputs, float* panel) {
   const FloatTable<kBits> table = layer;    // A copy may stay in registers.
   constexpr int kOutputs = kByteLanes / 4;  // of one vector of indices
-  for (int k = 0; k < inputs;
-       k += kPackedBlockInputs, tiles += PackedBlockBytes(kBits), panel += kPackedBlockInputs * kTileColumns) {
+  for (int k = 0; k < inputs; k += kPackedBlockInputs) {
     const auto decode = [&](ByteVector indices, int half, int vector) HWY_ATTR {
       const FourInputs found = table(indices);
       float* to = panel + half * 4 * kTileColumns + vector * kOutputs;
       TFCOMPRESS_UNROLL
       for (int i = 0; i < 4; ++i) hn::Store(found.of[i], kFloats, to + i * kTileColumns);
     };
-    ForIndices<kBits>(tiles, decode);
+    ForIndices<kBits>(blocks, decode);
+    blocks += PackedBlockBytes(kBits);
+    panel += kPackedBlockInputs * kTileColumns;
   }
 }
 
-size_t CutDense(const DenseWeights& weights, int rows, void* scratch, float** panel, float** copy) {
+struct DenseSpace {
+  float* panel;
+  float* copy;  // of the rows, with another stride; null if that is not needed
+};
+
+size_t CutDense(const DenseWeights& weights, int rows, void* scratch, DenseSpace* space) {
   Cutter cutter(scratch);
-  *panel = cutter.Take<float>(static_cast<size_t>(RoundUp(weights.inputs, kPackedBlockInputs)) * kTileColumns);
+  space->panel = cutter.Take<float>(static_cast<size_t>(RoundUp(weights.inputs, kPackedBlockInputs)) * kTileColumns);
   const int stride = FloatRowStride(weights.inputs, rows);
-  *copy = stride == weights.inputs ? nullptr : cutter.Take<float>(static_cast<size_t>(rows) * stride);
+  space->copy = stride == weights.inputs ? nullptr : cutter.Take<float>(static_cast<size_t>(rows) * stride);
   return cutter.bytes();
 }
 
 size_t DenseScratch(const DenseWeights& weights, int rows) {
-  float *panel, *copy;
-  return CutDense(weights, rows, nullptr, &panel, &copy);
+  DenseSpace space;
+  return CutDense(weights, rows, nullptr, &space);
+}
+
+// Where the results of rows from `row` on and of the panel from output `n` on go.
+HWY_INLINE TileOutput OutputOf(const DenseTask& task, int row, int n) {
+  const size_t at = static_cast<size_t>(row) * static_cast<size_t>(task.weights.outputs) + static_cast<size_t>(n);
+  return {task.y + at, task.residual == nullptr ? nullptr : task.residual + at, task.weights.outputs,
+          Min(kTileColumns, task.end - n), task.weights.activation};
+}
+
+// Calls decode(blocks, c) for each row of packed blocks of the panel from output `n` on; `c` is its first column.
+template <class Decode>
+HWY_INLINE void DecodePanel(const DenseTask& task, int n, const Decode& decode) {
+  const size_t row_bytes = PackedBlockRowBytes(task.weights.inputs, task.weights.bits);
+  for (int c = 0; c < Min(kTileColumns, task.end - n); c += kPackedBlockOutputs) {
+    decode(task.weights.indices + static_cast<size_t>((n + c) / kPackedBlockOutputs) * row_bytes, c);
+  }
 }
 
 template <int kBits>
-void DensePanels(const DenseWeights& weights, const float* x, int rows, int begin, int end, const float* residual,
-                 float* y, void* scratch, Upcoming next) {
+void DensePanels(const DenseTask& task) {
+  const DenseWeights& weights = task.weights;
   const auto inputs = static_cast<size_t>(weights.inputs);
-  const auto outputs = static_cast<size_t>(weights.outputs);
   const FloatTable<kBits> table(weights.centroids);
-  float *panel, *copy;
-  CutDense(weights, rows, scratch, &panel, &copy);
-  const auto stride = static_cast<size_t>(FloatRowStride(weights.inputs, rows));
-  if (copy != nullptr) {
-    for (int i = 0; i < rows; ++i) memcpy(copy + i * stride, x + i * inputs, inputs * sizeof(float));
-    x = copy;
+  DenseSpace space;
+  CutDense(weights, task.rows, task.scratch, &space);
+  const float* x = task.x;
+  const auto stride = static_cast<size_t>(FloatRowStride(weights.inputs, task.rows));
+  if (space.copy != nullptr) {
+    for (int i = 0; i < task.rows; ++i) memcpy(space.copy + i * stride, x + i * inputs, inputs * sizeof(float));
+    x = space.copy;
   }
-  const size_t block = PackedBlockRowBytes(weights.inputs, kBits);
-  const int row_blocks = (rows + kTileRows - 1) / kTileRows;
-  for (int n = begin; n < end; n += kTileColumns) {
-    const int columns = Min(kTileColumns, end - n);
-    for (int b = 0; b * kPackedBlockOutputs < columns; ++b) {
-      const uint8_t* tiles = weights.indices + static_cast<size_t>(n / kPackedBlockOutputs + b) * block;
-      DecodeFloats<kBits>(tiles, table, weights.inputs, panel + b * kPackedBlockOutputs);
-    }
-    Prefetcher prefetcher(weights, n, end, next, row_blocks);
-    ForRowBlocks(0, rows, [&](int row, int count) {
+  for (int n = task.begin; n < task.end; n += kTileColumns) {
+    DecodePanel(task, n, [&](const uint8_t* blocks, int c) HWY_ATTR {
+      DecodeFloats<kBits>(blocks, table, weights.inputs, space.panel + c);
+    });
+    Prefetcher prefetcher(task, n);
+    ForTileRows(0, task.rows, [&](int row, int count) {
       prefetcher.FetchPiece();
-      const size_t at = row * outputs + n;
-      TileOutput to = {y + at, residual == nullptr ? nullptr : residual + at, weights.outputs, columns,
-                       weights.activation};
+      TileOutput to = OutputOf(task, row, n);
       const float* start = weights.bias + n;
       if (weights.scale != nullptr) {
         to.scale = weights.scale + n;
         to.bias = start;
         start = nullptr;
       }
-      MultiplyTile(count, x + row * stride, stride, panel, weights.inputs, start, to);
+      MultiplyTile(count, {x + row * stride, stride, space.panel, weights.inputs, start}, to);
     });
   }
 }

@@ -1,4 +1,4 @@
-// Clustered dense layers of quantized rows: as dense.h, with int8 centroids.
+// Packed dense layers of quantized rows: like dense.h, with int8 centroids.
 #pragma once
 
 #include "../kernels.h"
@@ -13,52 +13,50 @@
 namespace tfcompress {
 namespace {
 
-size_t CutDenseInt8(const DenseWeights& weights, int rows, void* scratch, int32_t** panel, uint8_t** wide) {
+struct DenseInt8Space {
+  int32_t* panel;
+  uint8_t* rows;  // as ArrangeRows arranges them; null if they stay as they are
+};
+
+size_t CutDenseInt8(const DenseWeights& weights, int rows, void* scratch, DenseInt8Space* space) {
   Cutter cutter(scratch);
   const auto quads = static_cast<size_t>(RoundUp(weights.inputs, kPackedBlockInputs) / 4);
-  *panel = cutter.Take<int32_t>(quads * kWords * kTileColumns);
+  space->panel = cutter.Take<int32_t>(quads * kWords * kTileColumns);
   const auto bytes = static_cast<size_t>(QuantizedStride(weights.inputs)) * kWords;
-  *wide = kSameRows ? nullptr : cutter.Take<uint8_t>(static_cast<size_t>(RoundUp(rows, 2)) * bytes);
+  space->rows = kSameRows ? nullptr : cutter.Take<uint8_t>(static_cast<size_t>(RoundUp(rows, 2)) * bytes);
   return cutter.bytes();
 }
 
 size_t DenseInt8Scratch(const DenseWeights& weights, int rows) {
-  int32_t* panel;
-  uint8_t* wide;
-  return CutDenseInt8(weights, rows, nullptr, &panel, &wide);
+  DenseInt8Space space;
+  return CutDenseInt8(weights, rows, nullptr, &space);
 }
 
 template <int kBits>
-void DenseInt8Panels(const DenseWeights& weights, const uint8_t* q, const RowScale* scales, int rows, int begin,
-                     int end, const float* residual, float* y, void* scratch, Upcoming next) {
-  const auto outputs = static_cast<size_t>(weights.outputs);
+void DenseInt8Panels(const DenseTask& task) {
+  const DenseWeights& weights = task.weights;
   const ByteTable<kBits> table(weights.centroids8);
   const int quads = RoundUp(weights.inputs, kPackedBlockInputs) / 4;
-  const size_t block = PackedBlockRowBytes(weights.inputs, kBits);
-  const int row_blocks = (rows + kTileRows - 1) / kTileRows;
-  int32_t* panel;
-  uint8_t* wide;
-  CutDenseInt8(weights, rows, scratch, &panel, &wide);
+  DenseInt8Space space;
+  CutDenseInt8(weights, task.rows, task.scratch, &space);
+  const uint8_t* q = task.q;
   const auto narrow_stride = static_cast<size_t>(QuantizedStride(weights.inputs));
   const size_t stride = narrow_stride * kWords;
-  if (wide != nullptr) {
-    ArrangeRows(q, narrow_stride, rows, weights.inputs, wide);
-    q = wide;
+  if (space.rows != nullptr) {
+    ArrangeRows(q, narrow_stride, task.rows, weights.inputs, space.rows);
+    q = space.rows;
   }
-  for (int n = begin; n < end; n += kTileColumns) {
-    const int columns = Min(kTileColumns, end - n);
-    for (int b = 0; b * kPackedBlockOutputs < columns; ++b) {
-      const uint8_t* tiles = weights.indices + static_cast<size_t>(n / kPackedBlockOutputs + b) * block;
-      DecodeInt8<kBits>(tiles, table, weights.inputs, panel + b * kPackedBlockOutputs);
-    }
-    Prefetcher prefetcher(weights, n, end, next, row_blocks);
-    ForInt8Blocks(rows, [&](int row, int count) HWY_ATTR {
+  for (int n = task.begin; n < task.end; n += kTileColumns) {
+    DecodePanel(task, n, [&](const uint8_t* blocks, int c) HWY_ATTR {
+      DecodeInt8<kBits>(blocks, table, weights.inputs, space.panel + c);
+    });
+    Prefetcher prefetcher(task, n);
+    ForInt8TileRows(task.rows, [&](int row, int count) HWY_ATTR {
       prefetcher.FetchPiece();
-      const size_t at = row * outputs + n;
-      const TileOutput to = {y + at, residual == nullptr ? nullptr : residual + at, weights.outputs, columns,
-                             weights.activation};
+      const IntegerTileInput in = {q + row * stride, stride, space.panel, quads * kWords, nullptr};
+      const TileOutput to = OutputOf(task, row, n);
       WithConstant<kTileRows>(count, [&](auto constant) HWY_ATTR {
-        DenseInt8Tile<decltype(constant)::value>(q + row * stride, stride, scales + row, panel, quads, weights, n, to);
+        DenseInt8Tile<decltype(constant)::value>(in, task.scales + row, weights, n, to);
       });
     });
   }

@@ -1,12 +1,13 @@
-// Products of uint8 and int8 numbers, summed in int32: exact, whatever the numbers.
+// Dot products of uint8 and int8 numbers, summed in int32, which are always exact.
 //
-// Four consecutive inputs of an output are a quad: 32 bits of weights as decoding gives them. Activations and weights
-// are kept in the words that the processor multiplies best:
-//   x86 with a dot product, Arm with mixed ones (i8mm): quads as they are
-//   Arm with a dot product of signed numbers: quads of activations minus 128
-//   other Arm: the same, inputs 0 and 1 before inputs 2 and 3 of four quads: two rounds of products of 8 bits
-//   others: a quad as kWords = 2 words of two int16 each, inputs (0, 2) and (1, 3), since what they have for 8 bits
-//   saturates
+// Four consecutive inputs of an output are a quad: 32 bits of weights, as decoding gives them. Activations and weights
+// are stored as words in the form that the processor multiplies best:
+//   x86 with a dot product, Arm with a mixed one (i8mm): quads as they are
+//   Arm with a dot product of signed numbers only: quads; those of activations minus 128
+//   other Arm: the same, but with inputs 0 and 1 of four quads before their inputs 2 and 3, for two rounds of 8-bit
+//   products
+//   others: a quad becomes kWords = 2 words of two int16 each, inputs (0, 2) and (1, 3), because their 8-bit products
+//   saturate
 #pragma once
 
 #include "simd.h"
@@ -29,12 +30,12 @@ constexpr int kTakenOff = 128;
 #endif
 #else
 constexpr int kWords = TFCOMPRESS_HAS_DOT ? 1 : 2;  // 32-bit words of a quad
-constexpr int kTakenOff = 0;                        // of activations in words; sums are to be corrected by it
+constexpr int kTakenOff = 0;                        // from activations in words; sums must be corrected for it
 #endif
 constexpr int kQuadBytes = 4 * kWords;
-constexpr bool kSameWords = kWords == 1 && kTakenOff == 0;  // Words of activations are the bytes themselves.
+constexpr bool kSameWords = kWords == 1 && kTakenOff == 0;  // Words of activations are their bytes.
 
-// Whether DotWord is exact only where no weight is -128.
+// Whether DotWord is exact only if no weight is -128.
 constexpr bool kWantsSmallWeights =
 #if HWY_ARCH_ARM_A64 && !defined(__ARM_FEATURE_DOTPROD)
     true;
@@ -42,8 +43,8 @@ constexpr bool kWantsSmallWeights =
     false;
 #endif
 
-// sum + the products of a word of each lane (exact only of small weights where kWantsSmallWeights). For gcc in
-// assembly: gcc 12 does not keep the sums of a tile in their registers, which costs half the speed.
+// Adds the products of a word to each lane of `sum`. (If kWantsSmallWeights, weights must not be -128.) gcc needs
+// assembly: gcc 12 does not keep the sums of a register tile in their registers, which costs half of the speed.
 HWY_INLINE IntVector DotWord(IntVector sum, IntVector activations, IntVector weights) {
 #if TFCOMPRESS_HAS_DOT && HWY_COMPILER_GCC_ACTUAL && HWY_CAP_GE512
   asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(activations.raw), "v"(weights.raw));
@@ -76,7 +77,7 @@ HWY_INLINE IntVector DotWord(IntVector sum, IntVector activations, IntVector wei
 #endif
 }
 
-// The same for weights that may be -128.
+// Like DotWord, for weights that may be -128.
 HWY_INLINE IntVector DotAnyWord(IntVector sum, IntVector activations, IntVector weights) {
 #if HWY_ARCH_ARM_A64 && !defined(__ARM_FEATURE_DOTPROD)
   const int8x16_t a = vreinterpretq_s8_s32(activations.raw), w = vreinterpretq_s8_s32(weights.raw);
@@ -90,7 +91,7 @@ HWY_INLINE IntVector DotAnyWord(IntVector sum, IntVector activations, IntVector 
 #if HWY_ARCH_ARM_A64 && defined(__ARM_FEATURE_DOTPROD)
 #define TFCOMPRESS_HAS_LANE_DOT 1
 
-// The same with the word of activations in one lane.
+// Like DotWord, with the word of activations in one lane.
 template <int kLane>
 HWY_INLINE IntVector DotLane(IntVector sum, IntVector activations, IntVector weights) {
   const int8x16_t w = vreinterpretq_s8_s32(weights.raw);
@@ -108,7 +109,7 @@ struct QuadWords {
   IntVector of[kWords];
 };
 
-// Bytes of quads in the order of words.
+// Reorders the bytes of quads to those of words.
 HWY_INLINE ByteVector WordOrder(ByteVector quads) {
 #if HWY_ARCH_ARM_A64 && !defined(__ARM_FEATURE_DOTPROD)
   alignas(16) static constexpr uint8_t kOrder[16] = {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15};
@@ -118,7 +119,7 @@ HWY_INLINE ByteVector WordOrder(ByteVector quads) {
 #endif
 }
 
-// Signed quads, as decoded, to words.
+// Converts signed quads, as decoded, to words.
 HWY_INLINE QuadWords WeightWords(SignedByteVector weights) {
 #if TFCOMPRESS_HAS_DOT || HWY_ARCH_ARM_A64
   return {{hn::BitCast(kInts, WordOrder(hn::BitCast(kBytes, weights)))}};
@@ -130,7 +131,7 @@ HWY_INLINE QuadWords WeightWords(SignedByteVector weights) {
 #endif
 }
 
-// Unsigned quads to words.
+// Converts unsigned quads to words.
 HWY_INLINE QuadWords ActivationWords(ByteVector activations) {
 #if TFCOMPRESS_HAS_DOT || HWY_ARCH_ARM_A64
   if constexpr (kTakenOff == 128) activations = hn::Xor(activations, hn::Set(kBytes, uint8_t{128}));
@@ -143,12 +144,12 @@ HWY_INLINE QuadWords ActivationWords(ByteVector activations) {
 #endif
 }
 
-// A word of activations in all lanes, to be multiplied.
+// Returns a word of activations in all lanes, ready to be multiplied.
 HWY_INLINE IntVector BroadcastWord(int32_t word) {
   return hn::BitCast(kInts, WordOrder(hn::BitCast(kBytes, hn::Set(kInts, word))));
 }
 
-// One quad of activations for all lanes, of bytes of which kTakenOff has been taken.
+// Returns a quad of activations in all lanes. kTakenOff has already been subtracted from its bytes.
 HWY_INLINE QuadWords BroadcastQuad(const uint8_t* activations) {
   int32_t quad;
   memcpy(&quad, activations, sizeof quad);
@@ -156,8 +157,8 @@ HWY_INLINE QuadWords BroadcastQuad(const uint8_t* activations) {
   return ActivationWords(hn::BitCast(kBytes, hn::Set(kInts, quad)));
 }
 
-// A row of `quads` quads to words in the order in which a tile takes them: at least quads rounded up to kLanes are
-// read and written. Not where kSameWords.
+// Converts a row of quads to words in the order in which a register tile takes them. Reads and writes whole vectors:
+// `quads` rounded up to a multiple of kLanes. Not needed if kSameWords.
 HWY_INLINE void MakeWords(const uint8_t* row, int quads, uint8_t* words) {
   auto* to = reinterpret_cast<int32_t*>(words);
   for (int i = 0; i < quads; i += kLanes) {

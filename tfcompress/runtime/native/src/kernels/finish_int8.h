@@ -1,4 +1,4 @@
-// Sums of products of quantized rows to floats: scale * row scale * sum + (bias - row zero * offset).
+// Converts sums of products of quantized rows to floats: scale * row scale * sum + (bias - row zero * offset).
 #pragma once
 
 #include "../kernels.h"
@@ -7,10 +7,10 @@
 namespace tfcompress {
 namespace {
 
-// The row's zero for sums of activations of which kTakenOff has been taken.
+// The row's zero if kTakenOff has been subtracted from its activations.
 HWY_INLINE float ZeroOf(RowScale row) { return row.zero - static_cast<float>(kTakenOff) * row.scale; }
 
-// kVectors vectors of outputs from n on.
+// For kVectors vectors of outputs from n on.
 template <int kVectors>
 class FinishInt8 {
  public:

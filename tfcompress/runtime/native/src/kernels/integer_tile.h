@@ -1,4 +1,4 @@
-// The int8 tile: a block of rows of words (dot.h) times a panel of columns, summed in int32 in registers.
+// The int8 register tile: a few rows of words (dot.h) times a panel of columns, summed in registers of int32.
 #pragma once
 
 #include "dot.h"
@@ -7,25 +7,33 @@
 namespace tfcompress {
 namespace {
 
+using IntegerTileInput = TileInput<uint8_t, int32_t>;  // `depth` counts words.
+
+// Rows whose sums are in registers at the same time. Arm without dot products needs registers for 16-bit products
+// besides: 6 rows x 4 vectors = 24 sums, 4 weights, 1 value and the products of 4 vectors are 33 of 32 registers. Half
+// of the rows takes 12 + 4 + 1 + 4 = 21. (AVX2 without dot products has 12 sums, 2 weights, 1 value and 1 product, just
+// its 16 registers.)
 #if HWY_ARCH_ARM_A64 && !TFCOMPRESS_HAS_LANE_DOT
-constexpr int kSumRows = 3;  // Sums of more leave the products of 8 bits no registers: the compiler would spill.
+constexpr int kSumRows = 3;
 #else
 constexpr int kSumRows = kTileRows;
 #endif
 
-// As FloatTile: `words` words a row; panel has kTileColumns of them for each; `start`: kTileColumns sums to begin with,
-// or null. finish(sum, row, vector): the float of a sum.
+// Like FloatTile. finish(sum, row, vector) returns the float that a sum stands for.
 template <int kRows, class Finish>
-HWY_INLINE void IntegerTile(const uint8_t* x, size_t x_stride, const int32_t* panel, int words, const int32_t* start,
-                            const Finish& finish, const TileOutput& to) {
+HWY_INLINE void IntegerTile(const IntegerTileInput& in, const Finish& finish, const TileOutput& to) {
+  const uint8_t* x = in.x;
+  const int32_t *panel = in.panel, *start = in.start;
+  const size_t x_stride = in.stride;
+  const int words = in.depth;
   if constexpr (kRows > kSumRows) {
     const size_t skipped = size_t{kSumRows} * static_cast<size_t>(to.stride);
     TileOutput below = to;
     below.y += skipped;
     if (to.residual != nullptr) below.residual += skipped;
     const auto finish_below = [&](IntVector sum, int i, int j) HWY_ATTR { return finish(sum, i + kSumRows, j); };
-    IntegerTile<kSumRows>(x, x_stride, panel, words, start, finish, to);
-    IntegerTile<kRows - kSumRows>(x + kSumRows * x_stride, x_stride, panel, words, start, finish_below, below);
+    IntegerTile<kSumRows>(in, finish, to);
+    IntegerTile<kRows - kSumRows>({x + kSumRows * x_stride, x_stride, panel, words, start}, finish_below, below);
     return;
   }
   IntVector sums[kRows][kTileVectors];

@@ -8,7 +8,7 @@
 namespace tfcompress {
 namespace {
 
-// The sum over a row: add(v, sum) is the sum with vector v in it; behind the row's end v is `nothing`.
+// Sums over a row: add(v, sum) returns `sum` with vector v added to it. v is `nothing` after the row's end.
 template <class Add>
 HWY_INLINE float SumOverRow(const float* x, int width, FloatVector nothing, const Add& add) {
   FloatVector sum[2] = {hn::Zero(kFloats), hn::Zero(kFloats)};
@@ -25,7 +25,7 @@ HWY_INLINE float SumOverRow(const float* x, int width, FloatVector nothing, cons
 }
 
 HWY_INLINE float MeanOfRow(const float* x, int width) {
-  // Relative to the first element: a row of equal ones has exactly that mean.
+  // Relative to the first element, so that a row of equal values has exactly that mean.
   const FloatVector first = hn::Set(kFloats, x[0]);
   const float sum = SumOverRow(
       x, width, first, [&](FloatVector v, FloatVector sums) HWY_ATTR { return hn::Add(hn::Sub(v, first), sums); });

@@ -1,4 +1,4 @@
-// Indices to int8 centroids: the byte look-up of the instruction set.
+// Looks up int8 centroids by index, with the byte look-ups of the instruction set.
 #pragma once
 
 #include "simd.h"
@@ -6,15 +6,16 @@
 namespace tfcompress {
 namespace {
 
-// table[index] for a table of up to 16 * kTables bytes, by look-ups in 16 bytes and a tree of choices between them.
-// tables(i): vector of the i-th 16 bytes, repeated. Of the indices, bits above those of the table are ignored.
+// Returns table[index] for a table of 16 * kTables bytes: looks up in 16 bytes at a time and chooses between the
+// results in a tree. tables(i) returns a vector of the i-th 16 bytes, repeated. Index bits beyond the table are
+// ignored.
 template <int kTables, class Tables>
-HWY_INLINE ByteVector LookUpBlocks(const Tables& tables, ByteVector low_nibbles, ByteVector indices, int first = 0) {
+HWY_INLINE ByteVector LookUpTree(const Tables& tables, ByteVector low_nibbles, ByteVector indices, int first = 0) {
   if constexpr (kTables == 1) {
     return hn::TableLookupBytes(tables(first), low_nibbles);
   } else {
-    const ByteVector low = LookUpBlocks<kTables / 2>(tables, low_nibbles, indices, first);
-    const ByteVector high = LookUpBlocks<kTables / 2>(tables, low_nibbles, indices, first + kTables / 2);
+    const ByteVector low = LookUpTree<kTables / 2>(tables, low_nibbles, indices, first);
+    const ByteVector high = LookUpTree<kTables / 2>(tables, low_nibbles, indices, first + kTables / 2);
     const auto upper = hn::TestBit(indices, hn::Set(kBytes, static_cast<uint8_t>(8 * kTables)));
     return hn::IfThenElse(upper, high, low);
   }
@@ -22,38 +23,38 @@ HWY_INLINE ByteVector LookUpBlocks(const Tables& tables, ByteVector low_nibbles,
 
 HWY_INLINE ByteVector LowNibbles(ByteVector indices) { return hn::And(indices, hn::Set(kBytes, uint8_t{15})); }
 
-// The 2^kBits int8 centroids of a layer, ready for look-ups.
+// ByteTable holds the 2^kBits int8 centroids of a layer, ready for look-ups.
 #if HWY_TARGET <= HWY_AVX3_DL && HWY_ARCH_X86
 
-// vpermb looks up 64 bytes at once, vpermi2b 128.
+// vpermb looks up in 64 bytes, vpermi2b in 128.
 template <int kBits>
 class ByteTable {
  public:
   HWY_INLINE explicit ByteTable(const int8_t* centroids) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(centroids);
-    for (int i = 0; i < kBlocks; ++i) blocks_[i] = hn::LoadN(kBytes, bytes + kByteLanes * i, size_t{1} << kBits);
+    for (int i = 0; i < kRegisters; ++i) registers_[i] = hn::LoadN(kBytes, bytes + kByteLanes * i, size_t{1} << kBits);
   }
 
   HWY_INLINE SignedByteVector operator()(ByteVector indices) const {
     const hn::Indices512<uint8_t> at{indices.raw};
-    if constexpr (kBits <= 6) return hn::BitCast(kSignedBytes, hn::TableLookupLanes(blocks_[0], at));
-    ByteVector found = hn::TwoTablesLookupLanes(kBytes, blocks_[0], blocks_[1], at);
+    if constexpr (kBits <= 6) return hn::BitCast(kSignedBytes, hn::TableLookupLanes(registers_[0], at));
+    ByteVector found = hn::TwoTablesLookupLanes(kBytes, registers_[0], registers_[1], at);
     if constexpr (kBits == 8) {
       const auto upper = hn::TestBit(indices, hn::Set(kBytes, uint8_t{128}));
-      found = hn::IfThenElse(upper, hn::TwoTablesLookupLanes(kBytes, blocks_[2], blocks_[3], at), found);
+      found = hn::IfThenElse(upper, hn::TwoTablesLookupLanes(kBytes, registers_[2], registers_[3], at), found);
     }
     return hn::BitCast(kSignedBytes, found);
   }
 
  private:
-  static constexpr int kBlocks = kBits <= 6 ? 1 : 1 << (kBits - 6);
-  ByteVector blocks_[kBits <= 6 ? 1 : 4];
+  static constexpr int kRegisters = kBits <= 6 ? 1 : 1 << (kBits - 6);
+  ByteVector registers_[kBits <= 6 ? 1 : 4];
 };
 
 #elif HWY_ARCH_ARM_A64
 
-// table[index] for a table of up to 256 bytes that fill kRegisters: tbl looks up 64 of them at once and gives 0 where
-// the index is larger; tbx leaves what it was given there.
+// Returns table[index] for a table of kRegisters registers, at most 256 bytes. tbl looks up in 64 bytes and returns 0
+// if the index is larger; tbx returns what it was given instead.
 template <int kRegisters>
 class RegisterTable {
  public:
@@ -105,7 +106,7 @@ class ByteTable {
 
 #elif HWY_TARGET == HWY_SSE2
 
-// There is no byte look-up.
+// SSE2 has no byte look-up.
 template <int kBits>
 class ByteTable {
  public:
@@ -137,7 +138,7 @@ class ByteTable {
 
   HWY_INLINE SignedByteVector operator()(ByteVector indices) const {
     const auto tables = [this](int i) HWY_ATTR { return tables_[i]; };
-    return hn::BitCast(kSignedBytes, LookUpBlocks<kTables>(tables, LowNibbles(indices), indices));
+    return hn::BitCast(kSignedBytes, LookUpTree<kTables>(tables, LowNibbles(indices), indices));
   }
 
  private:

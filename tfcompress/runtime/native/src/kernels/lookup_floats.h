@@ -1,5 +1,5 @@
-// Indices to float32 centroids. A vector of indices holds four inputs of an output side by side; it becomes four
-// vectors, one of each input, with outputs side by side.
+// Looks up float32 centroids by index. A vector of indices holds four inputs of each output side by side. It becomes
+// four vectors, one per input, with outputs side by side.
 #pragma once
 
 #include "lookup_bytes.h"
@@ -11,7 +11,7 @@ struct FourInputs {
   FloatVector of[4];
 };
 
-// One value at a time, for what has nothing better.
+// Looks up one value at a time, where nothing is faster.
 template <int kBits>
 class ScalarFloatTable {
  public:
@@ -33,12 +33,12 @@ class ScalarFloatTable {
 
 #if HWY_CAP_GE512
 
-// Permutations of one or two registers of 16 floats, and choices between them.
+// Permutes one or two registers of 16 floats and chooses between the results.
 template <int kBits>
 class PermutedFloatTable {
  public:
   HWY_INLINE explicit PermutedFloatTable(const float* centroids) {
-    for (int i = 0; i < kBlocks; ++i) blocks_[i] = LoadFirst(centroids + kLanes * i, 1 << kBits);
+    for (int i = 0; i < kRegisters; ++i) registers_[i] = LoadFirst(centroids + kLanes * i, 1 << kBits);
   }
 
   HWY_INLINE FourInputs operator()(ByteVector indices) const {
@@ -48,9 +48,9 @@ class PermutedFloatTable {
 
  private:
   using UintVector = hn::Vec<UintTag>;
-  static constexpr int kBlocks = kBits <= 4 ? 1 : 1 << (kBits - 4);
+  static constexpr int kRegisters = kBits <= 4 ? 1 : 1 << (kBits - 4);
 
-  // Of every word the byte kByte; the permutation ignores the bits above.
+  // Looks up byte kByte of each word. The permutation ignores the bits above it.
   template <int kByte>
   HWY_INLINE FloatVector Byte(UintVector words) const {
     UintVector at = words;
@@ -58,13 +58,13 @@ class PermutedFloatTable {
     return Among<Max(kBits - 4, 0), kByte>(words, hn::Indices512<float>{at.raw}, 0);
   }
 
-  // Among the 2^kLevels registers from `first` on.
+  // Looks up in the 2^kLevels registers from `first` on.
   template <int kLevels, int kByte>
   HWY_INLINE FloatVector Among(UintVector words, hn::Indices512<float> at, int first) const {
     if constexpr (kLevels == 0) {
-      return hn::TableLookupLanes(blocks_[first], at);
+      return hn::TableLookupLanes(registers_[first], at);
     } else if constexpr (kLevels == 1) {
-      return hn::TwoTablesLookupLanes(kFloats, blocks_[first], blocks_[first + 1], at);
+      return hn::TwoTablesLookupLanes(kFloats, registers_[first], registers_[first + 1], at);
     } else {
       const auto bit = hn::Set(kUints, uint32_t{8} << kLevels << 8 * kByte);
       const auto upper = hn::RebindMask(kFloats, hn::TestBit(words, bit));
@@ -73,11 +73,11 @@ class PermutedFloatTable {
     }
   }
 
-  FloatVector blocks_[kBlocks];
+  FloatVector registers_[kRegisters];
 };
 
-// Of 64 floats, two registers hold the upper halves and two the lower ones: two permutations find the halves of 32
-// floats, with nothing to choose between.
+// Of 64 floats, two registers hold the upper 16 bits of each and two the lower 16 bits. Two permutations find both
+// halves of 32 floats, and there is nothing to choose between.
 class HalvesFloatTable {
  public:
   HWY_INLINE explicit HalvesFloatTable(const float* centroids) {
@@ -107,7 +107,7 @@ class HalvesFloatTable {
   using HalfVector = hn::Vec<HalfTag>;
   static constexpr HalfTag kHalves{};
 
-  // The floats at the lower and at the upper half of every word.
+  // Finds the floats for the lower and for the upper index of each word.
   HWY_INLINE void Pair(HalfVector indices, FloatVector* first, FloatVector* second) const {
     const hn::Indices512<uint16_t> at{indices.raw};
     const auto upper = hn::BitCast(kUints, hn::TwoTablesLookupLanes(kHalves, upper_[0], upper_[1], at));
@@ -150,7 +150,7 @@ class PlaneTable {
 
   HWY_INLINE ByteVector operator()(ByteVector indices) const {
     const auto tables = [this](int i) { return hn::LoadDup128(kBytes, bytes_ + 16 * i); };
-    return LookUpBlocks<kTables>(tables, LowNibbles(indices), indices);
+    return LookUpTree<kTables>(tables, LowNibbles(indices), indices);
   }
 
  private:
@@ -158,7 +158,7 @@ class PlaneTable {
 };
 #endif
 
-// The four bytes of a float are looked up apart and interleaved.
+// Looks up the four bytes of each float separately and interleaves them.
 template <int kBits>
 class ByteFloatTable {
  public:
@@ -171,7 +171,7 @@ class ByteFloatTable {
   }
 
   HWY_INLINE FourInputs operator()(ByteVector indices) const {
-    // Within 16 bytes: from four inputs of each of four outputs to four outputs of each input.
+    // Within 16 bytes: from four inputs of each of four outputs to four outputs of each of four inputs.
     alignas(16) static constexpr uint8_t kOrder[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
     indices = hn::TableLookupBytes(indices, hn::LoadDup128(kBytes, kOrder));
     const ByteVector plane[4] = {planes_[0](indices), planes_[1](indices), planes_[2](indices), planes_[3](indices)};

@@ -1,5 +1,5 @@
-// A dense layer of a single row: every weight is used once, so it is multiplied as it is decoded. What takes time is
-// reading the indices.
+// Packed dense layers of a single row. Each weight is used only once, so it is multiplied right after it is decoded.
+// Most of the time goes into reading the indices.
 #pragma once
 
 #include "dense_int8.h"
@@ -7,13 +7,13 @@
 namespace tfcompress {
 namespace {
 
-// Bytes of indices that are fetched, into the second-level cache, before they are needed: what memory delivers in its
-// latency.
+// How many bytes ahead indices are fetched into the second-level cache: far enough to hide the latency of memory, and
+// few enough to stay in that cache, of 256 KiB or more, until they are used.
 constexpr size_t kAhead = 12288;
 
 template <int kBits>
-HWY_INLINE void FetchAhead(const uint8_t* tile) {
-  const uintptr_t at = reinterpret_cast<uintptr_t>(tile) + kAhead;  // It may lie behind the end, which does no harm.
+HWY_INLINE void FetchAhead(const uint8_t* block) {
+  const uintptr_t at = reinterpret_cast<uintptr_t>(block) + kAhead;  // May be past the end, which is harmless.
   __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2);
   if (PackedBlockBytes(kBits) > 64) __builtin_prefetch(reinterpret_cast<const void*>(at + 64), 0, 2);
 }
@@ -22,28 +22,26 @@ HWY_INLINE void FetchNext(Upcoming next) {
   for (size_t i = 0; i < next.bytes && i < kAhead; i += 64) __builtin_prefetch(next.data + i, 0, 2);
 }
 
-// Panels of a row: block(tiles, n, sums) leaves the products of 16 outputs from n on, without activation.
-template <int kBits, class Block>
-HWY_INLINE void ForBlocksOfRow(const DenseWeights& weights, int begin, int end, const float* residual, float* y,
-                               Upcoming next, const Block& block) {
-  const size_t block_bytes = PackedBlockRowBytes(weights.inputs, kBits);
-  for (int n = begin; n < end; n += kTileColumns) {
-    const int columns = Min(kTileColumns, end - n);
+// Computes row `row` of the task: dot(blocks, n, sums) computes the sums of the 16 outputs from n on, whose packed
+// blocks begin at `blocks`.
+template <class Dot>
+HWY_INLINE void ForOutputsOfRow(const DenseTask& task, int row, const Dot& dot) {
+  for (int n = task.begin; n < task.end; n += kTileColumns) {
     alignas(64) float sums[kTileColumns];
-    for (int c = 0; c < columns; c += kPackedBlockOutputs) {
-      block(weights.indices + static_cast<size_t>((n + c) / kPackedBlockOutputs) * block_bytes, n + c, sums + c);
-    }
-    if (n + kTileColumns >= end) FetchNext(next);
-    const float* added = residual == nullptr ? nullptr : residual + n;
-    StoreFromStack(sums, 1, {y + n, added, weights.outputs, columns, weights.activation});
+    DecodePanel(task, n, [&](const uint8_t* blocks, int c) HWY_ATTR { dot(blocks, n + c, sums + c); });
+    if (n + kTileColumns >= task.end) FetchNext(task.next);
+    StoreFromStack(sums, 1, OutputOf(task, row, n));
   }
 }
 
-// x: floats up to the inputs rounded up to whole tiles. bias and scale are those of the block; scale may be null.
+// Multiplies a row with the weights of 16 outputs from n on. x is padded to whole packed blocks.
 template <int kBits>
-HWY_INLINE void FloatBlock(const uint8_t* tiles, const FloatTable<kBits>& table, const float* x, int inputs,
-                           const float* bias, const float* scale, float* sums) {
-  constexpr int kChains = kHalfVectors <= 2 ? 4 : 2;  // of additions, so that they need not wait for each other
+HWY_INLINE void FloatDot(const uint8_t* blocks, const FloatTable<kBits>& table, const float* x,
+                         const DenseWeights& weights, int n, float* sums) {
+  const float* bias = weights.bias + n;
+  const float* scale = weights.scale == nullptr ? nullptr : weights.scale + n;
+  // Independent chains of additions per vector of sums: an addition need not wait for the one before it to end.
+  constexpr int kChains = kHalfVectors <= 2 ? 4 : 2;
   FloatVector chains[kHalfVectors][kChains];
   TFCOMPRESS_UNROLL
   for (int v = 0; v < kHalfVectors; ++v) {
@@ -51,9 +49,9 @@ HWY_INLINE void FloatBlock(const uint8_t* tiles, const FloatTable<kBits>& table,
     TFCOMPRESS_UNROLL
     for (int c = 1; c < kChains; ++c) chains[v][c] = hn::Zero(kFloats);
   }
-  for (int k = 0; k < inputs; k += kPackedBlockInputs, tiles += PackedBlockBytes(kBits)) {
-    FetchAhead<kBits>(tiles);
-    ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int v) HWY_ATTR {
+  for (int k = 0; k < weights.inputs; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits)) {
+    FetchAhead<kBits>(blocks);
+    ForIndices<kBits>(blocks, [&](ByteVector indices, int half, int v) HWY_ATTR {
       const FourInputs found = table(indices);
       TFCOMPRESS_UNROLL
       for (int i = 0; i < 4; ++i) {
@@ -74,29 +72,29 @@ HWY_INLINE void FloatBlock(const uint8_t* tiles, const FloatTable<kBits>& table,
 }
 
 template <int kBits>
-HWY_NOINLINE void OneRow(const DenseWeights& weights, const float* x, int begin, int end, const float* residual,
-                         float* y, void* scratch, Upcoming next) {
+HWY_NOINLINE void OneRow(const DenseTask& task) {
+  const DenseWeights& weights = task.weights;
   const FloatTable<kBits> table(weights.centroids);
-  auto* padded = static_cast<float*>(scratch);
+  auto* padded = static_cast<float*>(task.scratch);
   const int whole = RoundUp(weights.inputs, kPackedBlockInputs);
-  memcpy(padded, x, static_cast<size_t>(weights.inputs) * sizeof(float));
+  memcpy(padded, task.x, static_cast<size_t>(weights.inputs) * sizeof(float));
   for (int k = weights.inputs; k < whole; ++k) padded[k] = 0.0f;
-  ForBlocksOfRow<kBits>(weights, begin, end, residual, y, next, [&](const uint8_t* tiles, int n, float* sums) HWY_ATTR {
-    const float* scale = weights.scale == nullptr ? nullptr : weights.scale + n;
-    FloatBlock<kBits>(tiles, table, padded, weights.inputs, weights.bias + n, scale, sums);
+  ForOutputsOfRow(task, 0, [&](const uint8_t* blocks, int n, float* sums) HWY_ATTR {
+    FloatDot<kBits>(blocks, table, padded, weights, n, sums);
   });
 }
 
+// Like FloatDot, for a quantized row.
 template <int kBits>
-HWY_INLINE void Int8Block(const uint8_t* tiles, const ByteTable<kBits>& table, const uint8_t* q, RowScale row,
-                          const DenseWeights& weights, int n, float* sums) {
+HWY_INLINE void Int8Dot(const uint8_t* blocks, const ByteTable<kBits>& table, const uint8_t* q, RowScale row,
+                        const DenseWeights& weights, int n, float* sums) {
   IntVector dots[kHalfVectors][2];
   TFCOMPRESS_UNROLL
   for (int v = 0; v < kHalfVectors; ++v) dots[v][0] = dots[v][1] = hn::Zero(kInts);
-  for (int k = 0; k < weights.inputs; k += kPackedBlockInputs, tiles += PackedBlockBytes(kBits)) {
-    FetchAhead<kBits>(tiles);
+  for (int k = 0; k < weights.inputs; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits)) {
+    FetchAhead<kBits>(blocks);
     const QuadWords values[2] = {BroadcastQuad(q + k), BroadcastQuad(q + k + 4)};
-    ForIndices<kBits>(tiles, [&](ByteVector indices, int half, int v) HWY_ATTR {
+    ForIndices<kBits>(blocks, [&](ByteVector indices, int half, int v) HWY_ATTR {
       const QuadWords words = WeightWords(table(indices));
       TFCOMPRESS_UNROLL
       for (int w = 0; w < kWords; ++w) dots[v][half] = DotAnyWord(dots[v][half], values[half].of[w], words.of[w]);
@@ -109,19 +107,21 @@ HWY_INLINE void Int8Block(const uint8_t* tiles, const ByteTable<kBits>& table, c
   }
 }
 
+// Computes row `row` of the task.
 template <int kBits>
-HWY_NOINLINE void OneRowInt8(const DenseWeights& weights, const uint8_t* q, RowScale row, int begin, int end,
-                             const float* residual, float* y, void* scratch, Upcoming next) {
+HWY_NOINLINE void OneRowInt8(const DenseTask& task, int row) {
+  const DenseWeights& weights = task.weights;
   const ByteTable<kBits> table(weights.centroids8);
+  const uint8_t* q = task.q + static_cast<size_t>(row) * static_cast<size_t>(QuantizedStride(weights.inputs));
   if constexpr (kTakenOff != 0) {
-    int32_t* panel;
-    uint8_t* words;
-    CutDenseInt8(weights, 1, scratch, &panel, &words);
-    ArrangeRows(q, 0, 1, weights.inputs, words);
-    q = words;
+    DenseInt8Space space;
+    CutDenseInt8(weights, 1, task.scratch, &space);
+    ArrangeRows(q, 0, 1, weights.inputs, space.rows);
+    q = space.rows;
   }
-  ForBlocksOfRow<kBits>(weights, begin, end, residual, y, next, [&](const uint8_t* tiles, int n, float* sums) HWY_ATTR {
-    Int8Block<kBits>(tiles, table, q, row, weights, n, sums);
+  const RowScale scale = task.scales[row];
+  ForOutputsOfRow(task, row, [&](const uint8_t* blocks, int n, float* sums) HWY_ATTR {
+    Int8Dot<kBits>(blocks, table, q, scale, weights, n, sums);
   });
 }
 

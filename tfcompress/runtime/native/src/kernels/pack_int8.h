@@ -1,4 +1,4 @@
-// Keys and values of a head to int8 panels for dot products (dot.h), and rows to int8.
+// Quantizes the keys and values of a head to int8 panels for dot products (dot.h), and rows to int8.
 #pragma once
 
 #include "dot.h"
@@ -8,7 +8,7 @@
 namespace tfcompress {
 namespace {
 
-// Panels of kTileColumns tokens: for each quad of channels kWords rows of words, tokens side by side.
+// Panels of kTileColumns tokens. Each quad of channels has kWords rows of words, with tokens side by side.
 struct Int8Keys {
   int quads;        // of channels
   int32_t* panels;  // 0 where there is no token
@@ -17,12 +17,12 @@ struct Int8Keys {
   uint8_t* rows;    // four quantized keys, plus 128
 };
 
-// Panels of kTileColumns channels: for each quad of tokens kWords rows of words, channels side by side.
+// Panels of kTileColumns channels. Each quad of tokens has kWords rows of words, with channels side by side.
 struct Int8Values {
   int quads;        // of tokens
   int32_t* panels;  // 0 where there is no channel
   float* scale;     // by channel
-  int32_t* start;   // by channel: kTakenOff times the sum of the values; null if that is 0
+  int32_t* start;   // by channel: kTakenOff times the sum of the values; null if kTakenOff is 0
 };
 
 HWY_INLINE void CutInt8Keys(int tokens, int width, Cutter* cutter, Int8Keys* keys) {
@@ -50,8 +50,8 @@ HWY_INLINE float LargestMagnitude(const float* x, int width) {
   return hn::ReduceMax(kFloats, most);
 }
 
-// A row to round(x / scale) + 128, with scale = the largest magnitude / 127, which is returned. Written are `width`
-// bytes rounded up to kLanes, 128 behind the end.
+// Quantizes a row to round(x / scale) + 128 and returns scale = the largest magnitude / 127. Writes `width` rounded up
+// to a multiple of kLanes bytes, with 128 after the end.
 HWY_INLINE float QuantizeSymmetric(const float* x, int width, float largest, uint8_t* q) {
   const FloatVector factor = hn::Set(kFloats, largest > 0.0f ? 127.0f / largest : 0.0f);
   int c = 0;
@@ -64,11 +64,11 @@ HWY_INLINE float QuantizeSymmetric(const float* x, int width, float largest, uin
   return largest * (1.0f / 127.0f);
 }
 
-// Of which the product with a word is the sum of its numbers.
+// Returns the words whose product with another word is the sum of its numbers.
 HWY_INLINE QuadWords Ones() { return ActivationWords(hn::Set(kBytes, uint8_t{1 + kTakenOff})); }
 
-// kTileColumns quads with their sign bits flipped, in place of the first of kWords rows, to words; added to `sums` of
-// their lanes.
+// Converts kTileColumns quads, whose sign bits are flipped, to words in place: the quads are in the first of kWords
+// rows. Adds their numbers to `sums` by lane.
 HWY_INLINE void SplitQuads(int32_t* row, IntVector (&sums)[kTileVectors]) {
   const QuadWords ones = Ones();
   TFCOMPRESS_UNROLL
@@ -130,7 +130,7 @@ HWY_NOINLINE void PackInt8Keys(const float* k, size_t stride, int tokens, int wi
   }
 }
 
-// kLanes channels of four tokens to a quad each; tokens from `left` on are none.
+// Quantizes kLanes channels of four tokens to one quad per channel. Only the first `left` tokens exist.
 template <class Load>
 HWY_INLINE IntVector Quads(const Load& load, int left, FloatVector factor) {
   IntVector quads = hn::Zero(kInts);

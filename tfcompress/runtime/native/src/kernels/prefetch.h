@@ -1,5 +1,5 @@
-// Packed weights come from far: the next panel's are fetched into the first-level cache piece by piece while this one's
-// are used.
+// Fetches the packed weights of the next panel into the first-level cache, piece by piece, while this panel's are used:
+// they come from memory, which takes long.
 #pragma once
 
 #include "../kernels.h"
@@ -10,20 +10,18 @@ namespace {
 
 class Prefetcher {
  public:
-  // What is read after the panel of outputs from `n` on, of a layer of which [.., end) are computed; in `pieces`.
-  HWY_INLINE Prefetcher(const DenseWeights& weights, int n, int end, Upcoming next, int pieces) {
+  // Fetches what `task` reads after the panel from output `n` on, in one piece per register tile of rows.
+  HWY_INLINE Prefetcher(const DenseTask& task, int n) : at_(task.next.data), left_(task.next.bytes) {
+    const DenseWeights& weights = task.weights;
     const int from = n + kTileColumns;
-    const uint8_t* data = next.data;
-    size_t bytes = next.bytes;
-    if (from < end) {
-      const size_t block = PackedBlockRowBytes(weights.inputs, weights.bits);
-      const int outputs = Min(kTileColumns, weights.outputs - from);
-      data = weights.indices + static_cast<size_t>(from / kPackedBlockOutputs) * block;
-      bytes = static_cast<size_t>((outputs + kPackedBlockOutputs - 1) / kPackedBlockOutputs) * block;
+    if (from < task.end) {
+      const size_t row_bytes = PackedBlockRowBytes(weights.inputs, weights.bits);
+      const int outputs = RoundUp(Min(kTileColumns, weights.outputs - from), kPackedBlockOutputs);
+      at_ = weights.indices + static_cast<size_t>(from / kPackedBlockOutputs) * row_bytes;
+      left_ = static_cast<size_t>(outputs / kPackedBlockOutputs) * row_bytes;
     }
-    at_ = data;
-    left_ = bytes;
-    piece_ = (bytes / static_cast<size_t>(pieces) + kLine) / kLine * kLine;
+    const int pieces = (task.rows + kTileRows - 1) / kTileRows;
+    piece_ = (left_ / static_cast<size_t>(pieces) + kLine) / kLine * kLine;
   }
 
   HWY_INLINE void FetchPiece() {

@@ -1,4 +1,5 @@
-// Rows of activations to uint8 with a scale and a zero point of their own. Zero is always a whole number.
+// Quantizes rows of activations to uint8, each with its own scale and zero point. The zero point is a whole number, so
+// that 0 is exact.
 #pragma once
 
 #include <cmath>
@@ -13,7 +14,7 @@ struct Range {
   float least, most;
 };
 
-// Of a row and zero.
+// Returns the range of a row and 0.
 HWY_INLINE Range RangeOf(const float* x, int count) {
   FloatVector least[4] = {hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats)};
   FloatVector most[4] = {hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats)};
@@ -42,7 +43,7 @@ struct RowFactors {
 HWY_INLINE RowFactors FactorsOf(Range range, RowScale* row) {
   float scale = (range.most - range.least) * (1.0f / 255.0f);
   if (!(scale > 0.0f)) scale = 1.0f;
-  // Anything but 0...255 comes of infinities and NaN only.
+  // Only infinities and NaN give anything but 0 to 255.
   const float nearest = std::nearbyint(-range.least / scale);
   const float zero_point = nearest >= 0.0f && nearest <= 255.0f ? nearest : 0.0f;
   *row = {scale, scale * zero_point};

@@ -1,13 +1,13 @@
-// What all kernels need of the instruction set they are compiled for. These headers are compiled once for each set of
-// compiler flags, and everything in them has internal linkage: the linker would merge inline functions with external
-// linkage, and might take the AVX-512 form for everybody.
+// Vectors of the instruction set that the kernels are compiled for, and what all kernels do with them. The headers in
+// this folder are compiled once per instruction set. Everything in them has internal linkage: of inline functions with
+// external linkage, the linker would keep one copy for all sets, which might be the one for AVX-512.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
-// One target, that of the compiler's flags; nothing of Highway has to be linked.
+// A single target, which the compiler's flags determine; nothing of Highway is linked.
 #define HWY_COMPILE_ONLY_STATIC
 #define HWY_DISABLE_PCLMUL_AES
 #define HWY_IS_DEBUG_BUILD 0
@@ -15,7 +15,7 @@
 #include "hwy/highway.h"
 
 #if HWY_HAVE_SCALABLE
-#error "These kernels need vectors of a size known to the compiler"
+#error "These kernels need vectors whose size the compiler knows"
 #endif
 
 #if defined(__clang__)
@@ -50,14 +50,27 @@ constexpr SignedByteTag kSignedBytes;
 constexpr int kLanes = HWY_LANES(float);
 constexpr int kByteLanes = HWY_LANES(uint8_t);
 
-// The tile of a matrix product that is held in registers: accumulators, a row of weights and one broadcast value.
+// The register tile: the part of a matrix product whose sums are held in registers. Each step multiplies kTileVectors
+// vectors of weights with one value of each of kTileRows rows. A vector of weights is loaded once for all rows, so more
+// rows mean fewer loads per product; the number of registers limits them. All sizes have at least 12 independent sums,
+// which keeps two multiply-add units of 4 to 5 cycles' latency busy. A panel is as wide as the register tile: 16 or 32
+// outputs, one or two rows of packed blocks. Decoded, its 768 inputs take 96 KiB (AVX-512) or 48 KiB as floats, in the
+// second-level cache, and 24 KiB or 12 KiB as int8 (24 KiB as pairs of int16), in the first-level cache.
 #if HWY_CAP_GE512
+// 32 registers: 14 * 2 sums + 2 vectors of weights + 1 value = 31.
 constexpr int kTileRows = 14, kTileVectors = 2;
 #elif HWY_CAP_GE256
+// 16 registers: 6 * 2 sums + 2 vectors of weights + 1 value = 15; AVX2's int8 products without a dot product need one
+// more, for a product.
 constexpr int kTileRows = 6, kTileVectors = 2;
 #elif HWY_ARCH_ARM_A64
+// 32 registers: 6 * 4 sums + 6 vectors of values, one per row, since an instruction takes a lane of them + at least 1
+// vector of weights = 31.
 constexpr int kTileRows = 6, kTileVectors = 4;
 #else
+// 16 registers of SSE2: 3 * 4 sums + 1 value + 1 product, since it has no multiply-add + at least 1 vector of weights
+// = 15. The other weights of a step come from the stack or the cache. Four vectors make 16 columns, a whole packed
+// block, and leave no room for a fourth row.
 constexpr int kTileRows = 3, kTileVectors = 4;
 #endif
 constexpr int kTileColumns = kTileVectors * kLanes;
@@ -65,8 +78,8 @@ constexpr int kTileColumns = kTileVectors * kLanes;
 constexpr int Min(int a, int b) { return a < b ? a : b; }
 constexpr int Max(int a, int b) { return a > b ? a : b; }
 
-// max(x, least) and min(x, most) that let NaN through. Of x86's two arguments the second is the answer then; Arm has an
-// instruction that does, and Highway takes the other.
+// max(x, least) and min(x, most), which are NaN if x is. On x86, the result is the second argument if either is NaN.
+// Arm has instructions for both behaviours, and Highway uses the other one.
 HWY_INLINE FloatVector AtLeast(FloatVector x, float least) {
 #if HWY_ARCH_ARM_A64
   return FloatVector(vmaxq_f32(x.raw, vdupq_n_f32(least)));
@@ -83,12 +96,12 @@ HWY_INLINE FloatVector AtMost(FloatVector x, float most) {
 #endif
 }
 
-// The first `count` lanes, of any count; the others are zero and are not read.
+// Loads the first `count` lanes, whatever `count` is. The others are zero and are not read.
 HWY_INLINE FloatVector LoadFirst(const float* from, int count) {
   return hn::LoadN(kFloats, from, static_cast<size_t>(Max(count, 0)));
 }
 
-// The same where mostly all lanes are wanted: a branch costs less than a mask.
+// Like LoadFirst, where `count` is rarely less than all lanes: a branch costs less than a mask then.
 HWY_INLINE FloatVector LoadUpTo(const float* from, int count) {
   return HWY_LIKELY(count >= kLanes) ? hn::LoadU(kFloats, from) : LoadFirst(from, count);
 }
@@ -105,13 +118,13 @@ HWY_INLINE void StoreUpTo(FloatVector v, int count, float* to) {
   }
 }
 
-// A number that is known to the compiler, as an argument.
+// An argument whose value the compiler knows.
 template <int n>
 struct Constant {
   static constexpr int value = n;
 };
 
-// body(Constant<rows>) for 1 <= rows <= kMost.
+// Calls body(Constant<rows>) for 1 <= rows <= kMost.
 template <int kMost, class Body>
 HWY_INLINE void WithConstant(int rows, const Body& body) {
   if constexpr (kMost == 1) {
@@ -124,8 +137,8 @@ HWY_INLINE void WithConstant(int rows, const Body& body) {
 }
 
 #if HWY_ARCH_ARM_A64
-// Pointers to rows. Each has a register of its own, which the load itself moves on: the compiler, if it knew how they
-// are related, would compute them from each other in every round of a loop.
+// Pointers to rows. Each has a register of its own, which loads increment. If the compiler knew how the pointers are
+// related, it would compute them from each other in each round of a loop.
 template <class T, int kRows>
 struct RowPointers {
   HWY_INLINE RowPointers(const T* first, size_t stride) {
@@ -140,7 +153,7 @@ struct RowPointers {
 };
 #endif
 
-// body(Constant<lane>) for the four lanes of a vector of 128 bits.
+// Calls body(Constant<lane>) for the four lanes of a vector of 128 bits.
 template <class Body>
 HWY_INLINE void ForLanes(const Body& body) {
   body(Constant<0>{});
@@ -149,9 +162,10 @@ HWY_INLINE void ForLanes(const Body& body) {
   body(Constant<3>{});
 }
 
-// body(first row, rows) for [begin, end) cut into the fewest blocks of at most kTileRows, of nearly equal size.
+// Calls body(first row, rows) for the rows of each register tile: divides [begin, end) into as few groups of at most
+// kTileRows as possible, of nearly equal size.
 template <class Body>
-HWY_INLINE void ForRowBlocks(int begin, int end, const Body& body) {
+HWY_INLINE void ForTileRows(int begin, int end, const Body& body) {
   int left = (end - begin + kTileRows - 1) / kTileRows;
   for (int row = begin; row < end; --left) {
     const int rows = (end - row + left - 1) / left;
@@ -160,12 +174,13 @@ HWY_INLINE void ForRowBlocks(int begin, int end, const Body& body) {
   }
 }
 
-// Rows that go through a stage of a kernel before any of them goes through the next: so many that none waits for the
-// horizontal operation (a sum, a largest value) of its own; few enough to stay in the first-level cache.
+// How many rows go through one stage of a kernel before the first of them enters the next stage: enough that no row
+// waits for its own horizontal operation (a sum, a maximum), and at most 6144 floats, which are 24 KiB of a first-level
+// cache of 32 KiB or more.
 constexpr int kStageRows = 8;
 HWY_INLINE int StageRows(int width) { return Max(1, Min(kStageRows, 6144 / width)); }
 
-// Cuts scratch into arrays that begin at multiples of 64 bytes. Without scratch it only counts.
+// Divides scratch into arrays that begin at multiples of 64 bytes. Without scratch it only counts the bytes.
 class Cutter {
  public:
   explicit Cutter(void* scratch) : at_(static_cast<char*>(scratch)) {}

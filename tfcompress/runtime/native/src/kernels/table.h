@@ -1,5 +1,5 @@
-// Defines the table of one instruction set, TFCOMPRESS_SET: that of the compiler's flags. Each set has a .cc of its
-// own, which includes this.
+// Defines the table of kernels of one instruction set, whose name is TFCOMPRESS_SET. Each set has a .cc file that
+// includes this one and is compiled with flags for that set.
 #pragma once
 
 #include "attention.h"
@@ -14,36 +14,29 @@
 namespace tfcompress {
 namespace {
 
-void Dense(const DenseWeights& weights, const float* x, int rows, int begin, int end, const float* residual, float* y,
-           void* scratch, Upcoming next) {
-  WithBits(weights.bits, [&](auto bits) {
+void Dense(const DenseTask& task) {
+  WithBits(task.weights.bits, [&](auto bits) {
     constexpr int kBits = decltype(bits)::value;
-    if (rows == 1) {
-      OneRow<kBits>(weights, x, begin, end, residual, y, scratch, next);
+    if (task.rows == 1) {
+      OneRow<kBits>(task);
     } else {
-      DensePanels<kBits>(weights, x, rows, begin, end, residual, y, scratch, next);
+      DensePanels<kBits>(task);
     }
   });
 }
 
-// Whether a weight may be -128.
-bool HasLeast(const DenseWeights& weights) {
+// Returns whether a weight may be -128.
+bool HasLeastInt8(const DenseWeights& weights) {
   return memchr(weights.centroids8, 128, size_t{1} << weights.bits) != nullptr;
 }
 
-void DenseInt8(const DenseWeights& weights, const uint8_t* q, const RowScale* scales, int rows, int begin, int end,
-               const float* residual, float* y, void* scratch, Upcoming next) {
-  WithBits(weights.bits, [&](auto bits) {
+void DenseInt8(const DenseTask& task) {
+  WithBits(task.weights.bits, [&](auto bits) {
     constexpr int kBits = decltype(bits)::value;
-    if (rows == 1 || (kWantsSmallWeights && HasLeast(weights))) {
-      const auto outputs = static_cast<size_t>(weights.outputs);
-      const auto stride = static_cast<size_t>(QuantizedStride(weights.inputs));
-      for (int i = 0; i < rows; ++i, q += stride, y += outputs) {
-        OneRowInt8<kBits>(weights, q, scales[i], begin, end, residual, y, scratch, next);
-        if (residual != nullptr) residual += outputs;
-      }
+    if (task.rows == 1 || (kWantsSmallWeights && HasLeastInt8(task.weights))) {
+      for (int row = 0; row < task.rows; ++row) OneRowInt8<kBits>(task, row);
     } else {
-      DenseInt8Panels<kBits>(weights, q, scales, rows, begin, end, residual, y, scratch, next);
+      DenseInt8Panels<kBits>(task);
     }
   });
 }

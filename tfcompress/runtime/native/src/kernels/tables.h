@@ -1,4 +1,4 @@
-// The tables of all instruction sets that may have been compiled.
+// The tables of kernels of all instruction sets. Each build has those of its architecture.
 #pragma once
 
 #include "../kernels.h"

@@ -1,4 +1,5 @@
-// The float tile, shared by dense layers, q kT and p v: a block of rows times a panel of columns, summed in registers.
+// The float register tile: a few rows times a panel of columns, summed in registers. Dense layers, the scores q k^T and
+// the products p v of attention share it.
 #pragma once
 
 #include "activations.h"
@@ -6,14 +7,28 @@
 namespace tfcompress {
 namespace {
 
-// Where a tile goes: `columns` of a matrix with a row stride. Whoever stores keeps a copy: for all the compiler knows,
-// what is stored might be this, to be read again each time.
+// What a register tile is computed from: rows of x times a panel, `depth` rows of kTileColumns weights that are 64-byte
+// aligned. Sums begin at `start`, which has kTileColumns values or is null.
+template <class Value, class Weight>
+struct TileInput {
+  const Value* x;
+  size_t stride;  // of x
+  const Weight* panel;
+  int depth;
+  const Weight* start;
+};
+
+using FloatTileInput = TileInput<float, float>;
+
+// Where the results of a register tile go: `columns` columns of a matrix with a row stride. Functions that store them
+// work on a copy of this struct; otherwise the compiler would have to assume that a store changes it, and would read it
+// again after each one.
 struct TileOutput {
   float* y;
   const float* residual;  // of the same stride; null, or y itself
   int stride, columns;
   Activation activation;
-  // By column, where sums are finished as scale * sum + bias; or null.
+  // By column, if the results are scale * sum + bias; otherwise null.
   const float* scale = nullptr;
   const float* bias = nullptr;
 };
@@ -24,7 +39,7 @@ void StoreActivated(const float* tile, int rows, const TileOutput& output) {
   const bool whole = to.columns >= kTileColumns;
   for (int row = 0; row < rows; ++row) {
     const size_t at = static_cast<size_t>(row) * static_cast<size_t>(to.stride);
-    // Not unrolled, or the compiler keeps many polynomials under way and spills.
+    // If this were unrolled, the compiler would interleave many polynomials and spill.
     TFCOMPRESS_DO_NOT_UNROLL
     for (int c = 0; c < kTileColumns; c += 2 * kLanes, tile += 2 * kLanes) {
       FloatVector v[2];
@@ -51,7 +66,7 @@ void StoreActivated(const float* tile, int rows, const TileOutput& output) {
   }
 }
 
-// Finished sums, rows of kTileColumns, to where they go.
+// Activates and stores finished sums: rows of kTileColumns.
 HWY_NOINLINE void StoreFromStack(const float* tile, int rows, const TileOutput& to) {
   switch (to.activation) {
     case Activation::kNone:
@@ -67,8 +82,8 @@ HWY_NOINLINE void StoreFromStack(const float* tile, int rows, const TileOutput& 
   }
 }
 
-// sum(i, j): finished vector j of row i. A function, so that every accumulator is finished and stored at once, and
-// never are two copies of them alive.
+// Stores a register tile. sum(i, j) returns the finished vector j of row i; as a function, it finishes each accumulator
+// right before it is stored, so that there are never two copies of all of them.
 template <int kRows, int kVectors, class Sum>
 HWY_INLINE void StoreTile(const Sum& sum, const TileOutput& to) {
   if (to.activation == Activation::kNone && to.scale == nullptr && to.columns >= kVectors * kLanes) {
@@ -93,7 +108,7 @@ HWY_INLINE void StoreTile(const Sum& sum, const TileOutput& to) {
     }
     return;
   }
-  // By way of the stack: an activation straight on the accumulators would spill them around every step.
+  // Go through the stack: activating the accumulators directly would spill them around each step.
   alignas(64) float tile[kRows * kTileColumns];
   TFCOMPRESS_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -103,11 +118,12 @@ HWY_INLINE void StoreTile(const Sum& sum, const TileOutput& to) {
   StoreFromStack(tile, kRows, to);
 }
 
-// Rows times a panel: `depth` rows of kTileColumns floats, 64-byte aligned. Sums begin at `start`, kTileColumns floats
-// or null. With kVectors < kTileVectors only the first columns of the panel are computed.
+// Computes kRows rows and the first kVectors vectors of columns of a panel.
 template <int kRows, int kVectors>
-HWY_NOINLINE void FloatTile(const float* x, size_t x_stride, const float* panel, int depth, const float* start,
-                            const TileOutput& to) {
+HWY_NOINLINE void FloatTile(const FloatTileInput& in, const TileOutput& to) {
+  const float *x = in.x, *panel = in.panel, *start = in.start;
+  const size_t x_stride = in.stride;
+  const int depth = in.depth;
   FloatVector sums[kRows][kVectors];
   TFCOMPRESS_UNROLL
   for (int j = 0; j < kVectors; ++j) {
@@ -117,7 +133,7 @@ HWY_NOINLINE void FloatTile(const float* x, size_t x_stride, const float* panel,
   }
   int k = 0;
 #if HWY_ARCH_ARM_A64
-  // Products with one lane of a register: four values of a row are loaded at once.
+  // Arm multiplies with one lane of a register: load four values of a row at once.
   const RowPointers<float, kRows> at(x, x_stride);
   TFCOMPRESS_DO_NOT_UNROLL
   for (; k + kLanes <= depth; k += kLanes, panel += kLanes * kTileColumns) {
@@ -152,15 +168,14 @@ HWY_NOINLINE void FloatTile(const float* x, size_t x_stride, const float* panel,
   StoreTile<kRows, kVectors>([&sums](int i, int j) { return sums[i][j]; }, to);
 }
 
-// A few columns cost half a tile.
-HWY_INLINE void MultiplyTile(int rows, const float* x, size_t x_stride, const float* panel, int depth,
-                             const float* start, const TileOutput& to) {
+// Computes `rows` rows, at most kTileRows. If only a few columns are wanted, it computes half of them.
+HWY_INLINE void MultiplyTile(int rows, const FloatTileInput& in, const TileOutput& to) {
   WithConstant<kTileRows>(rows, [&](auto count) {
     constexpr int kRows = decltype(count)::value, kFew = kTileVectors / 2;
     if (to.columns <= kFew * kLanes) {
-      FloatTile<kRows, kFew>(x, x_stride, panel, depth, start, to);
+      FloatTile<kRows, kFew>(in, to);
     } else {
-      FloatTile<kRows, kTileVectors>(x, x_stride, panel, depth, start, to);
+      FloatTile<kRows, kTileVectors>(in, to);
     }
   });
 }

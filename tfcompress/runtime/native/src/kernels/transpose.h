@@ -1,4 +1,4 @@
-// Keys are kept with tokens side by side: 4 x 4 blocks of 32-bit elements are transposed.
+// Transposes 4 x 4 elements of 32 bits, since keys are packed with tokens side by side.
 #pragma once
 
 #include "simd.h"
@@ -6,7 +6,7 @@
 namespace tfcompress {
 namespace {
 
-// load(i), i < 4: row i of four elements; they become columns of `to`.
+// load(i) returns row i of four elements, which becomes column i of `to`.
 template <class Load>
 HWY_INLINE void Transpose4x4(const Load& load, float* to, size_t to_stride) {
   const hn::FixedTag<float, 4> four;

@@ -1,4 +1,11 @@
-// A tile of packed indices to bytes, in vectors: the planes of docs/format.md, put together again.
+// Unpacks a packed block, whose layout format.h draws, to vectors of bytes: it puts the planes of the indices together.
+//
+//                 byte 0     1     2     3      4     5     6     7     ...  63
+//     half 0:  | n=0,k=0  n=0,1 n=0,2 n=0,3 | n=1,0 n=1,1 n=1,2 n=1,3 | ... n=15,3 |    n: output, k: input
+//     half 1:  | n=0,k=4  n=0,5 n=0,6 n=0,7 | n=1,4 n=1,5 n=1,6 n=1,7 | ... n=15,7 |
+//
+// A half is 64 bytes: kHalfVectors vectors of kByteLanes bytes. Four bytes next to each other, a quad, are four inputs
+// of one output, and fill a lane of 32 bits.
 #pragma once
 
 #include "../format.h"
@@ -7,18 +14,19 @@
 namespace tfcompress {
 namespace {
 
-constexpr int kHalf = kPackedBlockOutputs * kPackedBlockInputs / 2;  // indices of half a tile: 16 outputs x 4 inputs
+constexpr int kHalf = kPackedBlockOutputs * kPackedBlockInputs / 2;  // indices of 16 outputs x 4 inputs
 constexpr int kHalfVectors = kHalf / kByteLanes;
 
-// Where the plane of `kWidth` bits begins in a tile, and the lowest bit of the index that it holds. Wider planes, which
-// are the higher binary digits of kBits, come before it.
+// The lowest bit of an index that the plane of kWidth bits holds, and where the plane begins in a packed block. Wider
+// planes, which are the higher binary digits of kBits, come before it.
 template <int kBits, int kWidth>
 constexpr int kPlaneBit = kBits / (2 * kWidth) * (2 * kWidth);
 template <int kBits, int kWidth>
-constexpr int kPlaneByte = 16 * kPlaneBit<kBits, kWidth>;
+constexpr int kPlaneByte = static_cast<int>(PackedBlockBytes(kPlaneBit<kBits, kWidth>));
 
-// Bits 2 r and 2 r + 1 of the bytes of 16-byte block r, at bits kTo and kTo + 1; other bits are anything. Block r of
-// the half is block r - kFirst of the vector.
+// Of the 16 bytes of a half of the 2-bit plane, which `packed` repeats, every byte has bits of indices i, 16 + i, 32 +
+// i and 48 + i. Moves the bits of each index to kTo and kTo + 1 of its byte; other bits are undefined. The vector
+// begins at 16 bytes number kFirst of the half.
 template <int kTo, int kFirst>
 HWY_INLINE ByteVector TwoBits(ByteVector packed) {
   const auto words = hn::BitCast(kUints, packed);
@@ -27,7 +35,7 @@ HWY_INLINE ByteVector TwoBits(ByteVector packed) {
     if constexpr (kLeft >= 0) return hn::BitCast(kBytes, hn::ShiftLeft<kLeft>(words));
     return hn::BitCast(kBytes, hn::ShiftRight<-kLeft>(words));
   } else {
-    // A rotation takes both directions at once; smaller vectors need only one of them, and have no rotation.
+    // A rotation shifts in both directions at once. Smaller vectors need only one direction, and have no rotation.
     constexpr bool kRotate = kByteLanes == 64, kRight = kTo < 2 * kFirst + 2;
     alignas(64) uint32_t amounts[kLanes];
     TFCOMPRESS_UNROLL
@@ -42,45 +50,45 @@ HWY_INLINE ByteVector TwoBits(ByteVector packed) {
   }
 }
 
-// Vector `kVector` of the indices of half `kWhich` of a tile: four inputs of an output side by side.
+// Returns vector `kVector` of the indices of half `kWhich` of a packed block.
 template <int kBits, int kWhich, int kVector>
-HWY_INLINE ByteVector Indices(const uint8_t* tile) {
+HWY_INLINE ByteVector Indices(const uint8_t* block) {
   constexpr int kFirst = kVector * kByteLanes;
-  if constexpr (kBits == 8) return hn::LoadU(kBytes, tile + kHalf * kWhich + kFirst);
+  if constexpr (kBits == 8) return hn::LoadU(kBytes, block + kHalf * kWhich + kFirst);
   ByteVector indices = hn::Zero(kBytes);
   if constexpr ((kBits & 4) != 0) {
-    const ByteVector both = hn::LoadU(kBytes, tile + kPlaneByte<kBits, 4> + kFirst);
+    const ByteVector both = hn::LoadU(kBytes, block + kPlaneByte<kBits, 4> + kFirst);
     const hn::Repartition<uint16_t, ByteTag> shorts;
     indices = kWhich == 0 ? both : hn::BitCast(kBytes, hn::ShiftRight<4>(hn::BitCast(shorts, both)));
     indices = hn::And(indices, hn::Set(kBytes, uint8_t{15}));
   }
   if constexpr ((kBits & 2) != 0) {
     constexpr int kTo = kPlaneBit<kBits, 2>;
-    const ByteVector packed = hn::LoadDup128(kBytes, tile + kPlaneByte<kBits, 2> + 16 * kWhich);
+    const ByteVector packed = hn::LoadDup128(kBytes, block + kPlaneByte<kBits, 2> + 16 * kWhich);
     const ByteVector placed = TwoBits<kTo, kFirst / 16>(packed);
     indices = hn::OrAnd(indices, placed, hn::Set(kBytes, uint8_t{3 << kTo}));
   }
   if constexpr ((kBits & 1) != 0) {
-    const auto set = hn::LoadMaskBits(kBytes, tile + kPlaneByte<kBits, 1> + 8 * kWhich + kFirst / 8);
+    const auto set = hn::LoadMaskBits(kBytes, block + kPlaneByte<kBits, 1> + 8 * kWhich + kFirst / 8);
     indices = hn::Or(indices, hn::IfThenElseZero(set, hn::Set(kBytes, uint8_t{1 << kPlaneBit<kBits, 1>})));
   }
   return indices;
 }
 
-// body(indices, half, vector) for all vectors of a tile.
+// Calls body(indices, half, vector) for all vectors of a packed block.
 template <int kBits, class Body>
-HWY_INLINE void ForIndices(const uint8_t* tile, const Body& body) {
-  body(Indices<kBits, 0, 0>(tile), 0, 0);
-  if constexpr (kHalfVectors > 1) body(Indices<kBits, 0, 1>(tile), 0, 1);
-  if constexpr (kHalfVectors > 2) body(Indices<kBits, 0, 2>(tile), 0, 2);
-  if constexpr (kHalfVectors > 2) body(Indices<kBits, 0, 3>(tile), 0, 3);
-  body(Indices<kBits, 1, 0>(tile), 1, 0);
-  if constexpr (kHalfVectors > 1) body(Indices<kBits, 1, 1>(tile), 1, 1);
-  if constexpr (kHalfVectors > 2) body(Indices<kBits, 1, 2>(tile), 1, 2);
-  if constexpr (kHalfVectors > 2) body(Indices<kBits, 1, 3>(tile), 1, 3);
+HWY_INLINE void ForIndices(const uint8_t* block, const Body& body) {
+  body(Indices<kBits, 0, 0>(block), 0, 0);
+  if constexpr (kHalfVectors > 1) body(Indices<kBits, 0, 1>(block), 0, 1);
+  if constexpr (kHalfVectors > 2) body(Indices<kBits, 0, 2>(block), 0, 2);
+  if constexpr (kHalfVectors > 2) body(Indices<kBits, 0, 3>(block), 0, 3);
+  body(Indices<kBits, 1, 0>(block), 1, 0);
+  if constexpr (kHalfVectors > 1) body(Indices<kBits, 1, 1>(block), 1, 1);
+  if constexpr (kHalfVectors > 2) body(Indices<kBits, 1, 2>(block), 1, 2);
+  if constexpr (kHalfVectors > 2) body(Indices<kBits, 1, 3>(block), 1, 3);
 }
 
-// body(Constant<bits>) for the bit widths that the format has.
+// Calls body(Constant<bits>) for the numbers of bits that the format has.
 template <class Body>
 HWY_INLINE void WithBits(int bits, const Body& body) {
   switch (bits) {

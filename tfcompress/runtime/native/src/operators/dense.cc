@@ -149,17 +149,17 @@ WorkspaceBytes DenseOperator::NeededWorkspace(const Kernels& kernels) const {
 // ---- running ----
 
 int DenseOperator::Panels(const Kernels& kernels) const {
-  return (outputs_per_segment_ + kernels.panel - 1) / kernels.panel;
+  return (outputs_per_segment_ + kernels.panel_outputs - 1) / kernels.panel_outputs;
 }
 
 Range DenseOperator::OutputsOf(const Kernels& kernels, int part) const {
   const Range panels = PartOf(Panels(kernels), part, parts_);
-  return {panels.begin * kernels.panel, std::min(panels.end * kernels.panel, outputs_per_segment_)};
+  return {panels.begin * kernels.panel_outputs, std::min(panels.end * kernels.panel_outputs, outputs_per_segment_)};
 }
 
 Upcoming DenseOperator::PanelOf(const Kernels& kernels, size_t segment, int part) const {
   const int begin = OutputsOf(kernels, std::min(part, parts_ - 1)).begin;
-  const int outputs = std::min(kernels.panel, outputs_per_segment_ - begin);
+  const int outputs = std::min(kernels.panel_outputs, outputs_per_segment_ - begin);
   const size_t row_bytes = PackedBlockRowBytes(width_, bits_);
   return {segments_[segment].weights.indices + static_cast<size_t>(begin / kPackedBlockOutputs) * row_bytes,
           static_cast<size_t>(RoundUp(outputs, kPackedBlockOutputs) / kPackedBlockOutputs) * row_bytes};
@@ -187,13 +187,10 @@ Refusal DenseOperator::Run(const Invocation& invocation) const {
     for (size_t s = 0; s < segments_.size(); ++s) {
       const bool last = s + 1 == segments_.size();
       const Upcoming next = last ? Operator::FirstPanel(kernels, part) : PanelOf(kernels, s + 1, part);
-      if (int8()) {
-        kernels.dense_int8(segments_[s].weights, workspace.quantized, workspace.scales, rows_, outputs.begin,
-                           outputs.end, residual, invocation.Output(s), scratch, next);
-      } else {
-        kernels.dense(segments_[s].weights, x, rows_, outputs.begin, outputs.end, residual, invocation.Output(s),
-                      scratch, next);
-      }
+      const DenseTask task = {
+          segments_[s].weights, x,        workspace.quantized,  workspace.scales, rows_, outputs.begin,
+          outputs.end,          residual, invocation.Output(s), scratch,          next};
+      (int8() ? kernels.dense_int8 : kernels.dense)(task);
     }
   });
   return {};
