@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What arm_count.py needs: build.sh FOLDER. TensorFlow Lite with XNNPACK for 64-bit Arm Linux from Maven Central, a program
-# that runs it, and the plugin that counts. Needs Maven, a JDK, clang and g++-aarch64-linux-gnu.
+# build.sh FOLDER prepares what arm_count.py needs: TensorFlow Lite with XNNPACK for 64-bit Arm Linux from Maven Central, a
+# program that runs it, and the QEMU plugin that counts instructions. Needs Maven, a JDK, clang and g++-aarch64-linux-gnu.
 set -euo pipefail
 folder=$(realpath --canonicalize-missing "$1")
 cd "$(dirname "$0")"

@@ -1,6 +1,5 @@
-// A QEMU plugin (API version 1) that counts the instructions of one thread, by block of code and by the part of the
-// work in which it ran. The program itself says what a part is and when to count, by system calls that Linux does not
-// have: count.h.
+// A QEMU plugin (API version 1) that counts the instructions of one thread, for each basic block of code and for each
+// part of the program's work. The program tells it what a part is and when to count, with the system calls of count.h.
 #include "count.h"
 
 #include <inttypes.h>
@@ -8,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// QEMU's interface, of which Debian ships no header.
+// QEMU's interface. Debian has no package with its header.
 typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb*));
@@ -27,7 +26,7 @@ struct Entry {
 
 struct Block {
   uint64_t address, instructions, runs[kCountParts];
-  int part;  // that begins here, or -1
+  int part;  // the part that begins here, or -1
   struct Block* next;
 };
 
@@ -63,7 +62,7 @@ static void Reset(void) {
   }
 }
 
-// Lines of address, part, instructions.
+// Prints lines of address, part and number of instructions.
 static void Print(void) {
   for (const struct Block* block = blocks; block != NULL; block = block->next) {
     for (int i = 0; i < kCountParts; ++i) {

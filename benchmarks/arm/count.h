@@ -1,13 +1,13 @@
-// How a program speaks with the plugin that counts its instructions: numbers of system calls that Linux does not have.
+// How a program talks to the plugin that counts its instructions: with system calls whose numbers Linux does not use.
 #ifndef COUNT_H_
 #define COUNT_H_
 
 enum {
-  kCountEntry = 70001,  // address, part: code that begins at the address, not translated yet, and all after it
+  kCountEntry = 70001,  // address, part: the part begins when code at this address runs, which has not run before
   kCountBegin = 70002,
   kCountEnd = 70003,
 };
 
-enum { kCountParts = 8, kCountEntries = 64 };  // part 0: before any other
+enum { kCountParts = 8, kCountEntries = 64 };  // Part 0 is before any other.
 
 #endif

@@ -1,7 +1,7 @@
-// One inference of a .tflite in TensorFlow Lite's C API, one thread, counted after one that is not.
+// Runs a .tflite file in one thread with TensorFlow Lite's C API: one inference to warm up, and one that is counted.
 //   run MODEL OUTPUT [LIBRARY [OFFSET:PART...]]
-// LIBRARY is a delegate; code at OFFSET in it, hexadecimal, begins a part. Outputs go to the file OUTPUT, one behind
-// the other; printed are the addresses at which TensorFlow Lite and LIBRARY lie, and what the plugin counts.
+// LIBRARY is a delegate. Code at the hexadecimal OFFSET in it begins PART. Writes all outputs to the file OUTPUT, one
+// after the other. Prints the addresses of TensorFlow Lite and LIBRARY, and what the plugin counts.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
@@ -12,7 +12,7 @@
 
 #include "count.h"
 
-// TensorFlow Lite's, without its headers.
+// Declarations of TensorFlow Lite, whose headers are not needed.
 typedef struct TfLiteModel TfLiteModel;
 typedef struct TfLiteInterpreterOptions TfLiteInterpreterOptions;
 typedef struct TfLiteInterpreter TfLiteInterpreter;
@@ -40,7 +40,7 @@ static void Fail(const char* what) {
 
 static uintptr_t BaseOf(const void* function) {
   Dl_info found;
-  if (dladdr(function, &found) == 0) Fail("a function of no library");
+  if (dladdr(function, &found) == 0) Fail("a function does not belong to any library");
   printf("library %lx %s\n", (unsigned long)found.dli_fbase, found.dli_fname);
   return (uintptr_t)found.dli_fbase;
 }
@@ -61,30 +61,31 @@ static TfLiteDelegate* Delegate(const char* path, char** entries) {
   return create(&key, &value, 1, Fail);
 }
 
-// Numbers from -1 to 1.
+// Fills a tensor with numbers from -1 to 1.
 static void Fill(TfLiteTensor* tensor) {
   float* to = TfLiteTensorData(tensor);
   for (size_t i = 0; i < TfLiteTensorByteSize(tensor) / sizeof(float); ++i) to[i] = (float)(i * 37 % 101) / 50 - 1;
 }
 
 int main(int count, char** arguments) {
-  if (count < 3) Fail("wants MODEL OUTPUT [LIBRARY [OFFSET:PART...]]");
+  if (count < 3) Fail("usage: run MODEL OUTPUT [LIBRARY [OFFSET:PART...]]");
   TfLiteInterpreterOptions* options = TfLiteInterpreterOptionsCreate();
   TfLiteInterpreterOptionsSetNumThreads(options, 1);
   if (count > 3) TfLiteInterpreterOptionsAddDelegate(options, Delegate(arguments[3], arguments + 4));
   BaseOf((const void*)TfLiteInterpreterInvoke);
-  TfLiteDelegate* xnnpack = TfLiteXNNPackDelegateCreate(NULL);  // This library has it but does not take it by itself.
-  if (xnnpack == NULL) Fail("no XNNPACK");
+  TfLiteDelegate* xnnpack =
+      TfLiteXNNPackDelegateCreate(NULL);  // This library has XNNPACK but does not use it by default.
+  if (xnnpack == NULL) Fail("XNNPACK is missing");
   TfLiteInterpreterOptionsAddDelegate(options, xnnpack);
   TfLiteModel* model = TfLiteModelCreateFromFile(arguments[1]);
   TfLiteInterpreter* interpreter = model == NULL ? NULL : TfLiteInterpreterCreate(model, options);
-  if (interpreter == NULL || TfLiteInterpreterAllocateTensors(interpreter) != 0) Fail("the model does not load");
+  if (interpreter == NULL || TfLiteInterpreterAllocateTensors(interpreter) != 0) Fail("the model cannot be loaded");
   for (int i = 0; i < TfLiteInterpreterGetInputTensorCount(interpreter); ++i) {
     Fill(TfLiteInterpreterGetInputTensor(interpreter, i));
   }
-  if (TfLiteInterpreterInvoke(interpreter) != 0) Fail("no inference");
+  if (TfLiteInterpreterInvoke(interpreter) != 0) Fail("the inference failed");
   syscall(kCountBegin);
-  if (TfLiteInterpreterInvoke(interpreter) != 0) Fail("no inference");
+  if (TfLiteInterpreterInvoke(interpreter) != 0) Fail("the inference failed");
   fflush(stdout);
   syscall(kCountEnd);
   FILE* file = fopen(arguments[2], "wb");

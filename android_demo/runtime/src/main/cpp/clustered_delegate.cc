@@ -1,4 +1,4 @@
-// Native.kt's functions: the C interface of the runtime for Java.
+// The functions of Native.kt: the packed runtime's C interface for Java.
 #include <jni.h>
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace {
 
 std::mutex creating;
-char reason[512];  // why there is no delegate; under the mutex
+char reason[512];  // why there is no delegate; guarded by `creating`
 
 void Report(const char* message) { strncpy(reason, message, sizeof(reason) - 1); }
 
