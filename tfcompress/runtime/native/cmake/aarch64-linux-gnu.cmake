@@ -1,4 +1,4 @@
-# Cross build for 64-bit Arm Linux with clang and Debian's cross libraries (g++-aarch64-linux-gnu); tests run in qemu-user.
+# Builds for 64-bit Arm Linux with clang and Debian's cross libraries (g++-aarch64-linux-gnu). Tests run in qemu-user.
 #   cmake -S . -B out --toolchain cmake/aarch64-linux-gnu.cmake
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)

@@ -1,5 +1,5 @@
-// Turns bytes into a graph of our operators, breaks some of its fields, and loads, feeds, resizes and runs it: whatever
-// they are, a sanitizer must have nothing to say.
+// Turns bytes into a graph of packed operators, breaks some of its fields, then loads, feeds, resizes and runs it.
+// Whatever the bytes are, sanitizers must find nothing.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -29,7 +29,7 @@ class Bytes {
     return word;
   }
 
-  // A number that is likely to be at the edge of something.
+  // Returns a number that is likely to be at some limit.
   int Number() {
     constexpr int kEdges[] = {0,
                               1,
@@ -71,7 +71,7 @@ class Bytes {
 
 struct Graph {
   PackedModel model;
-  std::vector<int> tensors;  // that are fed or computed
+  std::vector<int> tensors;  // those that are fed or computed
   int nodes = 0;
 
   explicit Graph(unsigned seed) : model(seed) {}
@@ -127,7 +127,8 @@ void AddOperator(Bytes* bytes, Graph* graph) {
   ++graph->nodes;
 }
 
-// What TFLite itself makes sure of stays true: `bytes` and the options' size are never more than there are.
+// Breaks a field. What TFLite itself guarantees stays true: `bytes` and the size of the options never exceed the
+// memory.
 void Break(Bytes* bytes, Graph* graph) {
   FakeInterpreter& interpreter = graph->model.interpreter;
   TfLiteTensor& tensor = interpreter.tensor(bytes->Below(static_cast<int>(interpreter.context()->tensors_size)));
@@ -183,7 +184,8 @@ void Feed(Bytes* bytes, Graph* graph) {
   }
 }
 
-// Attention takes the square of the tokens: huge ones are prepared, but not run.
+// Returns whether to run the graph. The time of attention grows with the square of the tokens, so large shapes are only
+// prepared.
 bool Small(Graph* graph) {
   size_t most = 0;
   for (int number : graph->tensors) {

@@ -22,7 +22,7 @@ Memory Allocate(size_t bytes) {
   void* memory = nullptr;
   if (posix_memalign(&memory, alignment, Aligned(bytes + 1)) != 0) return nullptr;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-  if (alignment == kLargePage) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);  // only advice
+  if (alignment == kLargePage) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);  // may be ignored
 #endif
   memset(memory, 0, Aligned(bytes + 1));
   return Memory(static_cast<char*>(memory));

@@ -1,4 +1,4 @@
-// Memory that begins at a multiple of 64 bytes, or of a large page where it is large. No exception when there is none.
+// Memory that is aligned to 64 bytes or, if it is large, to a large page. Running out of memory throws no exception.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +17,10 @@ struct FreeMemory {
 
 using Memory = std::unique_ptr<char, FreeMemory>;
 
-// Zeros; null if the system has not as many bytes.
+// Allocates zeros. Returns null if the system does not have enough memory.
 Memory Allocate(size_t bytes);
 
-// An array of zeros to begin with; empty if there was no memory.
+// An array that is first filled with zeros. data() is null if there was not enough memory.
 template <typename T>
 class AlignedArray {
  public:

@@ -16,7 +16,7 @@ namespace tfcompress {
 namespace {
 
 struct Delegate {
-  TfLiteDelegate seen{};  // by the interpreter
+  TfLiteDelegate seen{};  // what the interpreter sees
   std::shared_ptr<Runtime> runtime;
 };
 

@@ -1,4 +1,4 @@
-// Which instruction sets this library has kernels for, which the processor has, and which are taken.
+// Chooses the kernels of an instruction set that both this library and the processor have.
 #pragma once
 
 #include <string>
@@ -8,13 +8,15 @@
 
 namespace tfcompress {
 
-// TFCOMPRESS_INSTRUCTIONS names one of them; it is refused if this processor or this build lacks it.
+// The environment variable that names the instruction set to use.
 constexpr char kInstructionsVariable[] = "TFCOMPRESS_INSTRUCTIONS";
 
-// The usable ones, the best first; the last runs on every processor of its kind: "portable", or "neon" on Arm.
+// Returns the kernels that this processor supports, the best first. The last run on all processors of the
+// architecture: "portable", or "neon" on Arm.
 std::vector<const Kernels*> UsableKernels();
 
-// The best, or the named one; null, with a reason, if that is not usable. `name` may be null or empty.
+// Returns the best kernels, or the named ones if `name` is neither null nor empty. Returns null, with a reason, if
+// those are not supported.
 const Kernels* ChooseKernels(const char* name, std::string* why);
 
 }  // namespace tfcompress

@@ -1,4 +1,4 @@
-// Where the tensors that live only inside one kernel lie in its memory: two that are needed at the same time lie apart.
+// Plans where the tensors that only fused operators use lie in memory: those needed at the same time do not overlap.
 #pragma once
 
 #include <cstddef>
@@ -6,18 +6,18 @@
 
 namespace tfcompress {
 
-// A tensor written at step `first` and last read at step `last`.
+// A tensor that step `first` writes and step `last` is the last to read.
 struct Life {
   size_t bytes;
   int first, last;
 };
 
 struct MemoryPlan {
-  std::vector<size_t> offsets;  // of each life, multiples of 64 bytes
-  size_t bytes;                 // of all
+  std::vector<size_t> offsets;  // of each tensor, multiples of 64 bytes
+  size_t bytes;                 // in total
 };
 
-// The largest first, each at the lowest place that is free for its whole life.
+// Places the largest first, each at the lowest offset that is free during its whole life.
 MemoryPlan PlanMemory(const std::vector<Life>& lives);
 
 }  // namespace tfcompress

@@ -1,4 +1,4 @@
-// Why something is not done, as text; empty if nothing speaks against it.
+// The reason why something is refused, as text; empty if it is not refused.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ struct Refusal {
   explicit operator bool() const { return !text.empty(); }
 };
 
-// As printf.
+// Takes the arguments of printf.
 Refusal Refuse(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 }  // namespace tfcompress

@@ -1,4 +1,4 @@
-// What all kernels of one delegate share: its options, the instruction set, the threads.
+// What all fused operators of a delegate share: its options, its instruction set and its threads.
 #pragma once
 
 #include <memory>
@@ -17,12 +17,13 @@ struct Options {
   bool profile = false;
 };
 
-// Reads one option, by the names that load_delegate takes: num_threads, profile.
+// Reads an option by its name for load_delegate: num_threads or profile.
 Refusal ReadOption(const char* key, const char* value, Options* options);
 
 class Runtime {
  public:
-  // With the best instruction set of this processor, or that of kInstructionsVariable; null if that is not usable.
+  // Chooses the best instruction set of this processor, or the one that kInstructionsVariable names. Returns null, with
+  // a reason, if that one is not supported.
   static std::shared_ptr<Runtime> Make(const Options& options, Refusal* why);
   Runtime(const Options& options, const Kernels* kernels) : options_(options), kernels_(kernels) {}
   Runtime(const Runtime&) = delete;
@@ -31,14 +32,15 @@ class Runtime {
   const Kernels& kernels() const { return *kernels_; }
   bool profiling() const { return options_.profile; }
 
-  // The threads of an interpreter that recommends `recommended`; kernels with the same number have the same ones.
+  // Returns the threads for an interpreter that recommends `recommended` of them. Fused operators that want the same
+  // number share them.
   std::shared_ptr<ThreadPool> Threads(int recommended);
 
  private:
   const Options options_;
   const Kernels* const kernels_;
   std::mutex mutex_;
-  std::weak_ptr<ThreadPool> threads_;  // under the mutex
+  std::weak_ptr<ThreadPool> threads_;  // guarded by mutex_
 };
 
 }  // namespace tfcompress

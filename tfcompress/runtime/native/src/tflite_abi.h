@@ -1,6 +1,6 @@
-// The C structs through which TensorFlow Lite and an external delegate meet (tensorflow/lite/core/c/common.h), as far
-// as they are needed here. Their fields are only ever appended to, so that one binary runs in every TFLite from 2.14
-// and in LiteRT; no symbol of theirs is linked. Names and fields are theirs.
+// The C structs that TensorFlow Lite and an external delegate exchange (tensorflow/lite/core/c/common.h), as far as
+// they are needed here. TensorFlow Lite only ever appends fields to them, so one binary works in every version
+// from 2.14 on and in LiteRT. Names and fields are TensorFlow Lite's; none of its symbols are linked.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ struct TfLiteNode;
 
 enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1, kTfLiteDelegateError = 2 };
 
-// As int in structs: a type that is not listed here must not be undefined behaviour.
+// Structs have int fields for these, so that a type that is not listed here is not undefined behaviour.
 constexpr int kTfLiteNoType = 0, kTfLiteFloat32 = 1, kTfLiteInt32 = 2, kTfLiteUInt8 = 3, kTfLiteInt8 = 9;
 
 constexpr int kTfLiteMmapRo = 1, kTfLiteArenaRw = 2, kTfLitePersistentRo = 5;  // allocation_type
@@ -65,8 +65,8 @@ struct TfLiteNode {
   bool might_have_side_effect;
 };
 
-// Passed by value to ReplaceNodeSubsetsWithDelegateKernels: a newer TFLite reads fields behind those of an older one,
-// so it ends in zeros.
+// Passed by value to ReplaceNodeSubsetsWithDelegateKernels. A newer TFLite reads fields after those of an older one,
+// hence the zeros at the end.
 struct TfLiteRegistration {
   void* (*init)(TfLiteContext* context, const char* buffer, size_t length);
   void (*free)(TfLiteContext* context, void* user_data);
@@ -82,7 +82,7 @@ struct TfLiteRegistration {
   uint64_t reserved[8];
 };
 
-// What `init` of a delegate's kernel finds in `buffer`.
+// What the `init` of a delegate's node finds in `buffer`.
 struct TfLiteDelegateParams {
   TfLiteDelegate* delegate;
   TfLiteIntArray* nodes_to_replace;

@@ -5,7 +5,7 @@
 namespace tfcompress {
 namespace {
 
-constexpr int kPausesAwake = 4000;  // 0.1 ms or so: longer than the steps between two that use threads
+constexpr int kPausesAwake = 4000;  // about 0.1 ms: longer than the operators in between that use a single thread
 constexpr uint64_t kTasksLeft = 0xffffffff;
 constexpr uint64_t kOneJob = kTasksLeft + 1;
 
@@ -20,17 +20,17 @@ void Pause() {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) : wanted_(threads) {
-  const auto work = [](void* of) -> void* {
-    auto* worker = static_cast<Worker*>(of);
+  const auto work = [](void* argument) -> void* {
+    auto* worker = static_cast<Worker*>(argument);
     worker->pool->Work(worker->thread);
     return nullptr;
   };
-  workers_.reserve(static_cast<size_t>(threads));  // Workers stay where they are.
+  workers_.reserve(static_cast<size_t>(threads));  // Threads have pointers to workers, which must not move.
   for (int thread = 1; thread < threads; ++thread) {
     workers_.push_back({this, thread, {}});
     Worker* worker = &workers_.back();
     if (pthread_create(&worker->handle, nullptr, work, worker) != 0) {
-      workers_.pop_back();  // The system has no more threads: those that there are do the work.
+      workers_.pop_back();  // The system gives no more threads; do with those there are.
       break;
     }
   }
@@ -54,7 +54,7 @@ void ThreadPool::RunJob(int tasks, const void* body, Call call) {
   const uint64_t job = (state_.load(std::memory_order_relaxed) & ~kTasksLeft) + kOneJob;
   state_.store(job | static_cast<uint64_t>(tasks));
   if (sleepers_.load() > 0) {
-    { std::lock_guard<std::mutex> lock(sleep_); }  // Whoever counts as a sleeper does sleep now, or has seen the job.
+    { std::lock_guard<std::mutex> lock(sleep_); }  // Now every sleeper is asleep or has seen the job.
     wake_.notify_all();
   }
   while (TakeTask(0)) {
@@ -68,7 +68,7 @@ void ThreadPool::RunJob(int tasks, const void* body, Call call) {
   }
 }
 
-// Does one task, if there is one.
+// Runs one task and returns true, if there is one left.
 bool ThreadPool::TakeTask(int thread) {
   uint64_t state = state_.load(std::memory_order_acquire);
   do {

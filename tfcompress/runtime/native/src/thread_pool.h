@@ -1,4 +1,5 @@
-// Threads that share the tasks of one step. Between steps they wait awake for a moment, since the next one comes soon.
+// Threads that share the tasks of one operator. Between operators they stay awake for a moment, because the next one
+// comes soon.
 #pragma once
 
 #include <pthread.h>
@@ -13,7 +14,7 @@ namespace tfcompress {
 
 class ThreadPool {
  public:
-  // `threads` in all, the caller of Run among them; fewer if the system gives no more.
+  // `threads` includes the caller of Run. There are fewer if the system does not give as many.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -22,21 +23,22 @@ class ThreadPool {
   int wanted() const { return wanted_; }
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls body(task, thread) once for each task in [0, tasks), 0 <= thread < threads(), and returns when all are done.
-  // One thread has one task at a time. Allocates nothing. Callers in several threads take turns.
+  // Calls body(task, thread) once for each task in [0, tasks), where 0 <= thread < threads(), and returns when all are
+  // done. A thread runs one task at a time. Allocates no memory. Calls from several threads take turns.
   template <typename Body>
   void Run(int tasks, const Body& body) {
     if (tasks <= 1 || workers_.empty()) {
       for (int task = 0; task < tasks; ++task) body(task, 0);
       return;
     }
-    RunJob(tasks, &body, [](const void* of, int task, int thread) { (*static_cast<const Body*>(of))(task, thread); });
+    RunJob(tasks, &body,
+           [](const void* body, int task, int thread) { (*static_cast<const Body*>(body))(task, thread); });
   }
 
  private:
   using Call = void (*)(const void* body, int task, int thread);
 
-  // Not std::thread, which throws if there are no more threads: nothing else here needs exceptions.
+  // Not std::thread, which throws if there are no more threads; nothing else here needs exceptions.
   struct Worker {
     ThreadPool* pool;
     int thread;
@@ -49,15 +51,15 @@ class ThreadPool {
 
   const int wanted_;
   std::vector<Worker> workers_;
-  std::mutex turn_;  // One job at a time.
+  std::mutex turn_;  // held while a job runs
 
-  // The job: written while no task is left, read by whom has taken one.
+  // The job. Written only while no task is left, and read only by threads that have taken a task.
   int tasks_ = 0;
   const void* body_ = nullptr;
   Call call_ = nullptr;
 
-  // How often there was a job in the upper half, so that a late worker takes nothing of a later job by mistake; tasks
-  // not taken yet in the lower one.
+  // The upper half counts jobs, so that a late worker cannot take a task of a later job by mistake. The lower half is
+  // the number of tasks that have not been taken yet.
   std::atomic<uint64_t> state_{0};
   std::atomic<int> unfinished_{0};
 

@@ -1,4 +1,4 @@
-// An inference takes no memory. Sanitizers have an allocator of their own, so this test is not built with them.
+// An inference allocates no memory. Sanitizers have their own allocator, so this test is not built with them.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -14,7 +14,7 @@ std::atomic<int> allocations{0};
 
 }  // namespace
 
-// All that the C library and operator new take goes through these, if they are seen outside.
+// All allocations of the C library and of operator new go through these functions, if their visibility is default.
 #pragma GCC visibility push(default)
 extern "C" {
 
@@ -50,7 +50,7 @@ int posix_memalign(void** memory, size_t alignment, size_t bytes) {
 namespace tfcompress {
 namespace {
 
-TEST(Invoke, TakesNoMemory) {
+TEST(Invoke, AllocatesNoMemory) {
   for (Computing computing : {Computing::kFloat32, Computing::kInt8}) {
     for (int threads : {1, 3}) {
       PackedModel model;
@@ -72,7 +72,7 @@ TEST(Invoke, TakesNoMemory) {
 }
 
 TEST(Allocations, AreCounted) {
-  static void* volatile memory;  // else the compiler would leave it all out
+  static void* volatile memory;  // Otherwise the compiler would remove the allocations.
   allocations = 0;
   counting = true;
   memory = malloc(10);

@@ -1,4 +1,4 @@
-// Attention of every usable instruction set against plain code in double precision.
+// Compares attention on every usable instruction set with plain code in double precision.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,12 +12,12 @@ namespace {
 
 struct Inputs {
   AttentionShape shape;
-  std::vector<float> q, k, v, mask;  // mask: empty or a value for each token
+  std::vector<float> q, k, v, mask;  // mask: empty, or one value per token
 };
 
 Inputs RandomInputs(int tokens, int heads, int width, bool mask, float peaks, Random* random) {
   const int channels = heads * width;
-  // Tensors may lie in wider ones: q and k have strides of their own.
+  // Tensors may be parts of wider ones, so q and k have their own strides.
   Inputs in;
   in.shape = {tokens,       heads,    width,        channels + 3,
               channels + 5, channels, channels + 1, static_cast<float>(1 / std::sqrt(width))};
@@ -32,7 +32,7 @@ Inputs RandomInputs(int tokens, int heads, int width, bool mask, float peaks, Ra
   return in;
 }
 
-// Of one head: (tokens, width).
+// Computes one head: (tokens, width).
 std::vector<double> Wanted(const Inputs& in, int head) {
   const AttentionShape& s = in.shape;
   std::vector<double> wanted(static_cast<size_t>(s.tokens) * s.width), scores(static_cast<size_t>(s.tokens));
@@ -55,8 +55,8 @@ std::vector<double> Wanted(const Inputs& in, int head) {
   return wanted;
 }
 
-// Every head against what is wanted of it, query rows in two parts. Returns the largest difference; checks that
-// nothing else is written.
+// Runs all heads, with query rows in two parts, and returns the largest difference from `wanted`. Checks that nothing
+// else is written.
 double WorstDifference(const Kernels& kernels, const Inputs& in, bool int8,
                        const std::vector<std::vector<double>>& wanted) {
   const AttentionShape& s = in.shape;
@@ -115,13 +115,13 @@ TEST(AttentionTest, PeakedScores) {
   for (int i = 0; i < Shapes(20); ++i) Check(RandomCase(5.0f, &random), false, 1e-4);  // Scores are around 100 here.
 }
 
-// Errors of 8 bits: at most 1/127 of the largest value from v, 1/255 from p, and those of q and k in the scores.
+// 8 bits cause errors of at most 1/127 of the largest value from v, 1/255 from p, and those of q and k in the scores.
 TEST(AttentionInt8Test, IsCloseToFloat) {
   Random random(3);
   for (int i = 0; i < Shapes(100) && !HasFailure(); ++i) Check(RandomCase(1.0f, &random), true, 0.03);
 }
 
-// One key takes nearly all: the token itself, as trained models have it.
+// Each token attends almost only to itself, as happens in trained models.
 TEST(AttentionInt8Test, PeakedScores) {
   Random random(4);
   for (int i = 0; i < Shapes(30) && !HasFailure(); ++i) {
@@ -141,7 +141,7 @@ TEST(AttentionTest, HugeScoresAndMasks) {
   Random random(5);
   Inputs in = RandomInputs(37, 1, 16, true, 1.0f, &random);
   for (size_t t = 0; t < in.mask.size(); ++t) in.mask[t] = t % 2 == 0 ? -1e9f : 1000.0f;
-  Check(in, false, 3e-4);  // Scores of 1000 have four digits behind the point.
+  Check(in, false, 3e-4);  // Scores of 1000 have only four decimal places.
   Check(in, true, 0.03);
   for (size_t t = 0; t < in.mask.size(); ++t) {
     in.mask[t] = t % 2 == 0 ? -std::numeric_limits<float>::infinity() : 0.0f;
@@ -150,7 +150,7 @@ TEST(AttentionTest, HugeScoresAndMasks) {
   Check(in, true, 0.03);
 }
 
-TEST(AttentionTest, TakesAnything) {
+TEST(AttentionTest, TakesInfinitiesAndNaN) {
   Random random(6);
   const float infinity = std::numeric_limits<float>::infinity();
   for (float odd : {infinity, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::max(), 0.0f}) {
@@ -166,7 +166,7 @@ TEST(AttentionTest, TakesAnything) {
   }
 }
 
-TEST(AttentionTest, NotANumberSpoilsItsRow) {
+TEST(AttentionTest, NaNSpoilsOnlyItsRow) {
   Random random(7);
   Inputs in = RandomInputs(9, 1, 8, false, 1.0f, &random);
   in.q[4 * in.shape.q_stride + 2] = std::numeric_limits<float>::quiet_NaN();

@@ -1,4 +1,4 @@
-// A delegate that goes when the test ends.
+// A delegate that is deleted when the test ends.
 #pragma once
 
 #include <memory>

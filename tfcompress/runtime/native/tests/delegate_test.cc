@@ -1,4 +1,4 @@
-// The delegate end to end, in a fake interpreter, against double precision.
+// Runs the delegate end to end in a fake interpreter and compares the outputs with double precision.
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -11,7 +11,7 @@ namespace tfcompress {
 namespace {
 
 constexpr double kFloat = 1e-5;  // relative to the largest output
-constexpr double kInt8 = 2e-2;   // a value of x may be rounded the other way
+constexpr double kInt8 = 2e-2;   // A value of x may be rounded in the other direction.
 
 struct Loaded {
   explicit Loaded(PackedModel* model, const std::vector<int>& outputs, int threads = 1)
@@ -23,12 +23,12 @@ struct Loaded {
   DelegatePointer delegate;
 };
 
-void ExpectRight(PackedModel* model, int output, double most) {
+void ExpectClose(PackedModel* model, int output, double most) {
   ASSERT_TRUE(model->interpreter.Invoke()) << model->interpreter.errors();
   EXPECT_LT(model->Error(output), most);
 }
 
-TEST(Dense, OfEveryBitsAndActivation) {
+TEST(Dense, AllBitsAndActivations) {
   const Activation activations[] = {Activation::kNone, Activation::kRelu, Activation::kGelu, Activation::kGeluTanh,
                                     Activation::kTanh};
   for (int bits = 2; bits <= 8; ++bits) {
@@ -46,13 +46,13 @@ TEST(Dense, OfEveryBitsAndActivation) {
         Loaded loaded(&model, {y});
         model.Fill(x);
         model.Fill(spec.residual);
-        ExpectRight(&model, y, computing == Computing::kInt8 ? kInt8 : kFloat);
+        ExpectClose(&model, y, computing == Computing::kInt8 ? kInt8 : kFloat);
       }
     }
   }
 }
 
-TEST(Dense, CodebooksOfAllKinds) {
+TEST(Dense, AllKindsOfCodebooks) {
   for (Computing computing : {Computing::kFloat32, Computing::kInt8}) {
     for (int kind = 0; kind < 4; ++kind) {
       PackedModel model(static_cast<unsigned>(kind));
@@ -68,12 +68,12 @@ TEST(Dense, CodebooksOfAllKinds) {
       const std::vector<int> y = model.Dense(x, spec);
       Loaded loaded(&model, y);
       model.Fill(x);
-      for (int output : y) ExpectRight(&model, output, computing == Computing::kInt8 ? kInt8 : kFloat);
+      for (int output : y) ExpectClose(&model, output, computing == Computing::kInt8 ? kInt8 : kFloat);
     }
   }
 }
 
-TEST(Dense, AnIndexBeyondTheCodebookReadsZero) {
+TEST(Dense, IndicesBeyondTheCodebookReadZero) {
   PackedModel model;
   const int x = model.Input({1, 8});
   DenseSpec spec;
@@ -91,7 +91,7 @@ TEST(Dense, AnIndexBeyondTheCodebookReadsZero) {
   EXPECT_EQ(model.interpreter.Get(y), std::vector<float>(16, 0));
 }
 
-TEST(Constants, MayLieAtAnyAddress) {
+TEST(Constants, MayHaveAnyAddress) {
   for (Computing computing : {Computing::kFloat32, Computing::kInt8}) {
     for (size_t shift : {1, 2, 7}) {
       PackedModel model;
@@ -101,12 +101,12 @@ TEST(Constants, MayLieAtAnyAddress) {
       spec.computing = computing;
       const int y = model.Dense(model.LayerNorm(model.Embedding(ids, 9, 21, 6, true, shift), shift), spec)[0];
       Loaded loaded(&model, {y});
-      ExpectRight(&model, y, computing == Computing::kInt8 ? kInt8 : kFloat);
+      ExpectClose(&model, y, computing == Computing::kInt8 ? kInt8 : kFloat);
     }
   }
 }
 
-TEST(Embedding, OfEveryBits) {
+TEST(Embedding, AllBits) {
   for (int bits = 2; bits <= 8; ++bits) {
     for (bool int8 : {false, true}) {
       PackedModel model;
@@ -115,12 +115,12 @@ TEST(Embedding, OfEveryBits) {
       Loaded loaded(&model, {y});
       const std::vector<int32_t> given{0, 10, 3, 3, 9, 1};
       memcpy(model.interpreter.tensor(ids).data, given.data(), 24);
-      ExpectRight(&model, y, 1e-7);
+      ExpectClose(&model, y, 1e-7);
     }
   }
 }
 
-TEST(Embedding, RefusesIdsThatAreNoRows) {
+TEST(Embedding, RefusesIdsOutsideTheTable) {
   for (int32_t id : {-1, 11, INT32_MAX, INT32_MIN}) {
     PackedModel model;
     const int ids = model.Ids({2, 3});
@@ -143,41 +143,41 @@ TEST(Attention, WithAndWithoutMasks) {
       Loaded loaded(&model, {y});
       for (int input : {q, k, v}) model.Fill(input);
       if (mask >= 0) model.Fill(mask, 10);
-      ExpectRight(&model, y, computing == Computing::kInt8 ? kInt8 : kFloat);
+      ExpectClose(&model, y, computing == Computing::kInt8 ? kInt8 : kFloat);
     }
   }
 }
 
-TEST(Encoder, IsOneKernel) {
+TEST(FusedOperators, AreOneNode) {
   for (Computing computing : {Computing::kFloat32, Computing::kInt8}) {
     PackedModel model;
     const int x = model.Input({1, 17, 32}), mask = model.Input({1, 17});
     int y = x;
     for (int layer = 0; layer < 3; ++layer) y = model.EncoderLayer(y, 4, mask, computing);
     Loaded loaded(&model, {y});
-    EXPECT_EQ(model.interpreter.kernels(), 1U);
+    EXPECT_EQ(model.interpreter.fused_nodes(), 1U);
     for (int round = 0; round < 3; ++round) {
       model.Fill(x);
       model.Fill(mask);
-      ExpectRight(&model, y, computing == Computing::kInt8 ? 5e-2 : kFloat);
+      ExpectClose(&model, y, computing == Computing::kInt8 ? 5e-2 : kFloat);
     }
   }
 }
 
-TEST(Encoder, IsCutWhereAnotherOperatorStands) {
+TEST(FusedOperators, EndAtAnotherOperator) {
   PackedModel model;
   const int x = model.Input({1, 5, 16});
   const int first = model.EncoderLayer(x, 2, -1, Computing::kFloat32);
   const int y = model.EncoderLayer(model.Copy(first), 2, -1, Computing::kFloat32);
-  const int z = model.LayerNorm(first);  // reads a tensor of the first kernel in the second one
+  const int z = model.LayerNorm(first);  // reads a tensor of the first fused node in the second one
   Loaded loaded(&model, {y, z});
-  EXPECT_EQ(model.interpreter.kernels(), 2U);
+  EXPECT_EQ(model.interpreter.fused_nodes(), 2U);
   model.Fill(x);
-  ExpectRight(&model, y, kFloat);
-  ExpectRight(&model, z, kFloat);
+  ExpectClose(&model, y, kFloat);
+  ExpectClose(&model, z, kFloat);
 }
 
-TEST(Encoder, TakesInputsOfAnotherBatchAndLength) {
+TEST(FusedOperators, TakeInputsOfAnotherBatchAndLength) {
   PackedModel model;
   const int x = model.Input({1, 9, 16}), mask = model.Input({1, 9});
   const int y = model.EncoderLayer(x, 2, mask, Computing::kFloat32);
@@ -189,7 +189,7 @@ TEST(Encoder, TakesInputsOfAnotherBatchAndLength) {
     EXPECT_EQ(ShapeOf(model.interpreter.tensor(y)), shape);
     model.Fill(x);
     model.Fill(mask);
-    ExpectRight(&model, y, kFloat);
+    ExpectClose(&model, y, kFloat);
   }
   EXPECT_FALSE(model.interpreter.Resize(x, {1, 9, 17}));
   EXPECT_NE(model.interpreter.errors().find("the input has the shape (1, 9, 17); expected (..., 16)"),
@@ -197,7 +197,7 @@ TEST(Encoder, TakesInputsOfAnotherBatchAndLength) {
   EXPECT_FALSE(model.interpreter.Invoke());
 }
 
-TEST(Encoder, RefusesTensorsThatChangedAfterTheyWerePrepared) {
+TEST(FusedOperators, RefuseTensorsThatChangedAfterPrepare) {
   PackedModel model;
   const int x = model.Input({4, 16}), y = model.LayerNorm(x);
   Loaded loaded(&model, {y});
@@ -214,10 +214,10 @@ TEST(Encoder, RefusesTensorsThatChangedAfterTheyWerePrepared) {
   EXPECT_FALSE(model.interpreter.Invoke());
   EXPECT_NE(model.interpreter.errors().find("is not aligned to 4 bytes"), std::string::npos);
   tensor = before;
-  ExpectRight(&model, y, kFloat);
+  ExpectClose(&model, y, kFloat);
 }
 
-// Large enough that all steps are cut into parts.
+// Large enough that all operators are divided among threads.
 std::vector<float> ResultOf(int threads, int recommended, Computing computing) {
   PackedModel model(3);
   const int x = model.Input({2, 700, 96}), y = model.EncoderLayer(x, 3, -1, computing);
@@ -238,7 +238,7 @@ TEST(Threads, GiveTheSameWhateverTheirNumber) {
   }
 }
 
-TEST(Threads, SeveralInterpretersAtOnce) {
+TEST(Threads, SeveralInterpretersRunAtOnce) {
   const DelegatePointer shared = NewDelegate(2);
   const auto work = [&shared](unsigned seed) {
     for (int round = 0; round < 4; ++round) {
@@ -248,7 +248,7 @@ TEST(Threads, SeveralInterpretersAtOnce) {
       model.interpreter.SetOutputs({y});
       EXPECT_TRUE(model.interpreter.Apply(round % 2 == 0 ? shared.get() : own.get()) && model.interpreter.Allocate());
       model.Fill(x);
-      for (int i = 0; i < 3; ++i) ExpectRight(&model, y, 5e-2);
+      for (int i = 0; i < 3; ++i) ExpectClose(&model, y, 5e-2);
     }
   };
   std::vector<std::thread> threads;
@@ -256,47 +256,47 @@ TEST(Threads, SeveralInterpretersAtOnce) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST(Delegate, MayGoBeforeItsInterpreter) {
+TEST(Delegate, MayBeDeletedBeforeTheInterpreter) {
   PackedModel model;
   const int x = model.Input({2, 16}), y = model.LayerNorm(x);
   { Loaded loaded(&model, {y}); }
   model.Fill(x);
-  ExpectRight(&model, y, kFloat);
+  ExpectClose(&model, y, kFloat);
 }
 
-TEST(Delegate, LeavesGraphsAloneThatHaveNothingOfOurs) {
+TEST(Delegate, LeavesGraphsWithoutItsOperatorsAlone) {
   PackedModel model;
   const int x = model.Input({2, 16}), y = model.Copy(x);
   Loaded loaded(&model, {y});
-  EXPECT_EQ(model.interpreter.kernels(), 0U);
+  EXPECT_EQ(model.interpreter.fused_nodes(), 0U);
   model.Fill(x);
-  ExpectRight(&model, y, 0 + 1e-9);
+  ExpectClose(&model, y, 0 + 1e-9);
 }
 
-std::string& Said() {
-  static std::string said;
-  return said;
+std::string& Reported() {
+  static std::string reported;
+  return reported;
 }
 
-std::string SaidOfOptions(const std::vector<const char*>& keys, const std::vector<const char*>& values) {
-  Said().clear();
+std::string ReportOnOptions(const std::vector<const char*>& keys, const std::vector<const char*>& values) {
+  Reported().clear();
   const DelegatePointer delegate(tflite_plugin_create_delegate(keys.data(), values.data(), keys.size(),
-                                                               [](const char* message) { Said() = message; }));
-  EXPECT_EQ(delegate == nullptr, !Said().empty());
-  return Said();
+                                                               [](const char* message) { Reported() = message; }));
+  EXPECT_EQ(delegate == nullptr, !Reported().empty());
+  return Reported();
 }
 
 TEST(Options, AreCheckedByName) {
-  EXPECT_EQ(SaidOfOptions({}, {}), "");
-  EXPECT_EQ(SaidOfOptions({"num_threads", "profile"}, {"64", "1"}), "");
-  EXPECT_EQ(SaidOfOptions({"num_threads"}, {"0"}), "option num_threads is 0; expected 1 to 64");
-  EXPECT_EQ(SaidOfOptions({"num_threads"}, {"2x"}), "option num_threads is 2x; expected 1 to 64");
-  EXPECT_EQ(SaidOfOptions({"num_threads"}, {""}), "option num_threads is ; expected 1 to 64");
-  EXPECT_EQ(SaidOfOptions({"profile"}, {"yes"}), "option profile is yes; expected 0 or 1");
-  EXPECT_EQ(SaidOfOptions({"threads"}, {"1"}), "there is no option threads; the options are num_threads and profile");
+  EXPECT_EQ(ReportOnOptions({}, {}), "");
+  EXPECT_EQ(ReportOnOptions({"num_threads", "profile"}, {"64", "1"}), "");
+  EXPECT_EQ(ReportOnOptions({"num_threads"}, {"0"}), "option num_threads is 0; expected 1 to 64");
+  EXPECT_EQ(ReportOnOptions({"num_threads"}, {"2x"}), "option num_threads is 2x; expected 1 to 64");
+  EXPECT_EQ(ReportOnOptions({"num_threads"}, {""}), "option num_threads is ; expected 1 to 64");
+  EXPECT_EQ(ReportOnOptions({"profile"}, {"yes"}), "option profile is yes; expected 0 or 1");
+  EXPECT_EQ(ReportOnOptions({"threads"}, {"1"}), "there is no option threads; the options are num_threads and profile");
 }
 
-TEST(Options, MayBeGivenAsAStruct) {
+TEST(Options, AreCheckedInAStruct) {
   TfcompressOptions options{};
   options.num_threads = 65;
   EXPECT_EQ(TfcompressDelegateCreate(&options, nullptr), nullptr);
@@ -304,7 +304,7 @@ TEST(Options, MayBeGivenAsAStruct) {
   TfcompressDelegateDelete(nullptr);
 }
 
-TEST(Profile, IsWrittenAtTheEnd) {
+TEST(Profile, IsPrintedAtTheEnd) {
   const char* key = "profile";
   const char* value = "1";
   testing::internal::CaptureStderr();
@@ -323,7 +323,7 @@ TEST(Profile, IsWrittenAtTheEnd) {
   }
 }
 
-TEST(InstructionSets, AreNamedAndChosen) {
+TEST(InstructionSets, AreListedAndChosen) {
   ASSERT_NE(TfcompressInstructionSet(0), nullptr);
   EXPECT_EQ(TfcompressInstructionSet(-1), nullptr);
   EXPECT_EQ(TfcompressInstructionSet(1000), nullptr);
@@ -335,12 +335,12 @@ TEST(InstructionSets, AreNamedAndChosen) {
   }
   setenv(kInstructionsVariable, "z80", 1);
   EXPECT_EQ(TfcompressChosenInstructionSet(), nullptr);
-  EXPECT_NE(SaidOfOptions({}, {}), "");
+  EXPECT_NE(ReportOnOptions({}, {}), "");
   setenv(kInstructionsVariable, saved.c_str(), 1);
   EXPECT_NE(TfcompressChosenInstructionSet(), nullptr);
 }
 
-TEST(Version, IsSaid) {
+TEST(Version, IsReported) {
   EXPECT_EQ(TfcompressFormatVersion(), 1);
   EXPECT_STRNE(TfcompressVersion(), "");
 }

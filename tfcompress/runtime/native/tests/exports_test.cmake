@@ -1,4 +1,4 @@
-# The library shows its C interface and nothing else, not even the C++ library that is linked into it.
+# The shared library must export its C interface and nothing else, not even the C++ library that is linked into it.
 execute_process(COMMAND ${NM} -D --defined-only ${LIBRARY} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
 string(REGEX MATCHALL "[^ \n]+\n" names "${symbols}")
 foreach(name IN LISTS names)
@@ -9,5 +9,5 @@ foreach(name IN LISTS names)
 endforeach()
 list(LENGTH names count)
 if(NOT count EQUAL 8)
-  message(FATAL_ERROR "${LIBRARY} exports ${count} names; 8 are its interface:\n${symbols}")
+  message(FATAL_ERROR "${LIBRARY} exports ${count} names instead of the 8 of its interface:\n${symbols}")
 endif()

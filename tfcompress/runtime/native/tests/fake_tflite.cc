@@ -9,7 +9,7 @@
 namespace tfcompress {
 namespace {
 
-using Array = std::vector<int>;  // The count, then the values: a TfLiteIntArray.
+using Array = std::vector<int>;  // laid out as a TfLiteIntArray: the count, then the values
 
 Array ArrayOf(const std::vector<int>& values) {
   Array array{static_cast<int>(values.size())};
@@ -41,7 +41,7 @@ struct FakeInterpreter::Node {
   std::vector<uint8_t> options;
   Array inputs, outputs;
 
-  // Of a delegate's kernel.
+  // For nodes that the delegate has put in the place of others.
   Array replaced;
   TfLiteDelegateParams parameters{};
 };
@@ -113,7 +113,7 @@ int FakeInterpreter::AddNode(const std::string& name, const std::vector<uint8_t>
 
 TfLiteNode& FakeInterpreter::node(int number) { return nodes_[static_cast<size_t>(number)]->node; }
 
-size_t FakeInterpreter::kernels() const {
+size_t FakeInterpreter::fused_nodes() const {
   return static_cast<size_t>(
       std::count_if(nodes_.begin(), nodes_.end(), [](const auto& node) { return !node->replaced.empty(); }));
 }
@@ -158,7 +158,7 @@ bool FakeInterpreter::Invoke() {
       if (from.data == nullptr || to.data == nullptr) return false;
       memmove(to.data, from.data, std::min(from.bytes, to.bytes));
     } else {
-      errors_ += "no operator " + node.name;
+      errors_ += "there is no operator " + node.name;
       return false;
     }
   }
@@ -216,7 +216,7 @@ TfLiteStatus FakeInterpreter::GetNodeAndRegistration(TfLiteContext* context, int
   return kTfLiteOk;
 }
 
-// Neighbours in the plan become one kernel.
+// Replaces each run of neighbours in the plan by one node.
 TfLiteStatus FakeInterpreter::Replace(TfLiteContext* context, TfLiteRegistration registration,
                                       const TfLiteIntArray* nodes, TfLiteDelegate* delegate) {
   FakeInterpreter& self = Of(context);
@@ -227,26 +227,26 @@ TfLiteStatus FakeInterpreter::Replace(TfLiteContext* context, TfLiteRegistration
   for (size_t i = 0; i <= plan.size(); ++i) {
     const bool ours = i < plan.size() && taken.count(plan[i]) > 0;
     if (ours) neighbours.push_back(plan[i]);
-    if (!ours && !neighbours.empty()) self.AddKernel(registration, neighbours, delegate);
+    if (!ours && !neighbours.empty()) self.AddFusedNode(registration, neighbours, delegate);
     if (!ours) neighbours.clear();
     if (!ours && i < plan.size()) self.plan_.push_back(plan[i]);
   }
   return kTfLiteOk;
 }
 
-void FakeInterpreter::AddKernel(const TfLiteRegistration& registration, const std::vector<int>& nodes,
-                                TfLiteDelegate* delegate) {
-  auto kernel = std::make_unique<Node>();
-  kernel->registration = registration;
-  kernel->replaced = ArrayOf(nodes);
-  kernel->outputs = ArrayOf(ReadElsewhere(nodes));
-  kernel->inputs = ArrayOf({});
-  kernel->node.inputs = Seen(&kernel->inputs);
-  kernel->node.outputs = Seen(&kernel->outputs);
-  kernel->parameters = {delegate, Seen(&kernel->replaced), Seen(&kernel->inputs), Seen(&kernel->outputs)};
-  kernel->node.user_data =
-      registration.init(&context_, reinterpret_cast<const char*>(&kernel->parameters), sizeof(kernel->parameters));
-  nodes_.push_back(std::move(kernel));
+void FakeInterpreter::AddFusedNode(const TfLiteRegistration& registration, const std::vector<int>& nodes,
+                                   TfLiteDelegate* delegate) {
+  auto fused = std::make_unique<Node>();
+  fused->registration = registration;
+  fused->replaced = ArrayOf(nodes);
+  fused->outputs = ArrayOf(ReadElsewhere(nodes));
+  fused->inputs = ArrayOf({});
+  fused->node.inputs = Seen(&fused->inputs);
+  fused->node.outputs = Seen(&fused->outputs);
+  fused->parameters = {delegate, Seen(&fused->replaced), Seen(&fused->inputs), Seen(&fused->outputs)};
+  fused->node.user_data =
+      registration.init(&context_, reinterpret_cast<const char*>(&fused->parameters), sizeof(fused->parameters));
+  nodes_.push_back(std::move(fused));
   plan_.push_back(static_cast<int>(nodes_.size()) - 1);
 }
 

@@ -1,5 +1,5 @@
-// As much of a TFLite interpreter as a delegate sees, for tests and the fuzzer. Every tensor has memory of its own of
-// exactly its size, so that a sanitizer sees each byte that is read or written beyond it.
+// As much of a TFLite interpreter as a delegate sees, for tests and the fuzzer. Each tensor has memory of exactly its
+// size, so that a sanitizer notices each byte that is read or written beyond it.
 #pragma once
 
 #include <cstring>
@@ -19,10 +19,10 @@ class FakeInterpreter {
   FakeInterpreter(const FakeInterpreter&) = delete;
   FakeInterpreter& operator=(const FakeInterpreter&) = delete;
 
-  // What is fed or computed.
+  // A tensor that is fed or computed.
   int AddTensor(int type, const Shape& shape);
 
-  // A constant of `bytes`, whose first byte lies `shift` behind a multiple of 64.
+  // A constant whose first byte is `shift` bytes after a multiple of 64.
   int AddConstant(int type, const Shape& shape, const void* data, size_t bytes, size_t shift = 0);
 
   template <typename T>
@@ -30,15 +30,15 @@ class FakeInterpreter {
     return AddConstant(type, {static_cast<int>(values.size())}, values.data(), values.size() * sizeof(T), shift);
   }
 
-  // Nodes run in the order in which they are added. Of names that are not ours, "copy" is known.
+  // Nodes run in the order in which they are added. The only operator besides ours is "copy".
   int AddNode(const std::string& name, const std::vector<uint8_t>& options, const std::vector<int>& inputs,
               const std::vector<int>& outputs);
 
-  // Tensors that are read after an inference, besides those that nodes read.
+  // Sets the tensors that are read after an inference; nodes may read others.
   void SetOutputs(const std::vector<int>& outputs) { outputs_ = outputs; }
   void SetThreads(int threads) { context_.recommended_num_threads = threads; }
 
-  // As ModifyGraphWithDelegate, AllocateTensors and Invoke; false with a text in errors().
+  // Like ModifyGraphWithDelegate, AllocateTensors and Invoke. Return false, with a text in errors(), if that fails.
   bool Apply(TfLiteDelegate* delegate);
   bool Allocate();
   bool Invoke();
@@ -49,7 +49,7 @@ class FakeInterpreter {
   TfLiteTensor& tensor(int number) { return context_.tensors[number]; }
   TfLiteNode& node(int number);
   TfLiteContext* context() { return &context_; }
-  size_t kernels() const;  // that the delegate made
+  size_t fused_nodes() const;  // nodes that the delegate has put in the place of others
   const std::string& errors() const { return errors_; }
 
  private:
@@ -66,15 +66,15 @@ class FakeInterpreter {
 
   bool PrepareCopy(const TfLiteNode& node);
   int Add(TfLiteTensor tensor, const Shape& shape);
-  void AddKernel(const TfLiteRegistration& registration, const std::vector<int>& nodes, TfLiteDelegate* delegate);
+  void AddFusedNode(const TfLiteRegistration& registration, const std::vector<int>& nodes, TfLiteDelegate* delegate);
   std::vector<int> ReadElsewhere(const std::vector<int>& nodes) const;
 
   TfLiteContext context_{};
   std::vector<TfLiteTensor> tensors_;
-  std::vector<void*> memory_;  // of tensors_, to be freed
+  std::vector<void*> memory_;  // of tensors_; owned
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<int> plan_;
-  std::vector<int> plan_array_;  // as GetExecutionPlan hands it out
+  std::vector<int> plan_array_;  // as GetExecutionPlan returns it
   std::vector<int> outputs_;
   std::string errors_;
 };

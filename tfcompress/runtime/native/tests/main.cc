@@ -4,12 +4,12 @@
 
 #include "tfcompress_runtime.h"
 
-constexpr int kSkipped = 77;  // ctest is told so.
+constexpr int kSkipped = 77;  // CMakeLists.txt tells ctest that this means "skipped".
 
 int main(int count, char** arguments) {
   testing::InitGoogleTest(&count, arguments);
   if (TfcompressChosenInstructionSet() == nullptr) {
-    printf("This processor has no %s.\n", getenv("TFCOMPRESS_INSTRUCTIONS"));
+    printf("This processor does not support %s.\n", getenv("TFCOMPRESS_INSTRUCTIONS"));
     return kSkipped;
   }
   return RUN_ALL_TESTS();

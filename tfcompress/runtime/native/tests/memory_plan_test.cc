@@ -7,19 +7,19 @@
 namespace tfcompress {
 namespace {
 
-TEST(MemoryPlan, TensorsThatFollowOneAnotherShareTheirPlace) {
+TEST(MemoryPlan, TensorsWithoutACommonStepShareMemory) {
   const MemoryPlan plan = PlanMemory({{1000, 0, 1}, {1000, 1, 2}, {1000, 2, 3}});
   EXPECT_EQ(plan.bytes, 2 * 1024U);
   EXPECT_EQ(plan.offsets[0], plan.offsets[2]);
   EXPECT_NE(plan.offsets[0], plan.offsets[1]);
 }
 
-TEST(MemoryPlan, NothingNeedsNothing) {
+TEST(MemoryPlan, NoBytesNeedNoMemory) {
   EXPECT_EQ(PlanMemory({}).bytes, 0U);
   EXPECT_EQ(PlanMemory({{0, 0, 3}}).bytes, 0U);
 }
 
-TEST(MemoryPlan, WhatIsNeededTogetherLiesApart) {
+TEST(MemoryPlan, TensorsWithACommonStepDoNotOverlap) {
   std::mt19937 random(0);
   for (int round = 0; round < 300; ++round) {
     std::vector<Life> lives(random() % 40);

@@ -24,7 +24,7 @@ double Activate(Activation activation, double x) {
   return x;
 }
 
-// Rows to 8 bits and back.
+// Quantizes rows to 8 bits and back.
 std::vector<double> Rounded(std::vector<double> x, size_t width) {
   for (size_t row = 0; row < x.size(); row += width) {
     double low = 0, high = 0;
@@ -182,7 +182,7 @@ int PackedModel::Attention(int q, int k, int v, int heads, int mask, Computing c
   const AttentionOptions options = {kFormatVersion, static_cast<uint32_t>(heads), scale, computing};
   interpreter.AddNode("tfcompress.Attention", BytesOf(options), tensors, {y});
   Expect([=](Values* values) {
-    const int length = ShapeOf(interpreter.tensor(inputs_.front()))[1];  // as it is then
+    const int length = ShapeOf(interpreter.tensor(inputs_.front()))[1];  // as it is at that time
     const auto tokens = static_cast<size_t>(length), width = d / heads;
     std::vector<double>& out = (*values)[y];
     out.assign((*values)[q].size(), 0);

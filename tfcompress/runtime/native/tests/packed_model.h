@@ -1,4 +1,4 @@
-// Builds graphs of packed operators with random weights, and computes what they should give, in double precision.
+// Builds graphs of packed operators with random weights, and computes their expected outputs in double precision.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ struct DenseSpec {
   Activation activation = Activation::kNone;
   Computing computing = Computing::kFloat32;
   int segments = 1;
-  int residual = -1;  // a tensor
+  int residual = -1;  // a tensor, or -1 for none
   bool bias = true;
   bool int8_codebook = false;
   bool scale_by_output = false;
-  size_t shift = 0;  // of constants from their alignment
+  size_t shift = 0;  // bytes by which constants are out of alignment
 };
 
 class PackedModel {
@@ -35,18 +35,18 @@ class PackedModel {
 
   std::vector<int> Dense(int x, const DenseSpec& spec);
   int Embedding(int ids, int rows, int width, int bits, bool int8_codebook = false, size_t shift = 0);
-  // The first input's second length is that of q, k and v.
+  // q, k and v must have as many tokens as the first input of the model.
   int Attention(int q, int k, int v, int heads, int mask = -1, Computing computing = Computing::kFloat32);
   int LayerNorm(int x, size_t shift = 0);
-  int Copy(int x);  // none of ours
+  int Copy(int x);  // not an operator of the delegate
 
-  // An encoder layer with LayerNorm in front, on x (batch, tokens, width); what it gives.
+  // Adds a pre-norm encoder layer on x (batch, tokens, width) and returns its output.
   int EncoderLayer(int x, int heads, int mask, Computing computing);
 
-  void Fill(int tensor, float deviation = 1);  // with normal values
+  void Fill(int tensor, float deviation = 1);  // with normally distributed values
   std::vector<float> Normal(size_t count, float deviation);
 
-  // The largest difference of an output from what it should be, relative to its largest value; for the present inputs.
+  // Returns the largest error of an output for the present inputs, relative to its largest value.
   double Error(int output);
 
   FakeInterpreter interpreter;
@@ -62,14 +62,14 @@ class PackedModel {
   std::vector<std::function<void(Values*)>> steps_;
 };
 
-// Options as they stand in the file.
+// Options as they are in the file.
 template <typename Options>
 std::vector<uint8_t> BytesOf(const Options& options) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(&options);
   return std::vector<uint8_t>(bytes, bytes + sizeof(options));
 }
 
-// Rows of a token table, packed as docs/format.md says.
+// Packs the rows of an embedding's table as docs/format.md says.
 std::vector<uint8_t> PackRows(const std::vector<uint8_t>& indices, int rows, int width, int bits);
 
 }  // namespace tfcompress

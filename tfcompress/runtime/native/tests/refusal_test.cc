@@ -1,4 +1,4 @@
-// What a delegate refuses, and what it says. Each case breaks one thing of a graph that is fine otherwise.
+// What a delegate refuses, and the message. Each case breaks one thing in a graph that is valid otherwise.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,7 +10,7 @@
 namespace tfcompress {
 namespace {
 
-// x (2, 24), a dense layer of 20 outputs with all it can have, then the other operators; their first nodes and tensors.
+// A dense layer of 20 outputs on x (1, 2, 24), with all optional inputs, and one of each other operator.
 struct Graph {
   PackedModel model;
   int x, residual, mask, ids, y;
@@ -33,7 +33,7 @@ struct Graph {
 
   int input(int node, int i) { return model.interpreter.node(node).inputs->data[i]; }
   TfLiteTensor& constant(int node, int i) { return model.interpreter.tensor(input(node, i)); }
-  void Leave(int node, int i) { model.interpreter.node(node).inputs->data[i] = -1; }
+  void LeaveOut(int node, int i) { model.interpreter.node(node).inputs->data[i] = -1; }
 
   template <typename Value>
   void SetOption(int node, int word, Value value) {
@@ -63,22 +63,22 @@ void PrintTo(const Case& of, std::ostream* out) { *out << of.name; }
 
 class Broken : public testing::TestWithParam<Case> {};
 
-TEST_P(Broken, WithAReason) {
+TEST_P(Broken, IsRefusedWithAReason) {
   Graph graph;
   GetParam().breaks(&graph);
   const std::string said = graph.Load();
   EXPECT_NE(said.find(GetParam().message), std::string::npos) << said;
 }
 
-TEST(Accepted, WhatIsNotBroken) {
+TEST(Valid, IsAccepted) {
   EXPECT_EQ(Graph(Computing::kInt8).Load(), "");
   EXPECT_EQ(Graph(Computing::kFloat32).Load(), "");
 }
 
-TEST(Accepted, BiasAndMaskMayBeLeftOut) {
+TEST(Valid, WithoutBiasAndMask) {
   Graph graph;
-  graph.Leave(kDense, At(kBias));
-  graph.Leave(kAttention, 3);
+  graph.LeaveOut(kDense, At(kBias));
+  graph.LeaveOut(kAttention, 3);
   EXPECT_EQ(graph.Load(), "");
 }
 
@@ -106,7 +106,7 @@ const Case kOptions[] = {
     {"NoRows", [](Graph* g) { g->SetOption(kEmbedding, 1, 0); }, "option rows is 0; expected 1 to 268435456"},
     {"WideTable", [](Graph* g) { g->SetOption(kEmbedding, 2, 1 << 30); }, "option width is 1073741824"},
     {"NoHeads", [](Graph* g) { g->SetOption(kAttention, 1, 0); }, "option heads is 0"},
-    {"ScaleIsNoNumber", [](Graph* g) { g->SetOption(kAttention, 2, std::nanf("")); }, "option scale is not finite"},
+    {"ScaleIsNaN", [](Graph* g) { g->SetOption(kAttention, 2, std::nanf("")); }, "option scale is not finite"},
     {"AttentionComputing", [](Graph* g) { g->SetOption(kAttention, 3, 7); }, "option computing is 7"},
     {"NegativeEpsilon", [](Graph* g) { g->SetOption(kNorm, 1, -1.0F); }, "option epsilon is -1; expected"},
     {"InfiniteEpsilon", [](Graph* g) { g->SetOption(kNorm, 1, INFINITY); }, "option epsilon is inf; expected"},
@@ -124,7 +124,7 @@ const Case kCounts[] = {
 };
 
 const Case kConstants[] = {
-    {"IndicesLeftOut", [](Graph* g) { g->Leave(kDense, At(kIndices)); },
+    {"IndicesLeftOut", [](Graph* g) { g->LeaveOut(kDense, At(kIndices)); },
      "indices are missing (tensor -1); expected uint8 (576)"},
     {"IndicesNowhere", [](Graph* g) { g->model.interpreter.node(kDense).inputs->data[At(kIndices)] = 1000; },
      "indices are missing (tensor 1000)"},
@@ -142,7 +142,7 @@ const Case kConstants[] = {
     {"IndicesOfInt8", [](Graph* g) { g->constant(kDense, At(kIndices)).type = kTfLiteInt8; }, "are int8 (576)"},
     {"IndicesWithoutShape", [](Graph* g) { g->constant(kDense, At(kIndices)).dims->size = 0; }, "are uint8 () in 576"},
     {"IndicesSparse", [](Graph* g) { g->constant(kDense, At(kIndices)).sparsity = &g->x; }, "expected uint8 (576)"},
-    {"CodebookLeftOut", [](Graph* g) { g->Leave(kDense, At(kCodebook)); }, "the codebook is missing (tensor -1)"},
+    {"CodebookLeftOut", [](Graph* g) { g->LeaveOut(kDense, At(kCodebook)); }, "the codebook is missing (tensor -1)"},
     {"CodebookTooLong", [](Graph* g) { g->constant(kDense, At(kCodebook)).dims->data[0] = 65; },
      "is int8 (65); expected 1 to 64 centroids"},
     {"CodebookEmpty", [](Graph* g) { g->constant(kEmbedding, At(kCodebook)).dims->data[0] = 0; },
@@ -152,13 +152,14 @@ const Case kConstants[] = {
      "are float32 (64) in 64 bytes; expected int8 (64)"},
     {"CodebookOfIntegers", [](Graph* g) { g->constant(kEmbedding, At(kCodebook)).type = kTfLiteInt32; },
      "are int32 (32) in 32 bytes; expected float32 (32)"},
-    {"ScaleLeftOut", [](Graph* g) { g->Leave(kDense, At(kScale)); },
+    {"ScaleLeftOut", [](Graph* g) { g->LeaveOut(kDense, At(kScale)); },
      "scales are missing (tensor -1); expected float32 (1)"},
     {"ScalesOfOtherOutputs", [](Graph* g) { g->constant(kDense, At(kScale)).dims->data[0] = 19; },
      "are float32 (19) in 4 bytes; expected float32 (20)"},
     {"TableWithManyScales", [](Graph* g) { g->constant(kEmbedding, At(kScale)).dims->data[0] = 7; },
      "are float32 (7) in 4 bytes; expected float32 (1)"},
-    {"SumsLeftOut", [](Graph* g) { g->Leave(kDense, At(kSums)); }, "sums are missing (tensor -1); expected int32 (20)"},
+    {"SumsLeftOut", [](Graph* g) { g->LeaveOut(kDense, At(kSums)); },
+     "sums are missing (tensor -1); expected int32 (20)"},
     {"SumsOfFloats", [](Graph* g) { g->constant(kDense, At(kSums)).type = kTfLiteFloat32; }, "expected int32 (20)"},
     {"BiasTooShort", [](Graph* g) { g->constant(kDense, At(kBias)).dims->data[0] = 4; },
      "biases (tensor 8) are float32 (4) in 80 bytes; expected float32 (20)"},
@@ -167,12 +168,12 @@ const Case kConstants[] = {
     {"GammaCutOff", [](Graph* g) { g->constant(kNorm, 1).bytes = 4; },
      "gammas (tensor 11) are float32 (20) in 4 bytes"},
     {"BetaOfOtherWidth", [](Graph* g) { g->constant(kNorm, 2).dims->data[0] = 21; }, "expected float32 (20)"},
-    {"BetaLeftOut", [](Graph* g) { g->Leave(kNorm, 2); }, "betas are missing (tensor -1)"},
+    {"BetaLeftOut", [](Graph* g) { g->LeaveOut(kNorm, 2); }, "betas are missing (tensor -1)"},
 };
 
 const Case kActivations[] = {
-    {"InputLeftOut", [](Graph* g) { g->Leave(kDense, 0); }, "an input is missing (tensor -1)"},
-    {"KeysLeftOut", [](Graph* g) { g->Leave(kAttention, 1); }, "an input is missing (tensor -1)"},
+    {"InputLeftOut", [](Graph* g) { g->LeaveOut(kDense, 0); }, "an input is missing (tensor -1)"},
+    {"KeysLeftOut", [](Graph* g) { g->LeaveOut(kAttention, 1); }, "an input is missing (tensor -1)"},
     {"InputOfIntegers", [](Graph* g) { g->model.interpreter.tensor(g->x).type = kTfLiteInt32; },
      "an input (tensor 0) is int32; expected float32"},
     {"IdsOfFloats", [](Graph* g) { g->model.interpreter.tensor(g->ids).type = kTfLiteFloat32; },

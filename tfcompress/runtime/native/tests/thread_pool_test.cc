@@ -8,12 +8,12 @@
 namespace tfcompress {
 namespace {
 
-TEST(ThreadPool, DoesEachTaskOnce) {
+TEST(ThreadPool, RunsEachTaskOnce) {
   for (int threads : {1, 2, 5}) {
     ThreadPool pool(threads);
     ASSERT_EQ(pool.threads(), threads);
     for (int tasks = 0; tasks < 200; ++tasks) {
-      std::vector<int> done(static_cast<size_t>(tasks), 0);  // each its own: no atomics are needed
+      std::vector<int> done(static_cast<size_t>(tasks), 0);  // Each task has its own element, so no atomics are needed.
       pool.Run(tasks, [&](int task, int thread) {
         EXPECT_TRUE(thread >= 0 && thread < threads);
         ++done[static_cast<size_t>(task)];
@@ -23,7 +23,7 @@ TEST(ThreadPool, DoesEachTaskOnce) {
   }
 }
 
-TEST(ThreadPool, AThreadHasOneTaskAtATime) {
+TEST(ThreadPool, AThreadRunsOneTaskAtATime) {
   ThreadPool pool(4);
   std::vector<std::atomic<int>> busy(4);
   for (int round = 0; round < 100; ++round) {
@@ -35,7 +35,7 @@ TEST(ThreadPool, AThreadHasOneTaskAtATime) {
   }
 }
 
-TEST(ThreadPool, WakesThreadsThatSleep) {
+TEST(ThreadPool, WakesSleepingThreads) {
   ThreadPool pool(3);
   for (int round = 0; round < 5; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
