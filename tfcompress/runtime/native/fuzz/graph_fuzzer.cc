@@ -79,13 +79,18 @@ struct Graph {
   int Last() const { return tensors.back(); }
 };
 
+template <typename Enum>
+Enum AnyUpTo(Enum last, Bytes* bytes) {
+  return static_cast<Enum>(bytes->Below(static_cast<int>(last) + 1));
+}
+
 void AddDense(Bytes* bytes, Graph* graph) {
   DenseSpec spec;
   spec.outputs = bytes->Flip() ? ShapeOf(graph->model.interpreter.tensor(graph->Last())).back() : 1 + bytes->Below(70);
   spec.bits = 2 + bytes->Below(7);
   spec.centroids = 1 + bytes->Below(1 << spec.bits);
-  spec.activation = static_cast<Activation>(bytes->Below(5));
-  spec.computing = static_cast<Computing>(bytes->Below(2));
+  spec.activation = AnyUpTo(Activation::kTanh, bytes);
+  spec.computing = AnyUpTo(Computing::kInt8, bytes);
   spec.segments = 1 + bytes->Below(3);
   spec.residual = bytes->Flip() ? graph->Any(bytes) : -1;
   spec.bias = bytes->Flip();
@@ -115,7 +120,7 @@ void AddOperator(Bytes* bytes, Graph* graph) {
       const int heads = width % 2 == 0 && bytes->Flip() ? 2 : 1;
       const int mask = bytes->Flip() ? graph->Any(bytes) : -1;
       const int q = graph->Last(), k = bytes->Flip() ? graph->Any(bytes) : q, v = bytes->Flip() ? graph->Any(bytes) : q;
-      graph->tensors.push_back(model.Attention(q, k, v, heads, mask, static_cast<Computing>(bytes->Below(2))));
+      graph->tensors.push_back(model.Attention(q, k, v, heads, mask, AnyUpTo(Computing::kInt8, bytes)));
       break;
     }
     case 4:

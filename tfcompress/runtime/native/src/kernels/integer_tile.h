@@ -9,10 +9,9 @@ namespace {
 
 using IntegerTileInput = TileInput<uint8_t, int32_t>;  // `depth` counts words.
 
-// Rows whose sums are in registers at the same time. Arm without dot products needs registers for 16-bit products
-// besides: 6 rows x 4 vectors = 24 sums, 4 weights, 1 value and the products of 4 vectors are 33 of 32 registers. Half
-// of the rows takes 12 + 4 + 1 + 4 = 21. (AVX2 without dot products has 12 sums, 2 weights, 1 value and 1 product, just
-// its 16 registers.)
+// Rows whose sums are in registers at the same time. Arm without dot products also needs registers for 16-bit products:
+// 6 rows * 4 = 24 sums, 4 vectors of weights, 1 value and the products of 4 vectors would take 33 of 32 registers, and
+// the compiler would spill some in each step. With half of the rows it uses 23.
 #if HWY_ARCH_ARM_A64 && !TFCOMPRESS_HAS_LANE_DOT
 constexpr int kSumRows = 3;
 #else

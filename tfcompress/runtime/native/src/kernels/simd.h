@@ -51,26 +51,27 @@ constexpr int kLanes = HWY_LANES(float);
 constexpr int kByteLanes = HWY_LANES(uint8_t);
 
 // The register tile: the part of a matrix product whose sums are held in registers. Each step multiplies kTileVectors
-// vectors of weights with one value of each of kTileRows rows. A vector of weights is loaded once for all rows, so more
-// rows mean fewer loads per product; the number of registers limits them. All sizes have at least 12 independent sums,
-// which keeps two multiply-add units of 4 to 5 cycles' latency busy. A panel is as wide as the register tile: 16 or 32
-// outputs, one or two rows of packed blocks. Decoded, its 768 inputs take 96 KiB (AVX-512) or 48 KiB as floats, in the
-// second-level cache, and 24 KiB or 12 KiB as int8 (24 KiB as pairs of int16), in the first-level cache.
+// vectors of weights with one value of each of kTileRows rows.
+//
+// A vector of weights is loaded once for all rows, so more rows mean fewer loads per product; the number of registers
+// limits them. All sizes have at least 12 independent sums, enough for two multiply-add units with a latency of 4 or 5
+// cycles. A panel is as wide as the register tile: 16 or 32 outputs, which are one or two rows of packed blocks. With
+// 768 inputs, a decoded panel of floats takes 96 KiB (AVX-512) or 48 KiB of the second-level cache; a panel of int8
+// takes 24 KiB (AVX-512, or pairs of int16) or 12 KiB of the first-level cache.
 #if HWY_CAP_GE512
-// 32 registers: 14 * 2 sums + 2 vectors of weights + 1 value = 31.
+// AVX-512 has 32 registers: 14 rows * 2 = 28 sums, 2 vectors of weights and 1 value take 31.
 constexpr int kTileRows = 14, kTileVectors = 2;
 #elif HWY_CAP_GE256
-// 16 registers: 6 * 2 sums + 2 vectors of weights + 1 value = 15; AVX2's int8 products without a dot product need one
-// more, for a product.
+// AVX2 has 16 registers: 6 rows * 2 = 12 sums, 2 vectors of weights and 1 value take 15. The last one is for the
+// product of int8 numbers, which only has to be added separately without a dot product.
 constexpr int kTileRows = 6, kTileVectors = 2;
 #elif HWY_ARCH_ARM_A64
-// 32 registers: 6 * 4 sums + 6 vectors of values, one per row, since an instruction takes a lane of them + at least 1
-// vector of weights = 31.
+// 64-bit Arm has 32 registers: 6 rows * 4 = 24 sums, 6 vectors of values and 1 vector of weights take 31. There is a
+// vector of values for each row because instructions multiply with one lane of it.
 constexpr int kTileRows = 6, kTileVectors = 4;
 #else
-// 16 registers of SSE2: 3 * 4 sums + 1 value + 1 product, since it has no multiply-add + at least 1 vector of weights
-// = 15. The other weights of a step come from the stack or the cache. Four vectors make 16 columns, a whole packed
-// block, and leave no room for a fourth row.
+// SSE2 has 16 registers and no multiply-add: 3 rows * 4 = 12 sums, 1 value, 1 product and 1 vector of weights take 15;
+// the compiler keeps some of the other 3 vectors of weights on the stack. A fourth row would take 4 more registers.
 constexpr int kTileRows = 3, kTileVectors = 4;
 #endif
 constexpr int kTileColumns = kTileVectors * kLanes;

@@ -24,9 +24,9 @@ constexpr int kPlaneBit = kBits / (2 * kWidth) * (2 * kWidth);
 template <int kBits, int kWidth>
 constexpr int kPlaneByte = static_cast<int>(PackedBlockBytes(kPlaneBit<kBits, kWidth>));
 
-// Of the 16 bytes of a half of the 2-bit plane, which `packed` repeats, every byte has bits of indices i, 16 + i, 32 +
-// i and 48 + i. Moves the bits of each index to kTo and kTo + 1 of its byte; other bits are undefined. The vector
-// begins at 16 bytes number kFirst of the half.
+// Unpacks the 2-bit plane of a half. `packed` repeats its 16 bytes, of which byte i has two bits of each of the indices
+// i, 16 + i, 32 + i and 48 + i. Returns the indices from 16 * kFirst on, with their two bits at kTo and kTo + 1; other
+// bits are undefined.
 template <int kTo, int kFirst>
 HWY_INLINE ByteVector TwoBits(ByteVector packed) {
   const auto words = hn::BitCast(kUints, packed);
