@@ -1,5 +1,6 @@
 #include "operators/dense.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "operators/checks.h"
