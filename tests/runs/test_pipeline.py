@@ -205,11 +205,11 @@ def test_data_that_does_not_fit_the_model_is_refused(tiny_data, tmp_path, shape,
         ({"techniques": [Prune(layers={".*": False})]}, "prune: no layer is left to treat"),
         (
             {"techniques": [CHAIN[1]], "export": Export(per_channel=True)},
-            r"export\.per_channel would turn the clusters",
+            r"export\.per_channel: with one scale per channel, clustered weights would have more distinct",
         ),
         (
             {"techniques": [Distil(), Distil(teacher="prune"), CHAIN[0]]},
-            r"distil\.teacher: no stage 'prune' before; there are base, distil",
+            r"distil\.teacher: no earlier stage is called 'prune'; the earlier stages are base, distil",
         ),
         ({"techniques": [], "seed": -1}, "seed is -1"),
         ({"techniques": [], "seed": 2**31}, "seed is 2147483648; it must be from 0 to 2147483647"),

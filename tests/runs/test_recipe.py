@@ -73,7 +73,10 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ("model.keras_nlp=bert", "model: preset and keras_nlp given; name one of preset, keras_nlp, hugging_face"),
         ("techniques=[{distil: {labels: 0, soft_labels: 0}}]", r"techniques\[0\]\.distil: .* nothing to learn"),
         ("techniques=[{prune: {}, cluster: {}}]", r"techniques\[0\]: one technique a step"),
-        ("techniques=[quantize, prune]", "techniques: prune cannot follow quantize: a quantized model goes to export"),
+        (
+            "techniques=[quantize, prune]",
+            "techniques: prune cannot follow quantize: after quantize, the model can only be exported",
+        ),
         ("data.name=cifar", "data.name: unknown data set 'cifar'; the data sets are digits, "),
         ("model.pooling=mean", "model: pooling is given, but vit_digits takes images; leave pooling out"),
         ("model={keras_nlp: bert, pooling: mean}", "model: pooling is given, but keras_nlp keeps its own"),

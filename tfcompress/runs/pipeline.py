@@ -19,10 +19,9 @@ from tfcompress.errors import UserError
 from tfcompress.files import read_json, remove_folder, write_json, written_whole
 from tfcompress.models import saved
 from tfcompress.models.layers import CUSTOM_LAYERS
-from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.optimize.short_tables import Restore, shorten
-from tfcompress.optimize.technique import Context, Finished, LayerTechnique, Lesson, Technique, check_order, thaw
+from tfcompress.optimize.technique import Context, Lesson, ModelAndData, Technique, check_order, restore_trainable
 from tfcompress.progress import bar
 from tfcompress.report.document import LeftAlone, Report, make_report
 from tfcompress.report.page import write_page
@@ -102,7 +101,7 @@ def compress(
     Raises:
         UserError: what was given cannot be used; the message says what to change.
     """
-    check_order([technique.name for technique in techniques])
+    check_order(techniques)
     objective = Objective(loss, optimizer, metrics)
     objective.check()
     if not 0 <= seed < 2**31:
@@ -162,19 +161,21 @@ class _Run:
         earlier = ["base"]
         for technique in self.techniques:
             technique.check(model)
-            if isinstance(technique, Distil):
-                technique.check_teacher(earlier)
+            technique.check_earlier(earlier)
             earlier.append(technique.name)
         if self.export.logits and gives_probabilities(model):
             raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
-        if self.export.per_channel and any(technique.name == "cluster" for technique in self.techniques):
-            raise UserError("export.per_channel would turn the clusters into more values in `dynamic`; leave it false")
+        if self.export.per_channel and any(technique.clusters_weights for technique in self.techniques):
+            raise UserError(
+                "export.per_channel: with one scale per channel, clustered weights would have more distinct values in "
+                "`dynamic`; leave it false"
+            )
 
         if self.export.clustered:
             runtime.library()  # to run what is packed
             if "float32" not in self.export.formats:
                 raise UserError("export.clustered packs float32 files; add float32 to export.formats")
-            if all(technique.name != "cluster" for technique in self.techniques):
+            if not any(technique.clusters_weights for technique in self.techniques):
                 raise UserError("export.clustered packs clustered models; add the technique cluster, or leave it out")
 
     def _claim_folder(self) -> None:
@@ -277,31 +278,32 @@ class _Run:
         name, training = technique.name, technique.fit
         source, data = before.model, technique.learns_from(before.data)
         restore: Restore = _unchanged
-        if training is not None and name in ("distil", "prune"):  # The others may treat the tables themselves.
+        if training is not None and technique.short_tables:
             source, data, restore = shorten(source, data)
         steps = training.epochs * data.steps_per_epoch(training.batch_size) if training is not None else 0
-        earlier = {stage: Finished(s.model, s.data) for stage, s in done.items()}
+        earlier = {stage: ModelAndData(s.model, s.data) for stage, s in done.items()}
         context = Context(data, before.traits, steps, self.seed, self.objective, earlier, self.workdir / "teacher")
         with bar(f"preparing {name}", 1) as shown:
             model = technique.prepare(source, context)
             shown.advance()
         history: list[dict[str, float]] = []
         if training is not None:
-            lesson = technique.lesson(model, context) or self._kept_lesson(model, context)
+            lesson = technique.lesson(model, context) or self._lesson_of_earlier(technique, model, context)
             objective = lesson.objective if lesson else self.objective
             targets = lesson.targets if lesson else None
             history = fit(model, data, training, objective, self.seed, folder, technique.callbacks(), name, targets)
         model = technique.finalize(model)
-        thaw(model, source)
+        restore_trainable(model, source)
         model = restore(model)
         traits = technique.promises(before.model, before.traits)
         kernel_traits.check_model(model, traits, before.model)
         return model, traits, history
 
-    def _kept_lesson(self, model: tf_keras.Model, context: Context) -> Lesson | None:
-        """Returns the lesson of a distillation before this stage that is to be kept."""
-        keeping = [t for t in self.techniques if isinstance(t, Distil) and t.keep]
-        return keeping[-1].lesson(model, context) if keeping and "distil" in context.earlier else None
+    def _lesson_of_earlier(self, technique: Technique, model: tf_keras.Model, context: Context) -> Lesson | None:
+        """Returns the lesson that the nearest technique before this one gives to later stages."""
+        place = next(place for place, one in enumerate(self.techniques) if one is technique)
+        lessons = (earlier.lesson_for_later(model, context) for earlier in reversed(self.techniques[:place]))
+        return next((lesson for lesson in lessons if lesson is not None), None)
 
 
 def _unchanged(model: tf_keras.Model) -> tf_keras.Model:
@@ -309,9 +311,7 @@ def _unchanged(model: tf_keras.Model) -> tf_keras.Model:
 
 
 def _left_alone(model: tf_keras.Model, techniques: Sequence[Technique]) -> list[LeftAlone]:
-    treated = {
-        name for technique in techniques if isinstance(technique, LayerTechnique) for name in technique.select(model)
-    }
+    treated = {name for technique in techniques for name in technique.treated_layers(model)}
     return [
         LeftAlone(layer.name, type(layer).__name__, layer.count_params())
         for layer in model.layers

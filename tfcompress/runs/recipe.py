@@ -147,7 +147,7 @@ class Recipe(Settings):
     @field_validator("techniques")
     @classmethod
     def _legal_order(cls, techniques: tuple[Step, ...]) -> tuple[Step, ...]:
-        check_order([step.technique.name for step in techniques])
+        check_order([step.technique for step in techniques])
         return techniques
 
     @classmethod

@@ -18,11 +18,12 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.measure.accuracy import Accuracy, Flips, accuracy, flips
+from tfcompress.optimize.technique import KernelSettings
 from tfcompress.progress import bar
 from tfcompress.runs.base import check_fit, fingerprint, take_model
 from tfcompress.runs.workdir import claim
 from tfcompress.study.outcomes import Outcome, Outcomes
-from tfcompress.study.treatments import TREATMENTS, Treatment, treated, treatments
+from tfcompress.study.treatments import TREATMENTS, treatments
 from tfcompress.traits import KERNELS, FloatArray, kernels, measure_model
 
 
@@ -172,11 +173,11 @@ def hardest_tolerable(layer: Layer, technique: str, tolerance: float) -> Effect 
 
 @contextmanager
 def _treated(
-    layer: tf_keras.layers.Layer, kernel: FloatArray, treatment: Treatment, keep_zeros: bool
+    layer: tf_keras.layers.Layer, kernel: FloatArray, treatment: KernelSettings, keep_zeros: bool
 ) -> Iterator[None]:
     """Treats the kernel of a layer as long as the block runs."""
     variable = getattr(layer, KERNELS[type(layer)])
-    variable.assign(treated(kernel, treatment, keep_zeros))
+    variable.assign(treatment.applied(kernel, keep_zeros))
     try:
         yield
     finally:
