@@ -10,7 +10,8 @@ import numpy as np
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
-from tfcompress.export.converter import Format, convert
+from tfcompress.export.converter import convert
+from tfcompress.export.formats import ConverterFormat
 from tfcompress.export.verify import VerifiedTensor, verify
 from tfcompress.files import written_whole
 from tfcompress.packed.packer import pack
@@ -38,7 +39,7 @@ class ExportedFile:
     """
 
     stage: Stage
-    format: Format
+    format: ConverterFormat
     path: Path
     tensors: tuple[VerifiedTensor, ...]
     packed: bool = False
@@ -50,7 +51,7 @@ def export_stage(stage: Stage, export: Export, workdir: Path) -> list[ExportedFi
     Raises:
         BrokenTraitError: a file lacks what the stage's techniques promised.
     """
-    formats: tuple[Format, ...] = ("int8",) if quantization_scheme(stage.traits) else export.formats
+    formats: tuple[ConverterFormat, ...] = ("int8",) if quantization_scheme(stage.traits) else export.formats
     files = [_stock(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
     if export.clustered and any(kernel.clusters for kernel in stage.traits.values()):
         files += [_packed(file) for file in files if file.format in _PACKED_FORMATS]
@@ -62,7 +63,7 @@ def quantization_scheme(traits: Traits) -> str:
     return max((kernel.scheme for kernel in traits.values() if kernel.quantized), key=len, default="")
 
 
-def _stock(stage: Stage, format: Format, export: Export, workdir: Path) -> ExportedFile:
+def _stock(stage: Stage, format: ConverterFormat, export: Export, workdir: Path) -> ExportedFile:
     def make() -> bytes:
         content = convert(stage.model, format, export.logits, export.per_channel)
         return describe(content, _description(stage, format))
@@ -77,7 +78,7 @@ def _packed(file: ExportedFile) -> ExportedFile:
 
 
 def _verified(
-    stage: Stage, format: Format, path: Path, make: Callable[[], bytes], packed: bool = False
+    stage: Stage, format: ConverterFormat, path: Path, make: Callable[[], bytes], packed: bool = False
 ) -> ExportedFile:
     """Verifies the file at `path`, or what `make` returns before that is written to `path`."""
     written = path.is_file()
@@ -89,7 +90,7 @@ def _verified(
     return ExportedFile(stage, format, path, tuple(tensors), packed)
 
 
-def _description(stage: Stage, format: Format) -> Description:
+def _description(stage: Stage, format: ConverterFormat) -> Description:
     """Returns a file's metadata."""
     data, scheme = stage.data, quantization_scheme(stage.traits)
     text = f"Classifies {data.name} into {len(data.classes)} classes. Stage {stage.name}, {scheme or format}."

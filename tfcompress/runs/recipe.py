@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from tfcompress.data import registry
 from tfcompress.errors import UserError, first_line
-from tfcompress.export.converter import Format
+from tfcompress.export.formats import RecipeFormat
 from tfcompress.models import presets
 from tfcompress.models.bert import Pooling
 from tfcompress.optimize.clustering import Cluster
@@ -90,15 +90,15 @@ class Model(Settings):
 class Export(Settings):
     """What is written of every stage whose model is float; a quantized one is written as int8."""
 
-    formats: tuple[Format, ...] = Field(("float32",), min_length=1, description="float32, float16, dynamic")
+    formats: tuple[RecipeFormat, ...] = Field(("float32",), min_length=1, description="one file per format")
     logits: bool = Field(False, description="leave the softmax out of the file")
     per_channel: bool = Field(False, description="a scale an output in `dynamic`; such a file needs TFLite 2.17")
     clustered: bool = Field(False, description="also pack the float32 and int8 files of clustered stages")
 
-    @field_validator("formats")
+    @field_validator("formats", mode="before")
     @classmethod
-    def _float(cls, formats: tuple[Format, ...]) -> tuple[Format, ...]:
-        if "int8" in formats:
+    def _float(cls, formats: object) -> object:
+        if isinstance(formats, (list, tuple)) and "int8" in formats:
             raise ValueError("int8 comes from the technique quantize; the formats are float32, float16 and dynamic")
         return formats
 
