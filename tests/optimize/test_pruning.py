@@ -79,7 +79,10 @@ def test_bad_settings_are_refused(settings, message):
     [
         (Prune(layers={"blok.*": LayerPruning()}), r"prune\.layers: 'blok\.\*' matches no layer; .* patch_embedding"),
         (Prune(layers={"norm": LayerPruning()}), "'norm' matches no layer"),
-        (Prune(types={"Embedding": LayerPruning()}), "'Embedding' is not a layer type it can treat: Conv2D, Dense"),
+        (
+            Prune(types={"Embedding": LayerPruning()}),
+            "'Embedding' is not a layer type that it can treat; those are Conv2D, Dense",
+        ),
         (Prune(types={"Conv2D": LayerPruning()}), "'Conv2D' matches no layer"),
         (Prune(layers={"(": LayerPruning()}), r"'\(' is not a regular expression"),
         (

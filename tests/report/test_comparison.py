@@ -38,8 +38,11 @@ def test_costs_and_answers_have_a_row_a_file(tiny_vit, images, tiny_data, tmp_pa
     bare = replace(bare, costs=(replace(second.costs[0], memory=None, no_memory="its process died of SIGSEGV"),))
     first = replace(found.files[0], accuracy=None)
     text = printed(replace(found, data="", files=(first, bare)))
-    assert "No memory of dynamic: its process died of SIGSEGV." in text
-    assert "dynamic gives boxes: float32 (1, 4), but float32 probabilities: float32 (1, 10): not compared." in text
+    assert "The memory of dynamic could not be measured: its process died of SIGSEGV." in text
+    assert (
+        "dynamic is not compared: it gives boxes: float32 (1, 4), but float32 gives probabilities: float32 (1, 10)."
+        in text
+    )
     assert "64 random inputs" in text
     assert "lost/gained" not in text
     alone = replace(second, agreement=replace(second.agreement, top1_agreement=None), accuracy=None)

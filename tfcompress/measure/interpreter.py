@@ -145,6 +145,11 @@ class Runner:
             self.invoke()
         return self.output()
 
+    def run_all(self, example: Example) -> dict[str, FloatArray]:
+        """Returns all outputs for an example; see `run` and `outputs`."""
+        self.run(example)
+        return self.outputs()
+
     def table_rows(self) -> dict[str, int]:
         """Returns the number of rows of the (shortest) table that an input's values look up, for inputs that do."""
         shapes = {tensor["index"]: tensor["shape"] for tensor in self._interpreter.get_tensor_details()}

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tfcompress.files import written_whole
-from tfcompress.measure.accuracy import Agreement, accuracy, agreement, flips
+from tfcompress.measure.accuracy import accuracy, flips
+from tfcompress.measure.agreement import Agreement, agreement
 from tfcompress.measure.interpreter import FloatArray, inputs, predict
 from tfcompress.measure.latency import latencies
 from tfcompress.measure.memory import memory

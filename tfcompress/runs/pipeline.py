@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tf_keras
 
@@ -14,8 +13,9 @@ from tfcompress.errors import UserError
 from tfcompress.files import remove_folder
 from tfcompress.models import saved
 from tfcompress.optimize.technique import Technique, check_order
-from tfcompress.report.document import LeftAlone, Report, make_report
+from tfcompress.report.document import Report, UntreatedLayer, make_report
 from tfcompress.report.page import write_page
+from tfcompress.report.run_description import CompressCall, DataSource, GivenModel, RecipeRun
 from tfcompress.runs import android
 from tfcompress.runs.base import build_model, fingerprint, load_data, load_data_for, take_model
 from tfcompress.runs.chain import Chain
@@ -97,14 +97,14 @@ def compress(
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**31 - 1}")
     functional, data = take_model(model, data)
-    description = {
-        "data": {"name": data.name},
-        "model": {"name": functional.name, "sha256": fingerprint(functional)},
-        "techniques": [{technique.name: technique.model_dump(mode="json")} for technique in techniques],
-        "objective": objective.describe(),
-        "export": export.model_dump(mode="json"),
-        "seed": seed,
-    }
+    description = CompressCall(
+        data=DataSource(name=data.name),
+        model=GivenModel(name=functional.name, sha256=fingerprint(functional)),
+        techniques=[{technique.name: technique.model_dump(mode="json")} for technique in techniques],
+        objective=objective.describe(),
+        export=export.model_dump(mode="json"),
+        seed=seed,
+    )
     chain = Chain(Path(workdir), lambda: (functional, data), None, techniques, objective, export, seed)
     return _Run(description, data, chain).finish()
 
@@ -114,7 +114,7 @@ def _recipe_run(recipe: Recipe, workdir: Path) -> _Run:
     techniques = [step.technique for step in recipe.techniques]
     base = lambda: build_model(recipe, data)  # noqa: E731
     chain = Chain(workdir, base, recipe.training, techniques, Objective(), recipe.export, recipe.seed)
-    return _Run(recipe.model_dump(mode="json"), data, chain)
+    return _Run(RecipeRun.model_validate(recipe.model_dump(mode="json")), data, chain)
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,13 @@ class _Run:
         chain: the stages.
     """
 
-    description: dict[str, Any]
+    description: RecipeRun | CompressCall
     data: Dataset
     chain: Chain
 
     def claim_folder(self) -> None:
         """Marks the working folder as this run's, or raises a `UserError` if it holds another run."""
-        claim(self.chain.workdir, "run", {**self.description, "data set": self.data.describe()})
+        claim(self.chain.workdir, "run", {**self.description.settings(), "data set": self.data.describe()})
 
     def finish(self) -> Report:
         """Runs what is left of the run and returns its report."""
@@ -160,11 +160,11 @@ class _Run:
         return report
 
 
-def _untreated(model: tf_keras.Model, techniques: Sequence[Technique]) -> list[LeftAlone]:
+def _untreated(model: tf_keras.Model, techniques: Sequence[Technique]) -> list[UntreatedLayer]:
     """Returns the layers with weights that no technique treats by itself."""
     treated = {name for technique in techniques for name in technique.treated_layers(model)}
     return [
-        LeftAlone(layer.name, type(layer).__name__, layer.count_params())
+        UntreatedLayer(layer.name, type(layer).__name__, layer.count_params())
         for layer in model.layers
         if layer.weights and layer.name not in treated
     ]
