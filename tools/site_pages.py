@@ -1,4 +1,4 @@
-"""Pages of the documentation site that are made when it is built: those of the root folder, and the recipe reference.
+"""Pages that are generated when the documentation site is built: those of the root folder and the recipe reference.
 
 A hook of MkDocs (`mkdocs.yml`); `python tools/site_pages.py` prints the recipe reference alone.
 """
@@ -27,14 +27,14 @@ _LIMITS = {
 
 _INTRODUCTION = """# Recipe reference
 
-Made from the schema of `tfcompress.Recipe` when this site was built. A recipe is one YAML file; an unknown key is
-refused, with the keys that there are. `--set path=value` changes one: `--set techniques[1].cluster.clusters=32`. A
-technique may stand without settings: `- quantize:`. What each is for: [techniques](techniques.md).
+Generated from the schema of `tfcompress.Recipe`. A recipe is one YAML file. An unknown key is an error, whose message
+lists the known keys. `--set path=value` changes one setting: `--set techniques[1].cluster.clusters=32`. A technique can
+be named without settings: `- quantize:`. [Techniques](techniques.md) explains what each is for.
 """
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages that are made to those in the docs folder."""
+    """Adds the generated pages to those in the docs folder."""
     for name, page in _OF_ROOT.items():
         files.append(File.generated(config, page, content=of_root(name)))
     files.append(File.generated(config, "recipe.md", content=recipe_reference()))
@@ -42,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def of_root(name: str) -> str:
-    """Returns a page of the root folder with its links as the site has them."""
+    """Returns a page of the root folder, its links changed to those of the site."""
     text = (_ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
     for other, page in _OF_ROOT.items():
         text = text.replace(f"]({other}", f"]({page}")
@@ -50,7 +50,7 @@ def of_root(name: str) -> str:
 
 
 def recipe_reference() -> str:
-    """Returns a table of keys for each part of a recipe, and the recipes that are shipped."""
+    """Returns a table of keys for each part of a recipe, and the shipped recipes."""
     from tfcompress.runs.recipe import Recipe, shipped
 
     schema = Recipe.model_json_schema()
@@ -64,7 +64,7 @@ def recipe_reference() -> str:
 
 
 def _in_order(title: str, parts: dict[str, Any]) -> list[str]:
-    """Returns the parts as a reader meets them, those that are mentioned behind what mentions them."""
+    """Returns the names of the parts, each after the part that first mentions it."""
     found = [title]
     for one in found:
         found += [name for name in _mentioned(parts[one]) if name not in found]
@@ -99,7 +99,7 @@ def _value(value: Any) -> str:
 
 
 def _takes(schema: dict[str, Any]) -> str:
-    """Says in words what a value may be."""
+    """Returns in words what a value can be."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"

@@ -72,7 +72,7 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ("model={}", "model: no model given; name one of preset, keras_nlp, hugging_face"),
         ("model.keras_nlp=bert", "model: preset and keras_nlp given; name one of preset, keras_nlp, hugging_face"),
         ("techniques=[{distil: {labels: 0, soft_labels: 0}}]", r"techniques\[0\]\.distil: .* nothing to learn"),
-        ("techniques=[{prune: {}, cluster: {}}]", r"techniques\[0\]: one technique a step"),
+        ("techniques=[{prune: {}, cluster: {}}]", r"techniques\[0\]: each step names one technique"),
         (
             "techniques=[quantize, prune]",
             "techniques: prune cannot follow quantize: after quantize, the model can only be exported",

@@ -1,4 +1,4 @@
-"""A copy of a plain model in which some layers have another size."""
+"""Copies a plain model while changing the size of some layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def resized(
     configs: Mapping[str, Mapping[str, Any]],
     weights: Mapping[str, Sequence[npt.NDArray[Any]]],
 ) -> tf_keras.Model:
-    """Returns a copy with changed entries of `get_config` and changed weights, both by layer name."""
+    """Returns a copy in which entries of `get_config` and weights are replaced, both by layer name."""
 
     def copied(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         return type(layer).from_config({**layer.get_config(), **configs.get(layer.name, {})})

@@ -1,4 +1,4 @@
-"""Trains embedding tables on the rows that occur: passes over 30,000 rows can cost more than the encoder."""
+"""Trains only the rows of embedding tables that occur: updating 30,000 rows can cost more than the encoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfcompress.models.anatomy import input_tables
 from tfcompress.optimize.resizing import resized
 
 _WORTH_IT = 2_000
-"""Shorter tables are left whole."""
+"""Tables with fewer rows are left whole."""
 
 Restore = Callable[[tf_keras.Model], tf_keras.Model]
 
@@ -23,8 +23,8 @@ Restore = Callable[[tf_keras.Model], tf_keras.Model]
 def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Dataset, Restore]:
     """Returns a model whose tables hold only the rows that training and validation examples use, and data to match.
 
-    Training it changes the same numbers in the same way, because a row that no example reads gets no gradient (weight
-    decay aside, which is no loss). The third value puts the trained rows back into whole tables.
+    Training changes the same weights in the same way, because a row that no example reads gets no gradient. Only weight
+    decay would change it. The third value is a function that puts the trained rows back into the whole tables.
     """
     tables = {
         layer.name: (name, layer.get_weights()[0])
