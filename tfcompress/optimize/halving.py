@@ -10,21 +10,19 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import tf_keras
 from pydantic import Field
 
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy, run_node
 from tfcompress.models.layers import ClassToken, PositionEmbedding, ScaledDotProductAttention
-from tfcompress.optimize.least_squares import Ridge
+from tfcompress.optimize.least_squares import Array, Ridge
 from tfcompress.optimize.principal import Kept, moments
 from tfcompress.optimize.technique import Context, Technique
 from tfcompress.progress import bar
 from tfcompress.traits import Traits
 
 layers = tf_keras.layers
-Array = npt.NDArray[Any]
 
 _MAX_TOKENS = 65_536
 """Enough for the widest matrices here, and few enough for a laptop's memory."""
@@ -183,7 +181,7 @@ class _Fit:
         if writer.norm is None:
             _set(layer, *Ridge(features)(target - residual))
             return
-        # LayerNorm undoes the scale of the sum, so that is free: the best of a few.
+        # LayerNorm removes the scale of the sum, which can therefore be chosen: the best of a few.
         deviation = target.std(-1, keepdims=True)
         wanted = target / deviation * deviation.mean()
         solve = Ridge(features)
@@ -201,22 +199,22 @@ class _Fit:
     def _entry_map(self) -> Array:
         if self.roles.embedding_norm is None:
             return self.kept.basis
-        # The LayerNorm behind centres over the features and scales by gamma; its centring must not hit the projection.
+        # The LayerNorm that follows centres the features and scales them by gamma; the projection must come after that.
         gamma = self.model.get_layer(self.roles.embedding_norm).gamma.numpy()
         centring = np.eye(len(gamma)) - 1.0 / len(gamma)
         projected: Array = (centring * gamma) @ self.kept.basis
         return projected
 
     def _target(self, name: str) -> Array:
-        """Returns what the student's stream should be behind a layer: the teacher's principal components."""
+        """Returns the wanted stream of the student after a layer: the teacher's principal components."""
         value = self._of_teacher(name)
         if self.anatomy.post_norm:
-            # A Dropout may stand behind the first norm.
+            # A Dropout may follow the first norm.
             stream = name if name in self.kept.mean else self.anatomy.stream[0]
             value = value - self.kept.mean[stream].astype(np.float32)
         return value @ self.kept.basis.astype(np.float32)
 
-    # Values, a row a token.
+    # Values, one row per token.
 
     def _of_teacher(self, name: str) -> Array:
         return self._rows(self.teacher[name])
@@ -246,7 +244,7 @@ class _Fit:
         return np.concatenate(parts)
 
     def _release(self, position: int) -> None:
-        """Drops the values that no later layer reads; an empty array stands for 'has been computed'."""
+        """Drops the values that no later layer reads; an empty array then marks them as computed."""
         later = {s.name for node in self.anatomy.nodes[position + 1 :] for s in self.anatomy.sources(node.layer)}
         for node in self.anatomy.nodes[: position + 1]:
             if node.layer.name not in later:
@@ -260,7 +258,7 @@ def _normalized(x: Array) -> Array:
 
 
 def _gain(normalized: Array, target: Array) -> tuple[Array, Array]:
-    """Fits gamma and beta of a LayerNorm, coordinate by coordinate."""
+    """Fits gamma and beta of a LayerNorm for each feature."""
     mean, wanted = normalized.mean(0), target.mean(0)
     centred = normalized - mean
     gamma = (centred * (target - wanted)).sum(0) / ((centred * centred).sum(0) + 1e-12)

@@ -11,8 +11,8 @@ import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy, Attention
+from tfcompress.optimize.least_squares import Array
 
-Array = npt.NDArray[Any]
 Moments = dict[str, tuple[Array, Array]]
 """By layer name, the mean of the layer's output features and their covariance, or for neurons their variance."""
 

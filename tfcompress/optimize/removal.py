@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 from pydantic import Field
 
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy
-from tfcompress.optimize.least_squares import penalised
+from tfcompress.optimize.least_squares import Array, penalised
 from tfcompress.optimize.resizing import resized
 from tfcompress.optimize.technique import Context, Technique, copy_model
 from tfcompress.progress import track
@@ -28,7 +27,6 @@ from tfcompress.training import gives_probabilities
 from tfcompress.traits import Traits
 
 layers = tf_keras.layers
-Array = npt.NDArray[Any]
 
 _BATCH = 32
 

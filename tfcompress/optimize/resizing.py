@@ -11,7 +11,7 @@ import tf_keras
 
 def resized(
     model: tf_keras.Model,
-    configs: Mapping[str, Mapping[str, Any]],
+    configs: Mapping[str, Mapping[str, object]],
     weights: Mapping[str, Sequence[npt.NDArray[Any]]],
 ) -> tf_keras.Model:
     """Returns a copy in which entries of `get_config` and weights are replaced, both by layer name."""

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.models.anatomy import input_tables
 from tfcompress.optimize.resizing import resized
+from tfcompress.traits import FloatArray
 
 _WORTH_IT = 2_000
 """Tables with fewer rows are left whole."""
@@ -52,7 +54,7 @@ def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Datas
     return short, replace(data, decode=renumbered), restore
 
 
-def _used(data: Dataset, name: str) -> np.ndarray[Any, np.dtype[np.intp]]:
+def _used(data: Dataset, name: str) -> npt.NDArray[np.intp]:
     seen: set[int] = set()
     for split in ("train", "validation"):
         for features, _ in data.batches(split, 256).as_numpy_iterator():
@@ -60,12 +62,12 @@ def _used(data: Dataset, name: str) -> np.ndarray[Any, np.dtype[np.intp]]:
     return np.array(sorted(seen))
 
 
-def _lookup(kept: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _lookup(kept: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
     lookup = np.zeros(kept.max() + 1, np.int32)
     lookup[kept] = np.arange(len(kept))
     return lookup
 
 
-def _with_tables(model: tf_keras.Model, tables: dict[str, Any]) -> tf_keras.Model:
+def _with_tables(model: tf_keras.Model, tables: dict[str, FloatArray]) -> tf_keras.Model:
     configs = {layer: {"input_dim": len(table)} for layer, table in tables.items()}
     return resized(model, configs, {layer: [table] for layer, table in tables.items()})

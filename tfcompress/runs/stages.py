@@ -1,4 +1,4 @@
-"""The finished stages of a run, kept in its working folder so that a later call resumes behind the last of them."""
+"""The finished stages of a run, kept in its working folder so that a later call resumes after the last of them."""
 
 from __future__ import annotations
 
