@@ -48,3 +48,19 @@ def test_a_layer_left_out_keeps_what_an_earlier_technique_established(tiny_vit, 
     np.testing.assert_array_equal(kernels(clustered)["head"], kernels(pruned)["head"])
     assert traits["head"].sparsity == 0.5
     assert clustered.get_layer("head").trainable
+
+
+def test_only_what_a_technique_says_of_itself_tells_it_from_others():
+    flags = ("may_repeat", "ends_training", "clusters_weights", "short_tables")
+    said = {name: {flag for flag in flags if getattr(technique(name), flag)} for name in ORDER}
+    assert {name: what for name, what in said.items() if what} == {
+        "distil": {"may_repeat", "short_tables"},
+        "prune": {"short_tables"},
+        "cluster": {"clusters_weights"},
+        "quantize": {"ends_training"},
+    }
+
+
+def test_layers_that_are_treated_one_by_one_are_named(tiny_vit):
+    assert set(technique("prune").treated_layers(tiny_vit)) == set(Prune().select(tiny_vit))
+    assert not technique("halve").treated_layers(tiny_vit)

@@ -109,9 +109,19 @@ def test_the_report_is_on_disk_with_versions_and_machine(finished):
     assert Report.load(workdir / "report.json") == report
     content = json.loads((workdir / "report.json").read_text())
     assert content["run"]["seed"] == 0
+    assert content["run"]["kind"] == report.run.kind == "compress"
+    assert report.title == f"{content['run']['model']['name']} on digits"
     assert content["versions"]["tensorflow"].startswith("2.")
     assert content["machine"]["cores"] > 0
     assert [len(rows) for rows in content["history"].values()] == [0, 2, 2, 2]
+
+
+def test_a_report_of_an_earlier_version_is_refused_with_what_to_do(finished, tmp_path):
+    content = json.loads((finished[1] / "report.json").read_text())
+    del content["run"]["kind"]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="is not a report of this version; delete it and repeat the run's command"):
+        Report.load(tmp_path / "report.json")
 
 
 def test_tensorboard_shows_every_stage_with_its_epochs_and_kernels(finished):

@@ -22,7 +22,7 @@ from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export import quantizer
 from tfcompress.export.converter import Served, convert_served
-from tfcompress.export.formats import FORMATS, ConverterFormat, Format
+from tfcompress.export.formats import CALIBRATED_FORMATS, FORMATS, ConverterFormat, Format
 from tfcompress.export.quantizer import Recipe as QuantizerRecipe
 from tfcompress.export.sources import Source, of_model, open_source
 from tfcompress.files import written_whole
@@ -101,23 +101,23 @@ def convert_file(
     Raises:
         UserError: the arguments do not fit together, or the file does not run or gives numbers that are not finite.
     """
-    recipe = _recipe(to)
-    if per_channel is False and recipe == "int4":
+    target = _target(to)
+    if per_channel is False and target == "int4":
         raise UserError("LiteRT refuses int4 with one scale per tensor, or computes it wrongly; leave out --per-tensor")
-    if per_channel is not None and not isinstance(recipe, str):
+    if per_channel is not None and not isinstance(target, str):
         raise UserError(f"{to} itself says how scales are shared; leave out --per-channel and --per-tensor")
     if min_runtime is not None and not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,2}", min_runtime):
         raise UserError(f"minimum runtime {min_runtime!r} is not a version of TFLite; give one such as 2.16")
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
     opened = _opened(source, allow_code)
-    _check_possible(opened, recipe, calibration is not None, per_channel)
+    _check_possible(opened, target, calibration is not None, per_channel)
     with tempfile.TemporaryDirectory() as folder:
-        content = _unquantized(opened, recipe, calibration is not None)
+        content = _unquantized(opened, target, calibration is not None)
         reference = Path(folder) / "model.tflite"
         reference.write_bytes(content)
         feeds = None if calibration is None else _examples(calibration, examples, opened, reference)
-        content = _converted(opened, recipe, content, feeds, bool(per_channel))
+        content = _converted(opened, target, content, feeds, bool(per_channel))
         _check_runtime(opened, str(to), content, min_runtime)
         with written_whole(output) as beside:
             beside.write_bytes(content)
@@ -147,7 +147,8 @@ def _ports(ports: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in ports.items())
 
 
-def _recipe(to: Format | Path | str) -> Format | QuantizerRecipe:
+def _target(to: Format | Path | str) -> Format | QuantizerRecipe:
+    """Returns a format, or the quantizer recipe in a `.json` file."""
     for known in FORMATS:
         if to == known:
             return known
@@ -168,7 +169,7 @@ def _opened(source: Source | tf_keras.Model | Path | str, allow_code: bool) -> S
 
 
 def _check_possible(
-    source: Source, recipe: Format | QuantizerRecipe, calibrated: bool, per_channel: bool | None
+    source: Source, target: Format | QuantizerRecipe, calibrated: bool, per_channel: bool | None
 ) -> None:
     """Finds mistakes that would otherwise only show after the conversion has begun."""
     if source.content:
@@ -176,20 +177,21 @@ def _check_possible(
             quantizer.check_float(source.content)
         except UserError as error:
             raise UserError(f"{source.name}: {error}") from error
-    if source.quantized and (recipe != "int8" or per_channel):
+    if source.quantized and (target != "int8" or per_channel):
         raise UserError(
             f"{source.name} was prepared for int8 with one scale per tensor by quantization-aware training; convert it "
             "to int8, or the stage before it to another format"
         )
-    if not (source.quantized or calibrated or recipe == "float32") and quantizer.needs_calibration(recipe):
-        what = recipe if isinstance(recipe, str) else "this recipe"
+    needed = target in CALIBRATED_FORMATS if isinstance(target, str) else quantizer.needs_calibration(target)
+    if needed and not (source.quantized or calibrated):
+        what = target if isinstance(target, str) else "this recipe"
         raise UserError(
             f"{what} needs examples to calibrate with: --calibration NAME, NAME:PATH or FILE.npz; the data sets are "
             f"{', '.join(registry.NAMES)}"
         )
 
 
-def _unquantized(source: Source, recipe: Format | QuantizerRecipe, wanted: bool) -> bytes:
+def _unquantized(source: Source, target: Format | QuantizerRecipe, wanted: bool) -> bytes:
     """Returns the file to quantize and compare with: float32, or int8 after quantization-aware training.
 
     It is empty if neither needs it.
@@ -198,21 +200,21 @@ def _unquantized(source: Source, recipe: Format | QuantizerRecipe, wanted: bool)
         return source.content
     if source.quantized:
         return _described(source, _served(source.served, "int8"))
-    if recipe in ("float16", "dynamic") and not wanted:
+    if target in ("float16", "dynamic") and not wanted:
         return b""  # The converter makes these without a float32 file.
     return _described(source, _served(source.served, "float32"))
 
 
 def _converted(
-    source: Source, recipe: Format | QuantizerRecipe, content: bytes, feeds: Sequence[Arrays] | None, per_channel: bool
+    source: Source, target: Format | QuantizerRecipe, content: bytes, feeds: Sequence[Arrays] | None, per_channel: bool
 ) -> bytes:
-    if recipe == "float32" or source.quantized:
+    if target == "float32" or source.quantized:
         return content
-    if source.served is not None and (recipe == "float16" or recipe == "dynamic"):
-        return _described(source, _served(source.served, recipe, per_channel))
+    if source.served is not None and (target == "float16" or target == "dynamic"):
+        return _described(source, _served(source.served, target, per_channel))
     batches = None if feeds is None else [{name: x[None] for name, x in feed.items()} for feed in feeds]
     try:
-        return with_files_of(content, quantizer.quantize(content, recipe, batches, per_channel))
+        return with_files_of(content, quantizer.quantize(content, target, batches, per_channel))
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from error
 
