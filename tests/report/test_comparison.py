@@ -60,6 +60,9 @@ def test_a_name_in_brackets_is_printed_as_it_is(tiny_vit, tmp_path):
     second = replace(found.files[1], name="[/x]", agreement=None, output="[/y]: float32 (1, 4)")
     second = replace(second, costs=(replace(second.costs[0], memory=None, no_memory="[/z]"),))
     text = printed(replace(found, files=(found.files[0], second)))
-    for told in ("No memory of [/x]: [/z].", "[/x] gives [/y]: float32 (1, 4), but model[int8] probabilities"):
+    for told in (
+        "The memory of [/x] could not be measured: [/z].",
+        "[/x] is not compared: it gives [/y]: float32 (1, 4), but model[int8] gives probabilities",
+    ):
         assert told in text
     assert [text.count(f"│ {name} ") for name in ("model[int8]", "[/x]")] == [3, 2]
