@@ -87,7 +87,7 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ("model={keras_nlp: bert, depth: 2}", "model: depth is given, but keras_nlp has its own"),
         ("model.sequence_length=2", r"model\.sequence_length: .*greater than or equal to 3, not 2"),
         ("model.preset=vit_huge", "model.preset: unknown preset 'vit_huge'; the presets are vit_digits, "),
-        ("export.formats=[int4]", r"export\.formats\[0\]: .*'float32', 'float16', 'dynamic'"),
+        ("export.formats=[int4]", r"export\.formats\[0\]: .*'float32', 'float16' or 'dynamic'"),
         ("export.formats=[int8]", "export.formats: int8 comes from the technique quantize"),
         ("data=3", "data: .*, not 3"),
         ("seed", "--set 'seed' has no '='"),
