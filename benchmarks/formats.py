@@ -13,8 +13,9 @@ import numpy as np
 from absl import app, flags
 from ai_edge_quantizer import quantizer, recipe
 
-from tfcompress.commands.convert import FORMATS, convert_file
+from tfcompress.commands.convert import convert_file
 from tfcompress.commands.examples import examples_for
+from tfcompress.export.formats import FORMATS
 from tfcompress.files import atomic_write
 from tfcompress.measure.interpreter import Runner
 

@@ -28,7 +28,7 @@ def main() -> None:
 
 @contextmanager
 def as_user_sees() -> Iterator[None]:
-    """Runs a program for a user: a mistake of his is one line and status 2, and the libraries' chatter is off."""
+    """Runs a program for a user: their mistakes end in one line and status 2, and libraries print no warnings."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with library_warnings_quiet():
@@ -81,16 +81,20 @@ def presets() -> None:
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
-    workdir: Annotated[Path, typer.Option(help="For all files; the same command goes on where it was cut off.")],
+    workdir: Annotated[
+        Path, typer.Option(help="The folder for all files. The same command resumes an interrupted run.")
+    ],
     model: Annotated[
         Path | None,
-        typer.Option(
-            help="Compress this trained model, not the recipe's: a .h5 or .keras file, a SavedModel or a run's stage."
-        ),
+        typer.Option(help="A trained model to compress instead: a .h5 or .keras file, a SavedModel or a run's stage."),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: techniques[1].cluster.clusters=32."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting of the recipe, such as techniques[1].cluster.clusters=32.",
+        ),
     ] = None,
     allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
 ) -> None:
@@ -109,21 +113,24 @@ def convert(
     model: Annotated[
         Path, typer.Argument(help="A SavedModel folder, a .h5, .keras or float .tflite file, a run's folder or stage.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .tflite to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .tflite file to write.")],
     to: Annotated[
         str, typer.Option(help="float32, float16, dynamic, int8, int8-full, int4, or a recipe of ai-edge-quantizer.")
     ],
     calibration: Annotated[
         str | None, typer.Option(metavar="NAME[:PATH]|FILE.npz", help="Examples for int8 and int8-full.")
     ] = None,
-    examples: Annotated[int, typer.Option(help="How many of them at most.")] = 256,
+    examples: Annotated[int, typer.Option(help="The largest number of calibration examples.")] = 256,
     per_channel: Annotated[
-        bool | None, typer.Option("--per-channel/--per-tensor", help="A scale for each output of a layer, or one.")
+        bool | None,
+        typer.Option("--per-channel/--per-tensor", help="One scale per output of a layer, or one per tensor."),
     ] = None,
-    min_runtime: Annotated[str | None, typer.Option(help="The oldest TFLite that must run the file: 2.16.")] = None,
+    min_runtime: Annotated[
+        str | None, typer.Option(help="The oldest TFLite version that must run the file, such as 2.16.")
+    ] = None,
     allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
 ) -> None:
-    """Convert a trained model to a .tflite, and run both to compare."""
+    """Convert a trained model to a .tflite file, and run both to compare them."""
     import_tensorflow()
     from tfcompress.commands.convert import convert_file
 
@@ -133,15 +140,16 @@ def convert(
 @app.command()
 def pack(
     file: Annotated[Path, typer.Argument(help="A .tflite file with clustered weights, float32 or int8.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The packed .tflite to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The packed .tflite file to write.")],
     activations: Annotated[
-        str | None, typer.Option(help="What is computed in: float32 or int8; by default as the weights are.")
+        str | None, typer.Option(help="The type to compute in, float32 or int8; by default that of the weights.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="NAME[:PATH]", help="Compare both files on its first test examples.")
+        str | None,
+        typer.Option(metavar="NAME[:PATH]", help="Compare both files on the first test examples of this data set."),
     ] = None,
 ) -> None:
-    """Pack a .tflite, so that its clustered weights stay clustered at run time."""
+    """Pack a .tflite file, so that its clustered weights stay clustered at run time."""
     from tfcompress.commands.pack import pack_file
 
     if data is not None:
@@ -152,12 +160,13 @@ def pack(
 @app.command()
 def unpack(
     file: Annotated[Path, typer.Argument(help="A packed .tflite file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The stock .tflite to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The unpacked .tflite file to write.")],
     data: Annotated[
-        str | None, typer.Option(metavar="NAME[:PATH]", help="Compare both files on its first test examples.")
+        str | None,
+        typer.Option(metavar="NAME[:PATH]", help="Compare both files on the first test examples of this data set."),
     ] = None,
 ) -> None:
-    """Make a stock .tflite of a packed one, for any TFLite."""
+    """Unpack a packed .tflite file, so that any TFLite runs it."""
     from tfcompress.commands.pack import unpack_file
 
     if data is not None:
@@ -168,12 +177,16 @@ def unpack(
 @app.command("sensitivity")
 def _sensitivity(
     model: Annotated[Path, typer.Argument(help="A .h5 or .keras file, a SavedModel folder, or a stage of a run.")],
-    data: Annotated[str, typer.Option(help="The data set: `tfcompress datasets` lists them.")],
-    workdir: Annotated[Path, typer.Option(help="For what is finished; the same command goes on where it was cut off.")],
-    path: Annotated[Path | None, typer.Option(help="The data's file or folder, where it needs one.")] = None,
-    examples: Annotated[int, typer.Option(min=2, help="How many of the validation split.")] = 256,
-    tolerance: Annotated[float, typer.Option(min=0, help="By how much a layer may raise the loss.")] = 0.01,
-    json: Annotated[Path | None, typer.Option(help="Writes all figures, and settings for a recipe.")] = None,
+    data: Annotated[str, typer.Option(help="A data set that `tfcompress datasets` lists.")],
+    workdir: Annotated[
+        Path, typer.Option(help="The folder for finished treatments. The same command resumes an interrupted study.")
+    ],
+    path: Annotated[Path | None, typer.Option(help="The file or folder of the data set, if it needs one.")] = None,
+    examples: Annotated[int, typer.Option(min=2, help="The number of validation examples.")] = 256,
+    tolerance: Annotated[float, typer.Option(min=0, help="How much one layer may raise the loss.")] = 0.01,
+    json: Annotated[
+        Path | None, typer.Option(help="Write all figures, and settings for a recipe, to this file.")
+    ] = None,
     allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
 ) -> None:
     """Show what clustering or pruning each layer alone would cost."""
@@ -193,18 +206,23 @@ def _sensitivity(
 
 @app.command()
 def compare(
-    files: Annotated[list[Path], typer.Argument(help=".tflite files; the first is the one to compare with.")],
-    data: Annotated[str | None, typer.Option(help="Compare answers on its test split: `tfcompress datasets`.")] = None,
-    path: Annotated[Path | None, typer.Option(help="The data's file or folder, where it needs one.")] = None,
-    examples: Annotated[int | None, typer.Option(help="Take only the first so many of the test split.")] = None,
-    threads: Annotated[str, typer.Option(help="Numbers of threads to measure with: 1,2.")] = "1",
-    rounds: Annotated[int, typer.Option(help="Turns of each file in the time measurement.")] = 50,
+    files: Annotated[list[Path], typer.Argument(help=".tflite files; the others are compared with the first.")],
+    data: Annotated[
+        str | None, typer.Option(help="Compare outputs on the test split of this data set; see `tfcompress datasets`.")
+    ] = None,
+    path: Annotated[Path | None, typer.Option(help="The file or folder of the data set, if it needs one.")] = None,
+    examples: Annotated[
+        int | None, typer.Option(help="Use only this many examples, the first of the test split.")
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads to measure with, such as 1,2.")] = "1",
+    rounds: Annotated[int, typer.Option(help="Number of turns of each file in the latency measurement.")] = 50,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
     from_phone: Annotated[
-        Path | None, typer.Option(help="What the demo app's benchmark shared of these files on a phone.")
+        Path | None,
+        typer.Option(help="The file that the demo app's benchmark shared, with these files measured on a phone."),
     ] = None,
 ) -> None:
-    """Compare .tflite files: bytes, time, memory, answers."""
+    """Compare .tflite files: bytes, time, memory, outputs, accuracy."""
     from tfcompress.measure import phone
     from tfcompress.measure.comparison import compare as measure
     from tfcompress.report.comparison import print_comparison
@@ -213,7 +231,7 @@ def compare(
     of_phone = None if from_phone is None else phone.load(from_phone)
     if data is None:
         if path is not None or examples is not None:
-            raise UserError("--path and --examples are for a data set; name it: --data")
+            raise UserError("--path and --examples belong to a data set; name it with --data")
         comparison = measure(files, threads=counts, rounds=rounds, phone=of_phone)
     else:
         import_tensorflow()
@@ -222,14 +240,16 @@ def compare(
         feeds, labels = examples_for(files, data, path, examples)
         comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""), of_phone)
     if json is not None:
-        comparison.save(json)  # first: measuring took long, and whoever reads what is printed may have gone
+        comparison.save(json)  # Before printing, which fails if the reader of a pipe has gone: measuring took long.
     print_comparison(comparison)
 
 
 @app.command()
 def report(
-    source: Annotated[Path, typer.Argument(help="A run's folder, or what `compare --json` wrote.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="By default beside the source.")] = None,
+    source: Annotated[Path, typer.Argument(help="A run's folder, or a file that `compare --json` wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The page to write, by default beside the source.")
+    ] = None,
 ) -> None:
     """Write the report page of a run or a comparison: one HTML file."""
     import_tensorflow()
@@ -261,11 +281,11 @@ def _integers(option: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"{option} is {text!r}; it takes whole numbers with commas between them, such as 1,2") from None
+        raise UserError(f"{option} is {text!r}; it takes whole numbers separated by commas, such as 1,2") from None
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without what its libraries print when they are loaded, and without its warnings."""
+    """Imports TensorFlow without the output of its libraries when they are loaded, and without its warnings."""
     with native_libraries_quiet():
         import tensorflow as tf
     tf.get_logger().setLevel("ERROR")

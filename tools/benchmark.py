@@ -1,4 +1,4 @@
-"""Compares `.tflite` files with the first of them: bytes, time, memory, and what they answer.
+"""Compares `.tflite` files with the first of them: bytes, time, memory, outputs and accuracy.
 
 python tools/benchmark.py --files=out/demo/tflite/00-base-float32.tflite,out/demo/model.tflite --data=digits
 """
@@ -11,14 +11,16 @@ from absl import app, flags
 
 from tfcompress.cli import as_user_sees, compare
 
-_FILES = flags.DEFINE_list("files", None, ".tflite files; the first is the one to compare with.", required=True)
-_DATA = flags.DEFINE_string("data", None, "Compare answers on its test split: `tfcompress datasets` lists them.")
-_PATH = flags.DEFINE_string("path", None, "The data's file or folder, where it needs one.")
-_EXAMPLES = flags.DEFINE_integer("examples", None, "Take only the first so many of the test split.")
-_THREADS = flags.DEFINE_string("threads", "1", "Numbers of threads to measure with: 1,2.")
-_ROUNDS = flags.DEFINE_integer("rounds", 50, "Turns of each file in the time measurement.")
+_FILES = flags.DEFINE_list("files", None, ".tflite files; the others are compared with the first.", required=True)
+_DATA = flags.DEFINE_string(
+    "data", None, "Compare outputs on the test split of this data set; see `tfcompress datasets`."
+)
+_PATH = flags.DEFINE_string("path", None, "The file or folder of the data set, if it needs one.")
+_EXAMPLES = flags.DEFINE_integer("examples", None, "Use only this many examples, the first of the test split.")
+_THREADS = flags.DEFINE_string("threads", "1", "Numbers of threads to measure with, such as 1,2.")
+_ROUNDS = flags.DEFINE_integer("rounds", 50, "Number of turns of each file in the latency measurement.")
 _JSON = flags.DEFINE_string("json", None, "Write all figures to this file.")
-_FROM_PHONE = flags.DEFINE_string("from_phone", None, "What the demo app's benchmark shared of these files on a phone.")
+_FROM_PHONE = flags.DEFINE_string("from_phone", None, "The file that the demo app's benchmark shared.")
 
 
 def main(_: list[str]) -> None:

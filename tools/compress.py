@@ -13,8 +13,8 @@ from tfcompress.cli import as_user_sees, run
 
 _MODEL = flags.DEFINE_string("model", None, "A .h5 or .keras file, a SavedModel or a run's stage.", required=True)
 _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all files.", required=True)
-_SET = flags.DEFINE_multi_string("set", [], "Change the recipe: techniques[0].prune.sparsity=0.7.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder for all files.", required=True)
+_SET = flags.DEFINE_multi_string("set", [], "Change a setting of the recipe, such as techniques[0].prune.sparsity=0.7.")
 _ALLOW_CODE = flags.DEFINE_bool("allow_code", False, "Also open model files that can run code.")
 
 

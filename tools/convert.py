@@ -1,4 +1,4 @@
-"""Converts a trained model to a `.tflite` in a chosen format.
+"""Converts a trained model to a `.tflite` file in a chosen format.
 
 python tools/convert.py --model=out/demo/stages/00-base --output=out/dynamic.tflite --to=dynamic
 """
@@ -12,12 +12,14 @@ from absl import app, flags
 from tfcompress.cli import as_user_sees, convert
 
 _MODEL = flags.DEFINE_string("model", None, "What `tfcompress convert` takes.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "The .tflite to write.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "The .tflite file to write.", required=True)
 _TO = flags.DEFINE_string("to", None, "float32, float16, dynamic, int8, int8-full, int4, or a .json.", required=True)
 _CALIBRATION = flags.DEFINE_string("calibration", None, "NAME, NAME:PATH or FILE.npz: examples for int8 and int8-full.")
-_EXAMPLES = flags.DEFINE_integer("examples", 256, "How many of them at most.")
-_PER_CHANNEL = flags.DEFINE_bool("per_channel", None, "A scale for each output of a layer, or one.")
-_MIN_RUNTIME = flags.DEFINE_string("min_runtime", None, "The oldest TFLite that must run the file: 2.16.")
+_EXAMPLES = flags.DEFINE_integer("examples", 256, "The largest number of calibration examples.")
+_PER_CHANNEL = flags.DEFINE_bool("per_channel", None, "One scale per output of a layer, or one per tensor.")
+_MIN_RUNTIME = flags.DEFINE_string(
+    "min_runtime", None, "The oldest TFLite version that must run the file, such as 2.16."
+)
 _ALLOW_CODE = flags.DEFINE_bool("allow_code", False, "Also open model files that can run code.")
 
 

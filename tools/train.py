@@ -1,4 +1,4 @@
-"""Trains the base model of a recipe: the first stage of `tfcompress run`, which goes on from it in the same folder.
+"""Trains the base model of a recipe: the first stage of `tfcompress run`, which continues from it in the same folder.
 
 python tools/train.py --recipe=vit_digits --workdir=out/digits
 """
@@ -12,8 +12,8 @@ from absl import app, flags
 from tfcompress.cli import as_user_sees, import_tensorflow
 
 _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all files.", required=True)
-_SET = flags.DEFINE_multi_string("set", [], "Change the recipe: training.epochs=3.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder for all files.", required=True)
+_SET = flags.DEFINE_multi_string("set", [], "Change a setting of the recipe, such as training.epochs=3.")
 
 
 def main(_: list[str]) -> None:

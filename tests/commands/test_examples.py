@@ -77,7 +77,7 @@ def test_without_a_score_for_each_class_there_are_no_labels(written, capsys):
     path = written("model.tflite", convert(network((8, 8, 3), 7), "float32"))
     _, labels = examples_for([path], "digits", count=3)
     assert labels is None
-    assert "but digits has 10 classes: no accuracy" in capsys.readouterr().err
+    assert "but digits has 10 classes: accuracy is not measured" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_what_cannot_be_fed_is_told(tiny_bert, written, reviews):
     ]:
         with pytest.raises(UserError, match=message):
             examples_for([file], name, path)
-    with pytest.raises(UserError, match="0 examples"):
+    with pytest.raises(UserError, match="1 files and 0 examples"):
         examples_for([image_model], "digits", count=0)
 
 

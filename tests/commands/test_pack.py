@@ -33,15 +33,15 @@ def test_a_file_is_packed_and_unpacked_and_both_are_run(stock, tmp_path):
     assert (done.bytes_before, done.bytes_after) == (stock.stat().st_size, packed.stat().st_size)
     assert done.constants_before == 4 * 48 * (64 + 48 + 10)
     assert done.constants_after == 48 * (64 + 48) // 2 + 2 * 64 + 4 * 480
-    assert [one.name for one in done.left] == ["w2"]
-    assert done.drift.largest_difference < 1e-5 * done.drift.largest_output
-    assert done.drift.same_top1 == 1
+    assert [one.name for one in done.not_packed] == ["w2"]
+    assert done.difference.largest_difference < 1e-5 * done.difference.largest_output
+    assert done.difference.same_top1 == 1
     text = str(done)
     assert f"{packed}: packed 2 dense layers, 0 attentions, 0 norms, 0 token tables" in text
-    assert "left as it is: w2: it has more than 256 distinct values" in text
+    assert "not packed: w2: it has more than 256 distinct values" in text
     assert "run on a random input" in text
     int8 = pack_file(stock, packed, "int8")
-    assert 1e-5 < int8.drift.largest_difference / int8.drift.largest_output < 0.1
+    assert 1e-5 < int8.difference.largest_difference / int8.difference.largest_output < 0.1
     undone = unpack_file(packed, back)
     assert undone.bytes_before == int8.bytes_after
     before, after = (file_weights.weights(path.read_bytes()) for path in (stock, back))
@@ -51,7 +51,7 @@ def test_a_file_is_packed_and_unpacked_and_both_are_run(stock, tmp_path):
 def test_without_the_runtime_a_file_is_written_and_not_run(stock, tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "__path__", [])
     done = pack_file(stock, tmp_path / "packed.tflite")
-    assert done.drift is None
+    assert done.difference is None
     assert "not run: the packed runtime" in str(done)
     assert (tmp_path / "packed.tflite").stat().st_size == done.bytes_after
 
@@ -65,7 +65,7 @@ def test_the_verbs_print_what_was_done_or_one_line(stock, tmp_path, monkeypatch,
     for arguments, message in (
         (("pack", packed, "-o", back), "error: the file is packed already"),
         (("unpack", str(stock), "-o", back), "error: the file is not packed"),
-        (("pack", str(stock), "-o", back, "--activations", "int4"), "error: activations 'int4'"),
+        (("pack", str(stock), "-o", back, "--activations", "int4"), "error: activations 'int4' are not known"),
         (("pack", str(tmp_path), "-o", back), "is not a file"),
         (("pack", str(stock), "-o", back, "--data", "cifar"), "the data sets are digits"),
     ):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfcompress.measure.accuracy import accuracy, agreement, flips, same_top1
+from tfcompress.measure.accuracy import accuracy, flips
 
 
 def test_the_wilson_interval_is_the_textbooks():
@@ -30,23 +30,3 @@ def test_flips_are_paired_and_tested_exactly():
 
 def test_no_flips_are_no_evidence():
     assert flips(np.ones(5, bool), np.ones(5, bool)).p_value == 1
-
-
-def test_the_same_top1_is_a_share_of_scores_and_of_nothing_else():
-    expected = np.array([[0, 1, 0], [1, 0, 0]], np.float32)
-    found = expected + np.float32([[0, 0, 2], [0, 0, 0]])
-    assert agreement(found, expected).top1_agreement == 0.5
-    for shape in ((6,), (6, 1)):
-        alone = agreement(found.reshape(shape), expected.reshape(shape))
-        assert (alone.top1_agreement, alone.largest_difference) == (None, 2)
-
-
-@pytest.mark.parametrize(
-    ("found", "same"), [([0.1, 0.9], True), ([[0.1, 0.9], [0.6, 0.4]], False), ([0.9], None), (0.9, None), ([], None)]
-)
-def test_the_top1_of_one_example_is_the_same_or_not_or_there_is_no_choice(found, same):
-    found = np.float32(found)
-    expected = np.zeros_like(found)
-    if same is not None:
-        expected[..., 1] = 1
-    assert same_top1(found, expected) is same

@@ -121,7 +121,11 @@ def test_files_of_the_same_name_are_told_apart(files, tmp_path):
         (["float"], {"threads": (0,)}, r"\[0\] threads"),
         (["float"], {"examples": []}, "no examples"),
         (["float"], {"examples": np.zeros((2, 8, 8, 3)), "labels": np.zeros(3, int)}, "2 examples but 3 labels"),
-        (["float"], {"examples": np.zeros((1, 8, 8, 3)), "labels": np.array([10])}, r"float gives \(10,\) scores"),
+        (
+            ["float"],
+            {"examples": np.zeros((1, 8, 8, 3)), "labels": np.array([10])},
+            r"float gives scores of shape \(10,\) per example",
+        ),
     ],
 )
 def test_a_mistake_is_told(foreign, names, options, message):

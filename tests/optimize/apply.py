@@ -7,7 +7,7 @@ from pathlib import Path
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.optimize.technique import Context, Technique, thaw
+from tfcompress.optimize.technique import Context, Technique, restore_trainable
 from tfcompress.training import Objective, fit
 from tfcompress.traits import Traits, check_model, measure_model
 
@@ -21,7 +21,7 @@ def apply(
     wrapped = technique.prepare(model, Context(data, traits, steps))
     fit(wrapped, data, technique.fit, Objective(), 0, folder / technique.name, technique.callbacks())
     finished = technique.finalize(wrapped)
-    thaw(finished, model)
+    restore_trainable(finished, model)
     promised = technique.promises(model, traits)
     check_model(finished, promised, model)
     return finished, promised

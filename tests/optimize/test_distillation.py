@@ -9,7 +9,7 @@ from tfcompress.models.vit import vit
 from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.pruning import Prune
-from tfcompress.optimize.technique import Context, Finished
+from tfcompress.optimize.technique import Context, ModelAndData
 from tfcompress.training import Objective, Training, fit
 
 from ..tiny import TINY
@@ -25,7 +25,7 @@ def student(teacher, words) -> tf_keras.Model:
 
 
 def context(data, teacher, folder) -> Context:
-    return Context(data, {}, earlier={"base": Finished(teacher, data)}, folder=folder / "teacher")
+    return Context(data, {}, earlier={"base": ModelAndData(teacher, data)}, folder=folder / "teacher")
 
 
 def distilled(technique, student, data, teacher, folder) -> tuple[tf_keras.Model, list]:
@@ -117,7 +117,7 @@ def test_states_of_another_depth_are_refused(words, teacher, tmp_path):
 
 
 def test_an_unknown_teacher_is_refused(words, teacher, tmp_path):
-    with pytest.raises(UserError, match="no stage 'halve' before; there are base"):
+    with pytest.raises(UserError, match="no earlier stage is called 'halve'; the earlier stages are base"):
         Distil(teacher="halve").lesson(teacher, context(words, teacher, tmp_path))
 
 

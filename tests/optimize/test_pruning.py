@@ -79,12 +79,15 @@ def test_bad_settings_are_refused(settings, message):
     [
         (Prune(layers={"blok.*": LayerPruning()}), r"prune\.layers: 'blok\.\*' matches no layer; .* patch_embedding"),
         (Prune(layers={"norm": LayerPruning()}), "'norm' matches no layer"),
-        (Prune(types={"Embedding": LayerPruning()}), "'Embedding' is not a layer type it can treat: Conv2D, Dense"),
+        (
+            Prune(types={"Embedding": LayerPruning()}),
+            "'Embedding' is not a layer type that it can treat; those are Conv2D, Dense",
+        ),
         (Prune(types={"Conv2D": LayerPruning()}), "'Conv2D' matches no layer"),
         (Prune(layers={"(": LayerPruning()}), r"'\(' is not a regular expression"),
         (
             Prune(sparsity=0.7, layers={"block_0.*": LayerPruning(pattern="2:4")}),
-            r"prune: its settings and those of types or layers do not fit together: pattern 2:4 means sparsity 0\.5",
+            r"prune: settings under types or layers contradict those for all layers: pattern 2:4 means sparsity 0\.5",
         ),
     ],
 )
@@ -96,5 +99,5 @@ def test_a_setting_for_no_layer_is_an_error(tiny_vit, technique, message):
 def test_two_of_four_needs_whole_groups():
     features = tf_keras.Input((6,))
     model = tf_keras.Model(features, tf_keras.layers.Dense(4, name="odd")(features))
-    with pytest.raises(UserError, match="odd has 6 inputs, 2:4 needs a multiple of 4"):
+    with pytest.raises(UserError, match="odd has 6 inputs, but 2:4 needs a multiple of 4"):
         Prune(pattern="2:4").check(model)

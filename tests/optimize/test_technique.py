@@ -4,15 +4,24 @@ import pytest
 from tfcompress.errors import UserError
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.pruning import Prune
-from tfcompress.optimize.technique import ORDER, check_order
+from tfcompress.optimize.technique import ORDER, Technique, check_order
+from tfcompress.runs.recipe import Step
 from tfcompress.traits import kernels
 
 from .apply import apply
 
 
+class Shrink(Prune):
+    name = "shrink"
+
+
+def technique(name: str) -> Technique:
+    return Shrink() if name == "shrink" else Step.model_validate(name).technique
+
+
 @pytest.mark.parametrize("names", [[], ["prune"], ["cluster", "quantize"], ["distil", "distil"], list(ORDER)])
 def test_any_subset_in_order_is_legal(names):
-    check_order(names)
+    check_order([technique(name) for name in names])
 
 
 @pytest.mark.parametrize(
@@ -20,15 +29,15 @@ def test_any_subset_in_order_is_legal(names):
     [
         (["cluster", "prune"], "prune cannot follow cluster: it would undo what cluster established"),
         (["prune", "prune"], "it would be done twice"),
-        (["quantize", "cluster"], "a quantized model goes to export only"),
-        (["quantize", "quantize"], "a quantized model goes to export only"),
+        (["quantize", "cluster"], "after quantize, the model can only be exported"),
+        (["quantize", "quantize"], "after quantize, the model can only be exported"),
         (["prune", "distil"], "distil cannot follow prune: it would undo what prune established"),
         (["shrink"], "unknown technique 'shrink'; the techniques are halve, remove, trim_vocabulary, distil, prune"),
     ],
 )
 def test_another_order_is_refused_with_the_reason(names, reason):
     with pytest.raises(UserError, match=reason):
-        check_order(names)
+        check_order([technique(name) for name in names])
 
 
 def test_a_layer_left_out_keeps_what_an_earlier_technique_established(tiny_vit, tiny_data, tmp_path):
@@ -39,3 +48,19 @@ def test_a_layer_left_out_keeps_what_an_earlier_technique_established(tiny_vit, 
     np.testing.assert_array_equal(kernels(clustered)["head"], kernels(pruned)["head"])
     assert traits["head"].sparsity == 0.5
     assert clustered.get_layer("head").trainable
+
+
+def test_only_what_a_technique_says_of_itself_tells_it_from_others():
+    flags = ("may_repeat", "ends_training", "clusters_weights", "short_tables")
+    said = {name: {flag for flag in flags if getattr(technique(name), flag)} for name in ORDER}
+    assert {name: what for name, what in said.items() if what} == {
+        "distil": {"may_repeat", "short_tables"},
+        "prune": {"short_tables"},
+        "cluster": {"clusters_weights"},
+        "quantize": {"ends_training"},
+    }
+
+
+def test_layers_that_are_treated_one_by_one_are_named(tiny_vit):
+    assert set(technique("prune").treated_layers(tiny_vit)) == set(Prune().select(tiny_vit))
+    assert not technique("halve").treated_layers(tiny_vit)

@@ -62,7 +62,7 @@ def test_what_has_no_vocabulary_is_refused(tiny_vit, tiny_bert, tiny_data, tiny_
     with pytest.raises(UserError, match="data set digits has no Tokenizer as its `decode`"):
         TrimVocabulary().prepare(tiny_bert, Context(tiny_data, {}))
     longer = dataclasses.replace(tiny_text.decode, vocabulary=(*tiny_text.decode.vocabulary, "unseen"))
-    with pytest.raises(UserError, match=r"token_embedding has \d+ rows, but the tokenizer of words \d+ pieces"):
+    with pytest.raises(UserError, match=r"token_embedding has \d+ rows, but the tokenizer of words has \d+ pieces"):
         TrimVocabulary().prepare(tiny_bert, Context(dataclasses.replace(tiny_text, decode=longer), {}))
 
 

@@ -38,8 +38,11 @@ def test_costs_and_answers_have_a_row_a_file(tiny_vit, images, tiny_data, tmp_pa
     bare = replace(bare, costs=(replace(second.costs[0], memory=None, no_memory="its process died of SIGSEGV"),))
     first = replace(found.files[0], accuracy=None)
     text = printed(replace(found, data="", files=(first, bare)))
-    assert "No memory of dynamic: its process died of SIGSEGV." in text
-    assert "dynamic gives boxes: float32 (1, 4), but float32 probabilities: float32 (1, 10): not compared." in text
+    assert "The memory of dynamic could not be measured: its process died of SIGSEGV." in text
+    assert (
+        "dynamic is not compared: it gives boxes: float32 (1, 4), but float32 gives probabilities: float32 (1, 10)."
+        in text
+    )
     assert "64 random inputs" in text
     assert "lost/gained" not in text
     alone = replace(second, agreement=replace(second.agreement, top1_agreement=None), accuracy=None)
@@ -57,6 +60,9 @@ def test_a_name_in_brackets_is_printed_as_it_is(tiny_vit, tmp_path):
     second = replace(found.files[1], name="[/x]", agreement=None, output="[/y]: float32 (1, 4)")
     second = replace(second, costs=(replace(second.costs[0], memory=None, no_memory="[/z]"),))
     text = printed(replace(found, files=(found.files[0], second)))
-    for told in ("No memory of [/x]: [/z].", "[/x] gives [/y]: float32 (1, 4), but model[int8] probabilities"):
+    for told in (
+        "The memory of [/x] could not be measured: [/z].",
+        "[/x] is not compared: it gives [/y]: float32 (1, 4), but model[int8] gives probabilities",
+    ):
         assert told in text
     assert [text.count(f"│ {name} ") for name in ("model[int8]", "[/x]")] == [3, 2]

@@ -46,7 +46,9 @@ def test_totals_operators_and_a_row_a_weight_tensor(path):
     assert "metadata: note (5 bytes)" in lines
     assert "graph 1 other 0 operators, reads 0 weight bytes" in lines
     assert "table;… GATHER 100 x 8 float32 4 25.0% 2.00 3,200 200" in lines
-    assert any(line.startswith("Beside these, 1 tensors of one dimension or none with 4 parameters") for line in lines)
+    assert any(
+        line.startswith("Besides these, there are 1 tensors with at most one dimension: 4 parameters") for line in lines
+    )
     assert not any(line.startswith("after") for line in lines)
     compressed = inspect(path, compressed=True)
     assert {f"after gzip {compressed.gzip:,}", f"after zstd {compressed.zstd:,}"} <= {*printed(compressed)}

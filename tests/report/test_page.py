@@ -140,14 +140,14 @@ def test_names_are_escaped(comparison_page):
 
 def test_a_comparison_says_what_it_was_made_on_and_how(comparison_page, tmp_path):
     text = comparison_page.read_text()
-    assert "Over 32 random inputs." in text
+    assert "Compared on 32 random inputs." in text
     assert "<pre>tfcompress compare" in text
     found = replace(Comparison.load(comparison_page.with_suffix(".json")), data=GIVEN)
     alone = replace(found.files[1], agreement=replace(found.files[1].agreement, top1_agreement=None))
     found = replace(found, files=(found.files[0], alone))
     found.save(tmp_path / "given.json")
     text = write_page(tmp_path / "given.json").read_text()
-    assert "Over 32 given examples." in text
+    assert "Compared on 32 given examples." in text
     assert f"{alone.name}</td><td></td>".replace("<b>&", "&lt;b&gt;&amp;") in text
     assert "Call <code>tfcompress.measure.comparison.compare</code> with the same files and examples." in text
 
@@ -174,14 +174,14 @@ def test_what_is_no_run_and_no_comparison_is_refused(tmp_path):
         write_page(tmp_path)
     with pytest.raises(UserError, match=r"cannot read .*report\.json: No such file"):
         Report.load(tmp_path / "report.json")
-    with pytest.raises(UserError, match="is no run's folder, and no file"):
+    with pytest.raises(UserError, match="is neither a run's folder nor a file"):
         write_page(tmp_path / "nothing.json")
     (tmp_path / "text.json").write_text("no json")
-    with pytest.raises(UserError, match="is no JSON file"):
+    with pytest.raises(UserError, match="is not a JSON file"):
         write_page(tmp_path / "text.json")
     for text in ("5", "null", "[]", "{}"):
         (tmp_path / "other.json").write_text(text)
-        with pytest.raises(UserError, match="is no run's folder, and no file"):
+        with pytest.raises(UserError, match="is neither a run's folder nor a file"):
             write_page(tmp_path / "other.json")
     (tmp_path / "unreadable.json").symlink_to("/proc/self/mem")  # not even by root
     with pytest.raises(UserError, match=r"cannot read .*unreadable\.json: Input/output error"):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from tfcompress import Export, Report, compress
-from tfcompress.report.document import LeftAlone
+from tfcompress.report.document import UntreatedLayer
 from tfcompress.report.table import print_report
 
 
@@ -20,7 +20,7 @@ def test_a_row_a_file_and_what_was_left_alone(tiny_vit, tiny_data, tmp_path):
     flips = report.variants[1].flips
     assert f"{flips.lost}/{flips.gained} ({flips.p_value:.2f})" in dynamic
     assert "class_token (ClassToken, 16)" in " ".join(lines)
-    odd = replace(report, left_alone=(LeftAlone("[/a]", "Own", 1),))
+    odd = replace(report, left_alone=(UntreatedLayer("[/a]", "Own", 1),))
     print_report(odd, Console(file=text, width=160))
     assert "parameters: [/a] (Own, 1)" in text.getvalue()
 

@@ -107,9 +107,19 @@ def test_the_report_is_on_disk_with_versions_and_machine(finished):
     assert Report.load(workdir / "report.json") == report
     content = json.loads((workdir / "report.json").read_text())
     assert content["run"]["seed"] == 0
+    assert content["run"]["kind"] == report.run.kind == "compress"
+    assert report.title == f"{content['run']['model']['name']} on digits"
     assert content["versions"]["tensorflow"].startswith("2.")
     assert content["machine"]["cores"] > 0
     assert [len(rows) for rows in content["history"].values()] == [0, 2, 2, 2]
+
+
+def test_a_report_of_an_earlier_version_is_refused_with_what_to_do(finished, tmp_path):
+    content = json.loads((finished[1] / "report.json").read_text())
+    del content["run"]["kind"]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="is not a report of this version; delete it and repeat the run's command"):
+        Report.load(tmp_path / "report.json")
 
 
 def test_tensorboard_shows_every_stage_with_its_epochs_and_kernels(finished):
@@ -202,11 +212,11 @@ def test_data_that_does_not_fit_the_model_is_refused(tiny_data, tmp_path, shape,
         ({"techniques": [Prune(layers={".*": False})]}, "prune: no layer is left to treat"),
         (
             {"techniques": [CHAIN[1]], "export": Export(per_channel=True)},
-            r"export\.per_channel would turn the clusters",
+            r"export\.per_channel: with one scale per channel, clustered weights would have more distinct",
         ),
         (
             {"techniques": [Distil(), Distil(teacher="prune"), CHAIN[0]]},
-            r"distil\.teacher: no stage 'prune' before; there are base, distil",
+            r"distil\.teacher: no earlier stage is called 'prune'; the earlier stages are base, distil",
         ),
         ({"techniques": [], "seed": -1}, "seed is -1"),
         ({"techniques": [], "seed": 2**31}, "seed is 2147483648; it must be from 0 to 2147483647"),

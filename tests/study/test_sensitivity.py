@@ -14,7 +14,6 @@ from tfcompress.optimize.pruning import LayerPruning
 from tfcompress.progress import Bar
 from tfcompress.runs.recipe import Recipe
 from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, sensitivity, tolerable
-from tfcompress.study.treatments import treated
 from tfcompress.traits import kernels
 
 from ..tiny import tiny_bert_of, tiny_vit_of
@@ -54,7 +53,7 @@ def test_every_kernel_gets_every_treatment(study, trained):
 def test_a_change_is_that_layers_alone(study, trained, tiny_vit, tiny_data, place, effect, treatment):
     layer = study.layers[place]
     kernel = tiny_vit.get_layer(layer.name).kernel
-    kernel.assign(treated(kernel.numpy(), treatment))
+    kernel.assign(treatment.applied(kernel.numpy()))
     before, after = losses(trained, tiny_data), losses(tiny_vit, tiny_data)
     found = layer.effects[effect]
     assert found.settings == treatment.model_dump(exclude_unset=True)

@@ -5,7 +5,7 @@ import tf_keras
 
 from tfcompress.optimize.clustering import LayerClustering
 from tfcompress.optimize.pruning import LayerPruning
-from tfcompress.study.treatments import treated, treatments
+from tfcompress.study.treatments import treatments
 
 
 @pytest.fixture
@@ -16,9 +16,9 @@ def kernel() -> np.ndarray:
 def test_pruning_zeroes_the_smallest_magnitudes():
     kernel = np.array([[1, -2, 3, -4], [8, 7, -6, 5]], np.float32)
     expected = np.array([[0, 0, 0, 0], [8, 7, -6, 5]], np.float32)
-    np.testing.assert_array_equal(treated(kernel, LayerPruning(sparsity=0.5)), expected)
+    np.testing.assert_array_equal(LayerPruning(sparsity=0.5).applied(kernel), expected)
     ties = np.array([1, 2, -2, 2], np.float32)
-    np.testing.assert_array_equal(treated(ties, LayerPruning(sparsity=0.5)), [0, 2, -2, 2])
+    np.testing.assert_array_equal(LayerPruning(sparsity=0.5).applied(ties), [0, 2, -2, 2])
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.75])
@@ -31,32 +31,32 @@ def test_pruning_is_tfmots(kernel, sparsity):
     model.compile(tf_keras.optimizers.SGD(0.0), "mse")  # Steps that change nothing.
     callback = tfmot.sparsity.keras.UpdatePruningStep()
     model.fit(np.zeros((1, 24)), np.zeros((1, 32)), epochs=2, verbose=0, callbacks=[callback])
-    np.testing.assert_array_equal(treated(tied, LayerPruning(sparsity=sparsity)), dense.kernel.numpy())
+    np.testing.assert_array_equal(LayerPruning(sparsity=sparsity).applied(tied), dense.kernel.numpy())
 
 
 def test_a_kernel_that_is_already_so_stays_as_it_is(kernel):
     nothing = np.zeros_like(kernel)
     few = kernel.round(0)
     assert len(np.unique(few)) <= 16
-    half = treated(kernel, LayerPruning(sparsity=0.5))
+    half = LayerPruning(sparsity=0.5).applied(kernel)
     for before, treatment in (
         (nothing, LayerPruning(sparsity=0.75)),
         (nothing, LayerClustering(clusters=16)),
         (few, LayerClustering(clusters=16)),
         (half, LayerPruning(sparsity=0.5)),
     ):
-        np.testing.assert_array_equal(treated(before, treatment, keep_zeros=True), before)
+        np.testing.assert_array_equal(treatment.applied(before, keep_zeros=True), before)
 
 
 def test_clustering_leaves_so_many_values_near_their_weights(kernel):
-    clustered = treated(kernel, LayerClustering(clusters=16))
+    clustered = LayerClustering(clusters=16).applied(kernel)
     assert len(np.unique(clustered)) == 16
     assert np.square(clustered - kernel).mean() < 0.02 * kernel.var()
 
 
 def test_pruned_zeros_are_one_of_the_clusters(kernel):
-    pruned = treated(kernel, LayerPruning(sparsity=0.5))
-    clustered = treated(pruned, LayerClustering(clusters=16), keep_zeros=True)
+    pruned = LayerPruning(sparsity=0.5).applied(kernel)
+    clustered = LayerClustering(clusters=16).applied(pruned, keep_zeros=True)
     np.testing.assert_array_equal(clustered == 0, pruned == 0)
     assert len(np.unique(clustered)) == 16
 

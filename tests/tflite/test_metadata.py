@@ -14,8 +14,9 @@ from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.interpreter import predict
 from tfcompress.packed import file_weights
-from tfcompress.runs.evaluation import Stage, export_stage
+from tfcompress.runs.exporting import export_stage
 from tfcompress.runs.recipe import Export
+from tfcompress.runs.stages import Stage
 from tfcompress.tflite import metadata_tables, reading
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe, read_description
 from tfcompress.tflite.reading import read

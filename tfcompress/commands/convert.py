@@ -1,4 +1,4 @@
-"""Converting any trained model to a `.tflite` in a chosen format, which is run before it gets its name."""
+"""Converts any trained model to a `.tflite` file in a chosen format, and runs the file before it gets its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,13 @@ from tfcompress.commands.examples import examples_for
 from tfcompress.data import registry
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
-from tfcompress.export import converter, quantizer
+from tfcompress.export import quantizer
 from tfcompress.export.converter import Served, convert_served
-from tfcompress.export.quantizer import Recipe
+from tfcompress.export.formats import CALIBRATED_FORMATS, FORMATS, ConverterFormat, Format
+from tfcompress.export.quantizer import Recipe as QuantizerRecipe
 from tfcompress.export.sources import Source, of_model, open_source
 from tfcompress.files import atomic_write
-from tfcompress.measure.accuracy import same_top1
+from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
 from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Port, Runner
 from tfcompress.optimize.quantization import load_scope
@@ -34,23 +35,21 @@ from tfcompress.tflite.attached import with_files_of
 from tfcompress.tflite.metadata import describe
 from tfcompress.tflite.runtimes import minimum_runtime, newer, requirements
 
-Format = Literal["float32", "float16", "dynamic", "int8", "int8-full", "int4"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written, and how it compares with the model it was made from.
+    """What was written, and how it compares with the model that it was made from.
 
     Attributes:
+        path: of the file.
+        format: a format, or the path of a quantizer recipe.
         bytes: of the file.
         minimum_runtime: the oldest TFLite version that runs it; empty if that is not known.
         inputs, outputs: type and shape by name.
-        calibrated: how many examples there were; both models were run on the first, or else on random input.
-        largest_difference: of all outputs, absolute.
-        same_top1: whether the largest score is the same one; None where an output holds no scores.
+        calibrated: number of calibration examples.
+        difference: between the outputs of file and model, on the first calibration example or else on a random one.
     """
 
     path: Path
@@ -60,14 +59,13 @@ class Conversion:
     inputs: dict[str, str]
     outputs: dict[str, str]
     calibrated: int
-    largest_difference: float
-    same_top1: bool | None
+    difference: Difference
 
     def __str__(self) -> str:
-        runtime = f"for TFLite {self.minimum_runtime}" if self.minimum_runtime else "for a TFLite that is not known"
-        example = "the first example of the calibration" if self.calibrated else "a random input"
-        top = {True: ", the same top-1", False: ", another top-1", None: ""}[self.same_top1]
-        difference = f"{self.largest_difference:.2g} from the model at most{top}"
+        runtime = f"for TFLite {self.minimum_runtime}" if self.minimum_runtime else "for an unknown version of TFLite"
+        example = "the first calibration example" if self.calibrated else "a random input"
+        top1 = {1: "; the same top-1", 0: "; another top-1", None: ""}[self.difference.same_top1]
+        difference = f"outputs differ from the model's by {self.difference.largest_difference:.2g} at most{top1}"
         return (
             f"{self.path}: {self.format}, {self.bytes:,} bytes, {runtime}\n"
             f"takes {_ports(self.inputs)}; gives {_ports(self.outputs)}\n"
@@ -85,47 +83,51 @@ def convert_file(
     min_runtime: str | None = None,
     allow_code: bool = False,
 ) -> Conversion:
-    """Converts a model, runs it once in LiteRT and once as it was, and compares.
+    """Converts a model, runs the file in LiteRT and the model as it was, and compares their outputs.
 
     Args:
-        source: a model or what `open_source` takes.
-        output: the `.tflite` to write; one that is there is replaced, once the new one has run.
+        source: a model, or anything that `open_source` takes.
+        output: the `.tflite` file to write. An existing file is replaced once the new one has run.
         to: a format, or the path of a `.json` recipe of ai-edge-quantizer.
-        calibration: for `int8` of a float model, `int8-full` and some recipes: a data set as `NAME` or `NAME:PATH`, an
-            `.npz` of arrays by the inputs' names, or examples without a batch axis. Training examples are taken.
-        examples: how many of them at most.
-        per_channel: a scale for each output of a layer instead of one; `dynamic` then needs TFLite 2.17. `int4` always
-            has that. By default one, unless the format needs more.
+        calibration: what `int8` of a float model, `int8-full` and some quantizer recipes need: a data set, `NAME` or
+            `NAME:PATH`, of which training examples are taken; an `.npz` file of arrays by input name; or examples
+            without a batch axis.
+        examples: the largest number of calibration examples.
+        per_channel: whether each output of a layer has its own scale; `dynamic` then needs TFLite 2.17, and `int4`
+            always has it. By default a layer has one scale, unless the format needs more.
         min_runtime: the oldest TFLite version that must run the file, such as `2.16`.
-        allow_code: also open files that can run code.
+        allow_code: whether to open files that can run code.
 
     Raises:
-        UserError: something of that does not fit, the result does not run, or it gives NaN.
+        UserError: the arguments do not fit together, or the file does not run or gives numbers that are not finite.
     """
-    recipe = _recipe(to)
-    if per_channel is False and recipe == "int4":
-        raise UserError("int4 with one scale a tensor is refused by LiteRT or computed wrongly; leave out --per-tensor")
-    if per_channel is not None and not isinstance(recipe, str):
+    target = _target(to)
+    if per_channel is False and target == "int4":
+        raise UserError("LiteRT refuses int4 with one scale per tensor, or computes it wrongly; leave out --per-tensor")
+    if per_channel is not None and not isinstance(target, str):
         raise UserError(f"{to} itself says how scales are shared; leave out --per-channel and --per-tensor")
     if min_runtime is not None and not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,2}", min_runtime):
-        raise UserError(f"minimum runtime {min_runtime!r} is no version of TFLite; give one such as 2.16")
+        raise UserError(f"minimum runtime {min_runtime!r} is not a version of TFLite; give one such as 2.16")
     if examples < 1:
-        raise UserError(f"{examples} examples; at least one is needed")
+        raise UserError(f"{examples} examples were asked for; at least one is needed")
     opened = _opened(source, allow_code)
-    _check_possible(opened, recipe, calibration is not None, per_channel)
+    _check_possible(opened, target, calibration is not None, per_channel)
     with tempfile.TemporaryDirectory() as folder:
-        content = _unquantized(opened, recipe, calibration is not None)
+        content = _unquantized(opened, target, calibration is not None)
         reference = Path(folder) / "model.tflite"
         reference.write_bytes(content)
         feeds = None if calibration is None else _examples(calibration, examples, opened, reference)
-        content = _converted(opened, recipe, content, feeds, bool(per_channel))
+        content = _converted(opened, target, content, feeds, bool(per_channel))
         _check_runtime(opened, str(to), content, min_runtime)
         with atomic_write(output) as beside:
             beside.write_bytes(content)
             try:
                 runner = Runner(beside)
                 example = feeds[0] if feeds else random_examples({"": beside}, {"": runner})[0]
-                difference, same = _compare(opened, reference, runner, example)
+                before = Runner(reference).run_all if opened.served is None else _as_it_was(opened, runner)
+                difference = compare_models(runner.run_all, before, [example], runner.scores.name)
+                if not difference.finite:
+                    raise UserError("its outputs are not all finite numbers; choose another format")
             except UserError as error:
                 reason = str(error).replace(str(beside), "the file")
                 raise UserError(f"{opened.name} as {to}: {reason}") from error
@@ -137,8 +139,7 @@ def convert_file(
         inputs={name: str(port) for name, port in runner.inputs.items()},
         outputs={name: str(port) for name, port in runner.results.items()},
         calibrated=len(feeds or ()),
-        largest_difference=difference,
-        same_top1=same,
+        difference=difference,
     )
 
 
@@ -146,13 +147,16 @@ def _ports(ports: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in ports.items())
 
 
-def _recipe(to: Format | Path | str) -> Format | Recipe:
+def _target(to: Format | Path | str) -> Format | QuantizerRecipe:
+    """Returns a format, or the quantizer recipe in a `.json` file."""
     for known in FORMATS:
         if to == known:
             return known
     if Path(to).suffix == ".json":
         return quantizer.load_recipe(Path(to))
-    raise UserError(f"format {str(to)!r} is none of {', '.join(FORMATS)}, nor a .json recipe of ai-edge-quantizer")
+    raise UserError(
+        f"format {str(to)!r} is neither one of {', '.join(FORMATS)} nor a .json recipe of ai-edge-quantizer"
+    )
 
 
 def _opened(source: Source | tf_keras.Model | Path | str, allow_code: bool) -> Source:
@@ -164,52 +168,58 @@ def _opened(source: Source | tf_keras.Model | Path | str, allow_code: bool) -> S
     return of_model(source)
 
 
-def _check_possible(source: Source, recipe: Format | Recipe, calibrated: bool, per_channel: bool | None) -> None:
-    """Finds what would only fail later."""
+def _check_possible(
+    source: Source, target: Format | QuantizerRecipe, calibrated: bool, per_channel: bool | None
+) -> None:
+    """Finds mistakes that would otherwise only show after the conversion has begun."""
     if source.content:
         try:
             quantizer.check_float(source.content)
         except UserError as error:
             raise UserError(f"{source.name}: {error}") from error
-    if source.quantized and (recipe != "int8" or per_channel):
+    if source.quantized and (target != "int8" or per_channel):
         raise UserError(
-            f"{source.name} was prepared for int8 with one scale a tensor by quantization-aware training; convert it "
-            "to that, or the stage before it to another format"
+            f"{source.name} was prepared for int8 with one scale per tensor by quantization-aware training; convert it "
+            "to int8, or the stage before it to another format"
         )
-    if not (source.quantized or calibrated or recipe == "float32") and quantizer.needs_calibration(recipe):
-        what = recipe if isinstance(recipe, str) else "this recipe"
+    needed = target in CALIBRATED_FORMATS if isinstance(target, str) else quantizer.needs_calibration(target)
+    if needed and not (source.quantized or calibrated):
+        what = target if isinstance(target, str) else "this recipe"
         raise UserError(
             f"{what} needs examples to calibrate with: --calibration NAME, NAME:PATH or FILE.npz; the data sets are "
             f"{', '.join(registry.NAMES)}"
         )
 
 
-def _unquantized(source: Source, recipe: Format | Recipe, wanted: bool) -> bytes:
-    """Returns what is quantized or compared with: the model as float32, or as int8 of quantization-aware training."""
+def _unquantized(source: Source, target: Format | QuantizerRecipe, wanted: bool) -> bytes:
+    """Returns the file to quantize and compare with: float32, or int8 after quantization-aware training.
+
+    It is empty if neither needs it.
+    """
     if source.served is None:
         return source.content
     if source.quantized:
         return _described(source, _served(source.served, "int8"))
-    if recipe in ("float16", "dynamic") and not wanted:
-        return b""  # The converter needs no float32 file.
+    if target in ("float16", "dynamic") and not wanted:
+        return b""  # The converter makes these without a float32 file.
     return _described(source, _served(source.served, "float32"))
 
 
 def _converted(
-    source: Source, recipe: Format | Recipe, content: bytes, feeds: Sequence[Arrays] | None, per_channel: bool
+    source: Source, target: Format | QuantizerRecipe, content: bytes, feeds: Sequence[Arrays] | None, per_channel: bool
 ) -> bytes:
-    if recipe == "float32" or source.quantized:
+    if target == "float32" or source.quantized:
         return content
-    if source.served is not None and (recipe == "float16" or recipe == "dynamic"):
-        return _described(source, _served(source.served, recipe, per_channel))
+    if source.served is not None and (target == "float16" or target == "dynamic"):
+        return _described(source, _served(source.served, target, per_channel))
     batches = None if feeds is None else [{name: x[None] for name, x in feed.items()} for feed in feeds]
     try:
-        return with_files_of(content, quantizer.quantize(content, recipe, batches, per_channel))
+        return with_files_of(content, quantizer.quantize(content, target, batches, per_channel))
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from error
 
 
-def _served(served: Served, format: converter.Format, per_channel: bool = False) -> bytes:
+def _served(served: Served, format: ConverterFormat, per_channel: bool = False) -> bytes:
     with bar(f"converting to {format}", 1) as shown:
         content = convert_served(served, format, per_channel)
         shown.advance()
@@ -221,7 +231,7 @@ def _described(source: Source, content: bytes) -> bytes:
 
 
 def _examples(calibration: str | Sequence[Example], count: int, source: Source, reference: Path) -> list[Arrays]:
-    """Returns examples by the names of the inputs and in their types, without a batch axis."""
+    """Returns calibration examples without a batch axis, by the names of the inputs and in their types."""
     inputs = Runner(reference).inputs
     if not isinstance(calibration, str):
         found: Sequence[Example] = calibration[:count]
@@ -230,13 +240,17 @@ def _examples(calibration: str | Sequence[Example], count: int, source: Source, 
     else:
         found = _of_data(calibration, count, source, reference)
     if not len(found):
-        raise UserError("there are no examples to calibrate with")
+        raise UserError("there are no examples to calibrate with; give at least one")
     rows = [example if isinstance(example, dict) else dict.fromkeys(inputs, example) for example in found]
     return [_fitting(row, inputs, source.name) for row in rows]
 
 
 def _fitting(row: Arrays, inputs: Mapping[str, Port], model: str) -> Arrays:
-    """Returns an example in the types that a model takes, or says what does not fit."""
+    """Returns an example in the types that a model takes.
+
+    Raises:
+        UserError: an input is missing, or has another shape or type.
+    """
     if missing := inputs.keys() - row.keys():
         raise UserError(
             f"{model} takes {', '.join(inputs)}, but the examples to calibrate with are called {', '.join(row)}; "
@@ -248,14 +262,14 @@ def _fitting(row: Arrays, inputs: Mapping[str, Port], model: str) -> Arrays:
         if values.shape != port.shape[1:] or not np.can_cast(values.dtype, port.dtype, "same_kind"):
             raise UserError(
                 f"{model} takes {port} as {name}, but an example to calibrate with has {values.dtype} {values.shape}; "
-                f"it must be {port.dtype} {port.shape[1:]}, in an .npz (n, …)"
+                f"it must be {port.dtype} {port.shape[1:]}, with an axis for the examples in front in an .npz"
             )
         found[name] = values.astype(port.dtype)
     return found
 
 
 def _stored(path: Path, count: int) -> list[Arrays]:
-    """Reads the first examples of an `.npz`."""
+    """Reads the first examples of an `.npz` file."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: np.atleast_1d(stored[name])[:count] for name in stored.files}
@@ -268,7 +282,7 @@ def _stored(path: Path, count: int) -> list[Arrays]:
 
 
 def _of_data(calibration: str, count: int, source: Source, reference: Path) -> list[Example]:
-    """Returns training examples of a data set by `NAME` or `NAME:PATH`, as the model takes them."""
+    """Returns training examples of a data set, `NAME` or `NAME:PATH`, as the model takes them."""
     name, _, path = calibration.partition(":")
     beside = Path(source.name).parent
     try:
@@ -284,6 +298,7 @@ def _of_data(calibration: str, count: int, source: Source, reference: Path) -> l
 
 
 def _check_runtime(source: Source, to: str, content: bytes, oldest: str | None) -> None:
+    """Raises a `UserError` if the file needs a later TFLite than `oldest`."""
     if oldest is None:
         return
     wanting = [
@@ -292,7 +307,7 @@ def _check_runtime(source: Source, to: str, content: bytes, oldest: str | None) 
         if not one.runtime or newer(one.runtime, oldest)
     ]
     if not wanting and newer(minimum_runtime(content), oldest):
-        wanting = [f"what its metadata asks for ({minimum_runtime(content)})"]
+        wanting = [f"the requirement in its metadata ({minimum_runtime(content)})"]
     if wanting:
         raise UserError(
             f"{source.name} as {to} does not run in TFLite {oldest}: it has {', '.join(wanting)}; choose another "
@@ -300,22 +315,12 @@ def _check_runtime(source: Source, to: str, content: bytes, oldest: str | None) 
         )
 
 
-def _compare(source: Source, reference: Path, runner: Runner, example: Example) -> tuple[float, bool | None]:
-    """Runs a file and what it was made from; returns the largest difference, and whether the top score is the same."""
-    runner.run(example)
-    found = runner.outputs()
-    if source.served is None:
-        before = Runner(reference)
-        before.run(example)
-        expected = before.outputs()
-    else:
+def _as_it_was(source: Source, runner: Runner) -> Predict:
+    """Returns a function that runs the source's own model on an example for `runner`."""
+
+    def predict(example: Example) -> Outputs:
         arrays = example if isinstance(example, dict) else dict.fromkeys(runner.inputs, example)
         outputs = source.run({name: np.asarray(array)[None] for name, array in arrays.items()})
-        expected = {name: output[0] if output.ndim > 1 else output for name, output in outputs.items()}
-    if not all(np.isfinite(values).all() for values in found.values()):
-        raise UserError("its outputs are not all numbers; choose another format")
-    if found.keys() != expected.keys():  # Without a signature a quantizer may rename them.
-        expected = dict(zip(found, expected.values(), strict=True))
-    difference = max(float(np.abs(values - expected[name]).max(initial=0)) for name, values in found.items())
-    scores = runner.scores.name
-    return difference, same_top1(found[scores], expected[scores])
+        return {name: output[0] if output.ndim > 1 else output for name, output in outputs.items()}
+
+    return predict

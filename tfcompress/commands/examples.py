@@ -1,8 +1,8 @@
-"""A data set's examples as `.tflite` files take it, each in its own way."""
+"""Feeds examples to `.tflite` files, to each file in the form that it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfcompress.data import registry, text
-from tfcompress.data.dataset import Dataset, Split
+from tfcompress.data import registry
+from tfcompress.data.dataset import Dataset, Decode, Split
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.measure.comparison import Examples
@@ -25,56 +25,87 @@ Labels = npt.NDArray[np.int64]
 def examples_for(
     files: Sequence[Path], name: str, path: Path | None = None, count: int | None = None, split: Split = "test"
 ) -> tuple[dict[Path, Examples], Labels | None]:
-    """Returns the first `count` examples of a split for each file, and their labels; of `train` some drawn at random.
+    """Returns examples of a split for each file, and their labels.
 
-    Texts are cut by the tokenizer in the file's metadata, or else by the one that a run saved with the file's stage.
-    Images are resized to what the file takes and normalised as its metadata says, by default to [0, 1]; a file that
-    takes bytes gets bytes. There are no labels if a file gives another number of scores than there are classes.
+    Texts are tokenized by the tokenizer in the file's metadata, or else by the one that a run saved with the file's
+    stage. Images are resized to the size that the file takes and normalised as its metadata says, by default to [0, 1];
+    a file that takes bytes gets bytes.
+
+    Args:
+        files: paths of `.tflite` files.
+        name: of the data set.
+        path: of the data set's file or folder, if it needs one.
+        count: how many examples, by default all: the first of the split, or random ones of `train`, seeded.
+        split: of the data set.
+
+    Returns:
+        The examples by file, and the labels `(count,)`, or None if a file does not give one score per class.
 
     Raises:
-        UserError: the data set cannot be loaded; or a file takes something else, or comes without a tokenizer.
+        UserError: the data set cannot be loaded, or a file takes something else or comes without a tokenizer.
     """
     registry.check_name(name)
     if not files or (count is not None and count < 1):
-        raise UserError(f"{len(files)} files, {count} examples; at least one of each is needed")
+        raise UserError(f"{len(files)} files and {count} examples were given; at least one of each is needed")
     feeds: dict[Path, Examples] = {}
-    loaded: dict[int, Dataset] = {}
+    loaded: dict[int, tuple[Dataset, tf.data.Dataset]] = {}
     fits = True
     for file in dict.fromkeys(files):
         runner = Runner(file)
         size = 0 if name in registry.TEXT else _image_size(file, runner)
         if size not in loaded:
             data = registry.load(name, path, size)
-            loaded[size] = _with_test(data, split, count)
-        data = loaded[size]
-        feeds[file] = tokens(file, runner, data) if name in registry.TEXT else images(file, runner, data)
+            loaded[size] = data, _drawn(data, split, count)
+        data, drawn = loaded[size]
+        if name in registry.TEXT:
+            feeds[file] = tokens(file, runner, [text.decode("utf-8", "replace") for text in _features(drawn)])
+        else:
+            feeds[file] = images(file, runner, decoded(drawn, data.decode))
         if split == "test" and runner.scores.shape[-1] != len(data.classes):
             fits = False
-            console.print(f"{file} gives {runner.scores}, but {name} has {len(data.classes)} classes: no accuracy")
-    return feeds, data.labels["test"] if fits else None
+            console.print(
+                f"{file} gives {runner.scores}, but {name} has {len(data.classes)} classes: accuracy is not measured"
+            )
+    return feeds, np.array([label for _, label in drawn.as_numpy_iterator()], np.int64) if fits else None
 
 
-def _with_test(data: Dataset, split: Split, count: int | None) -> Dataset:
-    """Returns the data set with examples of a split as its test split."""
-    chosen: tf.data.Dataset = getattr(data, split)
-    if split == "train":  # may be sorted by class
-        chosen = chosen.shuffle(min(data.size("train"), data.shuffle_buffer), 0, reshuffle_each_iteration=False)
-    return replace(data, test=chosen if count is None else chosen.take(count))
+def decoded(examples: tf.data.Dataset, decode: Decode | None) -> tf.data.Dataset:
+    """Returns the features of labelled examples as a data set's `decode` makes them."""
+    if decode is None:
+        return examples.map(lambda features, _: features)
+    return examples.map(lambda features, _: decode(features), num_parallel_calls=2)
 
 
-def tokens(file: Path, runner: Runner, data: Dataset) -> Examples:
-    """Returns the test split's token ids, segment ids and mask by the names that the file has for them."""
+def _drawn(data: Dataset, split: Split, count: int | None) -> tf.data.Dataset:
+    """Returns the first examples of a split, not yet decoded; of `train`, which may be sorted by class, random ones."""
+    examples: tf.data.Dataset = getattr(data, split)
+    if split == "train":
+        buffer = min(data.size("train"), data.shuffle_buffer)
+        examples = examples.shuffle(buffer, 0, reshuffle_each_iteration=False)
+    return examples if count is None else examples.take(count)
+
+
+def _features(examples: tf.data.Dataset) -> Iterator[bytes]:
+    return (features for features, _ in examples.as_numpy_iterator())
+
+
+def tokens(file: Path, runner: Runner, texts: Sequence[str]) -> Examples:
+    """Returns token ids, segment ids and mask of texts, by the names that the file's inputs have.
+
+    Raises:
+        UserError: the file takes something else, or comes without a tokenizer.
+    """
     for name, port in runner.inputs.items():
         if port.real or len(port.shape) != 2:
             raise UserError(f"{file} takes {port} as {name}; texts can only be fed as token ids, int32 (1, length)")
     length = next(iter(runner.inputs.values())).shape[-1]
-    encoded = _tokenizer(file, length).encode(text.texts(data, "test"))
+    encoded = _tokenizer(file, length).encode(list(texts))
     columns = {name: encoded[_feature(name)] for name in runner.inputs}
-    return [{name: rows[i] for name, rows in columns.items()} for i in range(data.size("test"))]
+    return [{name: rows[i] for name, rows in columns.items()} for i in range(len(texts))]
 
 
 def _feature(name: str) -> str:
-    """Returns what an input of a BERT is, by the word that all names for it have in common."""
+    """Returns what an input of a BERT takes, by a word that occurs in all of its common names."""
     if "mask" in name:  # padding_mask, attention_mask, input_mask
         return "padding_mask"
     return "segment_ids" if "segment" in name or "type" in name else "token_ids"  # token_type_ids, input_type_ids
@@ -91,7 +122,7 @@ def _tokenizer(file: Path, length: int) -> Tokenizer:
             return replace(Tokenizer.load(folder), sequence_length=length)
     raise UserError(
         f"{file} comes without a tokenizer; texts need a vocabulary in its metadata, or vocab.txt and tokenizer.json "
-        "beside it"
+        "in the same folder"
     )
 
 
@@ -112,19 +143,30 @@ def _image_port(file: Path, runner: Runner) -> Port:
     port = next(iter(runner.inputs.values()))
     if len(runner.inputs) > 1 or len(port.shape) not in (3, 4) or port.shape[3:] not in ((), (1,), (3,)):
         takes = ", ".join(map(str, runner.inputs.values()))
-        raise UserError(f"{file} takes {takes}; images can only be fed as (1, height, width, channels), 1 or 3 of them")
+        raise UserError(
+            f"{file} takes {takes}; images can only be fed as (1, height, width, channels) with 1 or 3 channels"
+        )
     return port
 
 
-def images(file: Path, runner: Runner, data: Dataset) -> Examples:
-    """Returns the test split's images in the size, type and range that the file takes."""
+def images(file: Path, runner: Runner, pictures: tf.data.Dataset) -> Examples:
+    """Returns pictures in the size, type and range that the file takes.
+
+    Args:
+        file: path of the `.tflite` file.
+        runner: of the same file.
+        pictures: float32 `(height, width, channels)` each, in [0, 1].
+
+    Raises:
+        UserError: the file does not take a picture.
+    """
     port = _image_port(file, runner)
     description = _description(file)
     found = description.input if description is not None else None
     normal = found if isinstance(found, ImageInput) else ImageInput()
     mean, std = normal.mean or (0.0,), normal.std or (1.0,)
 
-    def fitted(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    def fitted(image: tf.Tensor) -> tf.Tensor:
         if tuple(image.shape[:2]) != port.shape[1:3]:
             image = tf.clip_by_value(tf.image.resize(image, port.shape[1:3], antialias=True), 0.0, 1.0)
         if port.shape[3:] != (3,) and image.shape[-1] != 1:
@@ -136,5 +178,5 @@ def images(file: Path, runner: Runner, data: Dataset) -> Examples:
             image = (image * 255.0 - mean) / std
         return tf.reshape(image, port.shape[1:])
 
-    feed: Examples = data.examples("test").map(fitted)
+    feed: Examples = pictures.map(fitted)
     return feed

@@ -1,4 +1,4 @@
-"""Several `.tflite` files side by side: bytes, time, memory, what they answer to the same examples, and how rightly."""
+"""Compares several `.tflite` files: bytes, time, memory, outputs for the same examples, and accuracy."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from pydantic import TypeAdapter, computed_field
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
-from tfcompress.measure.accuracy import Accuracy, Agreement, Flips, accuracy, agreement, flips
+from tfcompress.measure.accuracy import accuracy, flips
+from tfcompress.measure.agreement import agreement
+from tfcompress.measure.figures import Figures
 from tfcompress.measure.interpreter import Example, FloatArray, Port, Runner
 from tfcompress.measure.latency import Latency, latencies
 from tfcompress.measure.memory import Memory, memory
 from tfcompress.measure.phone import PhoneReport
-from tfcompress.measure.size import Size, size
+from tfcompress.measure.size import size
 from tfcompress.progress import track
 
 RANDOM_EXAMPLES = 32
 
 GIVEN = "given examples"
-"""What examples are called that are of no data set."""
+"""What the examples are called if they belong to no data set."""
 
 
 class Examples(Protocol):
-    """Examples that can be gone through several times, such as a list of them."""
+    """Examples that can be iterated several times, such as a list of them."""
 
     def __len__(self) -> int: ...
 
@@ -40,11 +42,11 @@ class Examples(Protocol):
 
 @dataclass(frozen=True)
 class Cost:
-    """What one inference costs.
+    """What one inference costs with some number of threads.
 
     Attributes:
         memory: None where it cannot be measured.
-        no_memory: why not; empty otherwise.
+        no_memory: the reason for that; empty otherwise.
     """
 
     threads: int
@@ -53,43 +55,44 @@ class Cost:
     no_memory: str
 
 
-@dataclass(frozen=True)
-class ComparedFile:
-    """One file and all that was measured of it.
+@dataclass(frozen=True, kw_only=True)
+class ComparedFile(Figures):
+    """One file and everything that was measured of it. Its `agreement` is with the first file.
 
     Attributes:
-        name: that tells it from the others.
+        name: distinguishes it from the others.
         path: as it was given.
-        inputs: type and shape by the name of each input.
         output: name, type and shape of the output that was read.
-        costs: for each number of threads.
-        agreement: with the first file; None for that one, and where its output has another shape.
-        accuracy: None without labels.
-        flips: against the first file; None for that one, and without labels.
+        costs: one for each number of threads.
     """
 
     name: str
     path: str
-    inputs: dict[str, str]
     output: str
-    size: Size
     costs: tuple[Cost, ...]
-    agreement: Agreement | None
-    accuracy: Accuracy | None
-    flips: Flips | None
+
+    @property
+    def latency(self) -> Latency:
+        """With the first number of threads."""
+        return self.costs[0].latency
+
+    @property
+    def memory(self) -> Memory | None:
+        """With the first number of threads."""
+        return self.costs[0].memory
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All figures of a comparison, with what is needed to get them again.
+    """All figures of a comparison, and what is needed to repeat it.
 
     Attributes:
-        data: name of the data set; `GIVEN` of other examples, empty for random inputs.
-        data_path: where it was; empty if it needs no path.
-        examples: how many the outputs are compared on.
+        data: name of the data set; `GIVEN` for other examples, and empty for random inputs.
+        data_path: where the data set was; empty if it needs no path.
+        examples: number of examples that the outputs are compared on.
         rounds: of the latency measurement.
-        files: the first is the one to compare with.
-        phone: what a phone measured of the same files; None where none did.
+        files: the others are compared with the first.
+        phone: what a phone measured of the same files, or None.
     """
 
     date: str
@@ -106,7 +109,7 @@ class Comparison:
     @computed_field  # type: ignore[prop-decorator]
     @property
     def command(self) -> str:
-        """The command that makes it again; empty where only a call of `compare` does."""
+        """The command that repeats the comparison; empty if only a call of `compare` can."""
         if self.data == GIVEN:
             return ""
         data = ["--data", self.data, "--examples", str(self.examples)] if self.data else []
@@ -116,7 +119,7 @@ class Comparison:
 
     @property
     def described_data(self) -> str:
-        """What the files were compared on, in words."""
+        """The examples that the files were compared on, in words."""
         if self.data in ("", GIVEN):
             return f"{self.examples} {self.data or 'random inputs'}"
         return f"{self.data}, {self.examples} test examples"
@@ -130,7 +133,7 @@ class Comparison:
         """Reads a comparison that `save` wrote.
 
         Raises:
-            UserError: the file is missing, or none.
+            UserError: the file is missing, or is not a comparison.
         """
         try:
             return TypeAdapter(cls).validate_python(read_json(path))
@@ -151,20 +154,20 @@ def compare(
     """Compares files with the first of them.
 
     Args:
-        files: paths of `.tflite` files, of whatever origin.
-        examples: features without a batch axis, for all files, or for each file where they take the same examples in
-            different ways. By default `RANDOM_EXAMPLES` random ones, seeded: real numbers from 0 to 1, or from all that
-            a quantized input can hold; ids up to the last row of the shortest table; 0 to 255 for other uint8 inputs,
-            ones for all other integers.
-        labels: `(n,)`, of the examples.
+        files: paths of `.tflite` files of any origin.
+        examples: features without a batch axis: the same for all files, or by file if the files take the examples in
+            different ways. The default is `RANDOM_EXAMPLES` seeded random examples: real numbers from 0 to 1, or over
+            the whole range of a quantized input; ids up to the last row of the shortest table that they are looked up
+            in; 0 to 255 for other uint8 inputs; and ones for all other integers.
+        labels: of the examples, `(n,)`.
         threads: numbers of threads to measure with.
         rounds: of the latency measurement, at least two.
-        data: the data set that the examples are of; by default `GIVEN`.
-        data_path: where they are from.
-        phone: what a phone measured of these files, and maybe others.
+        data: name of the data set that the examples belong to; by default `GIVEN`.
+        data_path: where the data set is.
+        phone: what a phone measured of these files, and possibly of others.
 
     Raises:
-        UserError: a file cannot be run, files take different inputs, or examples and files do not fit.
+        UserError: a file cannot be run, the files take different inputs, or the examples do not fit a file.
     """
     if not files or rounds < 2 or not threads or min(threads) < 1:
         raise UserError(
@@ -222,7 +225,7 @@ def compare(
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """Returns a name for each file: its own, or where several have that its path, or where that is the same a count."""
+    """Returns a name per file: its own; its path if others share the name; with a count if the path repeats."""
     stems, paths = Counter(path.stem for path in files), Counter(map(str, files))
     seen: Counter[str] = Counter()
     names = []
@@ -251,15 +254,15 @@ def _costs(
 def _correct(name: str, outputs: FloatArray, labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
     if outputs.ndim != 2 or labels.max() >= outputs.shape[1]:
         raise UserError(
-            f"{name} gives {outputs.shape[1:]} scores an example, but labels go up to {labels.max()}; a file for these "
-            "labels gives a score for each"
+            f"{name} gives scores of shape {outputs.shape[1:]} per example, but labels go up to {labels.max()}; a file "
+            "for these labels gives one score per class"
         )
     correct: npt.NDArray[np.bool_] = outputs.argmax(axis=1) == labels
     return correct
 
 
 def random_examples(paths: Mapping[str, Path], runners: Mapping[str, Runner]) -> list[Example]:
-    """Returns `RANDOM_EXAMPLES` random examples that all files take; see `compare`."""
+    """Returns `RANDOM_EXAMPLES` random examples that all files can take; see `compare`."""
     first, *others = runners
     takes = runners[first].inputs
     for other in others:
@@ -281,17 +284,17 @@ def random_examples(paths: Mapping[str, Path], runners: Mapping[str, Runner]) ->
 
 
 def _key(inputs: Mapping[str, Port], name: str) -> str:
-    """Returns what an input has in common between files: its name, unless it is the only one."""
+    """Returns how an input is identified across files: by its name, unless it is the only one."""
     return name if len(inputs) > 1 else ""
 
 
 def _kinds(inputs: Mapping[str, Port]) -> dict[str, tuple[tuple[int, ...], bool]]:
-    """Returns what must be the same in two files for them to take the same examples."""
+    """Returns the shapes and kinds of inputs that two files must share to take the same examples."""
     return {_key(inputs, name): (port.shape, port.real) for name, port in inputs.items()}
 
 
 def _values(rng: np.random.Generator, port: Port, rows: int) -> npt.NDArray[Any]:
-    """Returns random values for an input, `(RANDOM_EXAMPLES, …)` without its batch axis."""
+    """Returns random values for an input, `(RANDOM_EXAMPLES, …)`, without its batch axis."""
     shape = (RANDOM_EXAMPLES, *(port.shape[1:] if len(port.shape) > 1 else port.shape))
     if port.scale:
         limits = np.iinfo(port.dtype)
@@ -304,4 +307,4 @@ def _values(rng: np.random.Generator, port: Port, rows: int) -> npt.NDArray[Any]
         return rng.integers(0, 256, shape)
     if np.issubdtype(port.dtype, np.integer) or port.dtype == np.bool_:
         return np.ones(shape, np.int64)
-    raise UserError(f"input {port.name} takes {port}, for which there are no random values; pass examples")
+    raise UserError(f"input {port.name} takes {port}, which cannot be filled with random values; pass examples")

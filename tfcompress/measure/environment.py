@@ -1,4 +1,4 @@
-"""What figures depend on besides what was measured: versions, machine, time."""
+"""The circumstances of a measurement: versions, machine, time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _PACKAGES = ("tfcompress", "tensorflow", "tf-keras", "tensorflow-model-optimizat
 
 
 def now() -> str:
-    """Returns date and time, UTC, ISO 8601."""
+    """Returns the date and time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that decide figures."""
+    """Returns the versions of Python and of the packages that affect figures."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES}
 
 
 def machine() -> dict[str, str | int]:
-    """Returns system, processor and number of cores."""
+    """Returns the system, the processor and the number of cores."""
     return {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count() or 0}
 
 

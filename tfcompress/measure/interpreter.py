@@ -33,9 +33,9 @@ class Port:
         index: of the tensor.
         shape: with the batch axis; a free batch is 1.
         dtype: as stored.
-        scale: what one step of a quantized integer means; 0 for all else.
+        scale: the value of one step of a quantized integer; 0 if the port is not quantized.
         zero_point: the integer that means 0.
-        free: whether an axis behind the first has no fixed length.
+        free: whether an axis after the first has no fixed length.
     """
 
     name: str
@@ -55,36 +55,36 @@ class Port:
         return bool(np.issubdtype(self.dtype, np.floating) or self.scale)
 
     def encoded(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Casts values to the stored type, as Keras does; real ones are quantized where the file wants integers."""
+        """Casts values to the stored type, as Keras does; real values are quantized where the file takes integers."""
         if self.scale and np.issubdtype(values.dtype, np.floating):
             limits = np.iinfo(self.dtype)
             values = np.clip(np.round(values / self.scale) + self.zero_point, limits.min, limits.max)
         return values.astype(self.dtype)
 
     def decoded(self, stored: npt.NDArray[Any]) -> FloatArray:
-        """Returns what stored values mean."""
+        """Returns the real values that stored values stand for."""
         values = stored.astype(np.float32)
         return (values - self.zero_point) * np.float32(self.scale) if self.scale else values
 
 
 class Runner:
-    """A loaded file, fed by `load`, run by `invoke`, read by `output`; or all three by `run`.
+    """A loaded file: `load` feeds it, `invoke` runs it, and `output` reads it; `run` does all three.
 
-    The first subgraph is run, of a packed file by the clustered runtime. A batch that is fixed to more than one is
-    filled with copies of the example.
+    The first subgraph is run, in a packed file by the packed runtime. If the batch size is fixed to more than one, the
+    batch is filled with copies of the example.
 
     Args:
         path: of the `.tflite`.
-        threads: for one inference.
-        xnnpack: whether XNNPACK runs what it can, as on a phone. Its versions round int8 differently; the interpreter's
-            own operators do not.
+        threads: per inference.
+        xnnpack: whether XNNPACK runs the operators that it knows, as on a phone. Versions of XNNPACK round int8
+            differently; the interpreter's own operators do not.
 
     Attributes:
         inputs, results: by name.
-        scores: the output that is read: of several the first of real numbers and rank 2, or what comes nearest.
+        scores: the output that `output` reads: the first with real numbers and rank 2, or else the nearest to that.
 
     Raises:
-        UserError: LiteRT cannot load the file, or an input has no fixed size, or a packed file's runtime is missing.
+        UserError: LiteRT cannot load the file, an input has no fixed size, or the packed runtime is missing.
     """
 
     def __init__(self, path: Path, threads: int = 1, xnnpack: bool = True) -> None:
@@ -122,7 +122,7 @@ class Runner:
             self._interpreter.set_tensor(port.index, np.broadcast_to(port.encoded(values), port.shape))
 
     def output(self) -> FloatArray:
-        """Returns the scores of the last `invoke`, `(classes,)` or whatever shape they have without a batch axis."""
+        """Returns the scores of the last `invoke` without a batch axis, in a classifier `(classes,)`."""
         return self._read(self.scores)
 
     def outputs(self) -> dict[str, FloatArray]:
@@ -138,15 +138,20 @@ class Runner:
         """Returns the output for an example.
 
         Raises:
-            UserError: see `load`; or LiteRT stops, for instance at an id that is no row of its table.
+            UserError: see `load`; or LiteRT fails, for instance at an id that its table has no row for.
         """
         self.load(example)
         with _blaming(self._path):
             self.invoke()
         return self.output()
 
+    def run_all(self, example: Example) -> dict[str, FloatArray]:
+        """Returns all outputs for an example; see `run` and `outputs`."""
+        self.run(example)
+        return self.outputs()
+
     def table_rows(self) -> dict[str, int]:
-        """Returns the number of rows of the (shortest) table that an input's values look up, for inputs that do."""
+        """Returns, by input name, the number of rows of the shortest table that the input's values are looked up in."""
         shapes = {tensor["index"]: tensor["shape"] for tensor in self._interpreter.get_tensor_details()}
         operators = self._interpreter._get_ops_details()
         found = {}
@@ -158,20 +163,20 @@ class Runner:
                 if place is not None and inputs[place] in ids:
                     rows.append(_rows(operator, shapes))
                 elif ids & set(inputs) and all(np.issubdtype(kind, np.integer) for kind in operator["result_types"]):
-                    ids |= set(map(int, operator["outputs"]))  # reshaped, cast or clipped on the way
+                    ids |= set(map(int, operator["outputs"]))  # The ids were reshaped, cast or clipped.
             if rows:
                 found[name] = min(rows)
         return found
 
 
 def is_packed(path: Path) -> bool:
-    """Tells whether a file needs the clustered runtime."""
+    """Returns whether a file needs the packed runtime."""
     with native_libraries_quiet(), _blaming(path):
         return _has_own_operators(Interpreter(str(path)))
 
 
 def inputs(path: Path) -> dict[str, str]:
-    """Returns what a file takes: by the inputs' names, type and shape, such as `int32 (1, 128)`."""
+    """Returns type and shape of a file's inputs by name, such as `int32 (1, 128)`."""
     return {name: str(port) for name, port in Runner(path).inputs.items()}
 
 
@@ -186,7 +191,7 @@ def _has_own_operators(interpreter: Interpreter) -> bool:
 
 
 def _rows(lookup: dict[str, Any], shapes: dict[int, npt.NDArray[np.int32]]) -> int:
-    """Returns the rows of the table that an operator looks ids up in."""
+    """Returns the number of rows of the table that an operator looks ids up in."""
     inputs = [int(index) for index in lookup["inputs"]]
     if lookup["op_name"] != _TABLE:
         return int(shapes[inputs[0] if lookup["op_name"] == "GATHER" else inputs[1]][0])
@@ -204,7 +209,9 @@ def _ports(interpreter: Interpreter) -> tuple[list[Port], list[Port]]:
     for key in interpreter.get_signature_list():
         signature = interpreter.get_signature_runner(key)
         ends = {**signature.get_input_details(), **signature.get_output_details()}
-        if tensors >= {(detail["index"], detail["name"]) for detail in ends.values()}:  # else of another subgraph
+        if tensors >= {
+            (detail["index"], detail["name"]) for detail in ends.values()
+        }:  # Otherwise it belongs to another subgraph.
             names = {detail["index"]: name for name, detail in ends.items()}
             break
     return [_port(detail, names) for detail in inputs], [_port(detail, names) for detail in outputs]
@@ -212,7 +219,7 @@ def _ports(interpreter: Interpreter) -> tuple[list[Port], list[Port]]:
 
 def _port(detail: dict[str, Any], names: dict[int, str]) -> Port:
     scale, zero_point = detail["quantization"]
-    plain = detail["name"].removeprefix("serving_default_").removesuffix(":0")  # what the converter puts around it
+    plain = detail["name"].removeprefix("serving_default_").removesuffix(":0")  # The converter adds these.
     return Port(
         names.get(detail["index"], plain),
         int(detail["index"]),
@@ -226,11 +233,11 @@ def _port(detail: dict[str, Any], names: dict[int, str]) -> Port:
 
 @contextmanager
 def _blaming(path: Path) -> Iterator[None]:
-    """Turns what LiteRT raises into a `UserError` that names the file."""
+    """Turns an error of LiteRT into a `UserError` that names the file."""
     try:
         yield
     except UserError:
         raise
     except (RuntimeError, ValueError) as error:
         reason = first_line(error).rstrip(".")
-        raise UserError(f"LiteRT cannot run {path}: {reason}; name a .tflite file that it can") from error
+        raise UserError(f"LiteRT cannot run {path}: {reason}; name a .tflite file that it can run") from error

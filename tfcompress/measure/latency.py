@@ -1,4 +1,4 @@
-"""Latency of several files side by side: interleaved in one process, so that noise hits them all alike."""
+"""Latency of several files, which take turns in one process so that noise affects them all alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.progress import track
 
 _MIN_SECONDS_PER_TURN = 0.005
-"""A turn repeats short inferences for so long, well above the clock's resolution."""
+"""A turn repeats short inferences for at least this long, which is well above the clock's resolution."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Latency:
     """Time of one inference.
 
     Attributes:
-        median_ms: median over the rounds, milliseconds; means little without the ratio.
+        median_ms: median over the rounds, in milliseconds; depends on the machine's load, unlike the ratio.
         low_ms, high_ms: 10th and 90th percentile of the rounds.
-        ratio: median over the rounds of this file's time by that of the first file in the same round.
-        ratio_low, ratio_high: its 95 % interval, from resampled rounds (percentile bootstrap, Efron 1979; seeded). What
-            differs from process to process, such as where memory lies, is not in it: 1 to 2 %.
+        ratio: median over the rounds of this file's time divided by the first file's in the same round.
+        ratio_low, ratio_high: its 95 % interval, from resampled rounds (percentile bootstrap, Efron 1979; seeded). It
+            does not include what differs between processes, such as the layout of memory: 1 to 2 %.
     """
 
     median_ms: float
@@ -50,12 +50,12 @@ def latencies(
 def interleaved(
     files: Mapping[str, Path], examples: Mapping[str, Example], rounds: int = 50, threads: int = 1
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Returns the seconds of an inference `(rounds,)` by name.
+    """Returns the seconds per inference `(rounds,)` by name.
 
     Args:
-        files: by name. A round is one turn of each, in an order that rotates.
-        examples: features without a batch axis, for each file.
-        rounds: turns of each file, at least two.
+        files: paths by name. A round is one turn of each file, in an order that rotates.
+        examples: features without a batch axis, one example per file.
+        rounds: number of turns of each file, at least two.
         threads: of each inference.
     """
     runners = {name: Runner(path, threads) for name, path in files.items()}
@@ -72,10 +72,10 @@ def interleaved(
 
 
 def latency(times: npt.NDArray[np.float64], first: npt.NDArray[np.float64]) -> Latency:
-    """Summarises a file's times and the first file's, seconds `(rounds,)`, paired by round."""
+    """Summarises a file's times and those of the first file, seconds `(rounds,)`, paired by round."""
     low, median, high = np.percentile(times * 1e3, (10, 50, 90))
     ratios = times / first
-    # Not BCa: its jackknife is of no use for a median.
+    # Not BCa, because its jackknife fails for a median.
     interval = bootstrap((ratios,), np.median, method="percentile", random_state=0).confidence_interval
     return Latency(
         float(median), float(low), float(high), float(np.median(ratios)), float(interval.low), float(interval.high)
@@ -83,7 +83,7 @@ def latency(times: npt.NDArray[np.float64], first: npt.NDArray[np.float64]) -> L
 
 
 def _seconds(runner: Runner, repeats: int) -> float:
-    """Returns the mean time of an inference over `repeats` in a row."""
+    """Returns the mean time per inference over `repeats` in a row."""
     start = time.perf_counter()
     for _ in range(repeats):
         runner.invoke()

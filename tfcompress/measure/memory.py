@@ -1,4 +1,4 @@
-"""Peak memory of one inference, measured in a process of its own that holds nothing but LiteRT."""
+"""Peak memory of one inference, measured in its own process, which loads nothing but LiteRT."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from tfcompress import runtime
 from tfcompress.measure.interpreter import is_packed
 
-# Run in the child by -c: importing this package there would count its memory too. VmHWM rather than getrusage, whose
-# peak a child inherits from its parent.
+# The child runs this with -c, because importing this package would count its memory too. It reads VmHWM instead of
+# getrusage, whose peak a child inherits from its parent.
 _CHILD = """
 import json, sys
 import numpy as np
@@ -37,8 +37,8 @@ class Memory:
     """Peak resident memory in bytes.
 
     Attributes:
-        peak_rss: of a Python process that loads LiteRT and the file and runs it once.
-        above_empty: the part of it that came with loading and running the file.
+        peak_rss: of a Python process that loads LiteRT and the file, and runs the file once.
+        above_empty: the part of `peak_rss` that loading and running the file added.
     """
 
     peak_rss: int
@@ -49,7 +49,7 @@ def memory(path: Path, threads: int = 1) -> tuple[Memory | None, str]:
     """Measures a file in a fresh process.
 
     Returns:
-        The figures and an empty string; or None, and why there are none: no /proc, or the process died.
+        The figures and an empty string; or None and the reason: there is no /proc, or the process died.
     """
     if not Path("/proc/self/status").is_file():
         return None, "this system has no /proc"

@@ -1,4 +1,4 @@
-"""What the Android demo measured on a phone: the JSON file that its benchmark shares."""
+"""The JSON file that the Android demo's benchmark shares: what it measured on a phone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LARGEST = 1 << 24
 @with_config(_STRICT)
 @dataclass(frozen=True)
 class Device:
-    """The phone, by Android's own names for it."""
+    """The phone, as Android describes it."""
 
     manufacturer: str
     model: str
@@ -47,14 +47,14 @@ class Measured:
     """One model with one number of threads.
 
     Attributes:
-        group: the app's folder of models that it is from.
-        model: name of its file.
+        group: the folder of models in the app.
+        model: name of the model's file.
         sha256: of the file, in lower-case hexadecimal.
         delegate: what ran its dense layers.
-        runs: inferences that were timed, after those that warmed up.
-        pss_before_kib, pss_after_kib: the app's memory without the model and with it.
-        energy_uj: of an inference, in microjoules; None where the phone does not tell.
-        energy_source: where that is from.
+        runs: number of timed inferences, after those for warming up.
+        pss_before_kib, pss_after_kib: the app's memory without and with the model, in KiB.
+        energy_uj: energy per inference in microjoules; None where the phone does not measure it.
+        energy_source: what measured it.
     """
 
     group: str
@@ -74,7 +74,7 @@ class Measured:
 
     @property
     def pss_mib(self) -> float:
-        """What the model added to the app's memory, in MiB; below 0 where the system took memory back meanwhile."""
+        """What the model added to the app's memory, in MiB; negative if the system reclaimed memory meanwhile."""
         return (self.pss_after_kib - self.pss_before_kib) / 1024
 
 
@@ -94,7 +94,7 @@ class PhoneReport:
         """Returns the rows of `files` (path by name) in their order, with these names as titles.
 
         Raises:
-            UserError: there is no row of one of them.
+            UserError: one of the files has no row.
         """
         names = {hashlib.sha256(path.read_bytes()).hexdigest(): name for name, path in files.items()}
         order = list(names)
@@ -104,21 +104,21 @@ class PhoneReport:
             absent = ", ".join(names[one] for one in order if one in missing)
             raise UserError(
                 f"the phone did not measure {absent}, but {measured}; "
-                "compare the very files that are in the app, those of a run's android folder"
+                "compare the same files as in the app, those of a run's android folder"
             )
         return replace(self, rows=tuple(sorted(kept, key=lambda row: (order.index(row.sha256), row.threads))))
 
     def ratio(self, row: Measured) -> float | None:
-        """Returns a row's median time by the first file's with as many threads; None where that was not measured."""
+        """Returns a row's median by that of the first file with as many threads; None without such a row."""
         first = [other for other in self.rows if (other.sha256, other.threads) == (self.rows[0].sha256, row.threads)]
         return row.median_ms / first[0].median_ms if first else None
 
 
 def load(path: Path) -> PhoneReport:
-    """Reads what the app shared.
+    """Reads a file that the app shared.
 
     Raises:
-        UserError: it cannot be read, or is something else.
+        UserError: the file cannot be read, or is something else.
     """
     try:
         if path.stat().st_size > _LARGEST:

@@ -1,4 +1,4 @@
-"""Bytes of a file, raw and as an app store would send them."""
+"""Bytes of a file, raw and compressed as an app store would send it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Size:
-    """Bytes of a file as it is and after gzip (level 9)."""
+    """Bytes of a file before and after gzip (level 9)."""
 
     raw: int
     gzip: int

@@ -1,4 +1,4 @@
-"""Activation ranges for quantization-aware training to start from."""
+"""The activation ranges that quantization-aware training starts from."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tfcompress.traits import variables
 def calibrate(wrapped: tf_keras.Model, model: tf_keras.Model, batches: tf.data.Dataset) -> None:
     """Sets the activation ranges of a freshly wrapped model to those of the plain one, averaged over batches.
 
-    tfmot starts every range at ±6 and moves it by a thousandth of the way a step, so that short trainings would end
-    with ranges that clip or waste most of their steps.
+    tfmot starts every range at ±6 and moves it by a thousandth of the way per step. After a short training, such ranges
+    would still clip values or waste most of their quantization steps.
 
     Args:
-        wrapped: what tfmot's `quantize_apply` made of `model`; changed in place.
-        model: plain, float.
-        batches: features alone, a few batches.
+        wrapped: the result of tfmot's `quantize_apply` for `model`; changed in place.
+        model: the plain float model.
+        batches: a few batches of features without labels.
     """
     float_model = copy_model(model)
     limits, probes = [], []

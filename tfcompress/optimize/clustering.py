@@ -1,4 +1,4 @@
-"""Weight clustering: each kernel keeps N distinct values (Han et al., arXiv 1510.00149; tfmot.clustering)."""
+"""Weight clustering: each kernel gets at most N distinct values (Han et al., arXiv 1510.00149; tfmot.clustering)."""
 
 from __future__ import annotations
 
@@ -12,31 +12,48 @@ from pydantic import Field
 from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
 
 from tfcompress.optimize.kmeans import clustered
-from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, left_alone
-from tfcompress.traits import KernelTraits, Traits, is_table
+from tfcompress.optimize.technique import (
+    Context,
+    KernelSettings,
+    LayerTechnique,
+    Settings,
+    copy_model,
+    protect_established,
+)
+from tfcompress.traits import FloatArray, KernelTraits, Traits, is_table
 
 _Init = tfmot.clustering.keras.CentroidInitialization
 _INITIALIZATIONS = {"kmeans++": _Init.KMEANS_PLUS_PLUS, "linear": _Init.LINEAR, "density": _Init.DENSITY_BASED}
 
 
-class LayerClustering(Settings):
+class LayerClustering(KernelSettings):
     """How the kernel of one layer is clustered."""
 
-    clusters: int = Field(64, ge=3, le=256, description="distinct values of the kernel; a pruned zero is one of them")
+    clusters: int = Field(
+        64, ge=3, le=256, description="distinct values per kernel; where weights were pruned, zero is one of them"
+    )
     initialization: Literal["kmeans++", "linear", "density"] = Field(
         "kmeans++", description="where the centroids start: sampled by distance, evenly spaced, or at quantiles"
     )
 
+    def applied(self, kernel: FloatArray, keep_zeros: bool = False) -> FloatArray:
+        """See `KernelSettings.applied`; each weight becomes the nearest centroid of k-means, and kept zeros are one."""
+        others = kernel != 0 if keep_zeros else np.ones_like(kernel, bool)
+        copy = kernel.copy()
+        copy[others] = clustered(kernel[others], self.clusters - keep_zeros, self.initialization)
+        return copy
+
 
 class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
-    """Weight clustering of Dense kernels, and of Conv2D kernels and Embedding tables where they are asked for.
+    """Weight clustering of Dense kernels, and of Conv2D kernels and Embedding tables that `types` or `layers` names.
 
-    `types` and `layers` ask for them. The zeros of a pruned kernel stay zero. A kernel that has no more weights than
-    clusters, zeros counted once where they stay, is left as it is. A table is clustered once and then frozen: to train
-    its centroids, tfmot would need memory for weights × clusters.
+    The zeros of a pruned kernel stay zero. A kernel with no more weights than clusters is left as it is, where zeros
+    that stay count as one weight. A table is clustered once and then frozen, because tfmot would need memory for
+    weights × clusters to train its centroids.
     """
 
     name: ClassVar[str] = "cluster"
+    clusters_weights: ClassVar[bool] = True
     layer_settings: ClassVar[type[Settings]] = LayerClustering
     layer_types: ClassVar[tuple[type, ...]] = (
         tf_keras.layers.Dense,
@@ -51,7 +68,7 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
             settings = selected.get(layer.name)
             sparse = bool(context.traits.get(layer.name, KernelTraits()).sparsity)
             if settings is None or _most_values(layer.get_weights()[0], sparse) <= settings.clusters:
-                return left_alone(layer, context.traits)
+                return protect_established(layer, context.traits)
             if is_table(layer):
                 table = layer.get_weights()[0]
                 layer.set_weights([clustered(table, settings.clusters, settings.initialization, context.seed)])
@@ -77,6 +94,6 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
         return {**traits, **clustered}
 
 
-def _most_values(kernel: np.ndarray, sparse: bool) -> int:
+def _most_values(kernel: FloatArray, sparse: bool) -> int:
     """Returns how many distinct values a kernel can have."""
     return int(np.count_nonzero(kernel)) + 1 if sparse else kernel.size

@@ -21,32 +21,36 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy
 from tfcompress.optimize.teacher import teacher_targets
-from tfcompress.optimize.technique import Context, Finished, Lesson, Technique, copy_model
+from tfcompress.optimize.technique import Context, Lesson, ModelAndData, Technique, copy_model
 from tfcompress.training import Objective, Training, gives_probabilities
 from tfcompress.traits import Traits
 
 _SAMPLE = 256
-"""Training examples on which the states' scales and the first map are found."""
+"""Number of training examples that the states' scales and the first map are computed on."""
 
 
 class Distil(Technique):
-    """Training by a teacher, an earlier and larger model of the same run.
+    """Knowledge distillation: training by a teacher, an earlier and larger model of the same run.
 
-    Two of them may follow each other: first a general one by `states` on unlabelled texts, then one for the task.
+    Two of them may follow each other: a general one that learns `states` on unlabelled texts, then one for the task.
     """
 
     name: ClassVar[str] = "distil"
+    may_repeat: ClassVar[bool] = True
+    short_tables: ClassVar[bool] = True
 
     fit: Training = Field(Training(), description="the training that follows")
-    teacher: str = Field("base", description="a stage before this one, by its name")
+    teacher: str = Field("base", description="name of an earlier stage")
     labels: float = Field(0.1, ge=0, description="weight of the loss on the labels")
     soft_labels: float = Field(0.9, ge=0, description="weight of the divergence from the teacher's probabilities")
     states: float = Field(0.0, ge=0, description="weight of the relative error of all hidden states")
-    temperature: float = Field(2.0, gt=0, description="softens both models' probabilities")
-    unlabelled: tuple[registry.TextSet, ...] = Field(
-        (), description="text data sets, NAME or NAME:PATH, whose training texts are learned from, too"
+    temperature: float = Field(
+        2.0, gt=0, description="divides the logits of both models, which softens their probabilities"
     )
-    keep: bool = Field(False, description="whether the stages behind learn the labels and soft labels, too")
+    unlabelled: tuple[registry.TextSet, ...] = Field(
+        (), description="text data sets, NAME or NAME:PATH, whose training texts are used as well"
+    )
+    keep: bool = Field(False, description="whether later stages learn the labels and soft labels, too")
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Distil:
@@ -69,7 +73,7 @@ class Distil(Technique):
         if len(states) != len(wanted):
             raise UserError(
                 f"distil: the student has {len(states)} hidden states and the teacher {self.teacher} {len(wanted)}; "
-                "states can be learned from a teacher of the same depth only, so set states: 0"
+                "states can only be learned from a teacher of the same depth, so set states: 0"
             )
         width = teacher.model.get_layer(wanted[0]).output_shape[-1]
         mapped = StateMap(width, name="state_map")([student.get_layer(name).output for name in states])
@@ -79,7 +83,7 @@ class Distil(Technique):
         return wrapped
 
     def lesson(self, wrapped: tf_keras.Model, context: Context) -> Lesson:
-        """See `Technique.lesson`; also for the model of a later stage, which then learns labels and soft labels."""
+        """See `Technique.lesson`. The model of a later stage has no output for states: it learns (soft) labels only."""
         teacher = self._teacher(context)
         data = context.data
         outputs = [teacher.model.output]
@@ -88,7 +92,7 @@ class Distil(Technique):
             scales = wrapped.get_layer("states").scales
             states = [teacher.model.get_layer(name).output for name in Anatomy(teacher.model).stream]
             outputs.append(ScaledStates(scales)(_masked(teacher.model, tf.stack(states, axis=1))))
-            losses.append(_Weighted(self.states))
+            losses.append(StateError(self.states))
         taught = tf_keras.Model(teacher.model.inputs, outputs)
         same_texts = replace(data, decode=teacher.data.decode)
         folder = context.folder / f"{self.teacher}-{len(outputs)}-{data.size('train')}"
@@ -99,6 +103,9 @@ class Distil(Technique):
             context.objective, loss=losses[0] if single else losses, metrics=metrics[0] if single else metrics
         )
         return Lesson(objective, targets)
+
+    def lesson_for_later(self, wrapped: tf_keras.Model, context: Context) -> Lesson | None:
+        return self.lesson(wrapped, context) if self.keep else None
 
     def learns_from(self, data: Dataset) -> Dataset:
         if not self.unlabelled:
@@ -115,13 +122,15 @@ class Distil(Technique):
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         return {}
 
-    def check_teacher(self, earlier: Collection[str]) -> None:
-        """Raises a `UserError` if the teacher is none of the stages before."""
-        if self.teacher not in earlier:
-            raise UserError(f"distil.teacher: no stage {self.teacher!r} before; there are {', '.join(earlier)}")
+    def check_earlier(self, stages: Collection[str]) -> None:
+        if self.teacher not in stages:
+            raise UserError(
+                f"distil.teacher: no earlier stage is called {self.teacher!r}; the earlier stages are "
+                f"{', '.join(stages)}"
+            )
 
-    def _teacher(self, context: Context) -> Finished:
-        self.check_teacher(context.earlier)
+    def _teacher(self, context: Context) -> ModelAndData:
+        self.check_earlier(context.earlier)
         return context.earlier[self.teacher]
 
 
@@ -151,14 +160,14 @@ class SoftLabels(tf_keras.losses.Loss):
 
 
 class LabelAccuracy(tf_keras.metrics.SparseCategoricalAccuracy):
-    """Top-1 against the label in front of soft labels."""
+    """Top-1 accuracy against the label, which is the first column of the targets."""
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Any:
         return super().update_state(y_true[:, :1], y_pred, sample_weight)
 
 
 class StateMap(tf_keras.layers.Layer):
-    """Maps a list of hidden states `(batch, tokens, width)` by one matrix, with a bias each.
+    """Maps a list of hidden states `(batch, tokens, width)` with one matrix for all and one bias per state.
 
     Output: `(batch, states, tokens, units)`.
     """
@@ -177,7 +186,7 @@ class StateMap(tf_keras.layers.Layer):
 
 
 class ScaledStates(tf_keras.layers.Layer):
-    """Scales each of the states, so that their mean square error is relative to the teacher's variance."""
+    """Scales each state so that its mean squared error is relative to the teacher's variance."""
 
     def __init__(self, scales: npt.NDArray[np.float32], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -187,8 +196,8 @@ class ScaledStates(tf_keras.layers.Layer):
         return inputs * self.scales[:, None, None]
 
 
-class _Weighted(tf_keras.losses.Loss):
-    """Mean square error with a weight."""
+class StateError(tf_keras.losses.Loss):
+    """Mean squared error of the hidden states, multiplied by a weight."""
 
     def __init__(self, weight: float) -> None:
         super().__init__(name="states")
@@ -209,13 +218,13 @@ def _masked(model: tf_keras.Model, states: tf_keras.KerasTensor) -> tf_keras.Ker
     return states if mask is None else states * tf.cast(mask, tf.float32)[:, None, :, None]
 
 
-def _sampled(finished: Finished, outputs: Any, context: Context) -> Any:
-    """Returns outputs of a model on some training examples, as arrays."""
-    examples = finished.data.sample(_SAMPLE, context.seed)
-    return tf_keras.Model(finished.model.inputs, outputs).predict(examples, batch_size=32, verbose=0)
+def _sampled(paired: ModelAndData, outputs: Any, context: Context) -> Any:
+    """Returns outputs of a model for `_SAMPLE` training examples, as arrays."""
+    examples = paired.data.sample(_SAMPLE, context.seed)
+    return tf_keras.Model(paired.model.inputs, outputs).predict(examples, batch_size=32, verbose=0)
 
 
-def _scales(teacher: Finished, states: list[str], context: Context) -> npt.NDArray[np.float32]:
+def _scales(teacher: ModelAndData, states: list[str], context: Context) -> npt.NDArray[np.float32]:
     stacked = tf.stack([teacher.model.get_layer(name).output for name in states], axis=1)
     values = np.moveaxis(_sampled(teacher, _masked(teacher.model, stacked), context), 1, 0)
     flat = values.reshape(len(states), -1, values.shape[-1])
@@ -224,14 +233,14 @@ def _scales(teacher: Finished, states: list[str], context: Context) -> npt.NDArr
     return np.asarray(variances, np.float32) ** -0.5
 
 
-def _fit_map(wrapped: tf_keras.Model, teacher: Finished, wanted: list[str], context: Context) -> None:
-    """Starts the map at the least-squares fit of the teacher's states by the student's."""
+def _fit_map(wrapped: tf_keras.Model, teacher: ModelAndData, wanted: list[str], context: Context) -> None:
+    """Sets the map to the least-squares fit of the teacher's states by the student's."""
     layer = wrapped.get_layer("state_map")
     data = replace(teacher.data, decode=context.data.decode)
-    own = _sampled(Finished(wrapped, data), layer.input, context)
+    own = _sampled(ModelAndData(wrapped, data), layer.input, context)
     theirs = _sampled(teacher, [teacher.model.get_layer(name).output for name in wanted], context)
     mask = _mask(wrapped)
-    real = slice(None) if mask is None else _sampled(Finished(wrapped, data), mask, context).reshape(-1) > 0
+    real = slice(None) if mask is None else _sampled(ModelAndData(wrapped, data), mask, context).reshape(-1) > 0
     x, y = ([a.reshape(-1, a.shape[-1])[real] for a in arrays] for arrays in (own, theirs))
     centred = np.concatenate([a - a.mean(0) for a in x])
     kernel = np.linalg.lstsq(centred, np.concatenate([a - a.mean(0) for a in y]), rcond=1e-4)[0]

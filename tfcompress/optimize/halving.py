@@ -1,8 +1,8 @@
-"""Halving: a transformer of half the width and half the heads whose weights come from the whole one.
+"""Halving: a transformer with half the width and half the heads, whose weights are derived from the whole one.
 
 The idea of half the embedding and half the heads is arXiv 2501.00042's, which trains from random weights. Here the
-student's states are the teacher's principal components, and each matrix is the least-squares fit on the student's own
-states, layer after layer, so that later layers mend what earlier ones lost.
+student's states are the teacher's principal components. Layer after layer, each matrix is the least-squares fit on the
+student's own states, so that later layers compensate for what earlier ones lost.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import tf_keras
 from pydantic import Field
 
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy, run_node
 from tfcompress.models.layers import ClassToken, PositionEmbedding, ScaledDotProductAttention
-from tfcompress.optimize.least_squares import Ridge
+from tfcompress.optimize.least_squares import Array, Ridge
 from tfcompress.optimize.principal import Kept, moments
 from tfcompress.optimize.technique import Context, Technique
 from tfcompress.progress import bar
 from tfcompress.traits import Traits
 
 layers = tf_keras.layers
-Array = npt.NDArray[Any]
 
 _MAX_TOKENS = 65_536
-"""Enough for the widest matrices here, and little enough for a laptop's memory."""
+"""Enough for the widest matrices here, and few enough for a laptop's memory."""
 _SCALES = (0.8, 1.0, 1.2, 1.5, 2.0)
 _CHUNK = 128
 
 
 class Halve(Technique):
-    """Half the width, half the heads and half the feed-forward width, with weights from the whole model.
+    """Half the width, half the heads and half the feed-forward width, with weights derived from the whole model.
 
-    Takes encoders of this package's design (attention as four Dense around a weightless layer, residuals, LayerNorm
-    before or after), such as `bert`, `vit`, or a user's own after `as_functional`. An odd number of heads is kept, and
-    each head halved.
+    It takes encoders in the design of this package (attention as four Dense layers around one without weights,
+    residuals, LayerNorm before or after), such as `bert`, `vit`, or a user's own after `as_functional`. If the number
+    of heads is odd, all heads stay and each is halved.
     """
 
     name: ClassVar[str] = "halve"
 
-    examples: int = Field(1500, ge=16, description="unlabelled training examples to fit on")
+    examples: int = Field(
+        1500, ge=16, description="number of unlabelled training examples that the weights are fitted on"
+    )
 
     def check(self, model: tf_keras.Model) -> None:
         _Roles(Anatomy(model))
@@ -59,12 +59,12 @@ class Halve(Technique):
 
 
 class _Roles:
-    """What halving must know of each layer, by its name.
+    """The role of each layer in halving, by its name.
 
     Attributes:
         halved: layers whose last axis is halved.
-        projections: of each query, key and value: the attention and which of the three.
-        embedding_norm: the LayerNormalization in front of a post-norm stream, None in a pre-norm one.
+        projections: for each query, key and value layer, its attention and which of the three it is.
+        embedding_norm: the LayerNormalization before a post-norm stream; None in a pre-norm model.
     """
 
     def __init__(self, anatomy: Anatomy) -> None:
@@ -82,8 +82,8 @@ class _Roles:
         width = entry.output_shape[-1]
         if width % 2:
             raise UserError(
-                f"halve: model {model.name} is {width} wide, an odd number, so half of it is no whole number of "
-                "features; take a model of even width"
+                f"halve: model {model.name} is {width} wide, an odd number, so it cannot be halved; "
+                "choose a model of even width"
             )
         while isinstance(entry, layers.Dropout):
             entry = anatomy.sources(entry)[0]
@@ -104,7 +104,7 @@ class _Roles:
 
 
 class _Fit:
-    """Teacher and student side by side, layer after layer, on the same examples."""
+    """Fits the student layer by layer, running it beside the teacher on the same examples."""
 
     def __init__(self, roles: _Roles, inputs: dict[str, Array]) -> None:
         self.roles, self.inputs = roles, inputs
@@ -157,20 +157,22 @@ class _Fit:
         elif name in roles.expand or name == roles.output:
             kernel, bias = _kernel_and_bias(source)
             keep = self.kept.neurons.get(name, np.arange(len(bias)))
-            before = self._of_teacher(self.anatomy.sources(source)[0].name)  # Its activation must not be in the target.
+            before = self._of_teacher(
+                self.anatomy.sources(source)[0].name
+            )  # The target must not include its activation.
             _set(layer, *self._ridge(layer)(before @ kernel[:, keep] + bias[keep]))
         elif isinstance(layer, layers.LayerNormalization):
             if name in self.kept.mean or name == roles.embedding_norm:
                 gamma, beta = _gain(_normalized(self._own_input(layer)), self._target(name))
                 layer.set_weights([gamma, beta])
-        else:  # What feeds the stream at its start is projected, since it is summed before anything else happens.
+        else:  # The layers that start the stream are projected, because the stream sums their outputs first.
             layer.set_weights([_project(w, self._entry_map()) for w in source.get_weights()])
 
     def _ridge(self, layer: tf_keras.layers.Layer) -> Ridge:
         return Ridge(self._own_input(layer))
 
     def _fit_writer(self, layer: tf_keras.layers.Layer) -> None:
-        """Fits what is added to the stream so that the stream behind comes out right, whatever went wrong before."""
+        """Fits what is added to the stream so that the sum is right, including the error that the stream had before."""
         writer = self.roles.writers[layer.name]
         features = self._own_input(layer)
         residual = self._rows(self.own[writer.residual])
@@ -179,7 +181,7 @@ class _Fit:
         if writer.norm is None:
             _set(layer, *Ridge(features)(target - residual))
             return
-        # LayerNorm undoes the scale of the sum, so that is free: the best of a few.
+        # LayerNorm removes the scale of the sum, which can therefore be chosen: the best of a few.
         deviation = target.std(-1, keepdims=True)
         wanted = target / deviation * deviation.mean()
         solve = Ridge(features)
@@ -197,22 +199,22 @@ class _Fit:
     def _entry_map(self) -> Array:
         if self.roles.embedding_norm is None:
             return self.kept.basis
-        # The LayerNorm behind centres over the features and scales by gamma; its centring must not hit the projection.
+        # The LayerNorm that follows centres the features and scales them by gamma; the projection must come after that.
         gamma = self.model.get_layer(self.roles.embedding_norm).gamma.numpy()
         centring = np.eye(len(gamma)) - 1.0 / len(gamma)
         projected: Array = (centring * gamma) @ self.kept.basis
         return projected
 
     def _target(self, name: str) -> Array:
-        """Returns what the student's stream should be behind a layer: the teacher's principal components."""
+        """Returns the wanted stream of the student after a layer: the teacher's principal components."""
         value = self._of_teacher(name)
         if self.anatomy.post_norm:
-            # A Dropout may stand behind the first norm.
+            # A Dropout may follow the first norm.
             stream = name if name in self.kept.mean else self.anatomy.stream[0]
             value = value - self.kept.mean[stream].astype(np.float32)
         return value @ self.kept.basis.astype(np.float32)
 
-    # Values, a row a token.
+    # Values, one row per token.
 
     def _of_teacher(self, name: str) -> Array:
         return self._rows(self.teacher[name])
@@ -242,7 +244,7 @@ class _Fit:
         return np.concatenate(parts)
 
     def _release(self, position: int) -> None:
-        """Drops the values that no later layer reads; an empty array stands for 'has been computed'."""
+        """Drops the values that no later layer reads; an empty array then marks them as computed."""
         later = {s.name for node in self.anatomy.nodes[position + 1 :] for s in self.anatomy.sources(node.layer)}
         for node in self.anatomy.nodes[: position + 1]:
             if node.layer.name not in later:
@@ -256,7 +258,7 @@ def _normalized(x: Array) -> Array:
 
 
 def _gain(normalized: Array, target: Array) -> tuple[Array, Array]:
-    """Fits gamma and beta of a LayerNorm, coordinate by coordinate."""
+    """Fits gamma and beta of a LayerNorm for each feature."""
     mean, wanted = normalized.mean(0), target.mean(0)
     centred = normalized - mean
     gamma = (centred * (target - wanted)).sum(0) / ((centred * centred).sum(0) + 1e-12)

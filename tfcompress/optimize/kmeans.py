@@ -10,7 +10,7 @@ from sklearn.cluster import kmeans_plusplus
 from tfcompress.traits import FloatArray
 
 _BINS = 65_536
-"""Values are taken together in so many bins, so that the time does not grow with the table."""
+"""Values are grouped into this many bins, so that the time does not grow with the table."""
 _ROUNDS = 500
 
 
@@ -19,7 +19,7 @@ def clustered(
 ) -> FloatArray:
     """Returns the values, of any shape, each replaced by the nearest of `clusters` centroids.
 
-    Values of which there are no more than that stay as they are.
+    If there are no more distinct values than that, they are returned unchanged.
     """
     if len(np.unique(values)) <= clusters:
         return values
@@ -37,7 +37,7 @@ def clustered(
         found, _ = kmeans_plusplus(points[:, None], clusters, sample_weight=counts, random_state=seed)
         centroids = np.sort(found[:, 0])
     for _ in range(_ROUNDS):
-        # A cluster's bins are neighbours, so its mean comes from two running totals.
+        # The bins of a cluster are adjacent, so its mean follows from two running totals.
         borders = np.concatenate([[0], np.searchsorted(points, (centroids[:-1] + centroids[1:]) / 2), [len(points)]])
         size = np.diff(mass[borders])
         moved = np.where(size > 0, np.diff(moment[borders]) / np.maximum(size, 1), centroids)

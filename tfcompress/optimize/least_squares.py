@@ -1,4 +1,4 @@
-"""Ridge regression with an intercept, for fitting a matrix to what it should give."""
+"""Ridge regression with an intercept, for fitting a matrix to its wanted outputs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _PENALTY = 1e-3
-"""Share of the mean variance of the features."""
+"""The penalty, as a share of the mean variance of the features."""
 
 
 class Ridge:
-    """Least squares with a small penalty: several targets on the same features `(rows, n)`.
+    """Least squares with a small penalty, for several targets on the same features `(rows, n)`.
 
-    A call with a target `(rows, m)` returns kernel `(n, m)` and bias `(m,)`, float32.
+    A call with a target `(rows, m)` returns the kernel `(n, m)` and the bias `(m,)`, both float32.
     """
 
     def __init__(self, features: Array) -> None:

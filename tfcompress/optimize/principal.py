@@ -1,4 +1,4 @@
-"""Which half of a teacher a halved student keeps: directions of its stream, heads or parts of them, and neurons."""
+"""The half of a teacher that a halved student keeps: directions of its stream, heads or parts of heads, and neurons."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy, Attention
+from tfcompress.optimize.least_squares import Array
 
-Array = npt.NDArray[Any]
 Moments = dict[str, tuple[Array, Array]]
-"""By layer name, of the features of its output: mean, and covariance or, of neurons, variance."""
+"""By layer name, the mean of the layer's output features and their covariance, or for neurons their variance."""
 
 
 class Kept:
-    """What is kept, decided from the teacher's moments.
+    """What the student keeps, decided from the teacher's moments.
 
     Attributes:
-        basis: `(width, width / 2)`, what turns the teacher's stream into the student's.
+        basis: maps the teacher's stream to the student's, `(width, width / 2)`.
         mean: of the teacher's stream, `(width,)` by layer name.
-        heads: by the attention's name, what turns its query, key and value into the student's, `(width, width / 2)`
-            each.
-        neurons: by the name of a feed-forward's first layer, the places of those that stay.
+        heads: by the attention's name, the three maps `(width, width / 2)` from its query, key and value to the
+            student's.
+        neurons: by the name of a feed-forward's first layer, the indices of the neurons that stay.
     """
 
     def __init__(self, anatomy: Anatomy, moments: Moments) -> None:
@@ -42,7 +42,7 @@ class Kept:
 def moments(
     anatomy: Anatomy, inputs: dict[str, Array], chunks: Sequence[slice], rows: Callable[[Array, slice], Array]
 ) -> Moments:
-    """Measures the moments of a teacher's states over examples, taken in chunks; `rows` leaves padding out."""
+    """Measures the moments of a teacher's states over examples, in chunks; `rows` drops padding."""
     parts = anatomy.attentions
     full = {*anatomy.stream, *(x for part in parts for x in (part.query, part.key, part.value, part.attention))}
     wanted = full | {pair.activated for pair in anatomy.feed_forwards}
@@ -68,8 +68,8 @@ def moments(
 def _basis(moments: Sequence[tuple[Array, Array]], centred: bool) -> Array:
     """Returns the student's basis `(width, width / 2)`: orthonormal columns that keep most of the stream's variance.
 
-    The rows of the student lie across its all-ones direction, which LayerNorm's centring would wipe out; so there is
-    one component less than features.
+    They are orthogonal to the student's all-ones direction, which the centring of LayerNorm removes, so there is one
+    component fewer than features.
     """
     width = len(moments[0][0])
     total = np.zeros((width, width))
@@ -87,7 +87,7 @@ def _basis(moments: Sequence[tuple[Array, Array]], centred: bool) -> Array:
 
 
 def _head_maps(model: tf_keras.Model, part: Attention, moments: Moments) -> tuple[Array, Array, Array]:
-    """Returns what turns the teacher's query, key and value `(…, width)` into the student's `(…, width / 2)`."""
+    """Returns the maps from the teacher's query, key and value `(…, width)` to the student's `(…, width / 2)`."""
     heads = model.get_layer(part.attention).num_heads
     output = model.get_layer(part.output).kernel.numpy()
     size = len(output) // heads
@@ -104,7 +104,7 @@ def _head_maps(model: tf_keras.Model, part: Attention, moments: Moments) -> tupl
     for head, block in enumerate(blocks):
         place = (block, slice(head * size // 2, (head + 1) * size // 2))
         of_query, of_key, of_value = (_root(moments[name], block) for name in (part.query, part.key, part.value))
-        # Balanced truncation: the half of the directions that carries most of query · key.
+        # Balanced truncation: keep the half of the directions that carries most of query · key.
         left, strength, right = np.linalg.svd(of_query.T @ of_key)
         half = slice(0, size // 2)
         scale = strength[half] ** -0.5
@@ -116,7 +116,7 @@ def _head_maps(model: tf_keras.Model, part: Attention, moments: Moments) -> tupl
 
 
 def _root(moments: tuple[Array, Array], block: slice) -> Array:
-    """Returns L of L Lᵀ = E[x xᵀ] for some of the features."""
+    """Returns the L in L Lᵀ = E[x xᵀ] for some of the features."""
     mean, covariance = moments[0][block], moments[1][block, block]
     second = covariance + np.outer(mean, mean)
     size = len(second)

@@ -6,30 +6,47 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from pydantic import Field, field_validator, model_validator
 
 from tfcompress.errors import UserError
-from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, left_alone
-from tfcompress.traits import KernelTraits, Traits
+from tfcompress.optimize.technique import (
+    Context,
+    KernelSettings,
+    LayerTechnique,
+    Settings,
+    copy_model,
+    protect_established,
+)
+from tfcompress.traits import FloatArray, KernelTraits, Traits
 
 _MASK_UPDATES = 20
-"""How often a polynomial schedule raises the sparsity."""
+"""How many times a polynomial schedule raises the sparsity."""
 
 
-class LayerPruning(Settings):
+class LayerPruning(KernelSettings):
     """How the kernel of one layer is pruned."""
 
-    sparsity: float = Field(0.5, gt=0, lt=1, description="share of weights, or of blocks, that become zero")
+    sparsity: float = Field(0.5, gt=0, lt=1, description="share of the weights, or of the blocks, that become zero")
     schedule: Literal["polynomial", "constant"] = Field(
         "polynomial",
-        description="polynomial: cubically from zero over `ramp` of the steps; constant: at the first step",
+        description="polynomial: sparsity rises cubically from zero during `ramp`; constant: all at the first step",
     )
-    ramp: float = Field(0.6, gt=0, le=1, description="share of the steps after which a polynomial schedule is done")
+    ramp: float = Field(
+        0.6, gt=0, le=1, description="share of the training steps in which a polynomial schedule raises the sparsity"
+    )
     pattern: str = Field(
-        "unstructured", description="`unstructured`, `2:4` (two zeros in any four inputs) or blocks, such as `4x1`"
+        "unstructured",
+        description="`unstructured`, `2:4` (two zeros in every four inputs), or blocks such as `4x1`",
     )
+
+    def applied(self, kernel: FloatArray, keep_zeros: bool = False) -> FloatArray:
+        """See `KernelSettings.applied`; unstructured. As in tfmot, all weights as large as the threshold stay."""
+        kept = max(1, round(kernel.size * (1 - self.sparsity)))
+        threshold = np.partition(np.abs(kernel), kernel.size - kept, axis=None)[kernel.size - kept]
+        return np.where(np.abs(kernel) >= threshold, kernel, np.float32(0))
 
     @field_validator("pattern")
     @classmethod
@@ -46,9 +63,10 @@ class LayerPruning(Settings):
 
 
 class Prune(LayerPruning, LayerTechnique[LayerPruning]):
-    """Magnitude pruning of Dense kernels, and of Conv2D kernels where `types` or `layers` asks for them."""
+    """Magnitude pruning of Dense kernels, and of Conv2D kernels that `types` or `layers` names."""
 
     name: ClassVar[str] = "prune"
+    short_tables: ClassVar[bool] = True
     layer_settings: ClassVar[type[Settings]] = LayerPruning
     layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense, tf_keras.layers.Conv2D)
 
@@ -57,17 +75,19 @@ class Prune(LayerPruning, LayerTechnique[LayerPruning]):
             shape = model.get_layer(name).kernel.shape
             if settings.pattern == "2:4" and shape[-2] % 4:
                 raise UserError(
-                    f"prune: {name} has {shape[-2]} inputs, 2:4 needs a multiple of 4; set layers.{name}: false"
+                    f"prune: {name} has {shape[-2]} inputs, but 2:4 needs a multiple of 4; set layers.{name}: false"
                 )
             if "x" in settings.pattern and len(shape) != 2:
-                raise UserError(f"prune: the kernel of {name} is {tuple(shape)}; blocks are for Dense layers")
+                raise UserError(
+                    f"prune: the kernel of {name} has shape {tuple(shape)}; blocks are for Dense layers only"
+                )
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         selected = self.select(model)
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             if layer.name not in selected:
-                return left_alone(layer, context.traits)
+                return protect_established(layer, context.traits)
             options = _options(selected[layer.name], context.total_steps)
             return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
 
@@ -90,7 +110,7 @@ class Prune(LayerPruning, LayerTechnique[LayerPruning]):
 def _options(settings: LayerPruning, total_steps: int) -> dict[str, Any]:
     """Returns tfmot's arguments for one layer."""
     schedules = tfmot.sparsity.keras
-    # A constant schedule prunes once, at the first step; its masks then stay.
+    # A constant schedule prunes once, at the first step, and then keeps its masks.
     schedule = schedules.ConstantSparsity(settings.sparsity, begin_step=1, end_step=1, frequency=1)
     if settings.pattern == "2:4":
         return {"pruning_schedule": schedule, "sparsity_m_by_n": (2, 4)}

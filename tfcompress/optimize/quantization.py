@@ -38,7 +38,7 @@ from tfcompress.models.layers import (
     unquantizable,
 )
 from tfcompress.optimize.calibration import calibrate
-from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, left_alone
+from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, protect_established
 from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table, variables
 
 _CALIBRATION_BATCHES = 8
@@ -46,31 +46,32 @@ _CALIBRATION_BATCHES = 8
 _annotate = tfmot.quantization.keras.quantize_annotate_layer
 
 _FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, NoNorm, ScaledDotProductAttention, MeanOfTokens, Trigram)
-"""Computed in float; only their output is quantized, so that the Dense layer behind takes int8."""
+"""These compute in float; only their output is quantized, so that the Dense layer that follows takes int8."""
 
 _READERS_OF_INT = (tf_keras.layers.Embedding, MeanOfTokens)
-"""They take token ids or a mask; annotated, tfmot would put a float quantizer on that input."""
+"""These take token ids or a mask. With tfmot's own annotation, that input would get a float quantizer."""
 
 _MOVERS = (tf_keras.layers.Reshape, tf_keras.layers.Permute, tf_keras.layers.Flatten, tf_keras.layers.Cropping1D)
-"""They move values without changing them; annotated, they pass int8 on, as from the image to its patches."""
+"""These move values without changing them. Annotated, they pass int8 on, for instance from the image to its patches."""
 
 
 class LayerQuantization(Settings):
-    """Nothing to set: weights and activations of a layer, or a token table, are int8 with one scale a tensor."""
+    """Has no settings: weights and activations of a layer, or a token table, become int8 with one scale per tensor."""
 
 
 class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
-    """Int8 weights and activations of Dense layers, int8 tables of Embedding layers. The last technique.
+    """Int8 weights and activations in Dense layers, and int8 tables in Embedding layers. It is the last technique.
 
-    LayerNorm, softmax and what follows the sum of a residual stay float.
+    LayerNorm, softmax and the layers that read the sum of a residual stay float.
     """
 
     name: ClassVar[str] = "quantize"
+    ends_training: ClassVar[bool] = True
     layer_settings: ClassVar[type[Settings]] = LayerQuantization
     layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense, tf_keras.layers.Embedding)
 
     def select(self, model: tf_keras.Model) -> dict[str, LayerQuantization]:
-        # Tables are treated unasked as well: they are half of a BERT.
+        # Tables are treated by default as well: they are half of a BERT.
         unasked = {"Embedding": LayerQuantization()} if any(is_table(layer) for layer in model.layers) else {}
         return super(Quantize, self.model_copy(update={"types": unasked | self.types})).select(model)
 
@@ -84,14 +85,14 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
             annotate: Any = QuantizedReader if type(layer) in _READERS_OF_INT else _annotate
             if layer.name in selected and is_table(layer):
                 config = plain.Default8BitQuantizeConfig(["embeddings"], [], quantize_output=False)
-                return annotate(left_alone(layer, context.traits), config)
+                return annotate(protect_established(layer, context.traits), config)
             if layer.name in selected or type(layer) in _MOVERS:
                 return annotate(layer)
             if type(layer) is ScaledDotProductAttention:
                 layer = ScaledDotProductAttention.from_config({**layer.get_config(), "keep_float": True})
             if type(layer) in _FLOAT_LAYERS:
                 return annotate(layer, configs.Default8BitOutputQuantizeConfig())
-            layer = left_alone(layer, context.traits)
+            layer = protect_established(layer, context.traits)
             if type(layer) in self.layer_types and layer.name in before_int8:
                 return annotate(layer, FloatWeightsConfig())
             if layer.name in before_float and supports(layer):
@@ -132,7 +133,7 @@ class QuantizedReader(QuantizeWrapperV2):
 
 
 class FloatWeightsConfig(configs.Default8BitOutputQuantizeConfig):
-    """For a layer that is left float although the next one takes int8: only the output is quantized."""
+    """For a layer that stays float although the next one takes int8: only its output is quantized."""
 
     def get_output_quantizers(
         self, layer: tf_keras.layers.Layer
@@ -141,14 +142,14 @@ class FloatWeightsConfig(configs.Default8BitOutputQuantizeConfig):
 
 
 class _OutputOfFloat(tfmot.quantization.keras.quantizers.MovingAverageQuantizer):
-    """Between int8 neighbours the converter would make the layer int8 too."""
+    """Keeps the layer float: between int8 neighbours, the converter would make it int8 too."""
 
     def __call__(self, inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
         return super().__call__(unquantizable(inputs), *args, **kwargs)
 
 
 class _Scheme(Default8BitQuantizeScheme):
-    """Picks QAT, PQAT, CQAT or PCQAT for each layer from its traits; tfmot's own schemes know one for the model."""
+    """Chooses QAT, PQAT, CQAT or PCQAT per layer from its traits; tfmot's own schemes choose one per model."""
 
     def __init__(self, traits: Traits) -> None:
         self._registry = _Registry(traits)
@@ -179,7 +180,7 @@ def load_scope() -> tf_keras.utils.CustomObjectScope:
 
 
 def _set_ranges(model: tf_keras.Model) -> None:
-    """Sets the range of each quantized kernel to what it holds now; tfmot's is from before the last training step."""
+    """Sets the range of each quantized kernel to its present weights; tfmot's is one training step old."""
     for wrapper in model.layers:
         by_name = variables(wrapper)
         for name in set(KERNELS.values()):
@@ -190,6 +191,6 @@ def _set_ranges(model: tf_keras.Model) -> None:
 
 
 def _names_before(layers: Iterable[tf_keras.layers.Layer]) -> set[str]:
-    """Returns the names of the layers whose output goes into one of `layers`."""
+    """Returns the names of the layers whose output one of `layers` reads."""
     nodes = (node for layer in layers for node in layer.inbound_nodes)
     return {source.name for node in nodes for source in tf.nest.flatten(node.inbound_layers)}

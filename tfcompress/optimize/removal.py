@@ -1,8 +1,8 @@
-"""Removal of attention heads and feed-forward neurons that the loss misses least.
+"""Removal of the attention heads and feed-forward neurons that matter least to the loss.
 
 Importance is the first-order Taylor expansion of the loss with a mask on each head and neuron (Michel et al., arXiv
-1905.10650; Molchanov et al., arXiv 1611.06440). What stays takes over what it can of the rest: the matrix behind is
-fitted again by least squares (He et al., arXiv 1707.06168).
+1905.10650; Molchanov et al., arXiv 1611.06440). The units that stay take over what they can from the others: the matrix
+that reads them is fitted again by least squares (He et al., arXiv 1707.06168).
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 from pydantic import Field
 
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy
-from tfcompress.optimize.least_squares import penalised
+from tfcompress.optimize.least_squares import Array, penalised
 from tfcompress.optimize.resizing import resized
 from tfcompress.optimize.technique import Context, Technique, copy_model
 from tfcompress.progress import track
@@ -28,29 +27,33 @@ from tfcompress.training import gives_probabilities
 from tfcompress.traits import Traits
 
 layers = tf_keras.layers
-Array = npt.NDArray[Any]
 
 _BATCH = 32
 
 
 class Remove(Technique):
-    """Takes heads out of each attention and neurons out of each feed-forward pair: smaller Dense layers, a faster file.
+    """Removes heads from each attention and neurons from each feed-forward pair: smaller Dense layers, a faster file.
 
-    A pair behind the last block, such as pooler and head, is left alone.
+    A pair after the last block, such as pooler and head, stays as it is.
     """
 
     name: ClassVar[str] = "remove"
 
-    heads: float = Field(0.5, ge=0, lt=1, description="share of each attention's heads, rounded down; one always stays")
-    neurons: float = Field(0.5, ge=0, lt=1, description="share of each feed-forward's neurons, rounded down")
-    examples: int = Field(512, ge=1, description="validation examples on which importance is measured")
+    heads: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of the heads to remove, rounded down; one always stays",
+    )
+    neurons: float = Field(0.5, ge=0, lt=1, description="share of the neurons to remove, rounded down")
+    examples: int = Field(512, ge=1, description="number of validation examples on which importance is measured")
 
     def check(self, model: tf_keras.Model) -> None:
         parts = _parts(model)
         if not parts:
             raise UserError(
-                f"remove: model {model.name} has neither an attention nor a feed-forward pair of Dense layers; what is "
-                "needed is a transformer, as tfcompress.models has them"
+                f"remove: model {model.name} has neither an attention nor a feed-forward pair of Dense layers; choose "
+                "a transformer such as those of tfcompress.models"
             )
         if not any(self._removed(part) for part in parts):
             raise UserError(
@@ -90,10 +93,10 @@ class _Part:
 
     Attributes:
         before: the Dense layers that lose outputs.
-        watched: the layer behind them whose outputs, a head or neuron after the other, are judged.
+        watched: the layer after them, on whose outputs, grouped by head or neuron, importance is measured.
         after: the Dense layer that loses inputs.
         attention: empty for a feed-forward pair.
-        units: heads or neurons.
+        units: number of heads or neurons.
     """
 
     before: tuple[str, ...]
@@ -104,8 +107,8 @@ class _Part:
 
 
 @dataclass
-class _Seen:
-    """What was seen of a part's features: importance of each unit, mean and covariance."""
+class _Statistics:
+    """Statistics of a part's features: the importance of each unit, and mean and covariance of the features."""
 
     importance: Array
     mean: Array
@@ -119,13 +122,15 @@ def _parts(model: tf_keras.Model) -> list[_Part]:
         for a in anatomy.attentions
     ]
     for pair in anatomy.feed_forwards:
-        if model.get_layer(pair.contract).output.shape.rank > 2:  # Else it works on one vector an example: the pooler.
+        if (
+            model.get_layer(pair.contract).output.shape.rank > 2
+        ):  # Otherwise it reads one vector per example: the pooler.
             parts.append(_Part((pair.expand,), pair.activated, pair.contract, "", model.get_layer(pair.expand).units))
-    # What another layer reads as well must keep its size.
+    # A layer whose output is also read elsewhere must keep its size.
     return [p for p in parts if all(len(anatomy.readers(model.get_layer(name))) == 1 for name in p.before)]
 
 
-def _observe(model: tf_keras.Model, parts: Sequence[_Part], context: Context, examples: int) -> list[_Seen]:
+def _observe(model: tf_keras.Model, parts: Sequence[_Part], context: Context, examples: int) -> list[_Statistics]:
     copy = copy_model(model)
     copy.trainable = True  # Gradients do not reach a model that is frozen as a whole.
     watching = tf_keras.Model(copy.inputs, [copy.output, *(copy.get_layer(part.watched).output for part in parts)])
@@ -137,16 +142,16 @@ def _observe(model: tf_keras.Model, parts: Sequence[_Part], context: Context, ex
     batches = context.data.examples("validation").take(examples).batch(_BATCH)
     totals: Any = None
     steps = -(-min(examples, context.data.size("validation")) // _BATCH)
-    for features, labels in track(batches, "judging heads and neurons", steps):
+    for features, labels in track(batches, "measuring the importance of heads and neurons", steps):
         sums = tf.nest.map_structure(lambda x: x.numpy().astype(np.float64), step(features, labels))
         totals = sums if totals is None else tf.nest.map_structure(np.add, totals, sums)
-    return [_seen(*part) for part in totals]
+    return [_statistics(*part) for part in totals]
 
 
 def _step(
     model: tf_keras.Model, loss: Any, units: Sequence[int], mask: str | None, features: Any, labels: tf.Tensor
 ) -> list[tuple[tf.Tensor, ...]]:
-    """Returns, for each part, summed over a batch: importance, number of tokens, features, their products."""
+    """Returns for each part, summed over a batch: importance, number of tokens, features and their products."""
     with tf.GradientTape() as tape:
         output, *states = model(features, training=False)
         total = tf.reduce_sum(loss.call(labels, output))
@@ -162,19 +167,19 @@ def _step(
     return sums
 
 
-def _seen(importance: Array, count: Array, total: Array, products: Array) -> _Seen:
+def _statistics(importance: Array, count: Array, total: Array, products: Array) -> _Statistics:
     mean = total / count
-    return _Seen(importance, mean, products / count - np.outer(mean, mean))
+    return _Statistics(importance, mean, products / count - np.outer(mean, mean))
 
 
 def _features(units: Array, size: int) -> Array:
-    """Returns the places of the features of units that have `size` each."""
+    """Returns the indices of the features that belong to units of `size` features each."""
     places: Array = (units[:, None] * size + np.arange(size)).ravel()
     return places
 
 
-def _refitted(layer: tf_keras.layers.Dense, seen: _Seen, kept: Array) -> list[Array]:
-    """Returns kernel and bias for the kept inputs alone that come closest to the layer's outputs with all of them."""
+def _refitted(layer: tf_keras.layers.Dense, seen: _Statistics, kept: Array) -> list[Array]:
+    """Returns the kernel and bias on the kept inputs that best reproduce the layer's outputs on all inputs."""
     kernel, *bias = layer.get_weights()
     fitted = np.linalg.solve(penalised(seen.covariance[np.ix_(kept, kept)]), seen.covariance[kept] @ kernel)
     if not bias:

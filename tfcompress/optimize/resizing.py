@@ -1,4 +1,4 @@
-"""A copy of a plain model in which some layers have another size."""
+"""Copies a plain model while changing the size of some layers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tf_keras
 
 def resized(
     model: tf_keras.Model,
-    configs: Mapping[str, Mapping[str, Any]],
+    configs: Mapping[str, Mapping[str, object]],
     weights: Mapping[str, Sequence[npt.NDArray[Any]]],
 ) -> tf_keras.Model:
-    """Returns a copy with changed entries of `get_config` and changed weights, both by layer name."""
+    """Returns a copy in which entries of `get_config` and weights are replaced, both by layer name."""
 
     def copied(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         return type(layer).from_config({**layer.get_config(), **configs.get(layer.name, {})})

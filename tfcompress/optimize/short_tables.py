@@ -1,4 +1,4 @@
-"""Trains embedding tables on the rows that occur: passes over 30,000 rows can cost more than the encoder."""
+"""Trains only the rows of embedding tables that occur: updating 30,000 rows can cost more than the encoder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.models.anatomy import input_tables
 from tfcompress.optimize.resizing import resized
+from tfcompress.traits import FloatArray
 
 _WORTH_IT = 2_000
-"""Shorter tables are left whole."""
+"""Tables with fewer rows are left whole."""
 
 Restore = Callable[[tf_keras.Model], tf_keras.Model]
 
@@ -23,8 +25,8 @@ Restore = Callable[[tf_keras.Model], tf_keras.Model]
 def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Dataset, Restore]:
     """Returns a model whose tables hold only the rows that training and validation examples use, and data to match.
 
-    Training it changes the same numbers in the same way, because a row that no example reads gets no gradient (weight
-    decay aside, which is no loss). The third value puts the trained rows back into whole tables.
+    Training changes the same weights in the same way, because a row that no example reads gets no gradient. Only weight
+    decay would change it. The third value is a function that puts the trained rows back into the whole tables.
     """
     tables = {
         layer.name: (name, layer.get_weights()[0])
@@ -52,7 +54,7 @@ def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Datas
     return short, replace(data, decode=renumbered), restore
 
 
-def _used(data: Dataset, name: str) -> np.ndarray[Any, np.dtype[np.intp]]:
+def _used(data: Dataset, name: str) -> npt.NDArray[np.intp]:
     seen: set[int] = set()
     for split in ("train", "validation"):
         for features, _ in data.batches(split, 256).as_numpy_iterator():
@@ -60,12 +62,12 @@ def _used(data: Dataset, name: str) -> np.ndarray[Any, np.dtype[np.intp]]:
     return np.array(sorted(seen))
 
 
-def _lookup(kept: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _lookup(kept: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
     lookup = np.zeros(kept.max() + 1, np.int32)
     lookup[kept] = np.arange(len(kept))
     return lookup
 
 
-def _with_tables(model: tf_keras.Model, tables: dict[str, Any]) -> tf_keras.Model:
+def _with_tables(model: tf_keras.Model, tables: dict[str, FloatArray]) -> tf_keras.Model:
     configs = {layer: {"input_dim": len(table)} for layer, table in tables.items()}
     return resized(model, configs, {layer: [table] for layer, table in tables.items()})

@@ -1,4 +1,4 @@
-"""What a teacher says of each example, kept on disk so that it runs once."""
+"""The teacher's outputs for each example, kept on disk so that the teacher runs once."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from tfcompress.progress import track
 
 
 def teacher_targets(taught: tf_keras.Model, probabilities: bool, data: Dataset, folder: Path) -> Targets:
-    """Returns what puts a teacher's outputs beside the labels.
+    """Returns a function that puts a teacher's outputs beside the labels.
 
-    They are computed once and kept in `folder`, or anew for each batch if training examples are augmented.
+    The outputs are computed once and kept in `folder`; if training examples are augmented, they are computed for each
+    batch instead.
 
     Args:
-        taught: gives logits or probabilities `(batch, classes)`, then whatever else is to be learned.
-        probabilities: which of the two.
-        data: as the teacher takes it.
-        folder: for the outputs.
+        taught: a model that gives logits or probabilities `(batch, classes)`, then any further outputs to be learned.
+        probabilities: whether it gives probabilities.
+        data: the data as the teacher takes them.
+        folder: where the outputs are kept.
 
     Returns:
         Targets: float32 `(batch, 1 + classes)`, the label and the logits; with more outputs, a tuple that begins so.
@@ -53,7 +54,7 @@ def teacher_targets(taught: tf_keras.Model, probabilities: bool, data: Dataset, 
 
 
 def _kept(taught: tf_keras.Model, data: Dataset, split: Split, folder: Path) -> list[npt.NDArray[Any]]:
-    """Returns the teacher's outputs on a split, memory-mapped, computing what an earlier call has not left."""
+    """Returns the teacher's outputs for a split, memory-mapped, and computes them unless an earlier call did."""
     size, batch = data.size(split), 32
     paths = [folder / f"{split}-{number}.npy" for number in range(len(taught.outputs))]
     if not all(path.is_file() for path in paths):

@@ -1,14 +1,14 @@
-"""The one interface of all techniques, and how a setting reaches a layer."""
+"""The interface that all techniques share, and how a setting reaches a layer."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import tf_keras
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,26 +16,42 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
 from tfcompress.training import Objective, Training
-from tfcompress.traits import KernelTraits, Traits
+from tfcompress.traits import FloatArray, KernelTraits, Traits
 
 ORDER = ("halve", "remove", "trim_vocabulary", "distil", "prune", "cluster", "quantize")
-"""The legal order of techniques; any subset of it is legal too. Structure changes first, distillation mends what that
-cost, and each of the others keeps what those before it established: clustering keeps pruned zeros at zero, quantization
-keeps zeros and clusters. The other way round they would undo it."""
+"""The order in which techniques may follow each other; any of them can be left out.
+
+Techniques that change the structure come first, and distillation recovers the accuracy that they cost. Each of the
+others keeps what the ones before it established: clustering keeps pruned weights at zero, and quantization keeps zeros
+and clusters. In the reverse order they would undo it.
+"""
 
 
 class Settings(BaseModel):
-    """Base of what a recipe and its techniques set: unchangeable, and unknown keys are refused."""
+    """Base of a recipe's settings and of its techniques': immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KernelSettings(Settings, ABC):
+    """Settings of a layer that can also be applied to its kernel at once, without training."""
+
+    @abstractmethod
+    def applied(self, kernel: FloatArray, keep_zeros: bool = False) -> FloatArray:
+        """Returns a treated copy of a kernel of any shape.
+
+        Args:
+            kernel: the weights before.
+            keep_zeros: whether the kernel was pruned, so that its zeros stay and no other weight becomes zero.
+        """
 
 
 S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A model of the run with the data it takes: a tokenizer's vocabulary may have been trimmed since."""
+class ModelAndData:
+    """A model and the data as it takes them. Later models can take them differently, once a vocabulary is trimmed."""
 
     model: tf_keras.Model
     data: Dataset
@@ -43,16 +59,17 @@ class Finished:
 
 @dataclass(frozen=True)
 class Context:
-    """What a technique may need to know beside the model.
+    """What a technique may need to know besides the model.
 
     Attributes:
-        data: what the model takes, and learns from if it is trained.
-        traits: what holds for each kernel of the model that is handed in.
-        total_steps: training steps that will follow `prepare`.
-        seed: of whatever is drawn.
-        objective: what the run's training minimises.
-        earlier: the models of the stages before, by the stage's name.
-        folder: for what a teacher answers, `workdir/teacher`: of all stages, and removed when the run ends.
+        data: the data as the model takes them; if the technique trains, the data that it trains on.
+        traits: what holds for each kernel of the model that is passed in.
+        total_steps: number of training steps that follow `prepare`.
+        seed: of everything that is drawn at random.
+        objective: what training minimises in this run.
+        earlier: the models of the stages before this one, by stage name.
+        folder: where the outputs of teachers are kept, `workdir/teacher`. All stages share it, and it is removed at the
+            end of the run.
     """
 
     data: Dataset
@@ -60,7 +77,7 @@ class Context:
     total_steps: int = 0
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
-    earlier: Mapping[str, Finished] = field(default_factory=dict)
+    earlier: Mapping[str, ModelAndData] = field(default_factory=dict)
     folder: Path = Path()
 
 
@@ -69,8 +86,8 @@ class Lesson:
     """What a stage learns instead of the labels alone.
 
     Attributes:
-        objective: with losses for the targets.
-        targets: what a batch is compared with.
+        objective: the run's objective, with losses that fit the targets.
+        targets: what the model's outputs are compared with.
     """
 
     objective: Objective
@@ -78,26 +95,41 @@ class Lesson:
 
 
 class Technique(Settings, ABC):
-    """A way to make a plain tf_keras model smaller: `prepare`, train with `callbacks()`, `finalize`."""
+    """A way to make a plain tf_keras model smaller: `prepare`, train with `callbacks()`, `finalize`.
+
+    The pipeline never asks which technique it has; the class variables and methods below say what it needs to know.
+    """
 
     name: ClassVar[str]
+    may_repeat: ClassVar[bool] = False
+    """Whether the technique may follow itself."""
+    ends_training: ClassVar[bool] = False
+    """Whether the finalized model can only be exported, so that no technique may follow."""
+    clusters_weights: ClassVar[bool] = False
+    """Whether it leaves few distinct values in each kernel: files can be packed, and need one scale per tensor."""
+    short_tables: ClassVar[bool] = False
+    """Whether token tables can be cut to the rows that the data use while it trains; see `optimize.short_tables`."""
 
     fit: Training | None = Field(None, description="the training that follows; none by default")
 
     @abstractmethod
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
-        """Returns a wrapped copy of a plain model, ready to be trained; the model itself is never changed."""
+        """Returns a wrapped copy of a plain model, ready for training. The model that is passed in never changes."""
 
     def lesson(self, wrapped: tf_keras.Model, context: Context) -> Lesson | None:
         """Returns what the wrapped model learns, or None for the run's own objective."""
         return None
 
+    def lesson_for_later(self, wrapped: tf_keras.Model, context: Context) -> Lesson | None:
+        """Returns what the wrapped model of a later stage without its own lesson learns, or None if that is its own."""
+        return None
+
     def learns_from(self, data: Dataset) -> Dataset:
-        """Returns what the wrapped model learns from."""
+        """Returns the data that the wrapped model is trained on."""
         return data
 
     def adapt(self, data: Dataset) -> Dataset:
-        """Returns the data as the finalized model takes it."""
+        """Returns the data as the finalized model takes them."""
         return data
 
     def callbacks(self) -> Sequence[tf_keras.callbacks.Callback]:
@@ -105,43 +137,53 @@ class Technique(Settings, ABC):
         return []
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
-        """Takes the wrapping off a trained model."""
+        """Returns the trained model without its wrapping."""
         return wrapped
 
     @abstractmethod
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
-        """Returns the traits that the finalized model will have, given those of the model before."""
+        """Returns the traits that the finalized model will have, given the model before and its traits."""
 
     @abstractmethod
     def check(self, model: tf_keras.Model) -> None:
-        """Raises a `UserError` for settings that do not fit a model; called before any training."""
+        """Raises a `UserError` for settings that do not fit a model. It is called before any training."""
+
+    def check_earlier(self, stages: Collection[str]) -> None:
+        """Raises a `UserError` if a stage that it needs is not among the earlier ones; called before any training."""
+
+    def treated_layers(self, model: tf_keras.Model) -> Collection[str]:
+        """Returns the names of the layers that it treats one by one; a change of structure treats none of them so."""
+        return ()
 
 
 class LayerTechnique(Technique, Generic[S]):
     """A technique that treats layers one by one, each with its own settings.
 
-    A subclass inherits its per-layer settings `S` as well, so that the global setting is its own fields; `types` then
-    changes them for the layers of a class, and `layers` for those whose whole name matches a regular expression.
-    Later entries win. `false` leaves a layer alone.
+    A subclass also inherits its per-layer settings `S`, so its own fields are the settings for all layers. `types`
+    changes them for the layers of one class, and `layers` for those whose whole name matches a regular expression.
+    Later entries win. `false` leaves a layer out.
     """
 
     layer_settings: ClassVar[type[Settings]]
     layer_types: ClassVar[tuple[type, ...]]
-    """The layers it can treat; only those of the first class are treated unasked."""
+    """The layer classes that it can treat. Only those of the first class are treated by default."""
 
     fit: Training = Field(Training(), description="the training that follows")
     types: dict[str, S | Literal[False]] = Field({}, description="settings by layer class")
-    layers: dict[str, S | Literal[False]] = Field({}, description="settings by pattern of layer names")
+    layers: dict[str, S | Literal[False]] = Field({}, description="settings by regular expression for layer names")
 
     def check(self, model: tf_keras.Model) -> None:
         self.select(model)
 
+    def treated_layers(self, model: tf_keras.Model) -> Collection[str]:
+        return self.select(model)
+
     def select(self, model: tf_keras.Model) -> dict[str, S]:
-        """Returns the settings of each layer to be treated, by the layer's name.
+        """Returns the settings of each layer that is treated, by the layer's name.
 
         Raises:
-            UserError: a type or pattern that matches no layer this technique can treat, or no layer at all; or settings
-                that are wrong together.
+            UserError: a type or pattern matches no layer that this technique can treat; no layer is left to treat; or
+                the merged settings of a layer contradict each other.
         """
         for pattern in self.layers:
             try:
@@ -151,8 +193,9 @@ class LayerTechnique(Technique, Generic[S]):
         known = {kind.__name__ for kind in self.layer_types}
         for kind in self.types:
             if kind not in known:
+                accepted = ", ".join(sorted(known))
                 raise UserError(
-                    f"{self.name}.types: {kind!r} is not a layer type it can treat: {', '.join(sorted(known))}"
+                    f"{self.name}.types: {kind!r} is not a layer type that it can treat; those are {accepted}"
                 )
         treatable = [layer for layer in model.layers if type(layer) in self.layer_types]
         for what, keys, found in (
@@ -162,7 +205,9 @@ class LayerTechnique(Technique, Generic[S]):
             for key in keys:
                 if key not in found:
                     names = ", ".join(layer.name for layer in treatable)
-                    raise UserError(f"{self.name}.{what}: {key!r} matches no layer; those it can treat are {names}")
+                    raise UserError(
+                        f"{self.name}.{what}: {key!r} matches no layer; the layers that it can treat are {names}"
+                    )
         selected: dict[str, S] = {}
         for layer in treatable:
             overrides = [self.types[type(layer).__name__]] if type(layer).__name__ in self.types else []
@@ -176,7 +221,7 @@ class LayerTechnique(Technique, Generic[S]):
         return selected
 
     def _merged(self, overrides: Sequence[S]) -> S:
-        merged: dict[str, Any] = {key: getattr(self, key) for key in self.layer_settings.model_fields}
+        merged: dict[str, object] = {key: getattr(self, key) for key in self.layer_settings.model_fields}
         for override in overrides:
             merged |= override.model_dump(exclude_unset=True)
         try:
@@ -184,26 +229,26 @@ class LayerTechnique(Technique, Generic[S]):
         except ValidationError as error:
             reason = "; ".join(detail["msg"].removeprefix("Value error, ") for detail in error.errors())
             raise UserError(
-                f"{self.name}: its settings and those of types or layers do not fit together: {reason}"
+                f"{self.name}: settings under types or layers contradict those for all layers: {reason}"
             ) from None
 
 
 def copy_model(
     model: tf_keras.Model, wrap: Callable[[tf_keras.layers.Layer], tf_keras.layers.Layer] | None = None
 ) -> tf_keras.Model:
-    """Returns a copy of a functional model with its own weights, each layer passed through `wrap` if there is one.
+    """Returns a copy of a functional model with its own weights, each layer passed through `wrap` if it is given.
 
-    Weights go in before the wrapping, because tfmot reads them when it wraps.
+    The weights are copied before the layers are wrapped, because tfmot reads them when it wraps.
     """
     copy = tf_keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy if wrap is None else tf_keras.models.clone_model(copy, clone_function=wrap)
 
 
-def left_alone(layer: tf_keras.layers.Layer, traits: Traits) -> tf_keras.layers.Layer:
+def protect_established(layer: tf_keras.layers.Layer, traits: Traits) -> tf_keras.layers.Layer:
     """Returns a copied layer that is not treated, frozen if training would break what an earlier technique established.
 
-    The pipeline thaws it after the stage.
+    The pipeline makes it trainable again after the stage, see `restore_trainable`.
     """
     established = traits.get(layer.name, KernelTraits())
     if established.sparsity or established.clusters:
@@ -211,25 +256,28 @@ def left_alone(layer: tf_keras.layers.Layer, traits: Traits) -> tf_keras.layers.
     return layer
 
 
-def thaw(finished: tf_keras.Model, source: tf_keras.Model) -> None:
-    """Makes the layers of a finalized model trainable again where those of the model it came from are."""
+def restore_trainable(finalized: tf_keras.Model, source: tf_keras.Model) -> None:
+    """Makes each layer of a finalized model trainable if it is so in the model that the stage began with."""
     trainable = {layer.name: layer.trainable for layer in source.layers}
-    for layer in finished.layers:
+    for layer in finalized.layers:
         layer.trainable = trainable.get(getattr(layer, "layer", layer).name, layer.trainable)
 
 
-def check_order(names: Sequence[str]) -> None:
+def check_order(techniques: Sequence[Technique]) -> None:
     """Checks techniques against `ORDER`.
 
     Raises:
-        UserError: an unknown, repeated or misplaced technique, with the reason.
+        UserError: a technique is unknown, repeated or misplaced; the message gives the reason.
     """
-    for name in names:
-        if name not in ORDER:
-            raise UserError(f"unknown technique {name!r}; the techniques are {', '.join(ORDER)}")
-    for first, second in pairwise(names):
-        if first == "quantize":
-            raise UserError(f"{second} cannot follow quantize: a quantized model goes to export only")
-        if ORDER.index(first) >= ORDER.index(second) and not first == second == "distil":
-            reason = "it would be done twice" if first == second else f"it would undo what {first} established"
-            raise UserError(f"{second} cannot follow {first}: {reason}; the order is {' → '.join(ORDER)}")
+    for technique in techniques:
+        if technique.name not in ORDER:
+            raise UserError(f"unknown technique {technique.name!r}; the techniques are {', '.join(ORDER)}")
+    for first, second in pairwise(techniques):
+        if first.ends_training:
+            raise UserError(
+                f"{second.name} cannot follow {first.name}: after {first.name}, the model can only be exported"
+            )
+        repeated = first.name == second.name
+        if ORDER.index(first.name) > ORDER.index(second.name) or (repeated and not first.may_repeat):
+            reason = "it would be done twice" if repeated else f"it would undo what {first.name} established"
+            raise UserError(f"{second.name} cannot follow {first.name}: {reason}; the order is {' → '.join(ORDER)}")

@@ -1,4 +1,4 @@
-"""Vocabulary trimming: the rows of tokens that a corpus never uses go (Abdaoui et al., arXiv 2010.05609)."""
+"""Vocabulary trimming: tokens that a corpus never uses are removed (Abdaoui et al., arXiv 2010.05609)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tfcompress.traits import Traits
 
 
 class TrimVocabulary(Technique):
-    """Takes the rows of unused tokens out of the token table, and their pieces out of the tokenizer.
+    """Removes the rows of unused tokens from the token table, and their pieces from the tokenizer.
 
-    Texts of used tokens alone give the same outputs as before. Special tokens and single characters stay, so that
-    other words can still be spelled.
+    Texts of used tokens give the same outputs as before. Special tokens and single characters stay, so that other words
+    can still be spelled.
     """
 
     name: ClassVar[str] = "trim_vocabulary"
 
     corpus: tuple[registry.TextSet, ...] = Field(
-        (), description="text data sets, NAME or NAME:PATH, whose training texts count as used besides the run's"
+        (), description="text data sets, NAME or NAME:PATH, whose training texts count as used besides those of the run"
     )
 
     def check(self, model: tf_keras.Model) -> None:
@@ -42,7 +42,7 @@ class TrimVocabulary(Technique):
         if table.input_dim < len(tokenizer.vocabulary):
             raise UserError(
                 f"trim_vocabulary: {table.name} has {table.input_dim} rows, but the tokenizer of {context.data.name} "
-                f"{len(tokenizer.vocabulary)} pieces; use the tokenizer that the model was trained with"
+                f"has {len(tokenizer.vocabulary)} pieces; use the tokenizer that the model was trained with"
             )
         kept = tokenizer.kept(self._used(context.data))
         rows = table.get_weights()[0][kept]
@@ -63,7 +63,7 @@ class TrimVocabulary(Technique):
 def _tokenizer(data: Dataset) -> Tokenizer:
     if not isinstance(data.decode, Tokenizer):
         raise UserError(
-            f"trim_vocabulary: data set {data.name} has no Tokenizer as its `decode`; it takes texts that a Tokenizer "
+            f"trim_vocabulary: data set {data.name} has no Tokenizer as its `decode`; choose texts that a Tokenizer "
             "cuts into tokens"
         )
     return data.decode
@@ -74,6 +74,6 @@ def _token_table(model: tf_keras.Model) -> tf_keras.layers.Embedding:
         if name == "token_ids":
             return layer
     raise UserError(
-        f"trim_vocabulary: model {model.name} has no Embedding that reads the input token_ids; it is for text models "
+        f"trim_vocabulary: model {model.name} has no Embedding that reads the input token_ids; choose a text model "
         "such as those of tfcompress.models.bert"
     )

@@ -11,7 +11,7 @@ from tfcompress.measure.phone import PhoneReport
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Prints what the files cost, a row for each number of threads; what they answer; and how the figures are meant."""
+    """Prints what the files cost, one row per number of threads, how outputs compare, and what the columns mean."""
     console = console or Console(width=None if Console().is_terminal else 130)
     first = comparison.files[0]
     costs = _table("bytes", "gzip", "of first", "threads", "ms", "10-90 %", "time (95 %)", "peak RSS")
@@ -21,35 +21,35 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             costs.add_row(*head, str(cost.threads), *_cost(cost, file is first))
     console.print(costs)
     console.print(
-        "'of first' is bytes by the first file's; 'ms' the median of an inference and '10-90 %' its range over "
-        f"{comparison.rounds} rounds, interleaved in one process; 'time' the median ratio to the first file in the "
-        "same round, with a bootstrap interval; 'peak RSS' is of a fresh Python process that loads LiteRT and the file "
-        "and runs it once.",
+        "'of first' is the ratio of bytes to the first file; 'ms' is the median time per inference, '10-90 %' its "
+        f"range over {comparison.rounds} rounds, in which the files take turns within one process; 'time' is the "
+        "median ratio to the first file in the same round, with a bootstrap interval; 'peak RSS' is that of a new "
+        "Python process that loads LiteRT and the file and runs it once.",
         style="dim",
     )
     for file in comparison.files:
         if reason := next((cost.no_memory for cost in file.costs if cost.no_memory), ""):
-            console.print(f"No memory of {escape(file.name)}: {escape(reason)}.", style="dim")
+            console.print(f"The memory of {escape(file.name)} could not be measured: {escape(reason)}.", style="dim")
     if first.accuracy is not None or len(comparison.files) > 1:
-        _print_answers(comparison, console)
+        _print_outputs(comparison, console)
     if comparison.phone is not None:
         _print_phone(comparison.phone, console)
 
 
-def _print_answers(comparison: Comparison, console: Console) -> None:
+def _print_outputs(comparison: Comparison, console: Console) -> None:
     first = comparison.files[0]
     labelled = first.accuracy is not None
-    answers = _table("same top-1", "mean difference", "largest", *(("top-1 (95 %)", "lost/gained (p)") * labelled))
+    outputs = _table("same top-1", "mean difference", "largest", *(("top-1 (95 %)", "lost/gained (p)") * labelled))
     for file in comparison.files:
-        answers.add_row(escape(file.name), *_agreement(file), *(_correctness(file) if labelled else ()))
-    console.print(answers)
-    note = " 'lost/gained' is by the exact McNemar test." * labelled
+        outputs.add_row(escape(file.name), *_agreement(file), *(_correctness(file) if labelled else ()))
+    console.print(outputs)
+    note = " The p of 'lost/gained' is of the exact McNemar test." * labelled
     if not comparison.data:
-        note += " Real ones tell more: name a data set with --data."
-    console.print(escape(f"{comparison.described_data}, compared with the first file.{note}"), style="dim")
+        note += " Real examples tell more: name a data set with --data."
+    console.print(escape(f"Compared with the first file on {comparison.described_data}.{note}"), style="dim")
     for file in comparison.files[1:]:
         if file.agreement is None:
-            told = f"{file.name} gives {file.output}, but {first.name} {first.output}: not compared."
+            told = f"{file.name} is not compared: it gives {file.output}, but {first.name} gives {first.output}."
             console.print(escape(told), style="dim")
 
 
@@ -63,7 +63,8 @@ def _print_phone(phone: PhoneReport, console: Console) -> None:
     console.print(table)
     console.print(
         f"On {escape(str(phone.device))}, {escape(phone.date)}. 'ms' is the median, '90 %' the 90th percentile, 'time' "
-        "the ratio of medians to the first file with as many threads; 'PSS' what the model adds to the app's memory.",
+        "the ratio of medians to the first file with the same number of threads; 'PSS' is what the model adds to the "
+        "app's memory.",
         style="dim",
     )
 

@@ -1,4 +1,4 @@
-"""What a `.tflite` holds, as tables on the terminal and as JSON."""
+"""The contents of a `.tflite` file, as tables on the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def to_json(contents: Contents) -> str:
 
 
 def print_contents(contents: Contents, console: Console | None = None) -> None:
-    """Prints the totals, the operators, what goes in and out, and a row a weight tensor."""
+    """Prints the totals, the operators, inputs and outputs, and one row per weight tensor."""
     console = console or Console(width=None if Console().is_terminal else 160)
     _print_totals(contents, console)
     _print_operators(contents, console)
@@ -27,9 +27,10 @@ def print_contents(contents: Contents, console: Console | None = None) -> None:
             table.add_row(*_cells(row))
         console.print(table)
     console.print(
-        f"Beside these, {contents.other_tensors:,} tensors of one dimension or none with "
-        f"{contents.other_parameters:,} parameters, {contents.other_bytes:,} bytes. 'zeros' is the share that stands "
-        "for 0; 'entropy' in bits a value, each by itself; 'at entropy' the bytes that the values would take with it.",
+        f"Besides these, there are {contents.other_tensors:,} tensors with at most one dimension: "
+        f"{contents.other_parameters:,} parameters, {contents.other_bytes:,} bytes. 'zeros' is the share of values "
+        "that mean 0; 'entropy' is in bits per value, each by itself; 'at entropy' is the bytes that the values would "
+        "take at that rate.",
         style="dim",
     )
 
@@ -89,7 +90,7 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _cells(row: Weights) -> list[Text]:
-    first, several, _ = row.name.partition(";")  # The converter joins the names of all that it has fused.
+    first, several, _ = row.name.partition(";")  # The converter joins the names of everything that it has fused.
     cells = (
         f"{first};…" if several else first,
         row.operator,
@@ -105,5 +106,5 @@ def _cells(row: Weights) -> list[Text]:
 
 
 def _plain(text: str) -> Text:
-    """Returns text of a file as it is: no markup, and nothing that a terminal would obey."""
+    """Returns text from a file unchanged, but without markup or control characters that a terminal would obey."""
     return Text("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))

@@ -1,11 +1,10 @@
-"""What a run found, as one document that JSON can hold."""
+"""The report of a run: all its figures in one JSON document."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, computed_field
 
@@ -13,28 +12,29 @@ from tfcompress.errors import UserError
 from tfcompress.export.verify import VerifiedTensor
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
-from tfcompress.measure.accuracy import Accuracy, Agreement, Flips
+from tfcompress.measure.accuracy import Accuracy
+from tfcompress.measure.agreement import Agreement
+from tfcompress.measure.figures import Figures
 from tfcompress.measure.latency import Latency
 from tfcompress.measure.memory import Memory
-from tfcompress.measure.size import Size
+from tfcompress.report.run_description import CompressCall, RecipeRun, RunDescription
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One `.tflite` file and all that was measured of it.
+@dataclass(frozen=True, kw_only=True)
+class Variant(Figures):
+    """One `.tflite` file of a run and everything that was measured of it.
+
+    Its `flips` are against the first variant, and its `agreement` is with the Keras model that it was made from.
 
     Attributes:
-        stage: what its model has been through: `base` or a technique's name.
+        stage: the last stage that its model went through: `base` or the name of a technique.
         format: how its weights are stored.
-        scheme: which quantization-aware training made it: QAT, PQAT, CQAT, PCQAT; empty for the others.
-        file: path below the working folder.
-        minimum_runtime: the oldest TFLite that runs it.
-        inputs: type and shape by the name of each input.
-        flips: against the first variant; None for that one.
-        agreement: with the Keras model that the file was made of.
+        scheme: the kind of quantization-aware training that it comes from: QAT, PQAT, CQAT or PCQAT; empty without any.
+        file: its path below the working folder.
+        minimum_runtime: the oldest TFLite version that runs it.
         memory: None where it cannot be measured.
         tensors: what was found in the file for every kernel.
-        packed: whether its clustered weights stay so at run time; see docs/format.md.
+        packed: whether its weights are packed, so that they stay clustered at run time; see docs/format.md.
     """
 
     stage: str
@@ -42,10 +42,7 @@ class Variant:
     scheme: str
     file: str
     minimum_runtime: str
-    inputs: dict[str, str]
-    size: Size
     accuracy: Accuracy
-    flips: Flips | None
     agreement: Agreement
     latency: Latency
     memory: Memory | None
@@ -54,7 +51,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """Stage, scheme and format in words."""
+        """Stage and scheme or format, in words."""
         return f"{self.stage} {self.scheme or self.format}{' packed' if self.packed else ''}"
 
     @computed_field  # type: ignore[prop-decorator]
@@ -66,13 +63,13 @@ class Variant:
     @computed_field  # type: ignore[prop-decorator]
     @property
     def encoder_bytes(self) -> int:
-        """Bytes of all the rest of the file: encoder, head and graph."""
+        """Bytes of the rest of the file: encoder, head and graph."""
         return self.size.raw - self.embedding_bytes
 
 
 @dataclass(frozen=True)
-class LeftAlone:
-    """A layer whose weights no technique of the run treated."""
+class UntreatedLayer:
+    """A layer with weights that no technique of the run treated by itself."""
 
     layer: str
     kind: str
@@ -81,29 +78,27 @@ class LeftAlone:
 
 @dataclass(frozen=True)
 class Report:
-    """All figures of a run, with what is needed to get them again.
+    """All figures of a run, and what is needed to repeat it.
 
     Attributes:
-        run: the recipe, or what `compress` was called with.
-        history: a row an epoch for each stage.
-        left_alone: layers with weights that no technique treated.
-        variants: the first is the base model in the first format asked for, the last the most compressed one.
+        run: the recipe, or the call of `compress`.
+        history: for each stage one row per epoch of its training.
+        left_alone: layers with weights that no technique treated by itself.
+        variants: the first is the base model in the first format of the recipe, the last is the most compressed one.
     """
 
-    run: dict[str, Any]
+    run: RunDescription
     date: str
     versions: dict[str, str]
     machine: dict[str, str | int]
     history: dict[str, list[dict[str, float]]]
-    left_alone: tuple[LeftAlone, ...]
+    left_alone: tuple[UntreatedLayer, ...]
     variants: tuple[Variant, ...]
 
     @property
     def title(self) -> str:
-        """The base model and the data in words."""
-        model = self.run["model"]
-        name = next(model[key] for key in ("preset", "keras_nlp", "hugging_face", "name") if model.get(key))
-        return f"{name} on {self.run['data']['name']}"
+        """The base model and the data set in words."""
+        return f"{self.run.model_name} on {self.run.data.name}"
 
     def save(self, path: Path) -> None:
         """Writes the report as JSON."""
@@ -114,34 +109,34 @@ class Report:
         """Reads a report that `save` wrote.
 
         Raises:
-            UserError: it cannot be read, is of another version, or is none.
+            UserError: it cannot be read, or it is not a report of this version.
         """
         try:
             return TypeAdapter(cls).validate_python(read_json(path))
         except OSError as error:
             raise UserError(
-                f"cannot read {path}: {error.strerror}; give the run's command again: finished stages are kept"
+                f"cannot read {path}: {error.strerror}; repeat the run's command, which keeps finished stages"
             ) from error
         except ValueError as error:
             raise UserError(
-                f"{path} is not a report of this version; delete it and give the run's command again: finished stages "
-                "are kept"
+                f"{path} is not a report of this version; delete it and repeat the run's command, which keeps finished "
+                "stages"
             ) from error
 
 
 def make_report(
-    run: dict[str, Any],
+    run: RecipeRun | CompressCall,
     history: dict[str, list[dict[str, float]]],
-    left_alone: Sequence[LeftAlone],
+    untreated: Sequence[UntreatedLayer],
     variants: Sequence[Variant],
 ) -> Report:
-    """Puts a report together with the versions, the machine and the time."""
+    """Returns a report with the present versions, machine and time."""
     return Report(
         run=run,
         date=environment.now(),
         versions=environment.versions(),
         machine=environment.machine(),
         history=history,
-        left_alone=tuple(left_alone),
+        left_alone=tuple(untreated),
         variants=tuple(variants),
     )

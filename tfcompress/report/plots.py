@@ -1,4 +1,4 @@
-"""Plots for the report page: SVG with no size or colours of its own, so that it follows the page's width and theme."""
+"""Plots for the report page: SVG without size or colours of its own, so that it follows the page's width and theme."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _INCHES = 4.7  # Wide enough for a phone's 390 pixels, so that text keeps its si
 
 
 def accuracies(name: str, rows: Sequence[tuple[str, Accuracy]]) -> str:
-    """Draws top-1 accuracy with its interval, a line a model."""
+    """Draws top-1 accuracy with its interval, one line per model."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(0.7 + 0.28 * len(rows))
         found = [accuracy for _, accuracy in rows]
@@ -52,7 +52,7 @@ def accuracies(name: str, rows: Sequence[tuple[str, Accuracy]]) -> str:
 
 
 def accuracy_by_size(name: str, rows: Sequence[tuple[int, Accuracy]]) -> str:
-    """Draws top-1 accuracy over bytes; points carry the number of their row, from 1."""
+    """Draws top-1 accuracy by bytes; each point is labelled with the number of its row, from 1."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(2.6)
         for number, (size, accuracy) in enumerate(rows, start=1):
@@ -67,15 +67,15 @@ def accuracy_by_size(name: str, rows: Sequence[tuple[int, Accuracy]]) -> str:
 
 
 def ratios(name: str, rows: Sequence[tuple[str, Latency]]) -> str:
-    """Draws times as ratios to the first row's, with their intervals, a line a model."""
+    """Draws times as ratios to the first row, with their intervals, one line per model."""
     values = [(time.ratio_low, time.ratio, time.ratio_high) for _, time in rows]
-    return _ratios(name, "time by that of 1 (95 % interval)", [label for label, _ in rows], values)
+    return _ratios(name, "time, ratio to row 1 (95 % interval)", [label for label, _ in rows], values)
 
 
 def memory(name: str, rows: Sequence[tuple[str, int]]) -> str:
-    """Draws bytes of memory as ratios to the first row's, a line a model."""
+    """Draws bytes of memory as ratios to the first row, one line per model."""
     values = [(peak / rows[0][1],) * 3 for _, peak in rows]
-    return _ratios(name, "peak memory by that of 1", [label for label, _ in rows], values)
+    return _ratios(name, "peak memory, ratio to row 1", [label for label, _ in rows], values)
 
 
 def _ratios(name: str, what: str, labels: Sequence[str], values: Sequence[tuple[float, float, float]]) -> str:
@@ -105,7 +105,7 @@ def curves(name: str, history: Sequence[dict[str, float]]) -> str:
 
 
 def histogram(values: npt.NDArray[np.float32], clustered: bool) -> str:
-    """Draws a kernel's values, and a tick for each centroid if it is clustered: 2 kB, for tables of many kernels."""
+    """Draws a kernel's values, with one tick per centroid if it is clustered: 2 kB, small enough for many kernels."""
     width, height, bins = 160, 32, 64
     counts, edges = np.histogram(values, bins)
     tops = height - 6 - (height - 8) * np.sqrt(counts / counts.max())
@@ -139,7 +139,7 @@ def _intervals(axes: Axes, values: npt.NDArray[np.float64], labels: Sequence[str
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """Returns the figure as an `svg` element whose ids begin with `name`, and are the page's own with it."""
+    """Returns the figure as an `svg` element. All its ids begin with `name`, so that they are unique in the page."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()[text.getvalue().index("<svg") :]

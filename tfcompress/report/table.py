@@ -10,7 +10,7 @@ from tfcompress.report.document import Report, Variant
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
-    """Prints a row a file, what was left alone, and how the ratios are meant."""
+    """Prints one row per file, the layers that no technique treated, and what the columns mean."""
     text = any(variant.embedding_bytes for variant in report.variants)
     console = console or Console(width=None if Console().is_terminal else 170 if text else 140)
     table = Table()
@@ -23,16 +23,19 @@ def print_report(report: Report, console: Console | None = None) -> None:
         table.add_row(*_cells(variant, report.variants[0]), *parts)
     console.print(table)
     console.print(
-        f"{report.variants[0].accuracy.examples} test examples, paired with the first row for lost/gained (exact "
-        "McNemar test). 'of base' is gzip by the bytes of the first row; 'time' is the median latency by the first "
-        "row's, one thread, interleaved; 'memory' is peak RSS above an empty interpreter, each in its own process; "
-        "'values' the most distinct weights of a kernel, 'zeros' the smallest share"
-        + ("; 'embedding' is the bytes of the token tables, 'encoder' those of all the rest." if text else "."),
+        f"Measured on {report.variants[0].accuracy.examples} test examples. 'lost/gained' compares each file with the "
+        "first row on the same examples (p of the exact McNemar test); 'of base' is the gzip size divided by the bytes "
+        "of the first row; 'time' is the median ratio to the latency of the first row, with one thread, files taking "
+        "turns; 'memory' is peak RSS above an empty interpreter, in one process per file; 'values' is the largest "
+        "number of distinct weights in any kernel, 'zeros' the smallest share of zeros"
+        + ("; 'embedding' is the bytes of the token tables, 'encoder' those of the rest of the file." if text else "."),
         style="dim",
     )
     if report.left_alone:
         listed = ", ".join(f"{layer.layer} ({layer.kind}, {layer.parameters:,})" for layer in report.left_alone)
-        console.print(f"Left as they were, with their numbers of parameters: {escape(listed)}", style="dim")
+        console.print(
+            f"Layers that no technique treated, with their numbers of parameters: {escape(listed)}", style="dim"
+        )
 
 
 def _cells(variant: Variant, base: Variant) -> list[str]:

@@ -1,22 +1,22 @@
-"""What a run leaves for the Android demo: models, samples, and what LiteRT answers to them, in `workdir/android`."""
+"""The folder `workdir/android` for the Android demo: models, samples, and LiteRT's outputs for them."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tfcompress import runtime
-from tfcompress.commands.examples import images, tokens
+from tfcompress.commands.examples import decoded, images, tokens
 from tfcompress.data import text
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import remove_folder, write_json, writing_to
+from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Runner
 from tfcompress.packed.packer import pack
 from tfcompress.report.document import Report
@@ -24,54 +24,101 @@ from tfcompress.tflite.metadata import TextInput, read_description
 
 SAMPLES = 6
 _INPUTS = 64
-"""How many numbers of an input are kept."""
+"""How many numbers of each input are kept."""
 
 
 def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
-    """Writes `workdir/android`, if it is not there, of a run whose files say how a phone makes their input.
+    """Writes `workdir/android` if it does not exist and the files of the run say how a phone makes their input.
 
-    - `base_float32.tflite` (or another format, if the run has no float32), `compressed.tflite`, the run's last stock
-      file, and `packed.tflite`, the same packed, where its weights are clustered and the clustered runtime is there.
-    - `samples/N.png`: test images, as many as `SAMPLES`, each of a class of its own if there are so many. Texts are in
-      the manifest.
-    - `golden.json`: for each model `outputs` and `inputs`, a row a sample: the outputs by LiteRT without XNNPACK, whose
-      versions round int8 differently, and by name the first 64 numbers of each input.
-    - `manifest.json`: names, titles and bytes of the models, samples and the classes that they belong to.
+    - `base_float32.tflite` (or another format if the run has no float32); `compressed.tflite`, the run's last file that
+      is not packed; and `packed.tflite`, the same file packed, if its weights are clustered and this machine has the
+      packed runtime.
+    - `samples/N.png`: up to `SAMPLES` test images, if possible each of another class. Texts are in the manifest.
+    - `golden.json`: for each model `outputs` and `inputs`, one row per sample: the outputs of LiteRT without XNNPACK,
+      because XNNPACK's versions round int8 differently, and by input name the first 64 numbers of each input.
+    - `manifest.json`: names, titles and bytes of the models, the samples, and the classes that they belong to.
     """
-    folder, beside = workdir / "android", workdir / ".android"
+    folder, unfinished = workdir / "android", workdir / ".android"
     if folder.is_dir():
         return
     first = workdir / report.variants[0].file
     description = read_description(first.read_bytes())
     if description is None or description.input is None:
         return
-    task = "text" if isinstance(description.input, TextInput) else "image"
+    takes_texts = isinstance(description.input, TextInput)
     with writing_to(folder):
-        remove_folder(beside)
-        beside.mkdir()
-        models = _models(beside, workdir, report)
-        chosen = _chosen(data)
-        samples, sampled = (_texts if task == "text" else _pictures)(chosen, beside)
-        golden = {}
-        for name in models:
-            outputs, inputs = _run(beside / name, sampled, task)
-            golden[name] = {"outputs": outputs, "inputs": inputs}
-        write_json(beside / "golden.json", golden)
+        remove_folder(unfinished)
+        unfinished.mkdir()
+        models = _models(unfinished, workdir, report)
+        places = _places(data)
+        samples: Texts | Pictures = Texts(data, places) if takes_texts else Pictures(data, places)
+        listed = samples.write(unfinished)
+        golden = {name: _golden(unfinished / name, samples) for name in models}
+        write_json(unfinished / "golden.json", golden)
         manifest = {
             "format": "tfcompress.android",
             "version": 1,
             "name": re.sub(r"\W+", "_", report.title),
             "title": report.title,
-            "task": task,
+            "task": samples.task,
             "models": [
-                {"file": name, "title": title, "bytes": (beside / name).stat().st_size}
+                {"file": name, "title": title, "bytes": (unfinished / name).stat().st_size}
                 for name, title in models.items()
             ],
-            "samples": samples,
-            "labels": [data.classes[label] for label in chosen.labels["test"]],
+            "samples": listed,
+            "labels": [data.classes[label] for label in data.labels["test"][places]],
         }
-        write_json(beside / "manifest.json", manifest)
-        beside.rename(folder)
+        write_json(unfinished / "manifest.json", manifest)
+        unfinished.rename(folder)
+
+
+class Texts:
+    """Samples that are texts."""
+
+    task = "text"
+
+    def __init__(self, data: Dataset, places: Sequence[int]) -> None:
+        texts = text.texts(data, "test")
+        self._texts = [texts[place] for place in places]
+
+    def write(self, folder: Path) -> list[str]:
+        """Returns the texts, which need no files."""
+        return self._texts
+
+    def fed_to(self, file: Path, runner: Runner) -> Examples:
+        """Returns the samples as a file takes them."""
+        return tokens(file, runner, self._texts)
+
+
+class Pictures:
+    """Samples that are pictures, as PNG files hold them."""
+
+    task = "image"
+
+    def __init__(self, data: Dataset, places: Sequence[int]) -> None:
+        wanted = tf.constant(places, tf.int64)
+        chosen = data.test.enumerate().filter(lambda place, _: tf.reduce_any(place == wanted))
+        found = decoded(chosen.map(lambda _, example: example), data.decode).as_numpy_iterator()
+        self._pixels = [np.rint(image * 255).astype(np.uint8) for image in found]
+
+    def write(self, folder: Path) -> list[str]:
+        """Writes the pictures to `folder/samples` and returns their paths below the folder."""
+        (folder / "samples").mkdir()
+        names = [f"samples/{place}.png" for place in range(len(self._pixels))]
+        for name, image in zip(names, self._pixels, strict=True):
+            (folder / name).write_bytes(tf.io.encode_png(image).numpy())
+        return names
+
+    def fed_to(self, file: Path, runner: Runner) -> Examples:
+        """Returns the samples as a file takes them."""
+        stored = tf.data.Dataset.from_tensor_slices(np.stack(self._pixels) / np.float32(255))
+        return images(file, runner, stored)
+
+
+def _places(data: Dataset) -> list[int]:
+    """Returns the places of the samples in the test split: the first example of each class, the earliest of them."""
+    _, firsts = np.unique(data.labels["test"], return_index=True)
+    return sorted(map(int, firsts))[:SAMPLES]
 
 
 def _models(folder: Path, workdir: Path, report: Report) -> Mapping[str, str]:
@@ -86,42 +133,17 @@ def _models(folder: Path, workdir: Path, report: Report) -> Mapping[str, str]:
     try:
         runtime.library()
         (folder / "packed.tflite").write_bytes(pack((workdir / last.file).read_bytes()))
-    except UserError:  # Nothing in it is clustered, or this machine could not run it.
+    except UserError:  # Its weights are not clustered, or this machine lacks the packed runtime.
         return titles
     return titles | {"packed.tflite": f"{last.name} packed"}
 
 
-def _chosen(data: Dataset) -> Dataset:
-    """Returns the data set with the samples as its test split: the first example of each of the first classes."""
-    _, firsts = np.unique(data.labels["test"], return_index=True)
-    places = tf.constant(sorted(firsts)[:SAMPLES], tf.int64)
-    kept = data.test.enumerate().filter(lambda place, _: tf.reduce_any(place == places))
-    return replace(data, test=kept.map(lambda _, example: example))
-
-
-def _texts(chosen: Dataset, _: Path) -> tuple[list[str], Dataset]:
-    return list(text.texts(chosen, "test")), chosen
-
-
-def _pictures(chosen: Dataset, folder: Path) -> tuple[list[str], Dataset]:
-    """Writes the samples as PNG files; returns their names, and the samples as such files hold them."""
-    (folder / "samples").mkdir()
-    found = chosen.examples("test").as_numpy_iterator()
-    pixels = [np.rint(image * 255).astype(np.uint8) for image, _ in found]
-    names = [f"samples/{place}.png" for place in range(len(pixels))]
-    for name, image in zip(names, pixels, strict=True):
-        (folder / name).write_bytes(tf.io.encode_png(image).numpy())
-    stored = tf.data.Dataset.from_tensor_slices((np.stack(pixels) / np.float32(255), chosen.labels["test"]))
-    return names, replace(chosen, test=stored, decode=None)
-
-
-def _run(file: Path, samples: Dataset, task: str) -> tuple[list[list[float]], list[dict[str, list[float]]]]:
-    """Returns a file's outputs of the samples, and the first numbers of each input."""
+def _golden(file: Path, samples: Texts | Pictures) -> dict[str, list[list[float]] | list[dict[str, list[float]]]]:
+    """Returns a file's outputs for the samples, and the first numbers of each of its inputs."""
     runner = Runner(file, xnnpack=False)
-    feed = tokens(file, runner, samples) if task == "text" else images(file, runner, samples)
     outputs, inputs = [], []
-    for example in feed:
+    for example in samples.fed_to(file, runner):
         outputs.append(runner.run(example).tolist())
         named = example if isinstance(example, dict) else dict.fromkeys(runner.inputs, example)
         inputs.append({name: np.ravel(values)[:_INPUTS].tolist() for name, values in named.items()})
-    return outputs, inputs
+    return {"outputs": outputs, "inputs": inputs}

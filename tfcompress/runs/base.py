@@ -1,4 +1,4 @@
-"""What a run begins with: its data, and its base model with the tokenizer that belongs to it."""
+"""The beginning of a run: its data, and its base model with the tokenizer that belongs to it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tfcompress.models.vit import ViTConfig
 from tfcompress.runs.recipe import Recipe
 
 _TOKENS = 128
-"""Length of a text model that comes without a preprocessor."""
+"""Sequence length of a text model that comes without a preprocessor."""
 
 
 def load_data(recipe: Recipe) -> Dataset:
     """Loads a recipe's data set: images of the size that its model takes, or raw texts.
 
     Raises:
-        UserError: the set cannot be loaded, or the preset is for the other kind of data.
+        UserError: the data set cannot be loaded, or the preset takes the other kind of data.
     """
     data, name = recipe.data, recipe.model.preset
     config = presets.preset(name) if name is not None else None
@@ -41,21 +41,21 @@ def load_data(recipe: Recipe) -> Dataset:
 
 
 def load_data_for(model: tf_keras.Model, name: str, path: Path | None, folder: Path) -> Dataset:
-    """Loads a data set by name as a saved model takes it: images of its size, texts by the tokenizer beside it.
+    """Loads a data set by name as a saved model takes it: images in its size, texts with the tokenizer beside it.
 
     Args:
-        model: loaded.
+        model: the loaded model.
         name: one of `tfcompress.data.registry.NAMES`.
-        path: the set's file or folder, where it needs one.
-        folder: where the model's file is.
+        path: the data set's file or folder, if it needs one.
+        folder: the folder of the model's file.
     """
-    # `take_model` says what is wrong with a model that has no inputs.
+    # A model without inputs is refused by `take_model`.
     shape: Any = model.inputs[0].shape if model.inputs else ()
     return with_tokenizer(registry.load(name, path, shape[1] if len(shape) == 4 else None), folder)
 
 
 def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
-    """Builds a recipe's base model, and returns it with the data as it takes them: texts cut into its tokens."""
+    """Builds a recipe's base model and returns it with the data as it takes them: texts cut into its tokens."""
     source = _pretrained(recipe, data)
     if source is not None and not source.vocabulary:
         return source.model, data
@@ -74,21 +74,21 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
 
 
 def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
-    """Returns texts cut by the tokenizer that a stage saved in `folder` beside its model; images as they are."""
+    """Returns texts cut by the tokenizer that a stage saved in `folder` with its model; images are unchanged."""
     return replace(data, decode=Tokenizer.load(folder)) if _has_texts(data) else data
 
 
 def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
-    """Returns a user's model in the design that techniques treat, and his data as it takes them.
+    """Returns a user's model in the form that techniques can treat, and the data as it takes them.
 
-    A tf_keras model is rewritten by `as_functional`. A Keras 3 backbone or classifier of keras-nlp is copied by
-    `models.keras_nlp.convert`; raw texts are then cut by its own tokenizer.
+    `as_functional` rewrites a tf_keras model. `models.keras_nlp.convert` copies a Keras 3 backbone or classifier of
+    keras-nlp, whose own tokenizer then cuts raw texts.
 
     Raises:
-        UserError: a model of another kind, or one that cannot be rewritten or copied; or splits that are no pairs,
-            empty or endless.
+        UserError: the model is of another kind or cannot be rewritten or copied; or a split is empty or endless or does
+            not hold pairs.
     """
-    _ = data.labels  # finds what is wrong with the splits, which all else takes for finite pairs
+    _ = data.labels  # Checks the splits; the rest of the code relies on finite sets of pairs.
     if not any(base.__module__.startswith("keras_hub.") for base in type(model).__mro__):
         return as_functional(model), data
     length = getattr(getattr(model, "preprocessor", None), "sequence_length", None) or _TOKENS
@@ -99,10 +99,10 @@ def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
 
 
 def check_fit(model: tf_keras.Model, data: Dataset) -> None:
-    """Checks that a model takes what a data set yields, every token id included, and gives a score for each class.
+    """Checks that a model takes the examples of a data set, including every token id, and gives one score per class.
 
     Raises:
-        UserError: with what the one yields and the other takes.
+        UserError: they do not fit; the message says what the data set yields and what the model takes.
     """
     expected = {x.node.layer.name: tuple(x.shape[1:]) for x in model.inputs}
     features = data.examples("train").element_spec[0]
@@ -110,7 +110,9 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
     if not all(isinstance(spec, tf.TensorSpec) for spec in found.values()):
         raise UserError(f"data set {data.name} yields features {features}; they must be a tensor or a dict of tensors")
     shapes = {name: tuple(spec.shape) for name, spec in found.items()}
-    if {name: shapes.get(name) for name in expected} != expected:  # More may be there: DistilBERT takes no segment_ids.
+    if {
+        name: shapes.get(name) for name in expected
+    } != expected:  # The data may have more: DistilBERT takes no segment_ids.
         raise UserError(f"data set {data.name} yields features of shape {shapes}, but the model takes {expected}")
     classes = model.output_shape[-1]
     if len(model.output_shape) != 2 or classes != len(data.classes):
@@ -144,13 +146,13 @@ def _largest(data: Dataset, split: Split, name: str) -> int:
 
 
 def _has_texts(data: Dataset) -> bool:
-    """Tells raw texts from all else; pictures in files are strings too, but come with what decodes them."""
+    """Returns whether examples are raw texts. Names of picture files are strings too, but come with a `decode`."""
     features = data.train.element_spec[0]
     return data.decode is None and isinstance(features, tf.TensorSpec) and features.dtype == tf.string
 
 
 def _pretrained(recipe: Recipe, data: Dataset) -> Pretrained | None:
-    """Returns the model with the weights of a checkpoint, if the recipe names one."""
+    """Returns the model with the weights of a checkpoint, or None if the recipe names none."""
     model, classes = recipe.model, len(data.classes)
     if model.keras_nlp is not None:
         return keras_nlp.load(model.keras_nlp, classes, model.sequence_length, model.dropout)

@@ -1,4 +1,4 @@
-"""TensorBoard logs of a finished stage, written from its history: a stage that was killed shows no epoch twice."""
+"""TensorBoard logs of a finished stage, written from its history so that a killed stage shows no epoch twice."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tfcompress.files import remove_folder, writing_to
 from tfcompress.traits import FloatArray, distinct_values, kernels, sparsity
 
 _BINS = 512
-"""Enough for almost each of 64 centroids to stand alone; 12 kB a kernel."""
+"""Enough for almost every one of 64 centroids to have its own bin; 12 kB per kernel."""
 
 
 def write_logs(folder: Path, history: Sequence[dict[str, float]], model: tf_keras.Model) -> None:
-    """Writes the logs of one stage, in place of what an earlier call left there.
+    """Writes the logs of one stage and replaces what an earlier call left there.
 
     Args:
-        folder: one run for TensorBoard.
-        history: a row an epoch, see `tfcompress.training.fit`. Its values become scalars at that epoch, `loss/train`
-            and `loss/validation` for a metric of both splits.
-        model: as the stage leaves it. After the last epoch, each kernel has its share of zeros and number of distinct
-            values as scalars, and its values as a histogram.
+        folder: what TensorBoard shows as one run.
+        history: one row per epoch, see `tfcompress.training.fit`. Its values become scalars of that epoch, `loss/train`
+            and `loss/validation` if a metric is measured on both splits.
+        model: of the finished stage. For each kernel, the share of zeros and the number of distinct values are written
+            as scalars after the last epoch, and the weights as a histogram.
 
     Raises:
         UserError: the folder cannot be written.
@@ -44,14 +44,14 @@ def write_logs(folder: Path, history: Sequence[dict[str, float]], model: tf_kera
 
 
 def _tag(name: str, row: dict[str, float]) -> str:
-    """Names a value so that those of both splits stand side by side."""
+    """Names a value so that TensorBoard shows those of both splits together."""
     if name.startswith("val_"):
         return f"{name.removeprefix('val_')}/validation"
     return f"{name}/train" if f"val_{name}" in row else name
 
 
 def _histogram(tag: str, values: FloatArray, step: int) -> None:
-    # TensorBoard's own function takes memory for values x bins: gigabytes for a token table.
+    # TensorBoard's own function needs memory for values x bins, which is gigabytes for a token table.
     counts, edges = np.histogram(values.astype(np.float64), _BINS)
     bins = np.stack([edges[:-1], edges[1:], counts], axis=1)
     tf.summary.write(tag, bins, step, metadata.create_summary_metadata(display_name=None, description=None))

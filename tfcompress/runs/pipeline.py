@@ -1,58 +1,47 @@
-"""The stages in order, resumed where they stopped: train or take a model, apply techniques, export, measure, report."""
+"""Runs from beginning to end: train or take a model, apply techniques, export, measure, report."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tf_keras
-from pydantic import TypeAdapter
 
-from tfcompress import runtime
-from tfcompress import traits as kernel_traits
 from tfcompress.data.dataset import Dataset
-from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write, read_json, remove_folder, write_json
+from tfcompress.files import remove_folder
 from tfcompress.models import saved
-from tfcompress.models.layers import CUSTOM_LAYERS
-from tfcompress.optimize.distillation import Distil
-from tfcompress.optimize.quantization import load_scope
-from tfcompress.optimize.short_tables import Restore, shorten
-from tfcompress.optimize.technique import Context, Finished, LayerTechnique, Lesson, Technique, check_order, thaw
-from tfcompress.progress import bar
-from tfcompress.report.document import LeftAlone, Report, make_report
+from tfcompress.optimize.technique import Technique, check_order
+from tfcompress.report.document import Report, UntreatedLayer, make_report
 from tfcompress.report.page import write_page
+from tfcompress.report.run_description import CompressCall, DataSource, GivenModel, RecipeRun
 from tfcompress.runs import android
-from tfcompress.runs.base import build_model, check_fit, fingerprint, load_data, load_data_for, take_model
-from tfcompress.runs.evaluation import Stage, evaluate, export_stage
-from tfcompress.runs.logs import write_logs
+from tfcompress.runs.base import build_model, fingerprint, load_data, load_data_for, take_model
+from tfcompress.runs.chain import Chain
+from tfcompress.runs.exporting import export_stage
+from tfcompress.runs.figures import measure_files
 from tfcompress.runs.recipe import Export, Recipe
+from tfcompress.runs.stages import BASE
 from tfcompress.runs.workdir import claim
-from tfcompress.training import Objective, Training, delete_checkpoint, fit, gives_probabilities, make_repeatable
-from tfcompress.traits import KernelTraits, Traits
-
-_TRAITS = TypeAdapter(dict[str, KernelTraits])
+from tfcompress.training import Objective
 
 
 def run(recipe: Recipe, workdir: Path, model: Path | None = None, allow_code: bool = False) -> Report:
-    """Runs a recipe in a working folder; a run that was cut off goes on, a finished one is only read.
+    """Runs a recipe in a working folder. An interrupted run resumes where it stopped; a finished one is only read.
 
-    Leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last stock
-    one of them), `report.json`, `report.html`, and `android/` for the demo app.
+    It leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last
+    file that is not packed), `report.json`, `report.html`, and `android/` for the demo app.
 
     Args:
         recipe: what to do.
-        workdir: for all files.
-        model: a trained one to compress, a `.h5`, `.keras`, SavedModel or stage of a run, instead of training the
-            recipe's.
-        allow_code: also open a model file that can run code.
+        workdir: the folder for all files.
+        model: a trained model to compress instead of training the recipe's: a `.h5` or `.keras` file, a SavedModel, or
+            a stage of a run.
+        allow_code: whether to open a model file that can run code.
 
     Raises:
-        UserError: the folder holds a run of another recipe, or whatever the stages find wrong.
+        UserError: the folder holds a run of another recipe, or a stage cannot use what it was given.
     """
     if model is None:
         return _recipe_run(recipe, workdir).finish()
@@ -64,10 +53,10 @@ def run(recipe: Recipe, workdir: Path, model: Path | None = None, allow_code: bo
 
 
 def train(recipe: Recipe, workdir: Path) -> Path:
-    """Only trains a recipe's base model; `run` with the same folder goes on from there. Returns the model's file."""
+    """Only trains a recipe's base model and returns its file; `run` with the same folder continues from there."""
     work = _recipe_run(recipe, workdir)
-    next(work.stages())
-    return work.model_file("00-base")
+    next(work.chain.stages(work.claim_folder))
+    return work.chain.store.model_file(BASE, 0)
 
 
 def compress(
@@ -78,18 +67,18 @@ def compress(
     *,
     loss: tf_keras.losses.Loss | None = None,
     optimizer: tf_keras.optimizers.Optimizer | None = None,
-    metrics: Sequence[Any] = ("accuracy",),
-    export: Export = Export(),  # noqa: B008 - unchangeable
+    metrics: Sequence[str | tf_keras.metrics.Metric] = ("accuracy",),
+    export: Export = Export(),  # noqa: B008 - immutable
     seed: int = 0,
 ) -> Report:
-    """Compresses a trained model with a user's own data and techniques.
+    """Compresses a trained model with the user's own data and techniques.
 
     Args:
-        model: tf_keras, functional or sequential, with one output `(batch, classes)`, logits or probabilities; or a
-            classifier of keras-nlp (Keras 3) on a BERT, DistilBERT, ViT or DeiT backbone. Left as it is.
-        data: three splits; the test split is read for the final figures only.
-        techniques: any of them in the order of `tfcompress.optimize.technique.ORDER`.
-        workdir: for all files; calling again with the same arguments goes on where a call was cut off.
+        model: a functional or sequential tf_keras model with one output `(batch, classes)`, logits or probabilities; or
+            a keras-nlp classifier (Keras 3) with a BERT, DistilBERT, ViT or DeiT backbone. It is not changed.
+        data: three splits. The test split is read for the final figures only.
+        techniques: any of them, in the order of `tfcompress.optimize.technique.ORDER`.
+        workdir: the folder for all files. The same call again resumes where an interrupted one stopped.
         loss: of every stage, see `Objective`.
         optimizer: of every stage, see `Objective`.
         metrics: watched in every stage, see `Objective`.
@@ -97,228 +86,85 @@ def compress(
         seed: of shuffling, augmentation, dropout and centroids.
 
     Returns:
-        The figures; files are named in its variants, the last stock one is `workdir/model.tflite`.
+        The figures of the run. Its variants name the files; `workdir/model.tflite` is the last that is not packed.
 
     Raises:
-        UserError: what was given cannot be used; the message says what to change.
+        UserError: an argument cannot be used; the message says what to change.
     """
-    check_order([technique.name for technique in techniques])
+    check_order(techniques)
     objective = Objective(loss, optimizer, metrics)
     objective.check()
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**31 - 1}")
     functional, data = take_model(model, data)
-    description = {
-        "data": {"name": data.name},
-        "model": {"name": functional.name, "sha256": fingerprint(functional)},
-        "techniques": [{technique.name: technique.model_dump(mode="json")} for technique in techniques],
-        "objective": objective.describe(),
-        "export": export.model_dump(mode="json"),
-        "seed": seed,
-    }
-    return _Run(
-        Path(workdir), description, lambda: (functional, data), None, data, techniques, objective, export, seed
-    ).finish()
+    description = CompressCall(
+        data=DataSource(name=data.name),
+        model=GivenModel(name=functional.name, sha256=fingerprint(functional)),
+        techniques=[{technique.name: technique.model_dump(mode="json")} for technique in techniques],
+        objective=objective.describe(),
+        export=export.model_dump(mode="json"),
+        seed=seed,
+    )
+    chain = Chain(Path(workdir), lambda: (functional, data), None, techniques, objective, export, seed)
+    return _Run(description, data, chain).finish()
 
 
 def _recipe_run(recipe: Recipe, workdir: Path) -> _Run:
     data = load_data(recipe)
-    return _Run(
-        workdir,
-        recipe.model_dump(mode="json"),
-        lambda: build_model(recipe, data),
-        recipe.training,
-        data,
-        [step.technique for step in recipe.techniques],
-        Objective(),
-        recipe.export,
-        recipe.seed,
-    )
+    techniques = [step.technique for step in recipe.techniques]
+    base = lambda: build_model(recipe, data)  # noqa: E731
+    chain = Chain(workdir, base, recipe.training, techniques, Objective(), recipe.export, recipe.seed)
+    return _Run(RecipeRun.model_validate(recipe.model_dump(mode="json")), data, chain)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Run:
     """One run in its working folder.
 
     Attributes:
-        description: all that decides the result; kept in `run.json`, so that a folder is never used for two runs.
-        base: makes the base model, and the data as it takes them.
-        training: of the base model, or None if it is trained.
+        description: everything that decides the result. It is kept in `run.json`, so that a folder holds one run only.
+        data: as the run got them, before the base model's tokenizer cuts texts.
+        chain: the stages.
     """
 
-    workdir: Path
-    description: dict[str, Any]
-    base: Callable[[], tuple[tf_keras.Model, Dataset]]
-    training: Training | None
+    description: RecipeRun | CompressCall
     data: Dataset
-    techniques: Sequence[Technique]
-    objective: Objective
-    export: Export
-    seed: int
+    chain: Chain
 
-    def _check(self, model: tf_keras.Model, data: Dataset) -> None:
-        """Finds what would only fail after hours of training."""
-        check_fit(model, data)
-        earlier = ["base"]
-        for technique in self.techniques:
-            technique.check(model)
-            if isinstance(technique, Distil):
-                technique.check_teacher(earlier)
-            earlier.append(technique.name)
-        if self.export.logits and gives_probabilities(model):
-            raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
-        if self.export.per_channel and any(technique.name == "cluster" for technique in self.techniques):
-            raise UserError("export.per_channel would turn the clusters into more values in `dynamic`; leave it false")
-
-        if self.export.clustered:
-            runtime.library()  # to run what is packed
-            if "float32" not in self.export.formats:
-                raise UserError("export.clustered packs float32 files; add float32 to export.formats")
-            if all(technique.name != "cluster" for technique in self.techniques):
-                raise UserError("export.clustered packs clustered models; add the technique cluster, or leave it out")
-
-    def _claim_folder(self) -> None:
-        """Marks the working folder as this run's, or refuses if it is another's."""
-        claim(self.workdir, "run", {**self.description, "data set": self.data.describe()})
-
-    def model_file(self, folder: str) -> Path:
-        return self.workdir / "stages" / folder / "model.h5"
+    def claim_folder(self) -> None:
+        """Marks the working folder as this run's, or raises a `UserError` if it holds another run."""
+        claim(self.chain.workdir, "run", {**self.description.settings(), "data set": self.data.describe()})
 
     def finish(self) -> Report:
         """Runs what is left of the run and returns its report."""
-        path = self.workdir / "report.json"
+        workdir = self.chain.workdir
+        path = workdir / "report.json"
         if path.is_file():
-            self._claim_folder()
-            if not (self.workdir / "report.html").is_file():
-                write_page(self.workdir)
+            self.claim_folder()
+            if not (workdir / "report.html").is_file():
+                write_page(workdir)
             report = Report.load(path)
-            android.write_folder(self.workdir, report, self.data)
+            android.write_folder(workdir, report, self.data)
             return report
         stages, files = [], []
-        for stage in self.stages():
+        for stage in self.chain.stages(self.claim_folder):
             stages.append(stage)
-            files += export_stage(stage, self.export, self.workdir)
-        remove_folder(self.workdir / "teacher")
-        left_alone = _left_alone(stages[0].model, self.techniques)
-        variants = evaluate(files, self.export, self.workdir)
+            files += export_stage(stage, self.chain.export, workdir)
+        remove_folder(workdir / "teacher")
         history = {stage.folder: stage.history for stage in stages}
-        report = make_report(self.description, history, left_alone, variants)
+        untreated = _untreated(stages[0].model, self.chain.techniques)
+        report = make_report(self.description, history, untreated, measure_files(files, self.chain.export, workdir))
         report.save(path)
-        write_page(self.workdir)
-        android.write_folder(self.workdir, report, self.data)
+        write_page(workdir)
+        android.write_folder(workdir, report, self.data)
         return report
 
-    def stages(self) -> Iterator[Stage]:
-        """Yields the base model's stage, then one for each technique."""
-        make_repeatable(self.seed)
-        model, data = self.base()
-        self._check(model, data)
-        self._claim_folder()
-        own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
-        with tf_keras.utils.custom_object_scope({**CUSTOM_LAYERS, **own_layers}):
-            stage = self._stage("base", 0, data, lambda folder: self._base(model, data, folder))
-            done = {"base": stage}
-            yield stage
-            for number, technique in enumerate(self.techniques, start=1):
-                before = stage
-                stage = self._stage(
-                    technique.name,
-                    number,
-                    technique.adapt(before.data),
-                    lambda folder: self._apply(technique, before, done, folder),  # noqa: B023
-                )
-                done[technique.name] = stage
-                yield stage
 
-    def _stage(
-        self,
-        name: str,
-        number: int,
-        data: Dataset,
-        make: Callable[[Path], tuple[tf_keras.Model, Traits, list[Any]]],
-    ) -> Stage:
-        """Makes a stage, or loads it if an earlier call finished it."""
-        folder = f"{number:02}-{name}"
-        path = self.model_file(folder)
-        record = path.with_name("stage.json")
-        if record.is_file():
-            delete_checkpoint(path.parent)
-            kept = read_json(record)
-            with load_scope():
-                model = tf_keras.models.load_model(path, compile=False)
-            return Stage(name, folder, model, data, _TRAITS.validate_python(kept["traits"]), kept["history"])
-        # Every stage starts from its own seed, whether the one before it ran in this process or not.
-        make_repeatable(self.seed * 100 + number)
-        model, traits, history = make(path.parent)
-        if isinstance(data.decode, Tokenizer):
-            data.decode.save(path.parent)
-        with atomic_write(path) as beside, warnings.catch_warnings():
-            # Keras recommends .keras, which cannot hold a model that is trained for quantization.
-            warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
-            try:
-                model.save(beside, include_optimizer=False)
-            except RuntimeError as error:  # h5py's, when the disk is full.
-                raise OSError(str(error)) from error
-        write_logs(self.workdir / "logs" / folder, history, model)
-        write_json(record, {"traits": _TRAITS.dump_python(dict(traits), mode="json"), "history": history})
-        delete_checkpoint(path.parent)
-        return Stage(name, folder, model, data, traits, history)
-
-    def _base(self, model: tf_keras.Model, data: Dataset, folder: Path) -> tuple[tf_keras.Model, Traits, list[Any]]:
-        history: list[dict[str, float]] = []
-        if self.training is not None:
-            model, data, restore = shorten(model, data)
-            history = fit(model, data, self.training, self.objective, self.seed, folder, title="base")
-            model = restore(model)
-        return model, kernel_traits.measure_model(model), history
-
-    def _apply(
-        self, technique: Technique, before: Stage, done: Mapping[str, Stage], folder: Path
-    ) -> tuple[tf_keras.Model, Traits, list[Any]]:
-        name, training = technique.name, technique.fit
-        source, data = before.model, technique.learns_from(before.data)
-        restore: Restore = _unchanged
-        if training is not None and name in ("distil", "prune"):  # The others may treat the tables themselves.
-            source, data, restore = shorten(source, data)
-        steps = training.epochs * data.steps_per_epoch(training.batch_size) if training is not None else 0
-        earlier = {stage: Finished(s.model, s.data) for stage, s in done.items()}
-        context = Context(data, before.traits, steps, self.seed, self.objective, earlier, self.workdir / "teacher")
-        with bar(f"preparing {name}", 1) as shown:
-            model = technique.prepare(source, context)
-            shown.advance()
-        history: list[dict[str, float]] = []
-        if training is not None:
-            lesson = technique.lesson(model, context) or self._kept_lesson(model, context)
-            objective = lesson.objective if lesson else self.objective
-            targets = lesson.targets if lesson else None
-            history = fit(model, data, training, objective, self.seed, folder, technique.callbacks(), name, targets)
-        model = technique.finalize(model)
-        thaw(model, source)
-        model = restore(model)
-        traits = technique.promises(before.model, before.traits)
-        kernel_traits.check_model(model, traits, before.model)
-        return model, traits, history
-
-    def _kept_lesson(self, model: tf_keras.Model, context: Context) -> Lesson | None:
-        """Returns the lesson of a distillation before this stage that is to be kept."""
-        keeping = [t for t in self.techniques if isinstance(t, Distil) and t.keep]
-        return keeping[-1].lesson(model, context) if keeping and "distil" in context.earlier else None
-
-
-def _unchanged(model: tf_keras.Model) -> tf_keras.Model:
-    return model
-
-
-def _left_alone(model: tf_keras.Model, techniques: Sequence[Technique]) -> list[LeftAlone]:
-    treated = {
-        name for technique in techniques if isinstance(technique, LayerTechnique) for name in technique.select(model)
-    }
+def _untreated(model: tf_keras.Model, techniques: Sequence[Technique]) -> list[UntreatedLayer]:
+    """Returns the layers with weights that no technique treats by itself."""
+    treated = {name for technique in techniques for name in technique.treated_layers(model)}
     return [
-        LeftAlone(layer.name, type(layer).__name__, layer.count_params())
+        UntreatedLayer(layer.name, type(layer).__name__, layer.count_params())
         for layer in model.layers
         if layer.weights and layer.name not in treated
     ]
-
-
-def _is_keras(layer: tf_keras.layers.Layer) -> bool:
-    return type(layer).__module__.partition(".")[0] == "tf_keras"

@@ -1,4 +1,4 @@
-"""Recipe: what one run does, as a YAML file says it."""
+"""The recipe of a run, read from a YAML file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from tfcompress.data import registry
 from tfcompress.errors import UserError, first_line
-from tfcompress.export.converter import Format
+from tfcompress.export.formats import RecipeFormat
 from tfcompress.models import presets
 from tfcompress.models.bert import Pooling
 from tfcompress.optimize.clustering import Cluster
@@ -30,11 +30,15 @@ from tfcompress.training import Training
 
 
 class Data(Settings):
-    """Which data set."""
+    """The data set."""
 
     name: str = Field(description="`tfcompress datasets` lists them")
-    path: Path | None = Field(None, description="the file or folder, if it is yours or not where the set expects it")
-    image_size: int | None = Field(None, ge=8, description="of an image_folder, in pixels, if the model is no preset")
+    path: Path | None = Field(
+        None, description="the file or folder, if the data set is yours or is not at its default path"
+    )
+    image_size: int | None = Field(
+        None, ge=8, description="size of the images of an image_folder in pixels, if the model is not a preset"
+    )
 
     @field_validator("name")
     @classmethod
@@ -44,18 +48,20 @@ class Data(Settings):
 
 
 class Model(Settings):
-    """Which model is trained: exactly one of `preset`, `keras_nlp` and `hugging_face`."""
+    """The model to train: exactly one of `preset`, `keras_nlp` and `hugging_face`."""
 
     preset: str | None = Field(None, description="`tfcompress presets` lists them")
-    keras_nlp: str | None = Field(None, description="a preset of keras-nlp with its weights: a name or a local folder")
+    keras_nlp: str | None = Field(None, description="a keras-nlp preset with its weights: a name or a local folder")
     hugging_face: Path | None = Field(None, description="a folder with config.json and model.safetensors")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of features dropped while training")
-    sequence_length: int = Field(128, ge=3, description="tokens of a text, with the two special ones")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of features that are dropped during training")
+    sequence_length: int = Field(128, ge=3, description="tokens per text, including the two special ones")
     vocabulary: int | None = Field(
-        None, ge=100, description="tokens of an own WordPiece vocabulary, for a fresh text model"
+        None, ge=100, description="number of tokens in a new WordPiece vocabulary, for a text model without weights"
     )
-    depth: int | None = Field(None, ge=1, description="blocks of a fresh model, instead of the preset's")
-    pooling: Pooling | None = Field(None, description="what a text model's head reads; not of keras_nlp")
+    depth: int | None = Field(
+        None, ge=1, description="number of blocks in a model without weights, instead of the preset's"
+    )
+    pooling: Pooling | None = Field(None, description="what the head of a text model reads; not with keras_nlp")
 
     @field_validator("preset")
     @classmethod
@@ -72,33 +78,33 @@ class Model(Settings):
         return self
 
     @model_validator(mode="after")
-    def _nothing_in_vain(self) -> Model:
+    def _nothing_useless(self) -> Model:
         pretrained = next((name for name in ("keras_nlp", "hugging_face") if getattr(self, name) is not None), "")
         images = self.preset in presets.VIT_PRESETS
         brought = "has its own" if pretrained or self.preset == "minilm_l6" else None
-        in_vain = {
+        useless = {
             "vocabulary": "takes images" if images else brought,
             "depth": brought,
             "pooling": "takes images" if images else "keeps its own" if pretrained == "keras_nlp" else None,
         }
-        for name, why in in_vain.items():
+        for name, why in useless.items():
             if why and getattr(self, name) is not None:
                 raise ValueError(f"{name} is given, but {pretrained or self.preset} {why}; leave {name} out")
         return self
 
 
 class Export(Settings):
-    """What is written of every stage whose model is float; a quantized one is written as int8."""
+    """The files that are written for every stage with a float model. A quantized model is always written as int8."""
 
-    formats: tuple[Format, ...] = Field(("float32",), min_length=1, description="float32, float16, dynamic")
-    logits: bool = Field(False, description="leave the softmax out of the file")
-    per_channel: bool = Field(False, description="a scale an output in `dynamic`; such a file needs TFLite 2.17")
+    formats: tuple[RecipeFormat, ...] = Field(("float32",), min_length=1, description="one file per format")
+    logits: bool = Field(False, description="leave the softmax out of the files")
+    per_channel: bool = Field(False, description="one scale per output in `dynamic`; such a file needs TFLite 2.17")
     clustered: bool = Field(False, description="also pack the float32 and int8 files of clustered stages")
 
-    @field_validator("formats")
+    @field_validator("formats", mode="before")
     @classmethod
-    def _float(cls, formats: tuple[Format, ...]) -> tuple[Format, ...]:
-        if "int8" in formats:
+    def _float(cls, formats: object) -> object:
+        if isinstance(formats, (list, tuple)) and "int8" in formats:
             raise ValueError("int8 comes from the technique quantize; the formats are float32, float16 and dynamic")
         return formats
 
@@ -116,7 +122,7 @@ class Step(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults(cls, value: Any) -> Any:
+    def _defaults(cls, value: object) -> object:
         if isinstance(value, str):
             value = {value: None}
         return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value
@@ -124,7 +130,7 @@ class Step(Settings):
     @model_validator(mode="after")
     def _one(self) -> Step:
         if len(self.model_fields_set) != 1:
-            raise ValueError(f"one technique a step; the techniques are {', '.join(Step.model_fields)}")
+            raise ValueError(f"each step names one technique; the techniques are {', '.join(Step.model_fields)}")
         return self
 
     @property
@@ -135,31 +141,31 @@ class Step(Settings):
 
 
 class Recipe(Settings):
-    """What one run does: a model is trained on data, techniques follow in order, files come out."""
+    """What one run does: it trains a model on data, applies techniques in order, and writes files."""
 
     data: Data
     model: Model
-    seed: int = Field(0, ge=0, lt=2**31, description="of weights, shuffling, augmentation, dropout and centroids")
-    training: Training = Field(Training(), description="of the base model")
-    techniques: tuple[Step, ...] = Field((), description=f"{', '.join(ORDER)}: any of them in this order")
-    export: Export = Field(Export(), description="which files")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, shuffling, augmentation, dropout and centroids")
+    training: Training = Field(Training(), description="the training of the base model")
+    techniques: tuple[Step, ...] = Field((), description=f"any of {', '.join(ORDER)}, in this order")
+    export: Export = Field(Export(), description="the files to write")
 
     @field_validator("techniques")
     @classmethod
     def _legal_order(cls, techniques: tuple[Step, ...]) -> tuple[Step, ...]:
-        check_order([step.technique.name for step in techniques])
+        check_order([step.technique for step in techniques])
         return techniques
 
     @classmethod
     def load(cls, name: str, overrides: Sequence[str] = ()) -> Recipe:
-        """Reads a shipped recipe by its name, or any by its path.
+        """Reads a shipped recipe by its name, or any recipe by its path.
 
         Args:
             name: one of `shipped()`, or the path of a YAML file.
-            overrides: `path=value` each, for instance `techniques[1].cluster.clusters=32`; values are YAML.
+            overrides: changed settings, each `path=value` with a YAML value: `techniques[1].cluster.clusters=32`.
 
         Raises:
-            UserError: with the path of each key that is wrong, what was found there and what is accepted.
+            UserError: a setting is wrong; the message names its path, what was found and what is accepted.
         """
         content = _parse(_text(name), name)
         for override in overrides:
@@ -170,19 +176,19 @@ class Recipe(Settings):
         return cls.checked(content, name)
 
     @classmethod
-    def checked(cls, content: Any, source: str) -> Recipe:
-        """Makes a recipe of parsed YAML; `source` is what errors call it."""
+    def checked(cls, content: object, source: str) -> Recipe:
+        """Returns the recipe in parsed YAML. Error messages call it `source`."""
         try:
             return cls.model_validate(content)
         except ValidationError as error:
             details = error.errors()
-            # Where settings or `false` are accepted, wrong settings are also reported as not being `false`.
+            # Where both settings and `false` are accepted, pydantic also reports wrong settings as not being `false`.
             telling = [detail for detail in details if "literal[False]" not in detail["loc"]] or details
             raise UserError(f"{source}: " + "; ".join(_explained(cls, detail) for detail in telling)) from None
 
 
 def shipped() -> dict[str, str]:
-    """Returns the recipes that come with the package: name and the first comment line."""
+    """Returns the first comment line of each recipe that comes with the package, by name."""
     files = sorted(f for f in resources.files("tfcompress.recipes").iterdir() if f.name.endswith(".yaml"))  # type: ignore[type-var]
     return {f.name.removesuffix(".yaml"): f.read_text().splitlines()[0].lstrip("# ") for f in files}
 
@@ -234,7 +240,7 @@ def _explained(kind: type[BaseModel], detail: Any) -> str:
             path += f"[{part}]"
             continue
         inner = _models_in(current)
-        # pydantic puts the member of a union that it tried into the path, as `Name` or `function-after[…, Name]`.
+        # pydantic adds the union member that it tried to the path, as `Name` or `function-after[…, Name]`.
         member = next((model for model in inner if part.split(", ")[-1].rstrip("]") == model.__name__), None)
         if member is not None or part == "literal[False]":
             current = member or current

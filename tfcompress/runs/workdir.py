@@ -1,37 +1,36 @@
-"""A working folder holds one piece of work, so that a call goes on only with what the same call began."""
+"""Claims a working folder for one piece of work, so that a call only resumes what the same call began."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 
 
-def claim(workdir: Path, what: str, description: Mapping[str, Any]) -> None:
-    """Marks a working folder as this work's, or refuses if it is another's.
+def claim(workdir: Path, what: str, description: Mapping[str, object]) -> None:
+    """Marks a working folder as holding this work.
 
     Args:
-        workdir: made if it is not there.
-        what: the kind of work, for instance `run`; the mark is `WHAT.json`.
-        description: all that decides the result, as JSON holds it.
+        workdir: the folder, which is created if it does not exist.
+        what: the kind of work, for instance `run`; the mark is the file `WHAT.json`.
+        description: everything that decides the result, as JSON holds it.
 
     Raises:
-        UserError: the folder holds work of this kind with another description; says what differs.
+        UserError: the folder holds work of this kind with another description; the message says what differs.
     """
     path = workdir / f"{what}.json"
     if not path.is_file():
         write_json(path, description)
     elif changes := list(_differences(read_json(path), dict(description))):
         raise UserError(
-            f"{workdir} holds another {what} ({'; '.join(changes)}); choose another folder or undo the change"
+            f"{workdir} holds another {what} ({'; '.join(changes)}); choose another folder, or undo the change"
         )
 
 
-def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Yields `path: old before, new now` for each place where two JSON values differ."""
+def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
+    """Yields `path: OLD before, NEW now` for each place where two JSON values differ."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in before | now:
             yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)

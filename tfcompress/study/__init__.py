@@ -1,1 +1,1 @@
-"""What a model can take, found out before a recipe is written."""
+"""Studies of what a model tolerates, before a recipe is written."""

@@ -1,4 +1,4 @@
-"""What a model answers on the same few examples under one change after the other, each kept in a folder."""
+"""A model's losses on the same examples under one change after another, each kept in a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of each example the cross-entropy in nats, and whether the answer is right."""
+    """For each example, the cross-entropy in nats and whether it is classified correctly."""
 
     losses: list[float]
     correct: list[bool]
@@ -32,7 +32,7 @@ class Outcome:
 
 
 class Outcomes:
-    """Examples from the beginning of the validation split, and a model that is compiled for them once."""
+    """Measures outcomes on the first validation examples; the model is compiled for them once."""
 
     def __init__(self, model: tf_keras.Model, data: Dataset, examples: int, folder: Path) -> None:
         self._batches = list(data.examples("validation").take(examples).batch(_BATCH))
@@ -49,19 +49,19 @@ class Outcomes:
         return digest.hexdigest()
 
     def of(self, key: str, change: AbstractContextManager[None] | None = None) -> Outcome:
-        """Returns the outcome while `change` holds; it is not entered if the outcome is already kept under `key`."""
+        """Returns the outcome under `change`, which is not entered if an earlier call kept the outcome under `key`."""
         path = self._folder / f"{key}.json"
         if not path.is_file():
             with change or nullcontext():
-                outcome = self._now()
+                outcome = self._measured()
             write_json(path, asdict(outcome))
         return Outcome(**read_json(path))
 
-    def _now(self) -> Outcome:
-        now = Outcome([], [])
+    def _measured(self) -> Outcome:
+        outcome = Outcome([], [])
         for features, labels in self._batches:
             outputs = self._predict(features)
             losses = tf_keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=self._from_logits)
-            now.losses.extend(losses.numpy().tolist())
-            now.correct.extend((outputs.numpy().argmax(1) == labels.numpy()).tolist())
-        return now
+            outcome.losses.extend(losses.numpy().tolist())
+            outcome.correct.extend((outputs.numpy().argmax(1) == labels.numpy()).tolist())
+        return outcome

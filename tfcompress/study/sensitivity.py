@@ -1,4 +1,4 @@
-"""What clustering or pruning one layer alone, without training, does to the loss: which layers a recipe must spare."""
+"""Sensitivity: how clustering or pruning one layer alone, without training, changes the loss."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import tf_keras
@@ -18,29 +18,36 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.measure.accuracy import Accuracy, Flips, accuracy, flips
+from tfcompress.optimize.technique import KernelSettings
 from tfcompress.progress import bar
 from tfcompress.runs.base import check_fit, fingerprint, take_model
 from tfcompress.runs.workdir import claim
 from tfcompress.study.outcomes import Outcome, Outcomes
-from tfcompress.study.treatments import TREATMENTS, Treatment, treated, treatments
+from tfcompress.study.treatments import TREATMENTS, treatments
 from tfcompress.traits import KERNELS, FloatArray, kernels, measure_model
+
+LayerSettings = dict[str, int | float]
+"""A recipe's settings for one layer, such as `{"clusters": 64}`."""
+
+RecipeStep = dict[str, dict[str, dict[str, LayerSettings | Literal[False]]]]
+"""A technique with its settings by layer, as a recipe's `techniques` holds it."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one treatment of one layer does.
+    """The effect of one treatment of one layer.
 
     Attributes:
         technique: `prune` or `cluster`.
-        settings: what a recipe says for it, such as `{"clusters": 64}`.
-        loss: mean cross-entropy of the examples, in nats.
-        change: by how much that is more than without the treatment.
-        standard_error: of the change, from the differences of the examples.
-        flips: of the answers.
+        settings: the recipe's settings for it, such as `{"clusters": 64}`.
+        loss: mean cross-entropy over the examples, in nats.
+        change: the loss minus the loss without the treatment.
+        standard_error: of the change, paired by example.
+        flips: how the predictions changed.
     """
 
     technique: str
-    settings: dict[str, int | float]
+    settings: LayerSettings
     loss: float
     change: float
     standard_error: float
@@ -49,7 +56,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with a kernel: name, class, weights in the kernel, and what each treatment does, the gentlest first."""
+    """A layer with a kernel: its name, class, number of weights, and the effects of treatments, the mildest first."""
 
     name: str
     kind: str
@@ -59,16 +66,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The loss on some validation examples, and what each layer alone does to it.
+    """The loss on some validation examples, and how treatments of single layers change it.
 
     Attributes:
-        model, data: their names.
-        examples: how many, from the beginning of the validation split.
-        loss: of the model as it is: mean cross-entropy, in nats.
-        accuracy: of the model as it is.
+        model, data: names of the model and the data set.
+        examples: number of examples, the first of the validation split.
+        loss: mean cross-entropy of the untreated model, in nats.
+        accuracy: of the untreated model.
         layers: in the model's order.
-        tolerance: by how much a layer may raise the loss.
-        techniques: for a recipe, see `tolerable`.
+        tolerance: how much one layer may raise the loss.
+        techniques: settings for a recipe, see `tolerable`.
     """
 
     model: str
@@ -78,7 +85,7 @@ class Sensitivity:
     accuracy: Accuracy
     layers: tuple[Layer, ...]
     tolerance: float
-    techniques: list[dict[str, Any]]
+    techniques: list[RecipeStep]
 
     def save(self, path: Path) -> None:
         """Writes the study as JSON."""
@@ -93,26 +100,28 @@ class Sensitivity:
 def sensitivity(
     model: object, data: Dataset, workdir: Path, examples: int = 256, tolerance: float = 0.01
 ) -> Sensitivity:
-    """Treats one layer after the other, each alone, and compares the loss; nothing is trained.
+    """Treats one layer at a time, without training, and compares the loss.
 
     Args:
-        model: see `tfcompress.runs.base.take_model`; left as it is.
-        data: as the model takes them.
-        workdir: keeps what each treatment did, so that the same call goes on where one was cut off.
-        examples: how many, from the beginning of the validation split; all of it if there are fewer.
-        tolerance: by how much a layer may raise the loss, see `tolerable`.
+        model: see `tfcompress.runs.base.take_model`. It is not changed.
+        data: the data as the model takes them.
+        workdir: keeps the outcome of each treatment, so that the same call resumes an interrupted one.
+        examples: number of examples, the first of the validation split; all of them if there are fewer.
+        tolerance: how much one layer may raise the loss, see `tolerable`.
 
     Raises:
         UserError: the model does not fit the data or has no layer to treat, or the folder holds another study.
     """
     if examples < 2 or tolerance < 0:
-        raise UserError(f"examples is {examples} and tolerance {tolerance}; at least 2 and 0 are needed")
+        raise UserError(f"examples is {examples} and tolerance {tolerance}; they must be at least 2 and 0")
     functional, data = take_model(model, data)
     check_fit(functional, data)
     found, traits = kernels(functional), measure_model(functional)
     if not found:
         names = ", ".join(kind.__name__ for kind in KERNELS)
-        raise UserError(f"model {functional.name} has no layer to treat; those that can be treated are {names}")
+        raise UserError(
+            f"model {functional.name} has no layer to treat; the layer types that can be treated are {names}"
+        )
     outcomes = Outcomes(functional, data, examples, workdir / "outcomes")
     description = {
         "model": {"name": functional.name, "sha256": fingerprint(functional)},
@@ -147,23 +156,25 @@ def sensitivity(
     )
 
 
-def tolerable(layers: Sequence[Layer], tolerance: float) -> list[dict[str, Any]]:
-    """Returns what a recipe can take over as its `techniques`.
+def tolerable(layers: Sequence[Layer], tolerance: float) -> list[RecipeStep]:
+    """Returns settings that a recipe can use as its `techniques`.
 
-    Each layer gets its hardest tolerable treatment, or `false` if it has none. A technique that no layer tolerates is
-    left out.
+    Each layer gets its strongest tolerable treatment, or `false` if it tolerates none. A technique that no layer
+    tolerates is left out.
     """
     steps = []
     for technique in TREATMENTS:
         treatable = [layer for layer in layers if any(effect.technique == technique.name for effect in layer.effects)]
-        chosen = {re.escape(layer.name): hardest_tolerable(layer, technique.name, tolerance) for layer in treatable}
+        chosen = {re.escape(layer.name): strongest_tolerable(layer, technique.name, tolerance) for layer in treatable}
         if any(chosen.values()):
-            settings = {name: effect.settings if effect else False for name, effect in chosen.items()}
+            settings: dict[str, LayerSettings | Literal[False]] = {
+                name: effect.settings if effect else False for name, effect in chosen.items()
+            }
             steps.append({technique.name: {"layers": settings}})
     return steps
 
 
-def hardest_tolerable(layer: Layer, technique: str, tolerance: float) -> Effect | None:
+def strongest_tolerable(layer: Layer, technique: str, tolerance: float) -> Effect | None:
     """Returns the last effect of a technique before the first that raises the loss by more than `tolerance`."""
     effects = [effect for effect in layer.effects if effect.technique == technique]
     tolerated = list(takewhile(lambda effect: effect.change <= tolerance, effects))
@@ -172,18 +183,18 @@ def hardest_tolerable(layer: Layer, technique: str, tolerance: float) -> Effect 
 
 @contextmanager
 def _treated(
-    layer: tf_keras.layers.Layer, kernel: FloatArray, treatment: Treatment, keep_zeros: bool
+    layer: tf_keras.layers.Layer, kernel: FloatArray, treatment: KernelSettings, keep_zeros: bool
 ) -> Iterator[None]:
-    """Treats the kernel of a layer as long as the block runs."""
+    """Treats the kernel of a layer while the `with` block runs."""
     variable = getattr(layer, KERNELS[type(layer)])
-    variable.assign(treated(kernel, treatment, keep_zeros))
+    variable.assign(treatment.applied(kernel, keep_zeros))
     try:
         yield
     finally:
         variable.assign(kernel)
 
 
-def _effect(technique: str, settings: dict[str, Any], base: Outcome, outcome: Outcome) -> Effect:
+def _effect(technique: str, settings: LayerSettings, base: Outcome, outcome: Outcome) -> Effect:
     differences = np.subtract(outcome.losses, base.losses)
     return Effect(
         technique,

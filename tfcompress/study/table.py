@@ -1,4 +1,4 @@
-"""A study as a table on the terminal."""
+"""Prints a study as a table on the terminal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, hardest_tolerable
+from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, strongest_tolerable
 from tfcompress.study.treatments import TREATMENTS
 
 
 def print_sensitivity(study: Sensitivity, console: Console | None = None) -> None:
-    """Prints a row a layer, the loss of the model as it is, and how the cells are meant."""
+    """Prints one row per layer, the loss of the untreated model, and what the cells mean."""
     console = console or Console(width=None if Console().is_terminal else 170)
     table = Table()
     table.add_column("layer", overflow="fold", min_width=12)
@@ -30,13 +30,13 @@ def print_sensitivity(study: Sensitivity, console: Console | None = None) -> Non
     top1 = study.accuracy
     console.print(
         f"{study.model} on {study.examples} validation examples of {study.data}: loss {study.loss:.4f}, top-1 "
-        f"{top1.top1:.2%} ({top1.low:.1%}-{top1.high:.1%}). A cell is the change of the loss in nats ± its standard "
-        "error, and the answers lost/gained, with that layer alone treated and nothing trained. '*' is the hardest "
-        f"treatment up to which the loss rises by {study.tolerance:g} at most.",
+        f"{top1.top1:.2%} ({top1.low:.1%}-{top1.high:.1%}). A cell shows the change of the loss in nats ± its "
+        "standard error, and the examples lost/gained, with only that layer treated and nothing trained. '*' marks the "
+        f"strongest treatment up to which the loss rises by at most {study.tolerance:g}.",
         style="dim",
     )
 
 
 def _cell(effect: Effect, layer: Layer, study: Sensitivity) -> str:
-    mark = "*" if effect is hardest_tolerable(layer, effect.technique, study.tolerance) else ""
+    mark = "*" if effect is strongest_tolerable(layer, effect.technique, study.tolerance) else ""
     return f"{mark}{effect.change:+.3f} ±{effect.standard_error:.3f} {effect.flips.lost}/{effect.flips.gained}"

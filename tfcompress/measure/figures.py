@@ -1,0 +1,34 @@
+"""The figures that are measured of every file, whether in a run or in a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfcompress.measure.accuracy import Accuracy, Flips
+from tfcompress.measure.agreement import Agreement
+from tfcompress.measure.size import Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What is measured of one file.
+
+    Attributes:
+        inputs: type and shape by the name of each input.
+        size: of the file.
+        accuracy: None without labels.
+        flips: against the first file; None for the first file, and without labels.
+        agreement: with the model that the outputs are compared with; None if there is none, or if its output has
+            another shape.
+    """
+
+    inputs: dict[str, str]
+    size: Size
+    accuracy: Accuracy | None
+    flips: Flips | None
+    agreement: Agreement | None
+
+    @property
+    def embedding_bytes(self) -> int:
+        """Bytes of the token and segment tables in the file; 0 where they are not known."""
+        return 0

@@ -1,0 +1,160 @@
+"""The stages of a run in their order: the base model, then one stage per technique."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tf_keras
+
+from tfcompress import runtime
+from tfcompress import traits as kernel_traits
+from tfcompress.data.dataset import Dataset
+from tfcompress.errors import UserError
+from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.optimize.short_tables import Restore, shorten
+from tfcompress.optimize.technique import Context, Lesson, ModelAndData, Technique, restore_trainable
+from tfcompress.progress import bar
+from tfcompress.runs.base import check_fit
+from tfcompress.runs.recipe import Export
+from tfcompress.runs.stages import BASE, History, Stage, StageStore
+from tfcompress.training import Objective, Training, fit, gives_probabilities, make_repeatable
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a run does to its model, stage after stage.
+
+    Attributes:
+        workdir: of the run.
+        base: makes the base model, and the data as it takes them.
+        training: of the base model, or None if it is trained already.
+        techniques: in their order.
+        objective: what every training minimises.
+        export: which files are to be written; only checked here.
+        seed: of everything that is drawn at random.
+    """
+
+    workdir: Path
+    base: Callable[[], tuple[tf_keras.Model, Dataset]]
+    training: Training | None
+    techniques: Sequence[Technique]
+    objective: Objective
+    export: Export
+    seed: int
+
+    @property
+    def store(self) -> StageStore:
+        """Where finished stages are kept."""
+        return StageStore(self.workdir)
+
+    def stages(self, claim: Callable[[], None]) -> Iterator[Stage]:
+        """Yields the stages, each loaded if an earlier call finished it and made otherwise.
+
+        Args:
+            claim: marks the working folder as this run's. It is called after all checks and before anything is written.
+
+        Raises:
+            UserError: model, data, techniques and export do not fit together, or a stage fails.
+        """
+        make_repeatable(self.seed)
+        model, data = self.base()
+        self._check(model, data)
+        claim()
+        own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
+        with tf_keras.utils.custom_object_scope({**CUSTOM_LAYERS, **own_layers}):
+            stage = self.store.load(BASE, 0, data) or self._make_base(model, data)
+            done = {BASE: stage}
+            yield stage
+            for number, technique in enumerate(self.techniques, start=1):
+                adapted = technique.adapt(stage.data)
+                stage = self.store.load(technique.name, number, adapted) or self._make(number, stage, adapted, done)
+                done[technique.name] = stage
+                yield stage
+
+    def _check(self, model: tf_keras.Model, data: Dataset) -> None:
+        """Finds mistakes that would otherwise only show after hours of training."""
+        check_fit(model, data)
+        earlier = [BASE]
+        for technique in self.techniques:
+            technique.check(model)
+            technique.check_earlier(earlier)
+            earlier.append(technique.name)
+        clustering = any(technique.clusters_weights for technique in self.techniques)
+        if self.export.logits and gives_probabilities(model):
+            raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
+        if self.export.per_channel and clustering:
+            raise UserError(
+                "export.per_channel: with one scale per channel, clustered weights would have more distinct values in "
+                "`dynamic`; leave it false"
+            )
+        if self.export.clustered:
+            runtime.library()  # Packed files are run to measure them.
+            if "float32" not in self.export.formats:
+                raise UserError("export.clustered packs float32 files; add float32 to export.formats")
+            if not clustering:
+                raise UserError("export.clustered packs clustered models; add the technique cluster, or leave it false")
+
+    def _make_base(self, model: tf_keras.Model, data: Dataset) -> Stage:
+        self._seed_stage(0)
+        history: History = []
+        if self.training is not None:
+            folder = self.store.folder(BASE, 0)
+            short, short_data, restore = shorten(model, data)
+            history = fit(short, short_data, self.training, self.objective, self.seed, folder, title=BASE)
+            model = restore(short)
+        return self.store.save(BASE, 0, model, data, kernel_traits.measure_model(model), history)
+
+    def _make(self, number: int, before: Stage, adapted: Dataset, done: Mapping[str, Stage]) -> Stage:
+        """Applies technique `number`, from 1; `adapted` are the data as the model that comes out takes them."""
+        self._seed_stage(number)
+        technique = self.techniques[number - 1]
+        training = technique.fit
+        source, data = before.model, technique.learns_from(before.data)
+        restore: Restore = _unchanged
+        if training is not None and technique.short_tables:
+            source, data, restore = shorten(source, data)
+        steps = training.epochs * data.steps_per_epoch(training.batch_size) if training is not None else 0
+        earlier = {name: ModelAndData(stage.model, stage.data) for name, stage in done.items()}
+        context = Context(data, before.traits, steps, self.seed, self.objective, earlier, self.workdir / "teacher")
+        with bar(f"preparing {technique.name}", 1) as shown:
+            model = technique.prepare(source, context)
+            shown.advance()
+        history: History = []
+        if training is not None:
+            lesson = technique.lesson(model, context) or self._lesson_of_earlier(number, model, context)
+            history = fit(
+                model,
+                data,
+                training,
+                lesson.objective if lesson else self.objective,
+                self.seed,
+                self.store.folder(technique.name, number),
+                technique.callbacks(),
+                technique.name,
+                lesson.targets if lesson else None,
+            )
+        model = technique.finalize(model)
+        restore_trainable(model, source)
+        model = restore(model)
+        traits = technique.promises(before.model, before.traits)
+        kernel_traits.check_model(model, traits, before.model)
+        return self.store.save(technique.name, number, model, adapted, traits, history)
+
+    def _seed_stage(self, number: int) -> None:
+        """Starts a stage from its own seed, so that it does not matter whether this process ran the stage before."""
+        make_repeatable(self.seed * 100 + number)
+
+    def _lesson_of_earlier(self, number: int, model: tf_keras.Model, context: Context) -> Lesson | None:
+        """Returns the lesson that the nearest technique before technique `number` gives to later stages."""
+        lessons = (one.lesson_for_later(model, context) for one in reversed(self.techniques[: number - 1]))
+        return next((lesson for lesson in lessons if lesson is not None), None)
+
+
+def _unchanged(model: tf_keras.Model) -> tf_keras.Model:
+    return model
+
+
+def _is_keras(layer: tf_keras.layers.Layer) -> bool:
+    return type(layer).__module__.partition(".")[0] == "tf_keras"

@@ -1,0 +1,108 @@
+"""Writes a stage's `.tflite` files, each verified before it gets its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.export.converter import convert
+from tfcompress.export.formats import ConverterFormat
+from tfcompress.export.verify import VerifiedTensor, verify
+from tfcompress.files import atomic_write
+from tfcompress.packed.packer import pack
+from tfcompress.progress import track
+from tfcompress.runs.recipe import Export
+from tfcompress.runs.stages import Stage
+from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
+from tfcompress.traits import Traits
+
+_PACKED_FORMATS = ("float32", "int8")
+_INSPECTED_EXAMPLES = 16
+"""Number of validation examples that decide whether a data set holds pictures in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A verified `.tflite` file of a stage, packed or not.
+
+    Attributes:
+        stage: whose model it holds.
+        format: how its weights are stored.
+        path: where it is.
+        tensors: what was found in it for each kernel.
+        packed: whether its weights are packed.
+    """
+
+    stage: Stage
+    format: ConverterFormat
+    path: Path
+    tensors: tuple[VerifiedTensor, ...]
+    packed: bool = False
+
+
+def export_stage(stage: Stage, export: Export, workdir: Path) -> list[ExportedFile]:
+    """Writes a stage's files to `workdir/tflite`. Files that an earlier call has written are kept and verified again.
+
+    Raises:
+        BrokenTraitError: a file lacks what the stage's techniques promised.
+    """
+    formats: tuple[ConverterFormat, ...] = ("int8",) if quantization_scheme(stage.traits) else export.formats
+    files = [_stock(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
+    if export.clustered and any(kernel.clusters for kernel in stage.traits.values()):
+        files += [_packed(file) for file in files if file.format in _PACKED_FORMATS]
+    return files
+
+
+def quantization_scheme(traits: Traits) -> str:
+    """Returns the longest of the quantized kernels' schemes (QAT, PQAT, CQAT, PCQAT); empty if none is quantized."""
+    return max((kernel.scheme for kernel in traits.values() if kernel.quantized), key=len, default="")
+
+
+def _stock(stage: Stage, format: ConverterFormat, export: Export, workdir: Path) -> ExportedFile:
+    def make() -> bytes:
+        content = convert(stage.model, format, export.logits, export.per_channel)
+        return describe(content, _description(stage, format))
+
+    return _verified(stage, format, workdir / "tflite" / f"{stage.folder}-{format}.tflite", make)
+
+
+def _packed(file: ExportedFile) -> ExportedFile:
+    """Packs a file and writes the result beside it."""
+    path = file.path.with_stem(f"{file.path.stem}_packed")
+    return _verified(file.stage, file.format, path, lambda: pack(file.path.read_bytes()), packed=True)
+
+
+def _verified(
+    stage: Stage, format: ConverterFormat, path: Path, make: Callable[[], bytes], packed: bool = False
+) -> ExportedFile:
+    """Verifies the file at `path`, or what `make` returns before that is written to `path`."""
+    written = path.is_file()
+    content = path.read_bytes() if written else make()
+    tensors = verify(content, stage.model, stage.traits, format)
+    if not written:
+        with atomic_write(path) as beside:
+            beside.write_bytes(content)
+    return ExportedFile(stage, format, path, tuple(tensors), packed)
+
+
+def _description(stage: Stage, format: ConverterFormat) -> Description:
+    """Returns a file's metadata."""
+    data, scheme = stage.data, quantization_scheme(stage.traits)
+    text = f"Classifies {data.name} into {len(data.classes)} classes. Stage {stage.name}, {scheme or format}."
+    return Description(stage.model.name, text, data.classes, _input(data))
+
+
+def _input(data: Dataset) -> ImageInput | TextInput | None:
+    """Returns what the examples are, or None where a phone could not know how to make them."""
+    if isinstance(data.decode, Tokenizer):
+        return TextInput(data.decode.vocabulary, data.decode.lowercase)
+    inspected = data.examples("validation").take(_INSPECTED_EXAMPLES).as_numpy_iterator()
+    images = [features for features, _ in inspected if isinstance(features, np.ndarray)]
+    if not images or images[0].ndim != 3 or images[0].shape[-1] not in (1, 3):
+        return None
+    return ImageInput() if all(image.min() >= 0 and image.max() <= 1 for image in images) else None

@@ -1,0 +1,114 @@
+"""The finished stages of a run, kept in its working folder so that a later call resumes after the last of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tf_keras
+from pydantic import TypeAdapter
+
+from tfcompress.data.dataset import Dataset
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.files import atomic_write, read_json, write_json
+from tfcompress.optimize.quantization import load_scope
+from tfcompress.runs.logs import write_logs
+from tfcompress.training import delete_checkpoint
+from tfcompress.traits import KernelTraits, Traits
+
+BASE = "base"
+"""Name of the first stage, the model that the techniques start from."""
+
+History = list[dict[str, float]]
+"""The figures of each epoch, see `tfcompress.training.fit`."""
+
+_TRAITS = TypeAdapter(dict[str, KernelTraits])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage.
+
+    Attributes:
+        name: `base`, or the name of its technique.
+        folder: its folder below `stages`, `NN-name`.
+        model: a plain model, or a quantized one after `quantize`.
+        data: the data as the model takes them.
+        traits: what has been checked to hold for its kernels.
+        history: one row per epoch of its training.
+    """
+
+    name: str
+    folder: str
+    model: tf_keras.Model
+    data: Dataset
+    traits: Traits
+    history: History
+
+
+class StageStore:
+    """The folder `stages` of a working folder.
+
+    A stage lies in `stages/NN-name`: its model in `model.h5`; its traits and history in `stage.json`, which is written
+    last and so marks the stage as finished; its tokenizer in `vocab.txt` and `tokenizer.json`, if it has one; and the
+    checkpoint of its training until it is finished. What TensorBoard shows of it is in `logs/NN-name`.
+    """
+
+    def __init__(self, workdir: Path) -> None:
+        self._workdir = workdir
+
+    def folder(self, name: str, number: int) -> Path:
+        """Returns the folder of a stage; `number` counts the stages from 0."""
+        return self._workdir / "stages" / f"{number:02}-{name}"
+
+    def model_file(self, name: str, number: int) -> Path:
+        """Returns the file of a stage's model."""
+        return self.folder(name, number) / "model.h5"
+
+    def load(self, name: str, number: int, data: Dataset) -> Stage | None:
+        """Returns a stage that an earlier call finished, or None if none did.
+
+        Args:
+            name: of the stage.
+            number: of the stage, from 0.
+            data: the data as its model takes them, which are not stored.
+        """
+        folder = self.folder(name, number)
+        record = folder / "stage.json"
+        if not record.is_file():
+            return None
+        delete_checkpoint(folder)  # An earlier call can have been killed between the record and this.
+        kept = read_json(record)
+        with load_scope():
+            model = tf_keras.models.load_model(self.model_file(name, number), compile=False)
+        return Stage(name, folder.name, model, data, _TRAITS.validate_python(kept["traits"]), kept["history"])
+
+    def save(
+        self, name: str, number: int, model: tf_keras.Model, data: Dataset, traits: Traits, history: History
+    ) -> Stage:
+        """Keeps a finished stage, removes its checkpoint, and returns it.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        folder = self.folder(name, number)
+        if isinstance(data.decode, Tokenizer):
+            data.decode.save(folder)
+        with atomic_write(self.model_file(name, number)) as beside, warnings.catch_warnings():
+            # Keras recommends .keras, which cannot hold a model that is trained for quantization.
+            warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
+            try:
+                model.save(beside, include_optimizer=False)
+            except RuntimeError as error:  # h5py raises it when the disk is full.
+                raise OSError(str(error)) from error
+        write_logs(self._workdir / "logs" / folder.name, history, model)
+        write_json(folder / "stage.json", {"traits": _dumped(traits), "history": history})
+        delete_checkpoint(folder)
+        return Stage(name, folder.name, model, data, traits, history)
+
+
+def _dumped(traits: Traits) -> Mapping[str, object]:
+    dumped: Mapping[str, object] = _TRAITS.dump_python(dict(traits), mode="json")
+    return dumped
