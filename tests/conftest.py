@@ -82,9 +82,9 @@ def below_a_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def library() -> str:
-    """The clustered runtime's library."""
+    """The packed runtime's library."""
     if not has_runtime():
-        pytest.skip("no clustered runtime: there was no C++ compiler when tfcompress was installed")
+        pytest.skip("no packed runtime: there was no C++ compiler when tfcompress was installed")
     return str(runtime.library())
 
 

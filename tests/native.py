@@ -1,4 +1,4 @@
-"""Whether the clustered runtime is there."""
+"""Whether the packed runtime is there."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def demo(terminal, tmp_path_factory) -> Path:
 def test_the_code_runs(page, terminal, demo, tmp_path, monkeypatch):
     text = TEXTS[page]
     if "packed.tflite" in text and not has_runtime():
-        pytest.skip("no clustered runtime")
+        pytest.skip("no packed runtime")
     monkeypatch.chdir(tmp_path)
     material.prepare(tmp_path, text, demo)
     for name in ("tools", "benchmarks"):

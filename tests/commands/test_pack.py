@@ -37,7 +37,7 @@ def test_a_file_is_packed_and_unpacked_and_both_are_run(stock, tmp_path):
     assert done.difference.largest_difference < 1e-5 * done.difference.largest_output
     assert done.difference.same_top1 == 1
     text = str(done)
-    assert f"{packed}: packed 2 dense layers, 0 attentions, 0 norms, 0 token tables" in text
+    assert f"{packed}: packed 2 dense layers, 0 attentions, 0 norms, 0 embedding tables" in text
     assert "not packed: w2: it has more than 256 distinct values" in text
     assert "run on a random input" in text
     int8 = pack_file(stock, packed, "int8")

@@ -68,7 +68,7 @@ def test_every_stage_and_format_has_its_figures(finished):
 def test_clustered_stages_are_packed_too(finished):
     report, _ = finished
     if not has_runtime():
-        pytest.skip("there is no clustered runtime to run packed files with")
+        pytest.skip("there is no packed runtime to run packed files with")
     variants = {variant.name: variant for variant in report.variants}
     before, packed = variants["cluster float32"], variants["cluster float32 packed"]
     assert packed.file == "tflite/02-cluster-float32_packed.tflite"

@@ -89,7 +89,7 @@ def pack_file(source: Path, output: Path, activations: str | None = None, data: 
         "dense layers": packed.dense,
         "attentions": packed.attentions,
         "norms": packed.layer_norms,
-        "token tables": packed.tables,
+        "embedding tables": packed.tables,
     }
     summary = f"packed {', '.join(f'{count} {part}' for part, count in parts.items())}"
     return _written(source, content, output, packed.content, summary, packed.skipped, data)

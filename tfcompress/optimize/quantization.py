@@ -56,7 +56,7 @@ _MOVERS = (tf_keras.layers.Reshape, tf_keras.layers.Permute, tf_keras.layers.Fla
 
 
 class LayerQuantization(Settings):
-    """Has no settings: weights and activations of a layer, or a token table, become int8 with one scale per tensor."""
+    """Has no settings: a layer's weights and activations, or its table, become int8 with one scale per tensor."""
 
 
 class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):

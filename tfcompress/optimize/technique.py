@@ -108,7 +108,7 @@ class Technique(Settings, ABC):
     clusters_weights: ClassVar[bool] = False
     """Whether it leaves few distinct values in each kernel: files can be packed, and need one scale per tensor."""
     short_tables: ClassVar[bool] = False
-    """Whether token tables can be cut to the rows that the data use while it trains; see `optimize.short_tables`."""
+    """Whether embedding tables can be cut to the rows that occur in the data while it trains; see `short_tables`."""
 
     fit: Training | None = Field(None, description="the training that follows; none by default")
 

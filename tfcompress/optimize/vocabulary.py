@@ -21,7 +21,7 @@ from tfcompress.traits import Traits
 
 
 class TrimVocabulary(Technique):
-    """Removes the rows of unused tokens from the token table, and their pieces from the tokenizer.
+    """Removes the rows of unused tokens from the embedding table, and their pieces from the tokenizer.
 
     Texts of used tokens give the same outputs as before. Special tokens and single characters stay, so that other words
     can still be spelled.

@@ -28,7 +28,11 @@ def print_report(report: Report, console: Console | None = None) -> None:
         "of the first row; 'time' is the median ratio to the latency of the first row, with one thread, files taking "
         "turns; 'memory' is peak RSS above an empty interpreter, in one process per file; 'values' is the largest "
         "number of distinct weights in any kernel, 'zeros' the smallest share of zeros"
-        + ("; 'embedding' is the bytes of the token tables, 'encoder' those of the rest of the file." if text else "."),
+        + (
+            "; 'embedding' is the bytes of the embedding tables, 'encoder' those of the rest of the file."
+            if text
+            else "."
+        ),
         style="dim",
     )
     if report.left_alone:

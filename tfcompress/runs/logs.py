@@ -51,7 +51,7 @@ def _tag(name: str, row: dict[str, float]) -> str:
 
 
 def _histogram(tag: str, values: FloatArray, step: int) -> None:
-    # TensorBoard's own function needs memory for values x bins, which is gigabytes for a token table.
+    # TensorBoard's own function needs memory for values x bins, which is gigabytes for an embedding table.
     counts, edges = np.histogram(values.astype(np.float64), _BINS)
     bins = np.stack([edges[:-1], edges[1:], counts], axis=1)
     tf.summary.write(tag, bins, step, metadata.create_summary_metadata(display_name=None, description=None))
