@@ -21,7 +21,7 @@ from rich.table import Table
 from tfcompress.cli import as_user_sees, import_tensorflow
 
 if TYPE_CHECKING:
-    from tfcompress.export.converter import Format
+    from tfcompress.export.formats import ConverterFormat
 
 _TOKENS = flags.DEFINE_integer("tokens", 128, "Input length in tokens.", lower_bound=2)
 _ROUNDS = flags.DEFINE_integer("rounds", 30, "Rounds of the latency measurement.", lower_bound=2)
@@ -30,7 +30,7 @@ _Changes = dict[str, int]
 """Fields of a preset and their new values."""
 
 _MINILM_HALF: _Changes = {"width": 192, "heads": 6, "mlp": 768}
-_GROUPS: tuple[tuple[Format, tuple[tuple[str, str, _Changes], ...]], ...] = (
+_GROUPS: tuple[tuple[ConverterFormat, tuple[tuple[str, str, _Changes], ...]], ...] = (
     ("float32", (("bert_base", "bert_base", {}), ("bert_half", "bert_half", {}))),
     ("float32", (("minilm_l6", "minilm_l6", {}), ("minilm_l6 halved", "minilm_l6", _MINILM_HALF))),
     (
@@ -53,7 +53,7 @@ def main(_: Sequence[str]) -> None:
             _compare(group_format, models)
 
 
-def _compare(format: Format, models: Sequence[tuple[str, str, _Changes]]) -> None:
+def _compare(format: ConverterFormat, models: Sequence[tuple[str, str, _Changes]]) -> None:
     from tfcompress.export.converter import convert
     from tfcompress.measure.latency import latencies
     from tfcompress.measure.memory import memory

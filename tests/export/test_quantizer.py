@@ -9,8 +9,8 @@ import tf_keras
 
 from tests.tflite.build import build, constant, graph, node, tensor
 from tfcompress.errors import UserError
-from tfcompress.export.converter import convert, convert_served
-from tfcompress.export.quantizer import load_recipe, needs_calibration, quantize
+from tfcompress.export.converter import convert, convert_function
+from tfcompress.export.quantizer import load_quantizer_recipe, needs_calibration, quantize
 from tfcompress.export.sources import of_model
 from tfcompress.measure.interpreter import predict
 from tfcompress.tflite.reading import read
@@ -108,7 +108,7 @@ def test_convolutions_keep_a_scale_an_output(tmp_path):
     rng = np.random.default_rng(0)
     for variable in model.weights:
         variable.assign(rng.normal(size=variable.shape) * np.geomspace(0.1, 1, variable.shape[-1]))
-    content = convert_served(of_model(model).served, "float32")
+    content = convert_function(of_model(model).serving, "float32")
     examples = rng.random((16, 12, 12, 3), np.float32)
     expected = outputs(content, examples, tmp_path)
     for to in ("dynamic", "int8", "int4"):
@@ -119,11 +119,11 @@ def test_convolutions_keep_a_scale_an_output(tmp_path):
 
 def test_a_recipe_of_the_quantizer_is_followed(vit, tmp_path):
     content, calibration = vit
-    recipe = load_recipe(RECIPES / "dynamic_wi8_afp32_recipe.json")
+    recipe = load_quantizer_recipe(RECIPES / "dynamic_wi8_afp32_recipe.json")
     assert not needs_calibration(recipe)
     types = Counter(tensor.dtype for tensor in weights(quantize(content, recipe), "FULLY_CONNECTED", 1))
     assert types == {"int8": sum(types.values())}
-    static = load_recipe(RECIPES / "default_a8w8_recipe.json")
+    static = load_quantizer_recipe(RECIPES / "default_a8w8_recipe.json")
     assert needs_calibration(static)
     with pytest.raises(UserError, match="this recipe needs examples to calibrate with"):
         quantize(content, static)
@@ -134,21 +134,21 @@ def test_a_recipe_of_the_quantizer_is_followed(vit, tmp_path):
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"regex": ".*"}]', "nothing", '[{"regex": ".*", "operation": "SIN"}]'])
 def test_what_is_no_recipe_is_named(tmp_path, text):
     (tmp_path / "recipe.json").write_text(text)
-    with pytest.raises(UserError, match=r"recipe\.json is no recipe of ai-edge-quantizer"):
-        load_recipe(tmp_path / "recipe.json")
+    with pytest.raises(UserError, match=r"recipe\.json is not a recipe of ai-edge-quantizer"):
+        load_quantizer_recipe(tmp_path / "recipe.json")
 
 
 def test_what_cannot_be_quantized_is_said(vit, tmp_path):
     content, calibration = vit
     for to in ("dynamic", "float16"):
-        with pytest.raises(UserError, match=r"the file is quantized already: .* is (int8|float16)"):
+        with pytest.raises(UserError, match=r"the file is already quantized: .* is (int8|float16)"):
             quantize(quantize(content, to), "int8", calibration)
     with pytest.raises(UserError, match="int8 needs examples to calibrate with"):
         quantize(content, "int8")
     x = tf_keras.Input((4,), name="x")
     weightless = of_model(tf_keras.Model(x, tf_keras.layers.ReLU()(x)))
     with pytest.raises(UserError, match="no weights that this format quantizes"):
-        quantize(convert_served(weightless.served, "float32"), "dynamic")
+        quantize(convert_function(weightless.serving, "float32"), "dynamic")
     with pytest.raises(UserError, match="ai-edge-quantizer cannot quantize this model"):
         quantize(content, "int8", [{"picture": np.zeros((1, 8, 8, 3), np.float32)}])
     blocks = json.loads((RECIPES / "dynamic_wi8_afp32_recipe.json").read_text())

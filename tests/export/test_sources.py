@@ -58,7 +58,7 @@ def test_a_model_of_keras_3_is_opened(tmp_path, name):
     inputs = {"first": np.ones((1, 4), np.float32), "second": np.full((1, 4), 3, np.int32)}
     (output,) = source.run(inputs).values()
     np.testing.assert_allclose(output, model(inputs), atol=1e-6)
-    assert [spec.name for spec in source.served.function.input_signature] == ["first", "second"]
+    assert [spec.name for spec in source.serving.function.input_signature] == ["first", "second"]
 
 
 def test_any_saved_model_with_a_signature_is_opened(tmp_path):
@@ -124,8 +124,8 @@ def test_what_is_no_model_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "unreadable.tflite").symlink_to("/proc/self/mem")  # not even by root
     for name, message in {
-        "missing": "missing does not exist; name a SavedModel folder",
-        "model.pkl": r"model\.pkl is no model file that can be read",
+        "missing": "missing does not exist; give a SavedModel folder",
+        "model.pkl": r"model\.pkl is not a model file that can be read",
         "broken.tflite": r"broken\.tflite is not a valid \.tflite",
         "unreadable.tflite": r"cannot read .*unreadable\.tflite: Input/output error",
         "empty": "empty holds neither a SavedModel nor",
@@ -159,7 +159,7 @@ def test_a_keras_3_model_with_foreign_classes_is_refused(tmp_path):
 
     x = keras.Input((4,))
     keras.Model(x, Own()(x)).save(tmp_path / "own.keras")
-    assert open_source(tmp_path / "own.keras").served is not None  # this process has registered it
+    assert open_source(tmp_path / "own.keras").serving is not None  # this process has registered it
     del keras.saving.get_custom_objects()["elsewhere>Own"]
     with pytest.raises(UserError, match=r"test_sources\.Own, which is not part of Keras"):
         open_source(tmp_path / "own.keras")

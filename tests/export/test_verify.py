@@ -50,7 +50,7 @@ def test_a_promise_that_the_file_does_not_keep_is_named(compressed):
 def test_float_weights_in_a_quantized_file_are_named(compressed):
     model, traits = compressed["quantize"]
     content = convert(model, "int8")
-    with pytest.raises(BrokenTraitError, match=r"\(head\): stored as float32, int8 was asked for"):
+    with pytest.raises(BrokenTraitError, match=r"\(head\): stored as float32 instead of int8"):
         verify(content, model, {**traits, "head": replace(traits["head"], quantized=True)}, "int8")
 
 

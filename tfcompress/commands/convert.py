@@ -21,9 +21,10 @@ from tfcompress.data import registry
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export import quantizer
-from tfcompress.export.converter import Served, convert_served
+from tfcompress.export.converter import convert_function
 from tfcompress.export.formats import CALIBRATED_FORMATS, FORMATS, ConverterFormat, Format
-from tfcompress.export.quantizer import Recipe as QuantizerRecipe
+from tfcompress.export.quantizer import QuantizerRecipe
+from tfcompress.export.serving import ServingFunction
 from tfcompress.export.sources import Source, of_model, open_source
 from tfcompress.files import atomic_write
 from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
@@ -124,7 +125,7 @@ def convert_file(
             try:
                 runner = Runner(beside)
                 example = feeds[0] if feeds else random_examples({"": beside}, {"": runner})[0]
-                before = Runner(reference).run_all if opened.served is None else _as_it_was(opened, runner)
+                before = Runner(reference).run_all if opened.serving is None else _as_it_was(opened, runner)
                 difference = compare_models(runner.run_all, before, [example], runner.scores.name)
                 if not difference.finite:
                     raise UserError("its outputs are not all finite numbers; choose another format")
@@ -153,7 +154,7 @@ def _target(to: Format | Path | str) -> Format | QuantizerRecipe:
         if to == known:
             return known
     if Path(to).suffix == ".json":
-        return quantizer.load_recipe(Path(to))
+        return quantizer.load_quantizer_recipe(Path(to))
     raise UserError(
         f"format {str(to)!r} is neither one of {', '.join(FORMATS)} nor a .json recipe of ai-edge-quantizer"
     )
@@ -196,13 +197,13 @@ def _unquantized(source: Source, target: Format | QuantizerRecipe, wanted: bool)
 
     It is empty if neither needs it.
     """
-    if source.served is None:
+    if source.serving is None:
         return source.content
     if source.quantized:
-        return _described(source, _served(source.served, "int8"))
+        return _described(source, _convert(source.serving, "int8"))
     if target in ("float16", "dynamic") and not wanted:
         return b""  # The converter makes these without a float32 file.
-    return _described(source, _served(source.served, "float32"))
+    return _described(source, _convert(source.serving, "float32"))
 
 
 def _converted(
@@ -210,8 +211,8 @@ def _converted(
 ) -> bytes:
     if target == "float32" or source.quantized:
         return content
-    if source.served is not None and (target == "float16" or target == "dynamic"):
-        return _described(source, _served(source.served, target, per_channel))
+    if source.serving is not None and (target == "float16" or target == "dynamic"):
+        return _described(source, _convert(source.serving, target, per_channel))
     batches = None if feeds is None else [{name: x[None] for name, x in feed.items()} for feed in feeds]
     try:
         return with_files_of(content, quantizer.quantize(content, target, batches, per_channel))
@@ -219,9 +220,9 @@ def _converted(
         raise UserError(f"{source.name}: {error}") from error
 
 
-def _served(served: Served, format: ConverterFormat, per_channel: bool = False) -> bytes:
+def _convert(serving: ServingFunction, format: ConverterFormat, per_channel: bool = False) -> bytes:
     with bar(f"converting to {format}", 1) as shown:
-        content = convert_served(served, format, per_channel)
+        content = convert_function(serving, format, per_channel)
         shown.advance()
     return content
 

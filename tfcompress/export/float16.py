@@ -1,7 +1,8 @@
-"""float16 weights for a float32 `.tflite`, as TensorFlow's converter stores them.
+"""Stores the constants of a float32 `.tflite` file in float16, as TensorFlow's converter does.
 
-Each large constant becomes float16 behind a DEQUANTIZE, which runtimes fold into the operators that read it.
-ai-edge-quantizer does this only for dense layers and convolutions, and leaves tables as they are: half of a small BERT.
+Each large constant becomes a float16 constant and a DEQUANTIZE, which runtimes fold into the operators that read it.
+ai-edge-quantizer does this only for dense layers and convolutions. It leaves tables alone, which are half of a small
+BERT.
 """
 
 from __future__ import annotations
@@ -14,17 +15,23 @@ from tfcompress.tflite.tensor import Buffer, Tensor
 from tfcompress.tflite.writing import write
 
 _SMALLEST = 128
-"""Constants with fewer elements stay as they are: a DEQUANTIZE takes as many bytes as they would save."""
+"""Constants with fewer elements stay float32, because their DEQUANTIZE takes as many bytes as float16 saves."""
 
-_DEQUANTIZE_VERSION = 3  # the first that takes float16
+_DEQUANTIZE_VERSION = 3  # the first version that takes float16
 
 
 def to_float16(content: bytes) -> bytes:
-    """Returns the file with float16 constants; a constant with numbers beyond float16's range stays float32."""
+    """Returns the file with its constants in float16.
+
+    A constant with fewer than 128 elements, or with numbers beyond float16's range, stays float32.
+
+    Raises:
+        UserError: `content` is not a valid `.tflite` file.
+    """
     model = read(content)
     halves: dict[Buffer, Buffer | None] = {}
     for graph in model.graphs:
-        unpacking: list[Operator] = []
+        dequantizing: list[Operator] = []
         for tensor in graph.tensors:
             if tensor.buffer is None or tensor.dtype != "float32" or tensor.sparse:
                 continue
@@ -33,10 +40,10 @@ def to_float16(content: bytes) -> bytes:
             half = halves[tensor.buffer]
             if half is not None:
                 source = Tensor(f"{tensor.name}_float16", tensor.shape, "float16", half)
-                unpacking.append(operator("DEQUANTIZE", [source], [tensor], _DEQUANTIZE_VERSION))
+                dequantizing.append(operator("DEQUANTIZE", [source], [tensor], _DEQUANTIZE_VERSION))
                 tensor.buffer = None
-        graph.operators = (*unpacking, *graph.operators)
-    # Tensors of other types, and metadata, may share a buffer.
+        graph.operators = (*dequantizing, *graph.operators)
+    # A buffer may also belong to a tensor of another type or to metadata; it must then keep its data.
     used = {owner.buffer for graph in model.graphs for owner in graph.tensors}
     used |= {entry.buffer for entry in model.metadata}
     for buffer in halves.keys() - used:
@@ -45,7 +52,7 @@ def to_float16(content: bytes) -> bytes:
 
 
 def _half(buffer: Buffer) -> Buffer | None:
-    """Returns a float32 constant's numbers in float16; None for a constant that stays as it is."""
+    """Returns the numbers of a float32 constant in float16, or None if it stays float32."""
     if buffer.data is None:
         return None
     values = np.frombuffer(buffer.data.tobytes(), "<f4")

@@ -1,9 +1,11 @@
-"""Quantizing a float `.tflite` after training, by ai-edge-quantizer.
+"""Post-training quantization of a float `.tflite` file with ai-edge-quantizer.
 
-What is added to it: tables that a GATHER looks rows up in become int8 too; ranges are the extremes over all examples
-instead of a moving average, which halved the mean error of a ViT and a BERT; and the file states which versions of its
-operators it needs. ai-edge-quantizer leaves the float model's, so that older runtimes load what they cannot run: TFLite
-2.14 and 2.16 crash on its int4, or give random answers.
+This module adds three things to it:
+
+- Tables that a GATHER looks rows up in become int8 too.
+- Ranges are the extremes over all examples, not a moving average, which halved the mean error of a ViT and a BERT.
+- The file states the operator versions that it needs. ai-edge-quantizer keeps the versions of the float model, so older
+  runtimes load files that they cannot run: TFLite 2.14 and 2.16 crash on its int4 weights or return random outputs.
 """
 
 from __future__ import annotations
@@ -15,11 +17,9 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
-from unittest import mock
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from ai_edge_quantizer import calibrator, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
@@ -29,115 +29,121 @@ from ai_edge_quantizer.utils import progress_utils, qsv_utils
 from tfcompress import progress
 from tfcompress.errors import UserError, first_line
 from tfcompress.export.float16 import to_float16
+from tfcompress.export.formats import CALIBRATED_FORMATS, Format
 from tfcompress.tflite.graph import Operator
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import requirement, state_runtime
+from tfcompress.tflite.tensor import Array
 from tfcompress.tflite.writing import write
 
-Format = Literal["float16", "dynamic", "int8", "int8-full", "int4"]
-Recipe = list[dict[str, Any]]
-"""ai-edge-quantizer's own: rules as JSON holds them."""
+QuantizerRecipe = list[dict[str, Any]]
+"""A recipe of ai-edge-quantizer: its rules, as they are in JSON."""
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Array]
 
 _CONVOLUTIONS = (
     TFLOperationName.CONV_2D,
     TFLOperationName.DEPTHWISE_CONV_2D,
     TFLOperationName.CONV_2D_TRANSPOSE,
 )
-_FLOAT_IN_FULL = (TFLOperationName.INPUT, TFLOperationName.OUTPUT, TFLOperationName.DIV)
-"""What `int8-full` leaves float: inputs and outputs, so that they mean what they did, and DIV, which is new in int8."""
+_FLOAT_IN_INT8_FULL = (TFLOperationName.INPUT, TFLOperationName.OUTPUT, TFLOperationName.DIV)
+"""What `int8-full` leaves float32: inputs and outputs, whose meaning must not change, and DIV, which only new runtimes
+have in int8."""
 
-_HALF_BYTE_VERSION, _BLOCKS_VERSION = 13, 14
-"""FULLY_CONNECTED with 4-bit weights and float input: versions that runtimes lack which compute it wrongly.
+_INT4_VERSION, _BLOCKWISE_INT4_VERSION = 13, 14
+"""FULLY_CONNECTED versions for int4 weights with float input, which no runtime has that computes them wrongly.
 
-TensorFlow's own list has none. Measured with scales an output: wrong in TFLite 2.14, 2.16 and LiteRT 1.0, right from
-1.2 on; with scales a block: wrong up to 2.0, right in 2.3.
+TensorFlow's own list has no entry for this case, so it was measured. With one scale per output, TFLite 2.14, TFLite
+2.16 and LiteRT 1.0 are wrong and LiteRT 1.2 is right; with one scale per block, 2.0 is still wrong and 2.3 is right.
 """
 
-_WHAT_QUANTIZER_RAISES = (ValueError, RuntimeError, KeyError, TypeError, IndexError, NotImplementedError)
+_QUANTIZER_ERRORS = (ValueError, RuntimeError, KeyError, TypeError, IndexError, NotImplementedError)
+"""What ai-edge-quantizer raises for models and recipes that it cannot handle."""
 
 
 def quantize(
-    content: bytes, to: Format | Recipe, calibration: Sequence[Arrays] | None = None, per_channel: bool = False
+    content: bytes, to: Format | QuantizerRecipe, calibration: Sequence[Arrays] | None = None, per_channel: bool = False
 ) -> bytes:
-    """Returns the file in another format; inputs and outputs stay float, unless a recipe says otherwise.
+    """Quantizes a float file. Its inputs and outputs stay float32 unless a quantizer recipe says otherwise.
 
     Args:
-        content: of a float `.tflite` with a signature.
-        to: `dynamic` has int8 weights and quantizes activations at run time, `int8` has both from the start in dense
-            layers, convolutions and tables, `int8-full` in every operator; `int4` is `dynamic` with 4-bit weights.
-        calibration: inputs by name, with a batch axis of one, for what `needs_calibration`.
-        per_channel: a scale for each output of a layer instead of one; `int4` always has that.
+        content: of a float32 `.tflite` file with a signature.
+        to: a format, see `tfcompress.export.formats`, or a quantizer recipe.
+        calibration: examples as dictionaries of inputs by name, each with a batch axis of length 1; required where
+            `needs_calibration` says so.
+        per_channel: use one scale per output of a layer instead of one per tensor. `int4` always does.
 
     Raises:
-        UserError: the file is quantized already, holds nothing to quantize, or the quantizer cannot.
+        UserError: the file is already quantized, has nothing to quantize, or cannot be quantized.
     """
     check_float(content)
     if to == "float16":
         return to_float16(content)
-    manager = _manager(content, to, per_channel)
+    manager = _recipe_manager(content, to, per_channel)
     if not manager.need_calibration():
-        ranges = None
+        ranges: object = None
     elif isinstance(to, str) and not needs_calibration(to):
-        # Tables alone: their ranges are their own, but the quantizer wants to have seen an example.
-        ranges = _ranges(content, manager, [_zeros(content)], True)
+        # Only the tables need ranges, and those do not depend on examples, but the quantizer insists on one.
+        ranges = _calibrate(content, manager, [_zeros(content)], True)
     elif not calibration:
-        raise UserError(f"{to if isinstance(to, str) else 'this recipe'} needs examples to calibrate with")
+        raise UserError(
+            f"{to if isinstance(to, str) else 'this recipe'} needs examples to calibrate with; pass them as calibration"
+        )
     else:
-        ranges = _ranges(content, manager, calibration, isinstance(to, str))
+        ranges = _calibrate(content, manager, calibration, isinstance(to, str))
     with _quantizing():
         quantized = quantizer.Quantizer(content, manager.get_quantization_recipe())
         found = bytes(quantized.quantize(ranges, enable_progress_report=False).quantized_model)
     if _quantized_tensor(found) is None:
         raise UserError("the model has no weights that this format quantizes; convert it to float32 or float16")
-    return _with_versions(found)
+    return _state_versions(found)
 
 
-def needs_calibration(to: str | Recipe) -> bool:
-    """Tells whether a format or recipe quantizes activations beforehand."""
+def needs_calibration(to: Format | QuantizerRecipe) -> bool:
+    """Returns whether a format or quantizer recipe needs examples, to set the ranges of activations in advance."""
     if isinstance(to, str):
-        return to in ("int8", "int8-full")
+        return to in CALIBRATED_FORMATS
     manager = RecipeManager()
     manager.load_quantization_recipe(to)
     return bool(manager.need_calibration())
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Reads a recipe of ai-edge-quantizer from JSON.
+def load_quantizer_recipe(path: Path) -> QuantizerRecipe:
+    """Reads a recipe of ai-edge-quantizer from a JSON file.
 
     Raises:
-        UserError: it is none.
+        UserError: the file cannot be read or is not such a recipe.
     """
     try:
-        recipe: Recipe = json.loads(path.read_text(encoding="utf-8"))
+        recipe: QuantizerRecipe = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(recipe, list) or not recipe:
             raise TypeError(f"it holds {recipe!r:.60}")
         RecipeManager().load_quantization_recipe(recipe)
-    except (OSError, *_WHAT_QUANTIZER_RAISES) as error:
+    except (OSError, *_QUANTIZER_ERRORS) as error:
         raise UserError(
-            f"{path} is no recipe of ai-edge-quantizer: {_reason(error)}; it is a JSON list of rules with regex, "
-            "operation, algorithm_key and op_config"
+            f"{path} is not a recipe of ai-edge-quantizer: {_reason(error)}; it must be a JSON list of rules with "
+            "regex, operation, algorithm_key and op_config"
         ) from error
     return recipe
 
 
 def check_float(content: bytes) -> None:
-    """Raises a `UserError` for a file that is quantized, or stored in float16."""
+    """Raises a `UserError` for a file that is already quantized or stores weights in float16."""
     if (found := _quantized_tensor(content)) is not None:
-        raise UserError(f"the file is quantized already: {found}; convert the float32 model that it was made from")
+        raise UserError(f"the file is already quantized: {found}; convert the float32 model that it was made from")
 
 
 def _quantized_tensor(content: bytes) -> str | None:
+    """Returns the name and type of a quantized or float16 tensor, preferably of weights; None if there is none."""
     tensors = [tensor for graph in read(content).graphs for tensor in graph.tensors]
-    for tensor in sorted(tensors, key=lambda tensor: not len(tensor.data)):  # weights first
+    for tensor in sorted(tensors, key=lambda tensor: not len(tensor.data)):
         if len(tensor.scales) or tensor.scale_tensors or (tensor.dtype == "float16" and len(tensor.data)):
             return f"{tensor.name} is {tensor.dtype}"
     return None
 
 
-def _manager(content: bytes, to: Format | Recipe, per_channel: bool) -> RecipeManager:
-    """Returns the rules for a format; where several fit an operator, the last that it supports wins."""
+def _recipe_manager(content: bytes, to: Format | QuantizerRecipe, per_channel: bool) -> RecipeManager:
+    """Returns the rules for a format. Where several match an operator, the last one that it supports wins."""
     manager = RecipeManager()
     if not isinstance(to, str):
         manager.load_quantization_recipe(to)
@@ -146,27 +152,27 @@ def _manager(content: bytes, to: Format | Recipe, per_channel: bool) -> RecipeMa
     every, embedding = TFLOperationName.ALL_SUPPORTED, TFLOperationName.EMBEDDING_LOOKUP
     if to in ("dynamic", "int4"):
         manager.add_dynamic_config(".*", every, 8, granularity)
-        for operation in _CONVOLUTIONS:  # LiteRT computes them wrongly with one scale.
+        for operation in _CONVOLUTIONS:  # With one scale per tensor LiteRT computes them wrongly.
             manager.add_dynamic_config(".*", operation, 8, QuantGranularity.CHANNELWISE)
-    if to == "int4":  # OCTAV clips outliers: the best of four ways on a ViT and a BERT.
-        dense, half_byte = TFLOperationName.FULLY_CONNECTED, AlgorithmName.OCTAV
-        manager.add_dynamic_config(".*", dense, 4, QuantGranularity.CHANNELWISE, half_byte)
+    if to == "int4":  # OCTAV clips outliers; it was the best of four algorithms on a ViT and a BERT.
+        dense, clipping = TFLOperationName.FULLY_CONNECTED, AlgorithmName.OCTAV
+        manager.add_dynamic_config(".*", dense, 4, QuantGranularity.CHANNELWISE, clipping)
     if to == "int8":
         manager.add_dynamic_config(".*", embedding, 8, granularity)
         for operation in (TFLOperationName.FULLY_CONNECTED, *_CONVOLUTIONS):
             manager.add_static_config(".*", operation, 8, 8, granularity)
     if to == "int8-full":
         manager.add_static_config(".*", every, 8, 8, granularity)
-        for operation in _FLOAT_IN_FULL:
+        for operation in _FLOAT_IN_INT8_FULL:
             manager.add_quantization_config(".*", operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    for name in _tables(content):
+    for name in _lookup_names(content):
         gather, one = TFLOperationName.GATHER, QuantGranularity.TENSORWISE
         manager.add_static_config(f"^{re.escape(name)}", gather, 8, 8, one)
     return manager
 
 
-def _tables(content: bytes) -> list[str]:
-    """Returns the names of what is looked up in constant tables, by which the quantizer knows an operator."""
+def _lookup_names(content: bytes) -> list[str]:
+    """Returns the names of the outputs of GATHERs from constant tables; the quantizer's rules match such names."""
     return [
         operator.outputs[0].name
         for operator in read(content).operators()
@@ -175,39 +181,53 @@ def _tables(content: bytes) -> list[str]:
 
 
 def _zeros(content: bytes) -> Arrays:
-    """Returns one example of zeros: ids that every table has."""
+    """Returns an example of zeros, which as ids are valid for every table."""
     inputs = read(content).signatures[0].inputs
     return {name: np.zeros([abs(size) for size in tensor.shape], tensor.dtype) for name, tensor in inputs.items()}
 
 
-def _ranges(content: bytes, manager: RecipeManager, examples: Sequence[Arrays], extremes: bool) -> Any:
-    """Runs the model and returns the ranges of its tensors."""
+def _calibrate(content: bytes, manager: RecipeManager, examples: Sequence[Arrays], extremes: bool) -> object:
+    """Runs the model on examples and returns the ranges of its tensors, as the quantizer takes them."""
     update = {"qsv_update_func": qsv_utils.min_max_update} if extremes else {}
     with _quantizing():
-        watching = calibrator.Calibrator(content, num_threads=2, **update)
-        watching.calibrate({read(content).signatures[0].name: examples}, manager)
-        return watching.get_model_qsvs()
+        observer = calibrator.Calibrator(content, num_threads=2, **update)
+        observer.calibrate({read(content).signatures[0].name: examples}, manager)
+        ranges: object = observer.get_model_qsvs()
+        return ranges
 
 
 @contextlib.contextmanager
 def _quantizing() -> Iterator[None]:
-    """Shows the quantizer's progress our way, hides what it prints, and puts its errors into words."""
+    """Shows the quantizer's progress as our own, hides what it prints, and turns its errors into a `UserError`."""
     try:
         with (
-            mock.patch.object(progress_utils, "ProgressBar", _Bar),
+            _our_progress_bar(),
             contextlib.redirect_stdout(io.StringIO()),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", UserWarning)
             yield
-    except _WHAT_QUANTIZER_RAISES as error:
-        raise UserError(f"ai-edge-quantizer cannot quantize this model: {_reason(error)}") from error
+    except _QUANTIZER_ERRORS as error:
+        raise UserError(
+            f"ai-edge-quantizer cannot quantize this model: {_reason(error)}; choose another format"
+        ) from error
+
+
+@contextlib.contextmanager
+def _our_progress_bar() -> Iterator[None]:
+    """Replaces the progress bar of ai-edge-quantizer, which has no option for it, while the block runs."""
+    original = progress_utils.ProgressBar
+    progress_utils.ProgressBar = _Bar
+    try:
+        yield
+    finally:
+        progress_utils.ProgressBar = original
 
 
 class _Bar(progress.Bar):
-    """A progress bar where ai-edge-quantizer wants its own."""
+    """A progress bar with the interface of ai-edge-quantizer's own."""
 
-    def __init__(self, total_steps: int, description: str = "", *_: Any, **__: Any) -> None:
+    def __init__(self, total_steps: int, description: str = "", *_: object, **__: object) -> None:
         super().__init__(description.rstrip(":").lower() or "quantizing", total_steps)
 
     def __enter__(self) -> _Bar:
@@ -217,12 +237,12 @@ class _Bar(progress.Bar):
         self.close()
 
     def update_single_step(self) -> None:
-        """Counts a step."""
+        """Advances the bar by one step."""
         self.advance()
 
 
-def _with_versions(content: bytes) -> bytes:
-    """States the operators' versions that the weights need, and the runtime that has them."""
+def _state_versions(content: bytes) -> bytes:
+    """Returns the file with the operator versions that its weights need, and the runtime that has them."""
     model = read(content)
     for operator in model.operators():
         operator.code.version = max(operator.code.version, _version(operator))
@@ -231,10 +251,11 @@ def _with_versions(content: bytes) -> bytes:
 
 
 def _version(operator: Operator) -> int:
+    """Returns the version that an operator needs for its weights."""
     if operator.kind == "FULLY_CONNECTED" and operator.inputs[0].dtype == "float32":
         weights = operator.inputs[1]
         if weights.dtype == "int4":
-            return _BLOCKS_VERSION if weights.scale_tensors else _HALF_BYTE_VERSION
+            return _BLOCKWISE_INT4_VERSION if weights.scale_tensors else _INT4_VERSION
     return requirement(operator).version
 
 

@@ -1,4 +1,4 @@
-"""What can be converted: a trained model, by the file or folder that holds it."""
+"""Opens a trained model from a file or folder, so that it can be converted."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError, first_line
-from tfcompress.export.converter import Served, serve_classifier, serve_model
+from tfcompress.export.serving import ServingFunction, check_shapes, serve_classifier, serve_model, serve_saved_model
 from tfcompress.files import read_json
 from tfcompress.models import saved
 from tfcompress.models.safety import check_safe
@@ -26,93 +25,105 @@ from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.graph import Signature
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput
 from tfcompress.tflite.reading import read
+from tfcompress.tflite.tensor import Array
 from tfcompress.tflite.writing import write
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Array]
 
-KINDS = (
+_ACCEPTED = (
     "a SavedModel folder, a .h5 or .keras file, a float .tflite, or a run's working folder or one of its stages "
     "(workdir/stages/NN-name)"
 )
-"""What `open_source` takes, for errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A model that can be converted; it has either `served` or `content`.
+    """A model that can be converted. It has either `serving` or `content`.
 
     Attributes:
-        name: for messages.
-        served: its function; None of a `.tflite`.
-        content: of a `.tflite`; else empty.
+        name: what messages call it.
+        serving: its inference function; None for a `.tflite` file.
+        content: the bytes of a `.tflite` file, which has a signature; otherwise empty.
         quantized: whether it went through quantization-aware training.
-        description: what is known of it beyond its graph: a run's stage knows its classes and tokenizer.
+        description: what is known beyond its graph; a run's stage knows its classes and its tokenizer.
     """
 
     name: str
-    served: Served | None = None
+    serving: ServingFunction | None = None
     content: bytes = b""
     quantized: bool = False
     description: Description | None = None
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Returns the outputs by name for inputs with a batch axis of one; not of a `.tflite`."""
-        assert self.served is not None
-        function = self.served.function
+        """Runs the model, which must not be a `.tflite` file.
+
+        Args:
+            inputs: by name, each with a batch axis of length 1.
+
+        Returns:
+            The outputs by name, with their batch axis.
+        """
+        assert self.serving is not None
+        function = self.serving.function
         given = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.input_signature]
         return {name: np.asarray(output) for name, output in function(*given).items()}
 
 
 def open_source(path: Path, allow_code: bool = False) -> Source:
-    """Opens a model.
+    """Opens a trained model.
 
-    A run's stage gives `probabilities`, as the run's own files do; all others give what they give.
+    A stage of a run returns `probabilities` or `logits`, as the run's own files do. Any other model keeps its outputs.
 
     Args:
-        path: see `KINDS`. A `.keras` or `.h5` file may be of Keras 2 or 3, a SavedModel of any origin with a signature.
-            A stage with quantization-aware training is opened within `tfcompress.optimize.quantization.load_scope`.
-        allow_code: also open a file that can run code, see `tfcompress.models.safety.check_safe`.
+        path: a SavedModel folder with a signature, a `.keras` or `.h5` file of Keras 2 or 3, a float `.tflite` file, a
+            stage of a run, or the working folder of a run, which stands for its last stage. Open a stage with
+            quantization-aware training within `tfcompress.optimize.quantization.load_scope`.
+        allow_code: also open files that can run code; see `tfcompress.models.safety.check_safe`.
 
     Raises:
-        UserError: there is no such model, or it can run code, or its inputs have no fixed shape.
+        UserError: there is no such model, it can run code, or its inputs have no fixed shape.
     """
     if not path.exists():
-        raise UserError(f"{path} does not exist; name {KINDS}")
+        raise UserError(f"{path} does not exist; give {_ACCEPTED}")
     stage = _stage(path)
     if stage is not None:
         return _open_stage(stage, allow_code)
     if (path / "saved_model.pb").is_file():
-        return _open_saved_model(path, str(path), allow_code)
+        return _of_function(serve_saved_model(path, str(path), allow_code))
     if path.is_dir():
-        raise UserError(f"{path} holds neither a SavedModel nor a run's finished stage; name {KINDS}")
+        raise UserError(f"{path} holds neither a SavedModel nor a finished stage of a run; give {_ACCEPTED}")
     try:
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; name {KINDS}") from error
+        raise UserError(f"cannot read {path}: {error.strerror}; give {_ACCEPTED}") from error
     if h5py.is_hdf5(path) or (zipfile.is_zipfile(path) and path.suffix != ".tflite"):
         return _open_keras(path, allow_code)
     if path.suffix == ".tflite":
         content = path.read_bytes()
         return Source(str(path), content=_with_signature(content, str(path)))
-    raise UserError(f"{path} is no model file that can be read; name {KINDS}")
+    raise UserError(f"{path} is not a model file that can be read; give {_ACCEPTED}")
 
 
 def of_model(model: tf_keras.Model, name: str = "") -> Source:
     """Makes a source of a functional or sequential tf_keras model.
 
     Raises:
-        UserError: it has no fixed inputs; a subclassed model can be exported as a SavedModel instead.
+        UserError: its inputs have no fixed shape. A subclassed model can be exported as a SavedModel instead.
     """
     if not getattr(model, "inputs", None):
-        raise UserError(f"model {model.name} has no inputs of known shape; call `model.export(folder)`, convert that")
-    _check_shapes({x.node.layer.name: tuple(x.shape[1:]) for x in model.inputs}, name or model.name)
-    served = serve_model(model)
-    return Source(name or model.name, served, quantized=served.fake_quantizes)
+        raise UserError(f"model {model.name} has no inputs of known shape; call `model.export(folder)` and convert it")
+    check_shapes({x.node.layer.name: tuple(x.shape[1:]) for x in model.inputs}, name or model.name)
+    serving = serve_model(model)
+    return Source(name or model.name, serving, quantized=serving.fake_quantizes)
+
+
+def _of_function(serving: ServingFunction) -> Source:
+    return Source(serving.name, serving, quantized=serving.fake_quantizes)
 
 
 def _stage(path: Path) -> Path | None:
-    """Returns the folder of the stage that a path means: the stage, its model, or the last one of a working folder."""
+    """Returns the folder of a stage for a path to it, to its model, or to a working folder, whose last stage it is."""
     if path.name == "model.h5":
         path = path.parent
     if (path / "stages").is_dir():
@@ -125,11 +136,11 @@ def _open_stage(folder: Path, allow_code: bool) -> Source:
     run = folder.parent.parent / "run.json"
     settings: dict[str, Any] = read_json(run) if run.is_file() else {}
     logits = bool(settings.get("export", {}).get("logits", False))
-    served = serve_classifier(model, logits)
-    quantized = served.fake_quantizes
+    serving = serve_classifier(model, logits)
+    quantized = serving.fake_quantizes
     if quantized:
-        served = serve_classifier(model, logits, quantized=True)
-    return Source(str(folder), served, b"", quantized, _description(model, folder, settings.get("data set", {})))
+        serving = serve_classifier(model, logits, quantized=True)
+    return Source(str(folder), serving, b"", quantized, _description(model, folder, settings.get("data set", {})))
 
 
 def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> Description:
@@ -163,7 +174,7 @@ def _keras_version(path: Path) -> str:
 
 
 def _open_keras_3(path: Path, allow_code: bool) -> Source:
-    """Loads a file of Keras 3 and lets it write a SavedModel."""
+    """Loads a file of Keras 3 and opens the SavedModel that Keras exports from it."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with native_libraries_quiet():
         import keras
@@ -174,73 +185,27 @@ def _open_keras_3(path: Path, allow_code: bool) -> Source:
         model = keras.models.load_model(path, compile=False, safe_mode=not allow_code)
         with tempfile.TemporaryDirectory() as folder:
             model.export(folder, verbose=False)
-            # Of Keras's own file, which has been checked.
-            return _open_saved_model(Path(folder), str(path), allow_code=True)
+            # The file has been checked, and Keras itself wrote this folder.
+            return _of_function(serve_saved_model(Path(folder), str(path), allow_code=True))
     except UserError:
         raise
     except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be loaded as a Keras 3 model: {first_line(error)}") from error
-
-
-def _open_saved_model(path: Path, name: str, allow_code: bool) -> Source:
-    """Opens the signature of a SavedModel; the Python classes behind it are not needed."""
-    try:
-        if not allow_code:
-            check_safe(path)
-        with native_libraries_quiet():
-            loaded = tf.saved_model.load(str(path))
-        signatures = loaded.signatures
-    except UserError:
-        raise
-    except (AttributeError, KeyError, OSError, TypeError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"{name} cannot be loaded as a SavedModel: {first_line(error)}") from error
-    if "serving_default" not in signatures and len(signatures) != 1:
         raise UserError(
-            f"{name} has the signatures {', '.join(signatures) or 'none'}; a SavedModel needs one called "
-            "serving_default, or only one"
-        )
-    signature = signatures["serving_default" if "serving_default" in signatures else next(iter(signatures))]
-    specs = dict(
-        sorted(signature.structured_input_signature[1].items())
-    )  # Their order changes from process to process.
-    _check_shapes({key: _behind_batch(spec) for key, spec in specs.items()}, name)
-    batch_one = [tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, key) for key, spec in specs.items()]
-
-    @tf.function(input_signature=batch_one, autograph=False)  # type: ignore[untyped-decorator]
-    def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs: dict[str, tf.Tensor] = signature(**dict(zip(specs, inputs, strict=True)))
-        return outputs
-
-    served = Served(serve, loaded, name)
-    return Source(name, served, quantized=served.fake_quantizes)
+            f"{path} cannot be loaded as a Keras 3 model: {first_line(error)}; export it as a SavedModel"
+        ) from error
 
 
 def _with_signature(content: bytes, name: str) -> bytes:
-    """Returns a `.tflite` with a signature, which names inputs and outputs as their tensors if it has none."""
+    """Returns a `.tflite` file with a signature, adding one with the tensors' names where the file has none."""
     model = read(content, name)
     if model.signatures:
         return content
     graph = model.graphs[0]
-    inputs, outputs = ({_plain(tensor.name): tensor for tensor in ends} for ends in (graph.inputs, graph.outputs))
+    inputs, outputs = ({_plain_name(tensor.name): tensor for tensor in ends} for ends in (graph.inputs, graph.outputs))
     model.signatures.append(Signature("serving_default", graph, inputs, outputs))
     return write(model)
 
 
-def _plain(tensor: str) -> str:
-    """Returns a tensor's name without what TensorFlow's converter puts around it."""
+def _plain_name(tensor: str) -> str:
+    """Returns a tensor's name without the prefix and suffix that TensorFlow's converter adds."""
     return tensor.removeprefix("serving_default_").removesuffix(":0")
-
-
-def _behind_batch(spec: tf.TensorSpec) -> tuple[int | None, ...]:
-    if spec.dtype == tf.string or not spec.shape.rank or spec.shape[0] not in (None, 1):
-        return (None,)
-    return tuple(spec.shape[1:])
-
-
-def _check_shapes(inputs: dict[str, tuple[int | None, ...]], name: str) -> None:
-    for key, shape in inputs.items():
-        if None in shape:
-            raise UserError(
-                f"{name}: input {key} must be a tensor of numbers, with a batch that is free or one, and fixed shape "
-                "behind it; export the model so"
-            )
