@@ -281,8 +281,8 @@ def test_what_is_no_tflite_file_is_refused(tmp_path, tiny_vit):
     (tmp_path / "short").write_bytes(b"\x1c\0\0\0TFL")
     os.mkfifo(tmp_path / "pipe")
     reasons = {
-        "model.h5": "TFL3 does not stand at byte 4",
-        "text": "TFL3 does not stand at byte 4",
+        "model.h5": "does not have TFL3 at byte 4",
+        "text": "does not have TFL3 at byte 4",
         "empty": "is empty",
         "short": "not a valid",
         "pipe": "is not a file",
@@ -331,4 +331,4 @@ def test_a_thousand_garbled_files_end_in_figures_or_an_error(real_files, tmp_pat
         except UserError as error:
             refusals.append(str(error))
     assert 300 < len(refusals) < 900
-    assert all(refusal.startswith(f"{path} is not a valid .tflite: ") for refusal in refusals)
+    assert all(refusal.startswith(f"{path} is not a valid .tflite file: ") for refusal in refusals)

@@ -4,7 +4,7 @@ import zipfile
 import pytest
 
 from tfcompress.errors import UserError
-from tfcompress.tflite.attached import with_files_of
+from tfcompress.tflite.attached import with_attached_files
 
 
 def archive(way: int) -> bytes:
@@ -17,7 +17,7 @@ def archive(way: int) -> bytes:
 @pytest.mark.parametrize("way", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_files_are_brought_along_and_damaged_ones_are_named(way):
     content = archive(way)
-    with zipfile.ZipFile(io.BytesIO(with_files_of(content, b"other"))) as files:
+    with zipfile.ZipFile(io.BytesIO(with_attached_files(content, b"other"))) as files:
         assert files.read("labels.txt").endswith(b"label 999\n")
     begin, end = content.index(b"labels.txt"), content.rindex(b"PK\1\2")
     places = range(begin, end, 1 + (end - begin) // 200)
@@ -26,11 +26,11 @@ def test_files_are_brought_along_and_damaged_ones_are_named(way):
         damaged = bytearray(content)
         damaged[place] ^= 0xFF
         try:
-            with_files_of(bytes(damaged), b"other")  # Some bits mean nothing.
+            with_attached_files(bytes(damaged), b"other")  # Some bits mean nothing.
         except UserError:
             refused += 1
     assert refused > 0.9 * len(places)
 
 
 def test_a_file_without_an_archive_stays_as_it_is():
-    assert with_files_of(b"model", b"other") == b"other"
+    assert with_attached_files(b"model", b"other") == b"other"

@@ -158,7 +158,7 @@ def test_what_a_quantizer_cut_off_is_missing(content, text_content):
     description = Description("bert", labels=("a", "b", "c"), input=TextInput(PIECES, True))
     without_labels = read_description(write(read(describe(content, DIGITS))))
     assert without_labels == dataclasses.replace(DIGITS, labels=())
-    with pytest.raises(UserError, match=r"tokenizer\.json that it names is not there"):
+    with pytest.raises(UserError, match=r"tokenizer\.json, which it names, is missing"):
         read_description(write(read(describe(text_content, description))))
 
 
@@ -167,7 +167,7 @@ def test_what_is_damaged_is_said_to_be(content):
     buffer = model.metadata[-1].buffer
     whole = bytes(buffer.data)
     file, mark, archive = describe(content, DIGITS).partition(b"PK")
-    with pytest.raises(UserError, match=r"labels\.txt that it names is not there or broken"):
+    with pytest.raises(UserError, match=r"labels\.txt, which it names, is missing or damaged"):
         read_description(file + mark + archive.replace(b"labels.txt", b"labels.tXt"))
     for data, message in (
         (b"", "marked b'', not b'M001'"),

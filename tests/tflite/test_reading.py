@@ -101,7 +101,7 @@ def test_a_file_needs_neither_metadata_nor_signatures_nor_names():
 def test_a_custom_operator_has_its_own_name():
     operator = node("Clustered", (0,), (1,), 3)
     found = reading.read(build(graph([tensor("x", (1,)), tensor("y", (1,))], [operator])))
-    assert [code.value for code in found.codes] == [("Clustered", 3, True)]
+    assert [code.key for code in found.codes] == [("Clustered", 3, True)]
 
 
 def test_a_mapped_file_is_read_without_copies(real_files, tmp_path):
@@ -136,28 +136,28 @@ WEIGHTS = np.arange(24, dtype=np.float32).reshape(4, 6)
 @pytest.mark.parametrize(
     ("weights", "reason"),
     [
-        (tensor("w", (4, 6), "float32", bytes(95)), r"'w', float32 \(4, 6\), takes 96 bytes and has 95"),
-        (tensor("w", (4, 6), "int4", bytes(24)), r"takes 12 bytes and has 24"),
+        (tensor("w", (4, 6), "float32", bytes(95)), r"'w', float32 \(4, 6\), needs 96 bytes and has 95"),
+        (tensor("w", (4, 6), "int4", bytes(24)), r"needs 12 bytes and has 24"),
         (tensor("w", (4, -6), "float32", bytes(96)), r"constant 'w' has shape \(4, -6\)"),
         (tensor("w", (2**31 - 1,) * 4, "float32", bytes(96)), r"constant 'w' has shape \(2147483647, "),
         (tensor("w", (1,) * 69 + (24,), "float32", bytes(96)), r"constant 'w' has shape \(1, 1, "),
-        (tensor("w", (4, 6), "int4", bytes(12), scale_tensor=7), "has its scales in a tensor that is not there"),
+        (tensor("w", (4, 6), "int4", bytes(12), scale_tensor=7), "has its scales in a tensor that does not exist"),
         (tensor("w" * 70000, (4, 6), "float32", bytes(96)), "a name of 70,000 bytes"),
     ],
 )
 def test_a_constant_that_does_not_fit_is_refused(weights, reason):
-    with pytest.raises(UserError, match=f"^this content is not a valid .tflite: .*{reason}"):
+    with pytest.raises(UserError, match=f"^this content is not a valid .tflite file: .*{reason}"):
         reading.read(dense(weights=weights))
 
 
 def test_tensors_that_are_not_there_are_refused():
     for inputs, outputs in (((5,), ()), ((-2,), ()), ((), (1,)), ((), (-1,))):
-        with pytest.raises(UserError, match="is used"):
+        with pytest.raises(UserError, match="it uses tensor"):
             reading.read(build(graph([tensor("x", (1,))], [node("RELU", inputs, outputs)])))
-    with pytest.raises(UserError, match="a signature names a tensor that is not there"):
+    with pytest.raises(UserError, match="a signature names a tensor that does not exist"):
         reading.read(dense(weights=constant("w", WEIGHTS), signatures=[("main", 0, {"x": 3}, {})]))
     for broken in ([("main", 1, {}, {})],):
-        with pytest.raises(UserError, match="cut off or garbled"):
+        with pytest.raises(UserError, match="cut off or damaged"):
             reading.read(dense(weights=constant("w", WEIGHTS), signatures=broken))
 
 
@@ -190,5 +190,5 @@ def test_a_graph_larger_than_its_file_is_refused():
     schema.ModelAddSubgraphs(builder, graphs)
     schema.ModelAddBuffers(builder, buffers)
     builder.Finish(schema.ModelEnd(builder), b"TFL3")
-    with pytest.raises(UserError, match="it lists more than a file of its size can hold"):
+    with pytest.raises(UserError, match="it lists more than a file of its size can contain"):
         reading.read(bytes(builder.Output()))

@@ -32,7 +32,7 @@ from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Port, Runner
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.progress import bar, track
-from tfcompress.tflite.attached import with_files_of
+from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.metadata import describe
 from tfcompress.tflite.runtimes import minimum_runtime, newer, requirements
 
@@ -215,7 +215,7 @@ def _converted(
         return _described(source, _convert(source.serving, target, per_channel))
     batches = None if feeds is None else [{name: x[None] for name, x in feed.items()} for feed in feeds]
     try:
-        return with_files_of(content, quantizer.quantize(content, target, batches, per_channel))
+        return with_attached_files(content, quantizer.quantize(content, target, batches, per_channel))
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from error
 

@@ -1,1 +1,1 @@
-"""What a `.tflite` holds, in figures."""
+"""What a `.tflite` file contains, in figures."""

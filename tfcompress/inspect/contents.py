@@ -1,46 +1,34 @@
-"""What a `.tflite` holds, in figures.
+"""What a `.tflite` file contains, in figures.
 
-The rows are its weights: parameters of two dimensions or more, such as kernels and tables. Parameters are the constants
-that are no shapes, axes or indices of the graph: real numbers, quantized ones and all integers of a byte or less. Those
-of one dimension, such as biases and the scales of a LayerNorm, are only summed up.
-
-A constant that several tensors share counts once, for the operator that first reads it; one behind a DEQUANTIZE or
-DENSIFY for the operator behind that.
+Each row of weights is a parameter with two dimensions or more, such as a kernel or a table. Parameters with one
+dimension, such as biases and the scales of a LayerNorm, are only summed up. `tfcompress.inspect.constants` says what a
+parameter is.
 """
 
 from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import zstandard
-
 from tfcompress.errors import UserError
+from tfcompress.inspect.compressed import gzip_size, zstd_size
+from tfcompress.inspect.constants import UNUSED, Constant, bytes_read, find_constants
 from tfcompress.inspect.statistics import packed_statistics, statistics
-from tfcompress.packed.options import RUNTIMES, TABLE
-from tfcompress.packed.weights import PackedWeights, weights_of
-from tfcompress.progress import bar, track
-from tfcompress.tflite.attached import DAMAGES
-from tfcompress.tflite.graph import Content, Graph, Model, Operator, Signature
+from tfcompress.packed.options import RUNTIMES
+from tfcompress.progress import track
+from tfcompress.tflite.attached import ARCHIVE_ERRORS
+from tfcompress.tflite.graph import Model, Signature
 from tfcompress.tflite.metadata import ImageInput, TextInput, read_description
 from tfcompress.tflite.reading import open_file
-from tfcompress.tflite.runtimes import minimum_runtime, requirement, stated
-from tfcompress.tflite.tensor import Buffer, Tensor
+from tfcompress.tflite.runtimes import minimum_runtime, requirement, stated_requirement
+from tfcompress.tflite.tensor import Tensor
 
-_LOOKUPS = {"EMBEDDING_LOOKUP": 1, "GATHER": 0, "GATHER_ND": 0}
-"""Which input of an operator is a table of which it reads some rows."""
-
-_UNPACKING = ("DEQUANTIZE", "DENSIFY")
-_GZIP_LEVEL, _GZIP_FORMAT = 9, 31  # as in the reports of runs
-_ZSTD_LEVEL = 9
-_CHUNK = 1 << 20
-GRAPH, METADATA, FILES, UNUSED = "(graph)", "(metadata)", "(attached files)", "(unused)"
-"""What has bytes in a file beside operators; the graph is all the rest, with padding."""
+GRAPH, METADATA, ATTACHED_FILES = "(graph)", "(metadata)", "(attached files)"
+"""What takes up bytes of a file besides the constants of operators. The graph is the remainder, with all padding."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +36,14 @@ class Weights:
     """One tensor of weights.
 
     Attributes:
-        name: as in the file.
-        operator: that reads it first.
-        shape: as in the file.
-        type: such as `float32` or `int4`; `6-bit float32` of packed ones, whose shape is that of what they stand for.
-        sparse: whether only some of its values are stored, of which then all but `zeros` is.
-        unique, zeros, entropy: as in `Statistics`; None for types of more than 64 bits.
-        bytes: stored; types of less than a byte are packed, int4 two a byte.
-        entropy_bytes: what they would take with `entropy` bits each.
+        name: of the tensor in the file.
+        operator: the kind of operator that reads it first.
+        shape: of the tensor in the file; for packed weights, the shape of the weights that they encode.
+        type: such as `float32` or `int4`; packed weights have a type such as `6-bit float32`.
+        sparse: whether the file stores only some of its values.
+        unique, zeros, entropy: see `Statistics`; None for types with more than 64 bits.
+        bytes: the size of the stored values; types of less than a byte are packed, two int4 per byte.
+        entropy_bytes: the size that the stored values would have at `entropy` bits each.
     """
 
     name: str
@@ -72,7 +60,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class OperatorKind:
-    """Operators of one kind and version: how many nodes there are, and the runtime they need, if that is known."""
+    """The operators of one kind and version: how many there are, and the runtime they need (empty if unknown)."""
 
     operator: str
     version: int
@@ -82,13 +70,13 @@ class OperatorKind:
 
 @dataclass(frozen=True)
 class GraphFigures:
-    """A graph of the file.
+    """One graph of the file.
 
     Attributes:
-        name: as in the file, often empty.
-        operators: number of nodes.
-        weight_bytes_read: by one run of it: the parameters that each node reads. A lookup reads the rows that it gives,
-            at most the table; what several nodes read counts for each of them.
+        name: in the file, often empty.
+        operators: the number of operators.
+        weight_bytes_read: bytes of parameters that its operators read in one run. A lookup counts the rows that it
+            returns, but at most the whole table. A parameter that several operators read counts once for each.
     """
 
     name: str
@@ -98,7 +86,7 @@ class GraphFigures:
 
 @dataclass(frozen=True)
 class SignatureFigures:
-    """An entry point: the graph it runs, type and shape of inputs and outputs by name; a free size is 1."""
+    """An entry point: the index of its graph, and type and shape of inputs and outputs by name (a free length is 1)."""
 
     name: str
     graph: int
@@ -108,24 +96,27 @@ class SignatureFigures:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds.
+    """What a file contains. Sizes are in bytes.
 
     Attributes:
         file: its path.
-        bytes: of the whole file.
-        parameters: how many numbers its parameters are.
-        bytes_by_operator: of the constants, by the operator that reads them, and of all else; their sum is `bytes`.
-        bytes_by_type: of the constants.
-        weight_bytes_read: by one inference: of the first graph and those that no signature starts, such as the body of
-            a loop, each run once.
-        gzip, zstd: bytes after gzip of level 9 and zstd of level 9; None if that was not asked for.
-        minimum_runtime: the oldest TFLite that runs it; empty if nothing says so.
-        operators: the most frequent first.
-        metadata: bytes of each entry by name.
-        attached: bytes of each file in an archive behind the model, such as labels, by name.
-        description: what the file says of itself.
-        weights: a row a tensor, in the order of the operators.
-        other_tensors, other_parameters, other_bytes: of the parameters that are no row.
+        bytes: the size of the file.
+        parameters: the number of values in all parameters.
+        bytes_by_operator: the size of constants by the kind of operator that reads them, and of everything else; the
+            sizes add up to `bytes`.
+        bytes_by_type: the size of constants by data type.
+        weight_bytes_read: what one inference reads: the first graph and the graphs that no signature starts, such as
+            the body of a loop, each run once.
+        gzip, zstd: the size after gzip at level 9 and after zstd at level 9; None if not asked for.
+        minimum_runtime: the oldest TFLite version that runs the file; empty if unknown.
+        operators: the most frequent kind first.
+        graphs: in the order of the file.
+        signatures: in the order of the file; a file without any has one without a name.
+        metadata: the size of each metadata entry, by name.
+        attached: the uncompressed size of each file, such as labels, in an archive that follows the model.
+        description: what the file's TFLite Metadata say.
+        weights: one row per tensor, in the order of the operators.
+        other_tensors, other_parameters, other_bytes: totals of the parameters that have no row.
     """
 
     file: str
@@ -150,21 +141,21 @@ class Contents:
 
 
 def inspect(path: Path, compressed: bool = False) -> Contents:
-    """Reads a file.
+    """Reads a file and counts what it contains.
 
     Args:
-        path: of a `.tflite`.
-        compressed: also measure it after gzip and zstd, which takes seconds for each ten megabytes.
+        path: of a `.tflite` file.
+        compressed: also measure its size after gzip and zstd, which takes seconds per ten megabytes.
 
     Raises:
-        UserError: it cannot be read, or is not a valid `.tflite`.
+        UserError: the file cannot be read or is not a valid `.tflite` file.
     """
     file = open_file(path)
-    constants = _constants(file)
+    constants = find_constants(file)
     rows = [one for one in constants if one.is_weights]
     others = [one.tensor for one in constants if one.is_parameter and not one.is_weights]
     graphs = tuple(
-        GraphFigures(graph.name, len(graph.operators), sum(map(_read, graph.operators))) for graph in file.graphs
+        GraphFigures(graph.name, len(graph.operators), sum(map(bytes_read, graph.operators))) for graph in file.graphs
     )
     started = {signature.graph for signature in file.signatures} - {file.graphs[0]}
     attached, attached_bytes = _attached(path)
@@ -179,8 +170,8 @@ def inspect(path: Path, compressed: bool = False) -> Contents:
             for graph, figures in zip(file.graphs, graphs, strict=True)
             if graph not in started
         ),
-        gzip=_gzip(file.content) if compressed else None,
-        zstd=_zstd(file.content) if compressed else None,
+        gzip=gzip_size(file.content) if compressed else None,
+        zstd=zstd_size(file.content) if compressed else None,
         minimum_runtime=minimum_runtime(file, RUNTIMES),
         operators=_operators(file),
         graphs=graphs,
@@ -195,101 +186,22 @@ def inspect(path: Path, compressed: bool = False) -> Contents:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Constant:
-    """A tensor with data, the operator that reads it first, whether it is a parameter, and what is packed in it."""
-
-    tensor: Tensor
-    operator: str
-    is_parameter: bool
-    packed: PackedWeights | None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.tensor.shape if self.packed is None else self.packed.indices.shape
-
-    @property
-    def is_weights(self) -> bool:
-        return self.is_parameter and sum(size > 1 for size in self.shape) > 1
-
-
-def _constants(file: Model) -> list[_Constant]:
-    """Returns the constants, each buffer once, in the order of the operators that read them."""
-    found: dict[Buffer, _Constant] = {}
-    for graph in file.graphs:
-        readers = _readers(graph)
-        scales = {scale for tensor in graph.tensors for scale in tensor.scale_tensors.values()}
-        packed = {one.tensor: one for operator in graph.operators for one in weights_of(operator)}
-        scales |= {part for one in packed.values() for part in one.parts}
-        for tensor in sorted(graph.tensors, key=lambda tensor: readers.get(tensor, len(graph.operators))):
-            if tensor.buffer is not None and len(tensor.data) and tensor.buffer not in found:
-                kind = graph.operators[readers[tensor]].kind if tensor in readers else UNUSED
-                parameter = tensor not in scales and _is_parameter(tensor)
-                found[tensor.buffer] = _Constant(tensor, kind, parameter, packed.get(tensor))
-    return list(found.values())
-
-
-def _readers(graph: Graph) -> dict[Tensor, int]:
-    """Returns the place of the operator that first reads a tensor, or what is unpacked from it."""
-    found: dict[Tensor, int] = {}
-    for place, operator in reversed(list(enumerate(graph.operators))):
-        unpacked = operator.kind in _UNPACKING and operator.outputs
-        found |= dict.fromkeys(operator.inputs, found.get(operator.outputs[0], place) if unpacked else place)
-    for tensor in graph.tensors:
-        if tensor in found:
-            found |= dict.fromkeys(tensor.scale_tensors.values(), found[tensor])
-    return found
-
-
-def _is_parameter(tensor: Tensor) -> bool:
-    quantized = len(tensor.scales) or tensor.scale_tensors
-    wide_integer = tensor.bits > 8 and "int" in tensor.dtype
-    return tensor.bits > 0 and tensor.dtype != "bool" and bool(quantized or not wide_integer)
-
-
-def _read(operator: Operator) -> int:
-    """Returns how many bytes of parameters an operator reads."""
-    if packed := weights_of(operator):
-        return sum(_read_packed(one, operator) for one in packed)
-    total = 0
-    for tensor in dict.fromkeys(operator.inputs):
-        if not len(tensor.data) or not _is_parameter(tensor):
-            continue
-        size = len(tensor.data) + sum(len(scales.data) for scales in tensor.scale_tensors.values())
-        if operator.inputs.index(tensor) == _LOOKUPS.get(operator.kind) and operator.outputs:
-            size = _looked_up(size, operator, tensor.elements)
-        total += size
-    return total
-
-
-def _read_packed(packed: PackedWeights, operator: Operator) -> int:
-    """Returns how many bytes of packed weights are read; of a table those of the rows that are looked up."""
-    size = len(packed.tensor.data)
-    if operator.kind == TABLE and operator.outputs:
-        size = _looked_up(size, operator, packed.indices.size)
-    return size + sum(len(part.data) for part in packed.parts_read)
-
-
-def _looked_up(size: int, operator: Operator, elements: int) -> int:
-    """Returns how many bytes of a table of `size` bytes and so many elements an operator reads for its output."""
-    given = operator.outputs[0]
-    return min(size, math.ceil(size * given.elements / elements)) if min(given.shape, default=1) >= 0 else size
-
-
-def _by_operator(file: Model, constants: list[_Constant], attached_bytes: int) -> dict[str, int]:
+def _by_operator(file: Model, constants: list[Constant], attached_bytes: int) -> dict[str, int]:
+    """Returns the size of constants by the operator that reads them, and of all other parts of the file."""
     found = _summed((one.operator, len(one.tensor.data)) for one in constants)
     metadata = sum(len(entry.data) for entry in file.metadata)
     stored = sum(len(buffer.data) for buffer in file.buffers if buffer.data is not None)
     unused = max(0, stored - sum(found.values()) - metadata)
-    others = {UNUSED: found.pop(UNUSED, 0) + unused, METADATA: metadata, FILES: attached_bytes}
+    others = {UNUSED: found.pop(UNUSED, 0) + unused, METADATA: metadata, ATTACHED_FILES: attached_bytes}
     others[GRAPH] = max(0, len(file.content) - sum(found.values()) - sum(others.values()))
     return found | {name: size for name, size in others.items() if size}
 
 
 def _operators(file: Model) -> tuple[OperatorKind, ...]:
+    """Counts operators by kind and version; a kind that the file lists and does not use has 0."""
     counts = Counter(requirement(operator, RUNTIMES) for operator in file.operators())
     unused = set(file.codes) - {operator.code for operator in file.operators()}
-    kinds = [*counts.items(), *((stated(code, RUNTIMES), 0) for code in unused)]
+    kinds = [*counts.items(), *((stated_requirement(code, RUNTIMES), 0) for code in unused)]
     found = (OperatorKind(one.operator, one.version, count, one.runtime) for one, count in kinds)
     return tuple(sorted(found, key=lambda kind: (-kind.count, kind.operator, kind.version)))
 
@@ -307,11 +219,11 @@ def _signatures(file: Model) -> tuple[SignatureFigures, ...]:
 
 
 def _attached(path: Path) -> tuple[dict[str, int], int]:
-    """Returns the sizes of the files in an archive behind the flatbuffer, and all the bytes behind it."""
+    """Returns the sizes of the files in an archive that follows the flatbuffer, and the size of the archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except DAMAGES:
+    except ARCHIVE_ERRORS:
         return {}, 0
     begin = min((member.header_offset for member in members), default=0)
     return {member.filename: member.file_size for member in members}, path.stat().st_size - begin if begin > 0 else 0
@@ -333,7 +245,7 @@ def _description(file: Model) -> dict[str, str]:
     return {name: text for name, text in described.items() if text}
 
 
-def _weights(constant: _Constant) -> Weights:
+def _weights(constant: Constant) -> Weights:
     tensor = constant.tensor
     packed = constant.packed
     figures = statistics(tensor) if packed is None else packed_statistics(packed.indices, packed.centroids)
@@ -351,27 +263,8 @@ def _weights(constant: _Constant) -> Weights:
     )
 
 
-def _gzip(content: Content) -> int:
-    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
-    return _compressed(content, "gzip", compressor.compress, compressor.flush)
-
-
-def _zstd(content: Content) -> int:
-    compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj(size=len(content))
-    return _compressed(content, "zstd", compressor.compress, compressor.flush)
-
-
-def _compressed(content: Content, what: str, add: Callable[[bytes], bytes], end: Callable[[], bytes]) -> int:
-    size = 0
-    with bar(what, -(-len(content) // _CHUNK)) as shown:
-        for start in range(0, len(content), _CHUNK):
-            size += len(add(bytes(content[start : start + _CHUNK])))
-            shown.advance()
-    return size + len(end())
-
-
 def _summed(items: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Returns the sum for each name, the largest first."""
+    """Returns the sum of the numbers for each name, the largest first."""
     sums: Counter[str] = Counter()
     for name, size in items:
         sums[name] += size

@@ -1,30 +1,32 @@
-"""How many different numbers a tensor stores, how many zeros, and how few bits they could take."""
+"""How many distinct numbers a tensor stores, how many of them are zero, and their entropy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.tflite.tensor import Bytes, Tensor
+from tfcompress.tflite.tensor import Array, Bytes, Tensor
+
+_Symbols = npt.NDArray[np.unsignedinteger]
+"""Numbers as unsigned integers of the same bits, which are equal where the numbers are."""
 
 _CHUNK = 1 << 20
-"""Elements that are counted at once, so that the counts of a large tensor take no memory to speak of."""
+"""Elements that are counted at once, which bounds the memory that counting a large tensor takes."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures of the stored numbers of a tensor.
+    """Figures of the numbers that a tensor stores.
 
     Attributes:
-        stored: how many are stored: all, or fewer of a sparse tensor.
-        unique: distinct ones; -0 is 0, and a NaN is equal to itself.
-        zeros: share of the tensor's elements that stand for 0: that have the zero point, or are not stored.
-        entropy: of the stored ones, each by itself, in bits: Σ p·log2(1/p).
+        stored: how many numbers are stored: all elements, or fewer if the tensor is sparse.
+        unique: how many of them are distinct; -0 equals 0, and a NaN equals another one with the same bits.
+        zeros: the share of elements that mean 0, because they equal the zero point or are not stored.
+        entropy: of the stored numbers, in bits per number: Σ p·log2(1/p).
     """
 
     stored: int
@@ -34,7 +36,7 @@ class Statistics:
 
 
 def statistics(tensor: Tensor) -> Statistics | None:
-    """Counts the numbers of a constant; None for elements of more than 64 bits or of no fixed size."""
+    """Counts the numbers of a constant. Returns None for elements of more than 64 bits or without a fixed size."""
     if not 0 < tensor.bits <= 64:
         return None
     values = tensor.values()
@@ -44,8 +46,8 @@ def statistics(tensor: Tensor) -> Statistics | None:
     return Statistics(values.size, unique, zeros / tensor.elements, entropy)
 
 
-def packed_statistics(indices: Bytes, centroids: npt.NDArray[Any]) -> Statistics:
-    """Counts weights that are indices into some centroids, which alone are `unique`."""
+def packed_statistics(indices: Bytes, centroids: Array) -> Statistics:
+    """Counts packed weights: `indices` of any shape into `centroids`, of which only the used ones count as `unique`."""
     counts = np.bincount(indices.ravel(), minlength=len(centroids))
     used = counts[counts > 0]
     entropy = math.log2(indices.size) - float((used * np.log2(used)).sum()) / indices.size
@@ -53,8 +55,8 @@ def packed_statistics(indices: Bytes, centroids: npt.NDArray[Any]) -> Statistics
     return Statistics(indices.size, len(used), zeros, max(0.0, entropy))
 
 
-def _symbols(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[np.unsignedinteger[Any]]:
-    """Returns the numbers as unsigned integers, equal ones as equal ones."""
+def _symbols(values: Array, tensor: Tensor) -> _Symbols:
+    """Returns the numbers as unsigned integers that are equal exactly where the numbers are."""
     size = values.itemsize
     symbols = values.view(f"u{size}")
     if "float" in tensor.dtype:
@@ -63,8 +65,8 @@ def _symbols(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[np.unsigne
     return symbols
 
 
-def _zero(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
-    """Returns the symbol of 0: one for all, or one for each index of the axis along which zero points differ."""
+def _zero(values: Array, tensor: Tensor) -> Array:
+    """Returns the symbol of 0: one for the tensor, or one per index of the axis along which zero points differ."""
     points = tensor.zero_points if values.dtype.kind in "iu" and "float" not in tensor.dtype else ()
     fits = len(points) > 1 and values.ndim > tensor.axis >= 0 and values.shape[tensor.axis] == len(points)
     if len(points) != 1 and not fits:
@@ -73,9 +75,9 @@ def _zero(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
     return symbols.reshape([-1 if fits and axis == tensor.axis else 1 for axis in range(values.ndim)])
 
 
-def _distinct(symbols: npt.NDArray[np.unsignedinteger[Any]]) -> tuple[int, float]:
-    """Returns how many different ones there are, and their entropy in bits."""
-    unique, weighted = 0, 0.0  # the latter is Σ c·log2(c) of the counts
+def _distinct(symbols: _Symbols) -> tuple[int, float]:
+    """Returns the number of distinct symbols, and their entropy in bits per symbol."""
+    unique, weighted = 0, 0.0  # `weighted` is Σ c·log2(c) over the counts c.
     for counts in _counts(symbols):
         unique += int(np.count_nonzero(counts))
         counts = counts[counts > 1]
@@ -84,9 +86,9 @@ def _distinct(symbols: npt.NDArray[np.unsignedinteger[Any]]) -> tuple[int, float
     return unique, max(0.0, math.log2(total) - weighted / total) if total else 0.0
 
 
-def _counts(symbols: npt.NDArray[np.unsignedinteger[Any]]) -> Iterator[npt.NDArray[np.int64]]:
-    """Yields arrays of counts, one count for each different symbol; a copy of the file's is sorted in its place."""
-    copy, symbols = symbols.base is None, symbols.reshape(-1)
+def _counts(symbols: _Symbols) -> Iterator[npt.NDArray[np.int64]]:
+    """Yields arrays with one count per distinct symbol. Sorts `symbols` in place unless they are a view of the file."""
+    is_copy, symbols = symbols.base is None, symbols.reshape(-1)
     chunks = range(0, symbols.size, _CHUNK)
     if symbols.itemsize <= 2:
         counts = np.zeros(1 << (8 * symbols.itemsize), np.int64)
@@ -94,9 +96,9 @@ def _counts(symbols: npt.NDArray[np.unsignedinteger[Any]]) -> Iterator[npt.NDArr
             counts += np.bincount(symbols[start : start + _CHUNK], minlength=len(counts))
         yield counts
         return
-    ordered = symbols if copy else symbols.copy()
+    ordered = symbols if is_copy else symbols.copy()
     ordered.sort()
-    first = np.zeros(1, np.int64)  # where the run that is being counted begins
+    first = np.zeros(1, np.int64)  # where the current run of equal symbols begins
     for start in chunks:
         changes = ordered[start + 1 : start + 1 + _CHUNK] != ordered[start : start + _CHUNK][: len(ordered) - start - 1]
         edges = np.concatenate([first, np.flatnonzero(changes) + start + 1])

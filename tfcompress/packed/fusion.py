@@ -62,14 +62,14 @@ def _shorten(graph: Graph, operator: Operator) -> bool:
     if out not in graph.outputs:
         if not graph.consumers(out):
             return False
-        graph.read_instead({out: source})
+        graph.redirect_readers(out, source)
         return True
     maker = graph.producer(source)
     if maker is None or source in graph.outputs or graph.numbers(source) is not None:
         return False
     maker.outputs = tuple(out if tensor is source else tensor for tensor in maker.outputs)
     graph.replace([(operator, [])])
-    graph.read_instead({source: out})
+    graph.redirect_readers(source, out)
     return True
 
 

@@ -27,8 +27,8 @@ from tfcompress.packed.options import (
     Computing,
     is_packed,
 )
-from tfcompress.tflite.attached import with_files_of
-from tfcompress.tflite.damage import rewriting_carefully
+from tfcompress.tflite.attached import with_attached_files
+from tfcompress.tflite.damage import reporting_damage
 from tfcompress.tflite.graph import Graph, Metadata, Model
 from tfcompress.tflite.ordering import order_by_use
 from tfcompress.tflite.reading import read
@@ -83,7 +83,7 @@ def pack_counted(content: bytes, activations: Activations | None = None) -> Pack
     model = read(content)
     if is_packed(model):
         raise UserError("the file is packed already; `tfcompress unpack` gives the stock file back")
-    with rewriting_carefully("the file"):
+    with reporting_damage("the file"):
         return _packed(content, model, activations)
 
 
@@ -108,7 +108,7 @@ def _packed(content: bytes, model: Model, activations: Activations | None) -> Pa
     model.metadata = [*(entry for entry in model.metadata if entry.name != ENTRY), Metadata(ENTRY, Buffer(version))]
     order_by_use(model)
     state_runtime(model, at_least_as_before=False, custom=RUNTIMES)
-    written = with_files_of(content, write(model, ALIGNMENT))
+    written = with_attached_files(content, write(model, ALIGNMENT))
     return Packed(written, dense, counts[ATTENTION], counts[NORM], counts[TABLE], tuple(skipped))
 
 

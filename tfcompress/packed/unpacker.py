@@ -24,8 +24,8 @@ from tfcompress.packed.options import (
 )
 from tfcompress.packed.packer import ALIGNMENT
 from tfcompress.packed.weights import PackedWeights, check, dense_weights, table_weights
-from tfcompress.tflite.attached import with_files_of
-from tfcompress.tflite.damage import rewriting_carefully
+from tfcompress.tflite.attached import with_attached_files
+from tfcompress.tflite.damage import reporting_damage
 from tfcompress.tflite.graph import Operator, reshape
 from tfcompress.tflite.graph import operator as stock_operator
 from tfcompress.tflite.ordering import order_by_use
@@ -52,7 +52,7 @@ def unpack(content: bytes) -> bytes:
     model = read(content)
     if not is_packed(model):
         raise UserError("the file is not packed; it runs as it is in TFLite")
-    with rewriting_carefully("the packed file"):
+    with reporting_damage("the packed file"):
         for graph in model.graphs:
             ours = [operator for operator in graph.operators if operator.kind.startswith(PREFIX)]
             weights: dict[Tensor, Tensor] = {}
@@ -60,7 +60,7 @@ def unpack(content: bytes) -> bytes:
         model.metadata = [entry for entry in model.metadata if entry.name != ENTRY]
         order_by_use(model)
         state_runtime(model, at_least_as_before=False, custom=RUNTIMES)
-        return with_files_of(content, write(model, ALIGNMENT))
+        return with_attached_files(content, write(model, ALIGNMENT))
 
 
 class _Stock:

@@ -1,4 +1,4 @@
-"""The archive of labels and the like that may stand behind a `.tflite`."""
+"""The zip archive of labels and similar files that may follow the model in a `.tflite` file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import zipfile
 import zlib
 
 from tfcompress.errors import UserError, first_line
-from tfcompress.tflite.damage import LIBRARY_ERRORS
+from tfcompress.tflite.damage import DAMAGE_ERRORS
 
-DAMAGES = (*LIBRARY_ERRORS, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
-"""What is raised where an archive, or what it holds, is garbled."""
+ARCHIVE_ERRORS = (*DAMAGE_ERRORS, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+"""What reading an archive, or a file in it, raises if it is damaged."""
 
-_LARGEST_ARCHIVE = 1 << 26
+_MAX_BYTES = 1 << 26
 
 
-def with_files_of(source: bytes, content: bytes) -> bytes:
-    """Returns the file with the archive of labels and the like that stands behind the one it was made from.
+def with_attached_files(source: bytes, content: bytes) -> bytes:
+    """Returns `content` followed by the archive that follows the model in `source`, which it was made from.
 
     Raises:
-        UserError: the archive is broken, or too large.
+        UserError: the archive is damaged, or its files have more than 64 MiB.
     """
     if not zipfile.is_zipfile(io.BytesIO(source)):
         return content
@@ -28,13 +28,16 @@ def with_files_of(source: bytes, content: bytes) -> bytes:
     target.write(content)
     try:
         with zipfile.ZipFile(io.BytesIO(source)) as archive, zipfile.ZipFile(target, "w") as copy:
-            if sum(member.file_size for member in archive.infolist()) > _LARGEST_ARCHIVE:
-                raise UserError(f"the files in its metadata have over {_LARGEST_ARCHIVE:,} bytes; remove them")
+            size = sum(member.file_size for member in archive.infolist())
+            if size > _MAX_BYTES:
+                raise UserError(
+                    f"the attached files have {size:,} bytes; at most {_MAX_BYTES:,} are accepted, remove some of them"
+                )
             for name in archive.namelist():
                 copy.writestr(zipfile.ZipInfo(name), archive.read(name))
     except UserError:
         raise
-    except DAMAGES as error:
-        reason = f"the files in its metadata cannot be read: {first_line(error)}"
-        raise UserError(f"{reason}; make or fetch the file again") from error
+    except ARCHIVE_ERRORS as error:
+        reason = f"the attached files cannot be read: {first_line(error)}"
+        raise UserError(f"{reason}; make the .tflite file again or fetch another copy") from error
     return target.getvalue()

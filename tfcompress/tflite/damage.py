@@ -1,4 +1,4 @@
-"""What is raised when a file is damaged, and how the user is told."""
+"""What reading a damaged file raises, and how the user is told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tfcompress.errors import UserError
 
-LIBRARY_ERRORS = (
+DAMAGE_ERRORS = (
     *(struct.error, LookupError, TypeError, ValueError, OverflowError, AttributeError, AssertionError),
     *(MemoryError, RecursionError),
 )
@@ -16,14 +16,12 @@ LIBRARY_ERRORS = (
 
 
 @contextmanager
-def rewriting_carefully(what: str) -> Iterator[None]:
-    """Turns what the block raises because an operator is not as it has to be into a `UserError` about `what`."""
+def reporting_damage(file: str) -> Iterator[None]:
+    """Turns what the block raises for an invalid operator into a `UserError`, in which `file` names the file."""
     try:
         yield
     except UserError:
         raise
-    except LIBRARY_ERRORS as error:
+    except DAMAGE_ERRORS as error:
         reason = str(error) or type(error).__name__
-        raise UserError(
-            f"{what} has an operator that is not as it has to be ({reason}); make or copy it again"
-        ) from error
+        raise UserError(f"{file} has an invalid operator ({reason}); make or copy it again") from error

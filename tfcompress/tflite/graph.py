@@ -1,4 +1,4 @@
-"""What a `.tflite` file holds: graphs of operators and tensors, which can be changed, and where one enters them."""
+"""The content of a `.tflite` file as objects that can be changed: graphs of operators and tensors, and signatures."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tfcompress.tflite.tensor import Array, Buffer, Bytes, Tensor, constant
 
 Content = bytes | bytearray | mmap.mmap
 
-_EFFECTS = ("ASSIGN_VARIABLE", "CALL_ONCE", "CALL", "IF", "WHILE", "HASHTABLE", "HASHTABLE_IMPORT", "VAR_HANDLE")
-"""Operators that do something even if nothing reads their outputs."""
+_SIDE_EFFECTS = ("ASSIGN_VARIABLE", "CALL_ONCE", "CALL", "IF", "WHILE", "HASHTABLE", "HASHTABLE_IMPORT", "VAR_HANDLE")
+"""Operators that must run even if nothing reads their outputs."""
 
 
 @dataclass(eq=False)
 class OperatorCode:
-    """A kind of operator that the file lists.
+    """A kind of operator, as a file lists it.
 
     Attributes:
-        name: the schema's, such as `FULLY_CONNECTED`, or a custom operator's own.
-        version: of the operator.
-        custom: whether it is not one of TFLite's own operators.
-        source: where it was read from.
+        name: the schema's name, such as `FULLY_CONNECTED`, or the name of a custom operator.
+        version: the operator version.
+        custom: whether it is a custom operator instead of one of TFLite's own.
+        source: the table that it was read from; None if it is new.
     """
 
     name: str
@@ -36,8 +36,8 @@ class OperatorCode:
     source: schema.OperatorCode | None = None
 
     @property
-    def value(self) -> tuple[str, int, bool]:
-        """What makes two codes the same kind of operator."""
+    def key(self) -> tuple[str, int, bool]:
+        """Equal for two codes that stand for the same kind of operator."""
         return self.name, self.version, self.custom
 
 
@@ -46,9 +46,10 @@ class Operator:
 
     Attributes:
         code: its kind.
-        custom_options: of a custom operator, as the file has them.
-        intermediates: tensors that hold the quantization of what is computed inside it; None if it lists none.
-        source: where it was read from; what this class does not know is written as it was there.
+        custom_options: the serialized options of a custom operator.
+        intermediates: tensors with the quantization of values that the operator computes internally; None if it lists
+            none.
+        source: the table that it was read from; None if it is new. Fields that this class lacks are written unchanged.
     """
 
     def __init__(
@@ -62,18 +63,20 @@ class Operator:
     ) -> None:
         self.code, self.custom_options, self.source = code, custom_options, source
         self.intermediates: tuple[Tensor, ...] | None = None
-        self._graph: weakref.ref[Graph] | None = None  # Not a cycle: a file is let go with the last who reads it.
+        self._graph: weakref.ref[Graph] | None = (
+            None  # A weak reference avoids a cycle, so a mapped file is closed with its model.
+        )
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._options, self._has_options = options, options is not None
 
     @property
     def kind(self) -> str:
-        """The name of its kind."""
+        """The name of its kind, such as `FULLY_CONNECTED`."""
         return self.code.name
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """The tensors that it reads, with `ABSENT` for an optional one that is left out."""
+        """The tensors that it reads, with `ABSENT` in place of an optional one that is missing."""
         return self._inputs
 
     @inputs.setter
@@ -93,7 +96,7 @@ class Operator:
 
     @property
     def options(self) -> object | None:
-        """The options of one of TFLite's operators, an object of the schema; None if it has none."""
+        """The options of one of TFLite's own operators, as an object of the schema; None if it has none."""
         if not self._has_options and self.source is not None:
             kind, table = self.source.BuiltinOptionsType(), self.source.BuiltinOptions()
             self._options = schema.BuiltinOptionsCreator(kind, table)
@@ -110,25 +113,25 @@ class Operator:
         return self._has_options
 
     def option(self, name: str) -> float:
-        """Returns one of its options by the schema's name; 0, which is also false, if the file has none."""
+        """Returns an option by its name in the schema, or 0 (which is also false) if the file does not have it."""
         return getattr(self.options, name, 0)
 
     def set_option(self, name: str, value: float) -> None:
-        """Sets one of its options by the schema's name."""
+        """Sets an option by its name in the schema."""
         self.options = copy.copy(self.options)
         setattr(self.options, name, value)
 
-    def replace_input(self, place: int, tensor: Tensor) -> None:
-        """Makes it read another tensor at one place."""
-        self.inputs = (*self.inputs[:place], tensor, *self.inputs[place + 1 :])
+    def replace_input(self, index: int, tensor: Tensor) -> None:
+        """Replaces the input at an index."""
+        self.inputs = (*self.inputs[:index], tensor, *self.inputs[index + 1 :])
 
     @property
     def graph(self) -> Graph | None:
-        """The graph that it is in, if it is in one."""
+        """The graph that contains it; None if no graph does."""
         return None if self._graph is None else self._graph()
 
     def place_in(self, graph: Graph | None) -> None:
-        """Called by a graph that takes it in or removes it."""
+        """Records which graph contains it. Only graphs call this."""
         self._graph = None if graph is None else weakref.ref(graph)
 
     def _forget_links(self) -> None:
@@ -137,13 +140,13 @@ class Operator:
 
 
 class Graph:
-    """A subgraph.
+    """A graph, which the schema calls a subgraph.
 
     Attributes:
-        name: as in the file, often empty.
-        tensors: in the order of the file; new ones that operators use are added when the file is written.
-        inputs, outputs: of the graph.
-        source: where it was read from.
+        name: in the file, often empty.
+        tensors: in the order of the file. Writing adds new tensors that operators use.
+        inputs, outputs: the tensors that the graph takes and returns.
+        source: the table that it was read from; None if it is new.
     """
 
     def __init__(
@@ -176,11 +179,11 @@ class Graph:
         self.forget_links()
 
     def forget_links(self) -> None:
-        """Called by whatever changes what operators read and compute."""
+        """Discards what is known of producers and consumers, because an operator has changed."""
         self._links = None
 
     def producer(self, tensor: Tensor, kind: str | None = None) -> Operator | None:
-        """Returns the operator that computes a tensor, if there is one, and if it is of `kind`."""
+        """Returns the operator that computes a tensor; None if there is none, or if its kind is not `kind`."""
         made = self._linked()[0].get(tensor)
         return made if made is not None and kind in (None, made.kind) else None
 
@@ -189,7 +192,7 @@ class Graph:
         return self._linked()[1].get(tensor, [])
 
     def only_consumer(self, tensor: Tensor) -> Operator | None:
-        """Returns the operator that reads a tensor, if it is the only one and the tensor is no output of the graph."""
+        """Returns the only operator that reads a tensor; None if there are others or the tensor is a graph output."""
         readers = self.consumers(tensor)
         return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
 
@@ -204,7 +207,7 @@ class Graph:
         return self._links
 
     def numbers(self, tensor: Tensor) -> Array | None:
-        """Returns a constant's numbers in its shape, also those of a float16 one behind a DEQUANTIZE."""
+        """Returns the numbers of a constant in its shape, as float32 for dequantized float16; else None."""
         if not len(tensor.data):
             unpacked = self.producer(tensor, "DEQUANTIZE")
             if unpacked is not None and unpacked.inputs[0].dtype == "float16":
@@ -213,26 +216,26 @@ class Graph:
         return tensor.numbers()
 
     def scalar(self, tensor: Tensor) -> float | None:
-        """Returns the value of a constant of one element; None for all other tensors."""
+        """Returns the value of a constant with one element; None for any other tensor."""
         values = self.numbers(tensor)
         return float(values.ravel()[0]) if values is not None and values.size == 1 else None
 
     def replace(self, replacements: Iterable[tuple[Operator, Sequence[Operator]]]) -> None:
-        """Puts operators in the places of others."""
-        instead = dict(replacements)
-        self.operators = tuple(new for old in self.operators for new in instead.get(old, [old]))
+        """Replaces each given operator with the operators that are given for it."""
+        new = dict(replacements)
+        self.operators = tuple(operator for old in self.operators for operator in new.get(old, [old]))
 
-    def read_instead(self, instead: dict[Tensor, Tensor]) -> None:
-        """Makes all operators that read a tensor read another one; the outputs of the graph stay as they are."""
+    def redirect_readers(self, old: Tensor, new: Tensor) -> None:
+        """Makes all operators that read one tensor read another. The outputs of the graph do not change."""
         for operator in self.operators:
-            operator.inputs = tuple(instead.get(tensor, tensor) for tensor in operator.inputs)
+            operator.inputs = tuple(new if tensor is old else tensor for tensor in operator.inputs)
 
     def drop_unused(self) -> None:
-        """Removes operators whose outputs nothing reads."""
+        """Removes operators without side effects whose outputs nothing reads."""
         used, kept = set(self.outputs), []
         for operator in reversed(self.operators):
-            effect = not operator.outputs or operator.kind in _EFFECTS
-            if effect or used.intersection(operator.outputs):
+            has_effect = not operator.outputs or operator.kind in _SIDE_EFFECTS
+            if has_effect or used.intersection(operator.outputs):
                 kept.append(operator)
                 used.update(operator.inputs)
         self.operators = tuple(kept[::-1])
@@ -263,17 +266,17 @@ class Metadata:
 
 @dataclass(eq=False)
 class Model:
-    """All of a file.
+    """The content of a `.tflite` file.
 
     Attributes:
-        content: of the file that it was read from.
+        content: the bytes that it was read from.
         codes: the kinds of operators that the file lists, in its order.
-        graphs: the first is what runs if no signature is named.
-        signatures: may be empty.
-        metadata: may be empty.
-        buffers: those of the file in its order, also those that nothing uses and those behind the flatbuffer.
-        metadata_buffer: an older form of `metadata`: indices of buffers, int32; None if there is none.
-        source: where it was read from; what this class does not know is written as it was there.
+        graphs: in the order of the file; the first one runs if no signature is named.
+        signatures: in the order of the file, possibly none.
+        metadata: in the order of the file, possibly none.
+        buffers: all buffers in the order of the file, including unused ones and those stored after the flatbuffer.
+        metadata_buffer: an older form of `metadata`, int32 indices of buffers; None if the file has none.
+        source: the table that it was read from. Fields that this class lacks are written unchanged.
     """
 
     content: Content
@@ -291,7 +294,7 @@ class Model:
             yield from graph.operators
 
     def entry(self, name: str) -> Metadata | None:
-        """Returns the first metadata entry of a name."""
+        """Returns the first metadata entry with a name; None if there is none."""
         return next((entry for entry in self.metadata if entry.name == name), None)
 
 
@@ -302,17 +305,17 @@ def operator(
     version: int = 1,
     options: object | None = None,
 ) -> Operator:
-    """Makes one of TFLite's operators, which is in no graph yet; `options` is an object of the schema."""
+    """Makes one of TFLite's own operators, in no graph yet. `options` is an object of the schema."""
     return Operator(OperatorCode(kind, version, custom=False), inputs, outputs, options)
 
 
 def custom_operator(name: str, inputs: Iterable[Tensor], outputs: Iterable[Tensor], options: bytes) -> Operator:
-    """Makes a custom operator of version 1, which is in no graph yet."""
+    """Makes a custom operator of version 1, in no graph yet."""
     return Operator(OperatorCode(name, 1, custom=True), inputs, outputs, custom_options=options)
 
 
 def reshape(tensor: Tensor, out: Tensor) -> Operator:
-    """Makes a RESHAPE of a tensor to the shape of another one, of which at most one length may be free."""
+    """Makes a RESHAPE of `tensor` to the shape of `out`, in which at most one length may be free."""
     shape = np.array(out.free_shape, np.int32)
     assert np.count_nonzero(shape == -1) <= 1, f"{out.name} has the shape {shape.tolist()}"
     target = constant(f"{out.name}_shape", shape)

@@ -1,7 +1,7 @@
-"""TFLite Metadata: a `.tflite` that says what it is, what it takes and what its outputs mean.
+"""TFLite Metadata, with which a `.tflite` file says what it is, what it takes and what its outputs mean.
 
-A flatbuffer among the file's buffers describes the model. Labels and vocabulary are files in a zip archive behind all
-else, stored uncompressed so that they can be read in place.
+One of the file's buffers holds a flatbuffer that describes the model. Labels and vocabulary are files in a zip archive
+at the end of the `.tflite` file, stored uncompressed so that they can be read in place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from tfcompress.errors import UserError
 from tfcompress.tflite import metadata_tables
-from tfcompress.tflite.attached import DAMAGES
+from tfcompress.tflite.attached import ARCHIVE_ERRORS
 from tfcompress.tflite.graph import Content, Graph, Metadata, Model
 from tfcompress.tflite.metadata_tables import Fields
 from tfcompress.tflite.reading import read
@@ -25,23 +25,23 @@ from tfcompress.tflite.tensor import Buffer, Tensor
 from tfcompress.tflite.writing import write
 
 LABELS, VOCABULARY, TOKENIZER = "labels.txt", "vocab.txt", "tokenizer.json"
-"""The files in the archive; the last two are what `Tokenizer.load` reads."""
+"""The names of the files in the archive. `Tokenizer.load` reads the last two."""
 
 TEXT_INPUTS = {"token_ids": "ids", "segment_ids": "segment_ids", "padding_mask": "mask"}
-"""What MediaPipe calls the inputs of a BERT."""
+"""The names that MediaPipe expects for the inputs of a BERT, by our names."""
 
 _ENTRY = "TFLITE_METADATA"
-_AXIS_LABELS, _VOCABULARY_FILE = 2, 5  # AssociatedFileType
-_COLOURS = {1: 2, 3: 1}  # ColorSpaceType, by channels
-_LARGEST_FILE = 1 << 24
+_AXIS_LABELS, _VOCABULARY_FILE = 2, 5  # values of AssociatedFileType
+_COLOUR_SPACES = {1: 2, 3: 1}  # ColorSpaceType by number of channels
+_MAX_FILE_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """How an image becomes the model's input: `(pixel - mean) / std`, of pixels from 0 to 255.
+    """How an image becomes the model's input: `(pixel - mean) / std`, for pixels from 0 to 255.
 
     Attributes:
-        mean, std: one number, or one a channel, which MediaPipe refuses; empty where pixels go in as they are.
+        mean, std: one number, or one number per channel, which MediaPipe refuses; empty if pixels are not normalized.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -50,11 +50,11 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class TextInput:
-    """How a text becomes token ids: by BERT's WordPiece.
+    """How a text becomes token ids: by BERT's WordPiece tokenization.
 
     Attributes:
-        vocabulary: the pieces; the token id of a piece is its place.
-        lowercase: whether the text is lower-cased first; None where a file does not say.
+        vocabulary: the pieces, at the index of their token id.
+        lowercase: whether the text is converted to lower case first; None if a file does not say.
     """
 
     vocabulary: tuple[str, ...]
@@ -63,13 +63,13 @@ class TextInput:
 
 @dataclass(frozen=True)
 class Description:
-    """What a `.tflite` says of itself.
+    """What a `.tflite` file says about itself.
 
     Attributes:
-        name: of the model.
-        text: what it is, in a sentence or two.
-        labels: the classes in the order of the outputs; a line break in one becomes a space.
-        input: what it takes, if that is known.
+        name: the name of the model.
+        text: what the model is, in a sentence or two.
+        labels: the classes, in the order of the scores; a line break in a label becomes a space.
+        input: how an image or text becomes its input; None if unknown.
     """
 
     name: str
@@ -79,10 +79,10 @@ class Description:
 
 
 def describe(content: Content, description: Description) -> bytes:
-    """Returns the file with this description, in place of one it had; the same input gives the same bytes.
+    """Returns the file with a description, which replaces one that it has. Equal arguments give equal bytes.
 
     Raises:
-        UserError: `content` is no `.tflite` file, or has no output of as many values as there are labels.
+        UserError: `content` is not a valid `.tflite` file, or no output has as many scores as there are labels.
     """
     model = read(content)
     packed = np.frombuffer(metadata_tables.pack(_tables(model, description)), np.uint8)
@@ -96,27 +96,31 @@ def describe(content: Content, description: Description) -> bytes:
     if files := _files(model.graphs[0], description):
         with zipfile.ZipFile(described, "w") as archive:
             for name, data in files.items():
-                archive.writestr(zipfile.ZipInfo(name), data)  # without a time, for the same bytes each time
+                archive.writestr(
+                    zipfile.ZipInfo(name), data
+                )  # ZipInfo has no current time, so the bytes are reproducible.
     return described.getvalue()
 
 
 def read_description(content: Content) -> Description | None:
-    """Reads what any `.tflite` says of itself; None of one without TFLite Metadata.
+    """Returns what a `.tflite` file says about itself; None if it has no TFLite Metadata.
 
-    Quantizers cut off the archive behind the file: the labels that it held are left out then.
+    Some quantizers drop the archive at the end of the file. The description then has no labels.
 
     Raises:
-        UserError: the file, its metadata or the archive behind it is damaged, or a vocabulary was cut off.
+        UserError: the file, its metadata or its archive is damaged, or its vocabulary was dropped.
     """
     entry = read(content).entry(_ENTRY)
     try:
         return None if entry is None else _description(content, metadata_tables.unpack(entry.data.tobytes()))
-    except DAMAGES as error:
-        raise UserError(f"the TFLite Metadata cannot be read ({error}); make or fetch the file again") from error
+    except ARCHIVE_ERRORS as error:
+        raise UserError(
+            f"the TFLite Metadata cannot be read ({error}); make the file again or fetch another copy"
+        ) from error
 
 
 def _tables(model: Model, description: Description) -> Fields:
-    """Returns the metadata of a model; its first subgraph is the one that is described."""
+    """Returns the metadata of a model, which describe its first graph."""
     graph, takes, labels = model.graphs[0], description.input, description.labels
     names = _names(model)
     inputs = [_input(names[tensor], tensor, takes) for tensor in graph.inputs]
@@ -124,7 +128,9 @@ def _tables(model: Model, description: Description) -> Fields:
     if labels:
         sizes = [tensor.shape[-1] if tensor.shape else 1 for tensor in graph.outputs]
         if len(labels) not in sizes:
-            raise UserError(f"there are {len(labels)} labels, but the file's outputs have {sizes} values")
+            raise UserError(
+                f"there are {len(labels)} labels, but the file's outputs have {sizes} values; give one label per value"
+            )
         outputs[sizes.index(len(labels))]["associated_files"] = [{"name": LABELS, "type": _AXIS_LABELS}]
     subgraph: Fields = {"input_tensor_metadata": inputs, "output_tensor_metadata": outputs}
     if isinstance(takes, TextInput):
@@ -135,7 +141,7 @@ def _tables(model: Model, description: Description) -> Fields:
         "name": description.name,
         "description": description.text,
         "subgraph_metadata": [subgraph],
-        "min_parser_version": "1.1.0" if isinstance(takes, TextInput) else "1.0.0",  # 1.1.0 brought tokenizers
+        "min_parser_version": "1.1.0" if isinstance(takes, TextInput) else "1.0.0",  # tokenizers need 1.1.0
     }
 
 
@@ -146,7 +152,7 @@ def _input(name: str, tensor: Tensor, takes: ImageInput | TextInput | None) -> F
     if takes is None or len(tensor.shape) != 4:
         return {"name": name}
     height, width, channels = tensor.shape[1:]
-    image = {"color_space": _COLOURS.get(channels, 0), "default_size": {"width": width, "height": height}}
+    image = {"color_space": _COLOUR_SPACES.get(channels, 0), "default_size": {"width": width, "height": height}}
     found: Fields = {"name": name, "content": {"content_properties": {"ImageProperties": image}}}
     if takes.mean:
         normalization = {"mean": takes.mean, "std": takes.std}
@@ -155,7 +161,7 @@ def _input(name: str, tensor: Tensor, takes: ImageInput | TextInput | None) -> F
 
 
 def _files(graph: Graph, description: Description) -> dict[str, bytes]:
-    """Returns what goes into the archive."""
+    """Returns the files for the archive, by name."""
     found = {}
     if description.labels:
         found[LABELS] = _lines(re.sub(r"[\r\n]+", " ", label) for label in description.labels)
@@ -168,7 +174,7 @@ def _files(graph: Graph, description: Description) -> dict[str, bytes]:
 
 
 def _names(model: Model) -> dict[Tensor, str]:
-    """Returns what the tensors of the first subgraph are called, by the signatures where these name them."""
+    """Returns the names of the first graph's tensors: those in its signatures, or else those in the graph."""
     found = {tensor: tensor.name for tensor in model.graphs[0].tensors}
     for signature in model.signatures:
         if signature.graph is model.graphs[0]:
@@ -213,12 +219,12 @@ def _read_lines(content: Content, file: Fields) -> tuple[str, ...]:
 
 
 def _member(content: Content, name: str) -> bytes:
-    """Returns a file of the archive behind the flatbuffer."""
+    """Reads a file of the archive at the end of the `.tflite` file."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(name) as member:
-            data = member.read(_LARGEST_FILE + 1)
+            data = member.read(_MAX_FILE_BYTES + 1)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"{name or 'a file'} that it names is not there or broken: {error}") from error
-    if len(data) > _LARGEST_FILE:
-        raise ValueError(f"{name} has over {_LARGEST_FILE} bytes")
+        raise ValueError(f"{name or 'a file'}, which it names, is missing or damaged: {error}") from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise ValueError(f"{name} has over {_MAX_FILE_BYTES} bytes")
     return data

@@ -1,7 +1,7 @@
-"""The flatbuffer of TFLite Metadata, from nested dictionaries and back.
+"""Converts the flatbuffer of TFLite Metadata from and to nested dictionaries.
 
-The tables and the places of their fields are those of `metadata_schema.fbs`, version 1.5.0, in google-ai-edge/mediapipe
-(mediapipe/tasks/metadata), which tflite-support shares. Only those are here that a classifier of images or texts needs.
+Tables and fields are those of `metadata_schema.fbs`, version 1.5.0, in google-ai-edge/mediapipe
+(mediapipe/tasks/metadata), which tflite-support shares. Only those that a classifier of images or texts needs are here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 IDENTIFIER = b"M001"
 
 Fields = dict[str, Any]
-"""A table: what its fields hold, by name. A union holds one entry: its member, by the name of the table."""
+"""A table: the values of its fields, by name. A union is a dictionary with one entry, its member by table name."""
 
 _TABLES: dict[str, dict[str, tuple[int, str | dict[int, str]]]] = {
     "ModelMetadata": {
@@ -46,9 +46,9 @@ _TABLES: dict[str, dict[str, tuple[int, str | dict[int, str]]]] = {
     "NormalizationOptions": {"mean": (0, "[float]"), "std": (1, "[float]")},
     "BertTokenizerOptions": {"vocab_file": (0, "[AssociatedFile]")},
 }
-"""Each field's slot and type. The type of a union's member is in the slot before it."""
+"""The slot and type of each field. The slot before a union says which member it has."""
 
-_MOST_TABLES = 10_000
+_MAX_TABLES = 10_000
 
 
 def pack(model: Fields) -> bytes:
@@ -59,7 +59,7 @@ def pack(model: Fields) -> bytes:
 
 
 def unpack(content: bytes) -> Fields:
-    """Parses a `ModelMetadata`; fields that are not in `_TABLES` are passed over.
+    """Parses a `ModelMetadata`, ignoring fields that are not in `_TABLES`.
 
     Raises:
         ValueError, struct.error: `content` is damaged.
@@ -71,7 +71,7 @@ def unpack(content: bytes) -> Fields:
 
 
 def _pack(builder: flatbuffers.Builder, table: str, fields: Fields) -> int:
-    """Writes a table behind all that it refers to, and returns its place."""
+    """Writes a table after everything that it refers to, and returns its offset."""
     slots: list[tuple[Callable[[int, int, int], None], int, int]] = []
     for name, value in fields.items():
         slot, kind = _TABLES[table][name]
@@ -94,7 +94,7 @@ def _pack(builder: flatbuffers.Builder, table: str, fields: Fields) -> int:
 
 
 def _pack_apart(builder: flatbuffers.Builder, kind: str, value: Any) -> int:
-    """Writes what a table only refers to: a string, a vector or another table."""
+    """Writes a value that a table refers to: a string, a vector or another table. Returns its offset."""
     place: int
     if kind == "string":
         place = builder.CreateString(value.encode("utf-8", "replace"))
@@ -112,16 +112,16 @@ def _pack_apart(builder: flatbuffers.Builder, kind: str, value: Any) -> int:
 
 
 class _Reader:
-    """Reads tables of what may be damaged: nothing outside `content`, and only so many."""
+    """Reads tables that may be damaged: nothing outside `content`, and a limited number of them."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._left = _MOST_TABLES
+        self._left = _MAX_TABLES
 
     def table(self, kind: str, place: int) -> Fields:
         self._left -= 1
         if self._left < 0:
-            raise ValueError(f"its metadata has over {_MOST_TABLES} tables")
+            raise ValueError(f"its metadata has over {_MAX_TABLES} tables")
         slots = place - self._number("<i", place)
         if slots < 0:
             raise ValueError("its metadata has a table that begins before the file")
@@ -164,11 +164,11 @@ class _Reader:
         return self.table(kind, self.target(place))
 
     def _vector(self, place: int, width: int) -> tuple[int, int]:
-        """Returns where the items of a vector begin, and how many there are."""
+        """Returns the offset of the first item of a vector, and the number of items."""
         start = self.target(place) + 4
         length = self._number("<I", start - 4)
         if length * width > len(self._content) - start:
-            raise ValueError("its metadata has a vector that ends behind the file")
+            raise ValueError("its metadata has a vector that ends after the file")
         return start, length
 
     def _number(self, format: str, place: int) -> int:

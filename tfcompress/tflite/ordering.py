@@ -1,4 +1,4 @@
-"""Putting a changed model in order before it is written."""
+"""Puts the parts of a changed model into a canonical order before it is written."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from tfcompress.tflite.tensor import ABSENT, Tensor
 
 
 def order_by_use(model: Model) -> None:
-    """Numbers tensors, kinds of operators and buffers in the order in which they are used, and drops all others.
+    """Sorts tensors, kinds of operators and buffers by where they are first used, and drops unused ones.
 
-    The order depends on the graphs alone: a file that is unpacked and packed again has the same bytes.
+    The order depends only on the graphs, so a file that is unpacked and packed again has the same bytes.
     """
     for graph in model.graphs:
         graph.drop_unused()
-        graph.tensors = _used_tensors(graph, [one for one in model.signatures if one.graph is graph])
+        graph.tensors = _used_tensors(graph, [signature for signature in model.signatures if signature.graph is graph])
     codes: dict[tuple[str, int, bool], OperatorCode] = {}
     for operator in model.operators():
-        operator.code = codes.setdefault(operator.code.value, operator.code)
+        operator.code = codes.setdefault(operator.code.key, operator.code)
     model.codes = list(codes.values())
     owners: Sequence[Tensor | Metadata] = [*chain(*(graph.tensors for graph in model.graphs)), *model.metadata]
     used = (owner.buffer for owner in owners if owner.buffer is not None)
     model.buffers = list(dict.fromkeys((model.buffers[0], *used)))
-    model.metadata_buffer = None  # Superseded by `metadata`, and its numbers are no longer right.
+    model.metadata_buffer = None  # Its indices are now wrong, and `metadata` supersedes it.
 
 
 def _used_tensors(graph: Graph, signatures: Sequence[Signature]) -> list[Tensor]:
+    """Returns the tensors of a graph in the order of their first use, followed by those that hold scales."""
     used = [*graph.inputs]
     for operator in graph.operators:
         used += [*operator.inputs, *operator.outputs, *(operator.intermediates or ())]

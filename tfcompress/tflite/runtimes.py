@@ -1,9 +1,9 @@
-"""Which TFLite runtime loads a file.
+"""Which TFLite runtime a file needs.
 
-TensorFlow's `tensorflow/compiler/mlir/lite/tools/versioning`, at commit 03f49db, has two lists of it. `runtimes.csv` is
-its `runtime_version.cc`, the runtime of each version of an operator. Which version quantized weights need is from its
-`op_version.cc`; it is asked because ai-edge-quantizer leaves the versions of the float model in the file: with these,
-TFLite 2.14 loads int8 weights that have a scale a channel, and gives zeros.
+Both tables come from TensorFlow's `tensorflow/compiler/mlir/lite/tools/versioning` at commit 03f49db. `runtimes.csv` is
+`runtime_version.cc`: the first runtime that has a version of an operator. `_VERSIONS_FOR_WEIGHTS` is from
+`op_version.cc`: the version that quantized weights need. It matters because ai-edge-quantizer keeps the versions of the
+float model in the file, with which TFLite 2.14 loads int8 weights that have one scale per channel and computes zeros.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tfcompress.tflite.graph import Content, Model, Operator, OperatorCode
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import ABSENT, Buffer
 
-_WEIGHTS = {
+_WEIGHT_INPUT = {
     "CONV_2D": 1,
     "DEPTHWISE_CONV_2D": 1,
     "DEQUANTIZE": 0,
@@ -32,7 +32,7 @@ _WEIGHTS = {
 }
 """Which input of an operator holds its weights."""
 
-_NEEDED = {
+_VERSIONS_FOR_WEIGHTS = {
     ("CONV_2D", "float32", "int8"): (2, 5),
     ("CONV_2D", "int8", "int4"): (7, 7),
     ("DEPTHWISE_CONV_2D", "float32", "int8"): (4, 6),
@@ -52,26 +52,26 @@ _NEEDED = {
     ("GATHER", "int8", "int8"): (2, 2),
     ("GATHER", "int4", "int4"): (7, 7),
 }
-"""The version that an operator needs by the types of its first input and its weights, for one scale and for several."""
+"""The versions that an operator needs, with one scale and with several, by the types of its first input and weights."""
 
 _ENTRY = "min_runtime_version"
-"""The metadata entry that says which runtime a file needs."""
+"""The metadata entry that states which runtime a file needs."""
 
-Custom = Mapping[str, str]
-"""The oldest TFLite version that runs a custom operator, by its name; nothing is known of those that are missing."""
+CustomRuntimes = Mapping[str, str]
+"""The oldest TFLite version that runs a custom operator, by its name. Nothing is known about missing ones."""
 
-NONE: Custom = MappingProxyType({})
+NO_CUSTOM_OPERATORS: CustomRuntimes = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """An operator in one version that a runtime must have to load a file.
+    """A version of an operator that a runtime must have to run a file.
 
     Attributes:
-        operator: the schema's name, such as `FULLY_CONNECTED`, or a custom operator's own.
-        version: of the operator: as the file states, or what its weights need if that is more.
-        runtime: the first TFLite version that has it, such as `2.17.0`; empty where TensorFlow does not say: others'
-            custom operators, versions that it does not list, weights of four bits beside float inputs, scales a block.
+        operator: the name in the schema, such as `FULLY_CONNECTED`, or the name of a custom operator.
+        version: as the file states, or the version that the operator's weights need if that is newer.
+        runtime: the first TFLite version that has it, such as `2.17.0`. It is empty where TensorFlow does not say:
+            unknown custom operators, unlisted versions, 4-bit weights with float inputs, and scales per block.
     """
 
     operator: str
@@ -79,37 +79,37 @@ class Requirement:
     runtime: str
 
 
-def requirements(content: Content | Model, custom: Custom = NONE) -> list[Requirement]:
-    """Returns what a runtime must have to run the file, an operator and version each, the newest runtime first.
+def requirements(content: Content | Model, custom: CustomRuntimes = NO_CUSTOM_OPERATORS) -> list[Requirement]:
+    """Returns what a runtime must have to run a file, sorted from the newest runtime to the oldest.
 
-    Operators count even where no node uses them: a runtime looks up all that a file lists.
+    Kinds of operators that the file lists but does not use count too, because a runtime looks them all up.
 
     Args:
-        content: of the file, or what was read of it.
-        custom: the custom operators that are known.
+        content: the bytes of the file, or the model that was read from it.
+        custom: the known custom operators.
 
     Raises:
-        UserError: it is not a valid `.tflite`.
+        UserError: the content is not a valid `.tflite` file.
     """
     file = content if isinstance(content, Model) else read(content)
     used = {(operator.code, requirement(operator, custom)) for operator in file.operators()}
     unused = set(file.codes) - {code for code, _ in used}
-    found = {needed for _, needed in used} | {stated(code, custom) for code in unused}
-    return sorted(found, key=lambda one: (tuple(-part for part in _parts(one.runtime)), one.operator, one.version))
+    found = {needed for _, needed in used} | {stated_requirement(code, custom) for code in unused}
+    return sorted(found, key=lambda one: (tuple(-part for part in _numbers(one.runtime)), one.operator, one.version))
 
 
-def minimum_runtime(content: Content | Model, custom: Custom = NONE) -> str:
-    """Returns the oldest TFLite version that runs the file: the newest that its metadata or an operator asks for.
+def minimum_runtime(content: Content | Model, custom: CustomRuntimes = NO_CUSTOM_OPERATORS) -> str:
+    """Returns the oldest TFLite version that runs a file: the newest one that its metadata or an operator asks for.
 
     Args:
-        content: of the file, or what was read of it.
-        custom: the custom operators that are known.
+        content: the bytes of the file, or the model that was read from it.
+        custom: the known custom operators.
 
     Returns:
-        For example `2.17.0`; empty if nothing says so. Operators whose runtime is not known do not count.
+        For example `2.17.0`; empty if nothing asks for a version. Operators whose runtime is unknown do not count.
 
     Raises:
-        UserError: it is not a valid `.tflite`.
+        UserError: the content is not a valid `.tflite` file.
     """
     file = content if isinstance(content, Model) else read(content)
     named = [one.runtime for one in requirements(file, custom)]
@@ -117,66 +117,66 @@ def minimum_runtime(content: Content | Model, custom: Custom = NONE) -> str:
         text = entry.data.tobytes().rstrip(b"\0")
         if entry.name == _ENTRY and re.fullmatch(rb"\d{1,4}(\.\d{1,4}){1,3}", text):
             named.append(text.decode())
-    return max(named, key=_parts, default="")
+    return max(named, key=_numbers, default="")
 
 
-def state_runtime(model: Model, at_least_as_before: bool, custom: Custom = NONE) -> None:
-    """Writes into a model's metadata, where it has an entry for it, which runtime its kinds of operators need.
+def state_runtime(model: Model, at_least_as_before: bool, custom: CustomRuntimes = NO_CUSTOM_OPERATORS) -> None:
+    """Updates the metadata entry that states which runtime a model needs. A model without the entry does not get one.
 
     Args:
-        model: is changed.
-        at_least_as_before: leave a newer runtime that the entry names; else it is replaced.
-        custom: the custom operators that are known.
+        model: the model to change.
+        at_least_as_before: keep the entry if it names a newer runtime than the operators need.
+        custom: the known custom operators.
     """
-    needed = max((stated(code, custom).runtime for code in model.codes), key=_parts, default="")
+    needed = max((stated_requirement(code, custom).runtime for code in model.codes), key=_numbers, default="")
     for entry in model.metadata:
         if entry.name != _ENTRY:
             continue
         before = entry.data.tobytes().rstrip(b"\0").decode("ascii", "replace")
-        runtime = max(before, needed, key=_parts) if at_least_as_before else needed
+        runtime = max(before, needed, key=_numbers) if at_least_as_before else needed
         if not runtime:
             continue
-        if entry.buffer.data is None:  # Tensors without data share such a buffer.
+        if entry.buffer.data is None:  # Computed tensors share such a buffer.
             entry.buffer = Buffer()
         entry.buffer.data = np.frombuffer(runtime.encode().ljust(16, b"\0"), np.uint8)
 
 
 def newer(a: str, b: str) -> bool:
-    """Tells whether version `a` is newer than `b`; `2.16` is `2.16.0`, and an empty one is older than all."""
-    return _parts(a) > _parts(b)
+    """Returns whether version `a` is newer than `b`. `2.16` means `2.16.0`, and an empty version is the oldest."""
+    return _numbers(a) > _numbers(b)
 
 
-def stated(code: OperatorCode, custom: Custom = NONE) -> Requirement:
-    """Returns what the file states of a kind of operator."""
-    runtime = custom.get(code.name, "") if code.custom else _table().get((code.name, code.version), "")
+def stated_requirement(code: OperatorCode, custom: CustomRuntimes = NO_CUSTOM_OPERATORS) -> Requirement:
+    """Returns what a kind of operator needs in the version that the file states."""
+    runtime = custom.get(code.name, "") if code.custom else _runtimes().get((code.name, code.version), "")
     return Requirement(code.name, code.version, runtime)
 
 
-def requirement(operator: Operator, custom: Custom = NONE) -> Requirement:
-    """Returns what one operator needs."""
-    as_stated = stated(operator.code, custom)
-    place = _WEIGHTS.get(operator.kind, len(operator.inputs))
+def requirement(operator: Operator, custom: CustomRuntimes = NO_CUSTOM_OPERATORS) -> Requirement:
+    """Returns what an operator needs, taking the types of its weights into account."""
+    as_stated = stated_requirement(operator.code, custom)
+    place = _WEIGHT_INPUT.get(operator.kind, len(operator.inputs))
     if operator.code.custom or place >= len(operator.inputs):
         return as_stated
     first, weights = operator.inputs[0], operator.inputs[place]
     if first is ABSENT or weights is ABSENT:
         return as_stated
-    needed = _NEEDED.get((operator.kind, first.dtype, weights.dtype))
+    needed = _VERSIONS_FOR_WEIGHTS.get((operator.kind, first.dtype, weights.dtype))
     if weights.scale_tensors or (weights.bits in (2, 4) and needed is None):
         return Requirement(operator.kind, operator.code.version, "")
     version = needed[len(weights.scales) > 1] if needed else 0
     if version <= operator.code.version:
         return as_stated
-    return stated(OperatorCode(operator.kind, version, custom=False), custom)
+    return stated_requirement(OperatorCode(operator.kind, version, custom=False), custom)
 
 
 @cache
-def _table() -> dict[tuple[str, int], str]:
+def _runtimes() -> dict[tuple[str, int], str]:
     with resources.files(__package__).joinpath("runtimes.csv").open(encoding="ascii") as lines:
         return {(row["operator"], int(row["version"])): row["runtime"] for row in csv.DictReader(lines)}
 
 
-def _parts(version: str) -> tuple[int, int, int]:
-    """Returns the first three numbers of a version, which may lack some."""
+def _numbers(version: str) -> tuple[int, int, int]:
+    """Returns the first three numbers of a version, with 0 for missing ones."""
     major, minor, patch, *_ = (*(int(part) for part in re.findall(r"\d+", version)), 0, 0, 0)
     return major, minor, patch

@@ -1,62 +1,68 @@
-"""Writing a model as a `.tflite` flatbuffer, with constants where a runtime wants them.
+"""Writes a model as a `.tflite` flatbuffer, with its constants aligned as a runtime needs them.
 
-What was read and is unknown to `tfcompress.tflite.graph` is written as it was.
+Fields of a file that was read and that `tfcompress.tflite.graph` does not know are written unchanged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import Any
+from typing import TypeVar
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
-from tfcompress.tflite.damage import LIBRARY_ERRORS
+from tfcompress.tflite.damage import DAMAGE_ERRORS
 from tfcompress.tflite.graph import Graph, Metadata, Model, Operator, OperatorCode, Signature
 from tfcompress.tflite.tensor import TYPES, Buffer, Shape, Tensor
 
+_T = TypeVar("_T")
+
 ALIGNMENT = 16
-"""Bytes; what the schema asks of constants."""
+"""The alignment of constants that the schema asks for, in bytes."""
 
 _IDENTIFIER = b"TFL3"
-_LARGEST = 2**31 - 1  # A flatbuffer's offsets are signed.
-_ROOM = 1 << 20
-_LARGEST_OLD_CODE = 127  # The older field for an operator's code is a signed byte.
+_MAX_BYTES = 2**31 - 1  # The offsets of a flatbuffer are signed.
+_ROOM_FOR_GRAPH = 1 << 20
+_MAX_DEPRECATED_CODE = 127  # The older field for the code of an operator is a signed byte.
 
 
 def write(model: Model, alignment: int = ALIGNMENT) -> bytes:
-    """Serializes a model; it is not changed.
+    """Serializes a model, without changing it.
 
-    Constants and custom options that were behind the flatbuffer are written into it; other data behind it, such as an
-    archive, is not written.
+    Constants and custom options that were stored after the flatbuffer move into it. Anything else that followed the
+    flatbuffer, such as an archive, is not written.
 
     Args:
         model: what to write.
-        alignment: of every buffer's data in the file, in bytes; a power of two, at least 16. The generated code ignores
-            the schema's own.
+        alignment: of the data of every buffer in the file, in bytes; a power of two, at least 16. The generated code
+            ignores the alignment that the schema gives.
 
     Raises:
-        UserError: the file would have 2 GiB or more, which a flatbuffer cannot have; or it was read from a damaged one.
+        UserError: the file would have 2 GiB or more, which a flatbuffer cannot, or the model was read from a damaged
+            file.
     """
     assert alignment >= ALIGNMENT, alignment
     assert alignment.bit_count() == 1, alignment
     try:
         tree = _Writer(model, alignment).tree()
-    except LIBRARY_ERRORS as error:
-        raise UserError(f"this is not a valid .tflite: {error}; copy or convert it again") from error
+    except DAMAGE_ERRORS as error:
+        raise UserError(f"this is not a valid .tflite file: {error}; copy or convert it again") from error
     size = sum(len(buffer.data) + alignment for buffer in tree.buffers if buffer.data is not None)
-    if size + _ROOM > _LARGEST:
-        raise UserError(f"the constants of this model take {size} bytes; a .tflite file holds less than 2 GiB")
-    builder = flatbuffers.Builder(size + _ROOM)
+    if size + _ROOM_FOR_GRAPH > _MAX_BYTES:
+        raise UserError(
+            f"the constants of this model take {size:,} bytes, but a .tflite file has less than 2 GiB; "
+            "compress or split the model"
+        )
+    builder = flatbuffers.Builder(size + _ROOM_FOR_GRAPH)
     builder.Finish(tree.Pack(builder), _IDENTIFIER)
     return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 class _Writer:
-    """Makes the schema's object tree of a model; new buffers and kinds of operators follow those of the file."""
+    """Builds the schema's object tree of a model. New buffers and kinds of operators follow those that were read."""
 
     def __init__(self, model: Model, alignment: int) -> None:
         self.model, self.alignment = model, alignment
@@ -67,7 +73,7 @@ class _Writer:
         self.codes = list(model.codes)
         self.places = {code: place for place, code in enumerate(self.codes)}
 
-    def tree(self) -> Any:
+    def tree(self) -> schema.ModelT:
         model, source = self.model, self.model.source
         graphs = [self.graph(graph) for graph in model.graphs]
         tree = schema.ModelT(source.Version(), [_code(code) for code in self.codes], graphs, source.Description())
@@ -77,11 +83,11 @@ class _Writer:
             tree.metadata = [schema.MetadataT(one.name.encode(), self.buffers[one.buffer]) for one in model.metadata]
         if model.signatures or not source.SignatureDefsIsNone():
             tree.signatureDefs = [self.signature(signature) for signature in model.signatures]
-        tree.externalBufferGroups = _copies(source, "ExternalBufferGroups", schema.ExternalBufferGroupT)
-        tree.externalBuffers = _copies(source, "ExternalBuffers", schema.ExternalBufferT)
+        tree.externalBufferGroups = _copies(source, "ExternalBufferGroups", schema.ExternalBufferGroupT.InitFromObj)
+        tree.externalBuffers = _copies(source, "ExternalBuffers", schema.ExternalBufferT.InitFromObj)
         return tree
 
-    def graph(self, graph: Graph) -> Any:
+    def graph(self, graph: Graph) -> schema.SubGraphT:
         place = {tensor: number for number, tensor in enumerate(self.tensors[graph])}
         made = schema.SubGraphT(
             [self.tensor(tensor, place) for tensor in self.tensors[graph]],
@@ -93,12 +99,12 @@ class _Writer:
             made.name, made.debugMetadataIndex = graph.source.Name(), graph.source.DebugMetadataIndex()
         return made
 
-    def tensor(self, tensor: Tensor, place: dict[Tensor, int]) -> Any:
+    def tensor(self, tensor: Tensor, place: dict[Tensor, int]) -> schema.TensorT:
         made = _new_tensor(tensor) if tensor.source is None else _read_tensor(tensor, place)
         made.buffer = 0 if tensor.buffer is None else self.buffers[tensor.buffer]
         return made
 
-    def operator(self, operator: Operator, place: dict[Tensor, int]) -> Any:
+    def operator(self, operator: Operator, place: dict[Tensor, int]) -> schema.OperatorT:
         made = schema.OperatorT() if operator.source is None else schema.OperatorT.InitFromObj(operator.source)
         made.opcodeIndex = self.code(operator.code)
         made.inputs = [place.get(tensor, -1) for tensor in operator.inputs]
@@ -115,9 +121,9 @@ class _Writer:
         return made
 
     def code(self, code: OperatorCode) -> int:
-        """Returns the place of a kind of operator; one that the file does not list yet is added."""
+        """Returns the index of a kind of operator in the list of the file, to which a new kind is added."""
         if code not in self.places:
-            same = (other for other in self.codes if other.value == code.value)
+            same = (other for other in self.codes if other.key == code.key)
             known = next(same, None)
             if known is None:
                 self.places[code] = len(self.codes)
@@ -126,23 +132,25 @@ class _Writer:
                 self.places[code] = self.places[known]
         return self.places[code]
 
-    def signature(self, signature: Signature) -> Any:
+    def signature(self, signature: Signature) -> schema.SignatureDefT:
         place = {tensor: number for number, tensor in enumerate(self.tensors[signature.graph])}
 
-        def ends(named: dict[str, Tensor]) -> list[Any]:
+        def named_tensors(named: dict[str, Tensor]) -> list[schema.TensorMapT]:
             return [schema.TensorMapT(name.encode(), place[tensor]) for name, tensor in named.items()]
 
         graph = self.model.graphs.index(signature.graph)
-        return schema.SignatureDefT(ends(signature.inputs), ends(signature.outputs), signature.name.encode(), graph)
+        return schema.SignatureDefT(
+            named_tensors(signature.inputs), named_tensors(signature.outputs), signature.name.encode(), graph
+        )
 
 
 def _tensors(graph: Graph) -> list[Tensor]:
-    """Returns a graph's tensors, those that are new behind those of the file."""
+    """Returns the tensors of a graph; new ones follow those of the file."""
     used = (tensor for operator in graph.operators for tensor in (*operator.inputs, *operator.outputs) if tensor.dtype)
     return list(dict.fromkeys((*graph.tensors, *used)))
 
 
-def _new_tensor(tensor: Tensor) -> Any:
+def _new_tensor(tensor: Tensor) -> schema.TensorT:
     kind = getattr(schema.TensorType, tensor.dtype.upper())
     made = schema.TensorT(list(tensor.shape), kind, name=tensor.name.encode(), hasRank=True)
     made.shapeSignature = list(tensor.free_shape) if -1 in tensor.free_shape else None
@@ -153,8 +161,8 @@ def _new_tensor(tensor: Tensor) -> Any:
     return made
 
 
-def _read_tensor(tensor: Tensor, place: dict[Tensor, int]) -> Any:
-    """Makes a tensor as it was in the file, but for what has been changed since."""
+def _read_tensor(tensor: Tensor, place: dict[Tensor, int]) -> schema.TensorT:
+    """Makes a tensor as it was in the file, with the changes since."""
     made = schema.TensorT.InitFromObj(tensor.source)
     if tensor.name != (made.name or b"").decode(errors="replace"):
         made.name = tensor.name.encode()
@@ -167,35 +175,35 @@ def _read_tensor(tensor: Tensor, place: dict[Tensor, int]) -> Any:
     return made
 
 
-def _lengths(shape: Any) -> Shape:
+def _lengths(shape: Iterable[int] | None) -> Shape:
     return () if shape is None else tuple(int(length) for length in shape)
 
 
-def _code(code: OperatorCode) -> Any:
+def _code(code: OperatorCode) -> schema.OperatorCodeT:
     if code.source is not None:
         made = schema.OperatorCodeT.InitFromObj(code.source)
         made.version = code.version
         return made
     number = schema.BuiltinOperator.CUSTOM if code.custom else getattr(schema.BuiltinOperator, code.name)
     own = code.name.encode() if code.custom else None
-    return schema.OperatorCodeT(min(number, _LARGEST_OLD_CODE), own, code.version, number)
+    return schema.OperatorCodeT(min(number, _MAX_DEPRECATED_CODE), own, code.version, number)
 
 
-def _copies(owner: Any, field: str, kind: Any) -> list[Any] | None:
-    """Returns the objects of a list of tables; None if there is no list."""
+def _copies(owner: schema.Model, field: str, copy: Callable[[object], _T]) -> list[_T] | None:
+    """Returns copies of the tables in a vector; None if the file does not have the vector."""
     if getattr(owner, f"{field}IsNone")():
         return None
-    return [kind.InitFromObj(getattr(owner, field)(index)) for index in range(getattr(owner, f"{field}Length")())]
+    return [copy(getattr(owner, field)(index)) for index in range(getattr(owner, f"{field}Length")())]
 
 
 class _AlignedBuffer(schema.BufferT):
-    """A buffer that packs its data with an alignment and in one copy."""
+    """A buffer that writes its data aligned, and copies it only once."""
 
     def __init__(self, buffer: Buffer, alignment: int) -> None:
         super().__init__(None if buffer.data is None else np.ascontiguousarray(buffer.data, np.uint8))
         self._alignment = alignment
 
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 (the schema's name)
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 (the name in the generated schema)
         """Writes the data, then the table."""
         data = None
         if self.data is not None:
