@@ -63,7 +63,7 @@ def test_the_verbs_print_what_was_done_or_one_line(stock, tmp_path, monkeypatch,
     status, out, _ = run(monkeypatch, capsys, "unpack", packed, "-o", back)
     assert (status, out.splitlines()[0]) == (0, f"{back}: unpacked")
     for arguments, message in (
-        (("pack", packed, "-o", back), "error: the file is packed already"),
+        (("pack", packed, "-o", back), "error: the file is already packed"),
         (("unpack", str(stock), "-o", back), "error: the file is not packed"),
         (("pack", str(stock), "-o", back, "--activations", "int4"), "error: activations 'int4' are not known"),
         (("pack", str(tmp_path), "-o", back), "is not a file"),

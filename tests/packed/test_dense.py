@@ -115,7 +115,7 @@ def test_what_is_left_is_named_with_the_reason():
     (large, why), (small, reason) = [(one.name, one.reason) for one in packed.skipped]
     assert (large, why) == ("c1", "it has more than 256 distinct values")
     assert small == "c4"
-    assert re.fullmatch(r"its 140 distinct values need 8 bits and \d+ bytes, not fewer than it has", reason)
+    assert re.fullmatch(r"its 140 distinct values need 8 bits each and \d+ bytes in all, no fewer than now", reason)
 
 
 def test_a_small_int8_layer_is_packed_even_if_that_takes_more_bytes():

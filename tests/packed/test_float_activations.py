@@ -29,7 +29,7 @@ def test_an_operator_that_has_no_float_form_is_named():
     y = model.dense(0, (2, N))
     y = model.add("QUANTIZE", [y], (2, N), type="int8", **step)
     y = model.add("CAST", [y], (2, N), own=schema.CastOptionsT())
-    with pytest.raises(UserError, match=r"operator CAST \(t\d+\) takes or gives int8"):
+    with pytest.raises(UserError, match=r"operator CAST \(t\d+\) uses int8"):
         pack(model.file(y))
 
 

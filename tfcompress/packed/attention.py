@@ -1,4 +1,4 @@
-"""Finding attention among reshapes, transpositions and products of matrices."""
+"""Finds attention, which stock files compute with reshapes, transpositions and matrix products."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tfcompress.packed.options import AttentionOptions, Computing
 from tfcompress.tflite.graph import Graph, Operator, custom_operator, operator, reshape
 from tfcompress.tflite.tensor import Shape, Tensor, computed, constant
 
-_MOST_ELEMENTS = 1 << 26
+_MAX_ELEMENTS = 1 << 26
 _ANY_BATCH = 3
-"""Stands for a free batch where the order of elements is tried out; 1 would hide what moves the batch."""
+"""The length of a free batch while the order of elements is tracked. With 1, moving the batch would not show."""
 
 Order = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class _Scores:
-    """softmax(factor · q kᵀ + mask): the operands of the product, and whether each one is transposed."""
+    """The operands of softmax(factor · q kᵀ + mask), and whether q and k are transposed."""
 
     query: Tensor
     key: Tensor
@@ -35,7 +35,7 @@ class _Scores:
 
 
 def find_attentions(graph: Graph, computing: Computing) -> Iterator[tuple[Operator, list[Operator]]]:
-    """Yields the last operator of each attention, and what replaces it."""
+    """Yields the last operator of each attention, and the operators that replace it."""
     for softmax in graph.operators:
         if softmax.kind == "SOFTMAX":
             found = _attention(graph, softmax, computing)
@@ -83,6 +83,7 @@ def _rewritten(
     shape: Shape,
     factor: float,
 ) -> list[Operator]:
+    """Returns the operators that replace an attention: reshapes around the custom operator, and a factor after it."""
     made: list[Operator] = []
     operands: list[Tensor] = []
     for tensor in inputs:
@@ -105,7 +106,7 @@ def _rewritten(
 
 
 def _scores(graph: Graph, softmax: Operator) -> _Scores | None:
-    """Follows the scores from the softmax back to their product."""
+    """Traces the input of a softmax back to the product of queries and keys; None if it has another form."""
     tensor, transposed = softmax.inputs[0], False
     mask: Tensor | None = None
     factor = float(softmax.option("beta"))
@@ -139,7 +140,7 @@ def _scores(graph: Graph, softmax: Operator) -> _Scores | None:
 
 
 def _takes_mask(scores: _Scores, batch: int, heads: int) -> bool:
-    """Returns whether the mask is the same for all heads and queries of an example, or there is none."""
+    """Returns whether there is no mask, or one that is the same for all heads and queries of an example."""
     if scores.mask is None:
         return True
     keys = scores.shape[-1]
@@ -153,24 +154,24 @@ def _takes_mask(scores: _Scores, batch: int, heads: int) -> bool:
 
 
 def _sources(graph: Graph, tensor: Tensor, transposed: bool, rows: int, tokens: int) -> dict[int, tuple[Tensor, float]]:
-    """Returns, by the number of heads, tensors (batch · tokens, width) that an operand of a product is cut from.
+    """Returns tensors (batch · tokens, width) that, split into heads, are an operand of a product.
 
     Args:
-        graph: that it is in.
-        tensor: the operand, (rows, tokens, width of a head), or (rows, width of a head, tokens) if `transposed`.
-        transposed: see there.
-        rows: examples times heads.
-        tokens: of the operand.
+        graph: the graph of the tensor.
+        tensor: the operand: (rows, tokens, head width), or (rows, head width, tokens) if `transposed`.
+        transposed: whether the last two axes of the operand are swapped.
+        rows: the number of examples times the number of heads.
+        tokens: the number of tokens of the operand.
 
     Returns:
-        With each tensor the number that it is multiplied by on the way.
+        By number of heads, a tensor and the factor that it is multiplied by before the product.
     """
     whole = _fixed(tensor.free_shape)
     found: dict[int, tuple[Tensor, float]] = {}
-    if whole is None or math.prod(whole) > _MOST_ELEMENTS:
+    if whole is None or math.prod(whole) > _MAX_ELEMENTS:
         return found
     factor = 1.0
-    way: list[Operator] = []
+    path: list[Operator] = []
     while True:
         shape = _fixed(tensor.free_shape)
         if shape is None or math.prod(shape) != math.prod(whole):
@@ -179,29 +180,30 @@ def _sources(graph: Graph, tensor: Tensor, transposed: bool, rows: int, tokens: 
         heads = shape[-1] // width if shape and width else 0
         if heads and shape[-1] == heads * width and rows % heads == 0 and heads not in found:
             order = np.arange(math.prod(shape)).reshape(shape)
-            for step in reversed(way):
+            for step in reversed(path):
                 order = _applied(graph, step, order)
-            if np.array_equal(order.ravel(), _cut(rows // heads, heads, tokens, width, transposed).ravel()):
+            if np.array_equal(order.ravel(), _split_order(rows // heads, heads, tokens, width, transposed).ravel()):
                 found[heads] = tensor, factor
         made = graph.producer(tensor)
         scaled = None if made is None else _scaling(graph, made)
         if scaled is not None:
             tensor, factor = scaled[0], factor * scaled[1]
-        elif made is not None and _moves(graph, made):
-            way.append(made)
+        elif made is not None and _only_moves(graph, made):
+            path.append(made)
             tensor = made.inputs[0]
         else:
             return found
 
 
 def _results(graph: Graph, context: Operator, rows: int, tokens: int) -> dict[int, tuple[Operator, float]]:
-    """Returns, by the number of heads, the operator behind which the context is (batch · tokens, width) again.
+    """Returns the operators after which the heads of the context are joined to (batch · tokens, width) again.
 
-    With each comes the number that the context is multiplied by on the way.
+    Returns:
+        By number of heads, the operator and the factor that the context is multiplied by up to there.
     """
     found: dict[int, tuple[Operator, float]] = {}
     shape = _fixed(context.outputs[0].free_shape)
-    if shape is None or math.prod(shape) > _MOST_ELEMENTS or math.prod(shape) % (rows * tokens):
+    if shape is None or math.prod(shape) > _MAX_ELEMENTS or math.prod(shape) % (rows * tokens):
         return found
     width = math.prod(shape) // (rows * tokens)
     order = np.arange(math.prod(shape)).reshape(shape)
@@ -211,7 +213,7 @@ def _results(graph: Graph, context: Operator, rows: int, tokens: int) -> dict[in
         heads = end // width if width else 0
         if heads and end == heads * width and rows % heads == 0 and heads not in found:
             wanted = np.empty(order.size, np.int64)
-            wanted[_cut(rows // heads, heads, tokens, width, False).ravel()] = np.arange(order.size)
+            wanted[_split_order(rows // heads, heads, tokens, width, False).ravel()] = np.arange(order.size)
             if np.array_equal(order.ravel(), wanted):
                 found[heads] = last, factor
         following = graph.only_consumer(last.outputs[0])
@@ -220,27 +222,28 @@ def _results(graph: Graph, context: Operator, rows: int, tokens: int) -> dict[in
         scaled = _scaling(graph, following)
         if scaled is not None:
             factor *= scaled[1]
-        elif _moves(graph, following):
+        elif _only_moves(graph, following):
             order = _applied(graph, following, order)
         else:
             return found
         last = following
 
 
-def _cut(batch: int, heads: int, tokens: int, width: int, transposed: bool) -> Order:
-    """Returns where in (batch, tokens, heads · width) each element of (batch, heads, tokens, width) comes from."""
+def _split_order(batch: int, heads: int, tokens: int, width: int, transposed: bool) -> Order:
+    """Returns the index in (batch, tokens, heads · width) of each element of (batch, heads, tokens, width)."""
     elements = np.arange(batch * tokens * heads * width).reshape(batch, tokens, heads, width)
     return elements.transpose(0, 2, 3, 1) if transposed else elements.transpose(0, 2, 1, 3)
 
 
-def _moves(graph: Graph, one: Operator) -> bool:
-    """Returns whether an operator only moves elements, in a way that is known."""
+def _only_moves(graph: Graph, one: Operator) -> bool:
+    """Returns whether an operator only moves elements, in an order that can be tracked."""
     if one.kind == "TRANSPOSE":
         return graph.numbers(one.inputs[1]) is not None
     return one.kind == "RESHAPE" and _fixed(one.outputs[0].free_shape) is not None
 
 
 def _applied(graph: Graph, one: Operator, order: Order) -> Order:
+    """Returns the order of elements after an operator that only moves them."""
     if one.kind == "TRANSPOSE":
         axes = graph.numbers(one.inputs[1])
         assert axes is not None
@@ -249,7 +252,7 @@ def _applied(graph: Graph, one: Operator, order: Order) -> Order:
 
 
 def _scaling(graph: Graph, one: Operator) -> tuple[Tensor, float] | None:
-    """Returns what an operator multiplies by a number, and the number."""
+    """Returns the tensor that an operator multiplies by a number, and the number; None if it does something else."""
     if one.kind not in ("MUL", "DIV") or _is_fused(one):
         return None
     first, second = one.inputs
@@ -263,7 +266,7 @@ def _scaling(graph: Graph, one: Operator) -> tuple[Tensor, float] | None:
 
 
 def _fixed(shape: Shape) -> Shape | None:
-    """Returns a shape with a number for a free batch; None if another length is free."""
+    """Returns a shape with `_ANY_BATCH` for a free batch; None if another length is free or 0."""
     if -1 in shape[1:] or 0 in shape:
         return None
     return (_ANY_BATCH, *shape[1:]) if shape[:1] == (-1,) else shape

@@ -1,17 +1,15 @@
-"""Finding the few distinct numbers that clustered weights are made of."""
+"""Finds the codebook of clustered weights: the few distinct numbers that they consist of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tfcompress.tflite.tensor import Bytes
+from tfcompress.tflite.tensor import Array, Bytes
 
-MOST = 256
-_DRAWN = 1 << 14
+MAX_CENTROIDS = 256
+_SAMPLE = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,43 +17,47 @@ class Codebook:
     """Weights as centroids and indices.
 
     Attributes:
-        centroids: ascending, float32 or int8, all different in their bits.
+        centroids: float32 or int8, ascending, with distinct bits; -0 comes before 0.
         indices: uint8, in the shape of the weights.
     """
 
-    centroids: npt.NDArray[Any]
+    centroids: Array
     indices: Bytes
 
 
-def find_codebook(weights: npt.NDArray[Any]) -> Codebook | None:
-    """Returns the codebook of float32 or int8 weights; None if they are more than `MOST` numbers, or no numbers."""
+def find_codebook(weights: Array) -> Codebook | None:
+    """Returns the codebook of float32 or int8 weights.
+
+    Returns None if the weights have more than `MAX_CENTROIDS` distinct values, or some are NaN or infinite.
+    """
     if weights.dtype == np.float32 and not np.isfinite(weights).all():
         return None
     keys = _keys(weights).ravel()
-    known = np.unique(keys[:: max(1, keys.size // _DRAWN)])
-    while len(known) <= MOST:
+    known = np.unique(keys[:: max(1, keys.size // _SAMPLE)])
+    while len(known) <= MAX_CENTROIDS:
         places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
         missed = keys[known[places] != keys]
         if not missed.size:
             centroids = _values(known, weights.dtype)
             return Codebook(centroids, places.astype(np.uint8).reshape(weights.shape))
-        known = np.union1d(known, np.unique(missed[:_DRAWN]))
+        known = np.union1d(known, np.unique(missed[:_SAMPLE]))
     return None
 
 
-def count_distinct(weights: npt.NDArray[Any]) -> int:
-    """Returns of how many numbers weights are made, told apart by their bits."""
+def count_distinct(weights: Array) -> int:
+    """Returns how many distinct values float32 or int8 weights have; 0 and -0 are two values."""
     return len(np.unique(_keys(weights)))
 
 
-def _keys(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns integers in the order of the numbers; -0 and 0 are two."""
+def _keys(weights: Array) -> Array:
+    """Returns integers that have the same order as the numbers, with -0 before 0."""
     if weights.dtype == np.int8:
         return weights
     bits = np.ascontiguousarray(weights, np.float32).view(np.int32)
     return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
 
 
-def _values(keys: npt.NDArray[Any], kind: Any) -> npt.NDArray[Any]:
-    bits: npt.NDArray[Any] = keys ^ ((keys >> 31) & np.int32(0x7FFFFFFF)) if kind == np.float32 else keys
-    return bits.view(kind)
+def _values(keys: Array, dtype: np.dtype) -> Array:
+    """Returns the numbers of keys that `_keys` made."""
+    bits: Array = keys ^ ((keys >> 31) & np.int32(0x7FFFFFFF)) if dtype == np.float32 else keys
+    return bits.view(dtype)

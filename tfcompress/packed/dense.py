@@ -1,4 +1,4 @@
-"""Dense layers and token tables of few distinct weights, as operators that read packed indices."""
+"""Replaces dense layers and token tables that have clustered weights by operators that read packed indices."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.packed import layout
-from tfcompress.packed.codebook import MOST, Codebook, find_codebook
+from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook, find_codebook
 from tfcompress.packed.options import Activation, Computing, DenseOptions, TableOptions
 from tfcompress.tflite.graph import Graph, Operator, custom_operator, reshape
 from tfcompress.tflite.tensor import ABSENT, Array, Tensor, computed, constant
 
 _FUSED = {0: Activation.NONE, 1: Activation.RELU, 4: Activation.TANH}
-"""Activations by the schema's ActivationFunctionType."""
+"""Activations by their number in the schema's ActivationFunctionType."""
 
 
-def take_biases(graph: Graph) -> None:
-    """Turns an ADD of one number per output into the bias of the dense layer before it, also behind a RESHAPE."""
+def absorb_biases(graph: Graph) -> None:
+    """Turns an ADD of one number per output into the bias of the dense layer before it, even across a RESHAPE."""
     for add in graph.operators:
         if add.kind != "ADD" or len(add.inputs) != 2:
             continue
@@ -27,7 +27,7 @@ def take_biases(graph: Graph) -> None:
             if dense is not None and dense.kind == "RESHAPE" and graph.only_consumer(y) is not None:
                 between, dense = dense, graph.producer(dense.inputs[0])
             bias = graph.numbers(numbers)
-            if bias is not None and dense is not None and _takes_bias(graph, dense, y, bias):
+            if bias is not None and dense is not None and _can_absorb(graph, dense, y, bias):
                 dense.inputs = (*dense.inputs[:2], constant(numbers.name, bias.ravel()))
                 (between or dense).outputs = add.outputs
                 if fused := add.option("fusedActivationFunction"):
@@ -36,8 +36,8 @@ def take_biases(graph: Graph) -> None:
                 break
 
 
-def _takes_bias(graph: Graph, dense: Operator, y: Tensor, bias: Array) -> bool:
-    """Returns whether `bias`, added to `y`, a dense layer's output in some shape, is one number per output."""
+def _can_absorb(graph: Graph, dense: Operator, y: Tensor, bias: Array) -> bool:
+    """Returns whether an ADD of `bias` to `y`, a dense layer's output in any shape, can become its bias."""
     if dense.kind != "FULLY_CONNECTED" or dense.option("fusedActivationFunction") or bias.dtype != np.float32:
         return False
     free = len(dense.inputs) < 3 or dense.inputs[2] is ABSENT
@@ -50,7 +50,7 @@ def _takes_bias(graph: Graph, dense: Operator, y: Tensor, bias: Array) -> bool:
 
 @dataclass(frozen=True)
 class SkippedWeights:
-    """Weights that were not packed, and why."""
+    """The name of weights that were not packed, and the reason."""
 
     name: str
     reason: str
@@ -58,17 +58,17 @@ class SkippedWeights:
 
 @dataclass(frozen=True)
 class _Weights:
-    """Weights of an operator in the file: float32 without scales, or int8 with one, or one per output."""
+    """The weights of an operator: float32 without scales, or int8 with one scale or one per output."""
 
     tensor: Tensor
     values: Array
     scales: npt.NDArray[np.float32]
-    hybrid: bool  # int8 without a DEQUANTIZE in front: the stock operator quantizes its input
+    hybrid: bool  # int8 and not dequantized: the stock operator quantizes its input at run time
 
 
 @dataclass(frozen=True)
-class _Constants:
-    """Packed weights as constants, `ABSENT` where there is no such part; tables have no `sums`."""
+class _PackedConstants:
+    """The constants of packed weights, with `ABSENT` for a part that they lack. Tables have no `sums`."""
 
     bits: int
     indices: Tensor
@@ -79,30 +79,30 @@ class _Constants:
 
 
 @dataclass
-class Packer:
+class WeightPacker:
     """Packs the weights of a graph.
 
     Attributes:
-        graph: that they are in.
-        computing: what was asked for; None leaves it to each layer's weights.
-        skipped: what was not packed.
+        graph: the graph to pack.
+        computing: the type to compute in; None chooses it by the weights of each layer.
+        skipped: the weights that were not packed so far.
     """
 
     graph: Graph
     computing: Computing | None
     skipped: list[SkippedWeights] = field(default_factory=list)
-    _packed: dict[tuple[Tensor, Computing | None], _Constants | None] = field(default_factory=dict)
+    _packed: dict[tuple[Tensor, Computing | None], _PackedConstants | None] = field(default_factory=dict)
 
-    def dense_layers(self) -> list[tuple[Operator, list[Operator]]]:
-        """Returns FULLY_CONNECTED operators, and what replaces them."""
+    def pack_dense_layers(self) -> list[tuple[Operator, list[Operator]]]:
+        """Returns each FULLY_CONNECTED that can be packed, and the operators that replace it."""
         found = []
         for operator in self.graph.operators:
             if operator.kind == "FULLY_CONNECTED" and (packed := self._dense(operator)):
                 found.append((operator, packed))
         return found
 
-    def tables(self) -> list[tuple[Operator, list[Operator]]]:
-        """Returns GATHER operators, or DEQUANTIZE operators behind them, and what replaces them."""
+    def pack_tables(self) -> list[tuple[Operator, list[Operator]]]:
+        """Returns each GATHER that can be packed, or the DEQUANTIZE after it, and the operators that replace it."""
         found = []
         for operator in self.graph.operators:
             if operator.kind == "GATHER" and (packed := self._table(operator)):
@@ -118,11 +118,11 @@ class Packer:
         name, out = weights.tensor.name, operator.outputs[0]
         biases = self.graph.numbers(bias)
         if activation is None or operator.option("weightsFormat"):
-            return self._skip(name, "its fused activation or format of weights is none that can be packed")
+            return self._skip(name, "its fused activation or weight format cannot be packed")
         if out.free_shape.count(-1) > 1:
-            return self._skip(name, "it has more than one free axis")
+            return self._skip(name, "its output has more than one free length")
         if bias is not ABSENT and (biases is None or biases.dtype != np.float32 or biases.size != len(weights.values)):
-            return self._skip(name, "its bias is no float32 constant")
+            return self._skip(name, "its bias is not a float32 constant")
         computing = self.computing
         if computing is None:
             computing = Computing.INT8 if weights.hybrid else Computing.FLOAT32
@@ -158,7 +158,7 @@ class Packer:
         if len(weights.scales):
             last = self.graph.only_consumer(gather.outputs[0])
             if last is None or last.kind != "DEQUANTIZE" or len(weights.scales) > 1:
-                self._skip(weights.tensor.name, "its rows are read as int8, or have a scale each")
+                self._skip(weights.tensor.name, "its rows are read as int8, or each row has its own scale")
                 return None
         packed = self._constants(weights, None)
         if packed is None or last is None:
@@ -169,7 +169,7 @@ class Packer:
         return last, [custom_operator(own.name, inputs, [last.outputs[0]], own.pack())]
 
     def _weights(self, tensor: Tensor) -> _Weights | None:
-        """Returns constant weights; None if a tensor is no weights at all."""
+        """Returns the constant weights that a tensor stands for; None if there are none or they cannot be packed."""
         hybrid = True
         unpacked = self.graph.producer(tensor, "DEQUANTIZE")
         if unpacked is not None and unpacked.inputs[0].dtype == "int8":
@@ -181,31 +181,31 @@ class Packer:
             return _Weights(tensor, values, np.zeros(0, np.float32), False)
         scales = tensor.scales
         if len(scales) not in (1, len(values)) or tensor.zero_points.any() or (len(scales) > 1 and tensor.axis):
-            self._skip(tensor.name, "its scales or zero points are none that a packed file can hold")
+            self._skip(tensor.name, "a packed file cannot hold its scales or zero points")
             return None
         return _Weights(tensor, values, scales, hybrid)
 
-    def _constants(self, weights: _Weights, computing: Computing | None) -> _Constants | None:
-        """Returns packed weights, the same constants for each reader of the weights; of a table if nothing computes."""
+    def _constants(self, weights: _Weights, computing: Computing | None) -> _PackedConstants | None:
+        """Returns the constants of packed weights, the same for all readers. Without `computing` they are a table's."""
         key = weights.tensor, computing
         if key not in self._packed:
             self._packed[key] = self._make_constants(weights, computing)
         return self._packed[key]
 
-    def _make_constants(self, weights: _Weights, computing: Computing | None) -> _Constants | None:
+    def _make_constants(self, weights: _Weights, computing: Computing | None) -> _PackedConstants | None:
         name = weights.tensor.name
         book = find_codebook(weights.values)
         if book is None:
-            self._skip(name, f"it has more than {MOST} distinct values")
+            self._skip(name, f"it has more than {MAX_CENTROIDS} distinct values")
             return None
         bits = layout.bits_for(len(book.centroids))
         table = computing is None
         indices = layout.pack_rows(book.indices, bits) if table else layout.pack_matrix(book.indices, bits)
         size = indices.nbytes + book.centroids.nbytes
-        # TFLite's versions round the input of an int8 layer differently: a small one is worth a few bytes more.
+        # TFLite versions round the input of an int8 layer differently; avoiding that is worth a few more bytes.
         if size >= weights.values.nbytes and not (weights.hybrid and bits < 8):
-            distinct = f"its {len(book.centroids)} distinct values need {bits} bits"
-            self._skip(name, f"{distinct} and {size:,} bytes, not fewer than it has")
+            distinct = f"its {len(book.centroids)} distinct values need {bits} bits each"
+            self._skip(name, f"{distinct} and {size:,} bytes in all, no fewer than now")
             return None
         parts: dict[str, Array] = {"codebook": book.centroids}
         if len(weights.scales):
@@ -220,9 +220,10 @@ class Packer:
         def part(which: str) -> Tensor:
             return constant(f"{name}/{which}", parts[which]) if which in parts else ABSENT
 
-        return _Constants(bits, constant(name, indices), *map(part, ("codebook", "scale", "sums", "original")))
+        return _PackedConstants(bits, constant(name, indices), *map(part, ("codebook", "scale", "sums", "original")))
 
     def _skip(self, name: str, reason: str) -> list[Operator]:
+        """Notes why weights are not packed, and returns no operators."""
         skipped = SkippedWeights(name, reason)
         if skipped not in self.skipped:
             self.skipped.append(skipped)
@@ -230,7 +231,7 @@ class Packer:
 
 
 def _scale(book: Codebook) -> np.float32:
-    """The step between int8 numbers that costs the matrix the least squared error and clips no centroid."""
+    """Returns the int8 step size with the least squared error over the matrix that clips no centroid."""
     largest = np.abs(book.centroids).max()
     if largest < 127 * np.finfo(np.float32).tiny:
         return np.finfo(np.float32).tiny

@@ -1,4 +1,4 @@
-"""The weights of any file, packed ones as what they stand for."""
+"""Reads the weights of a stock or packed file; packed weights are returned as they were before packing."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Array, Tensor
 
 _WEIGHT_INPUTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "GATHER": 0}
-"""Which input of an operator holds its weights."""
+"""The index of the input that holds the weights, by kind of operator."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightTensor:
-    """The weights of one operator in a flatbuffer.
+    """The weights of one operator in a file.
 
     Attributes:
-        name: as in the file.
-        values: as stored, or what packed ones stand for, `(outputs, …, inputs)`, of a table `(rows, width)`; float32,
-            float16 or int8.
-        scales: empty, or one scale for the tensor, or one for each output channel.
-        bytes: in the file; of packed ones those of their indices.
-        table: whether its rows are looked up (GATHER), as those of an Embedding.
+        name: of the tensor in the file.
+        values: float32, float16 or int8 `(outputs, …, inputs)`, or `(rows, width)` of a table; as stored, or as they
+            were before packing.
+        scales: float32; empty, one scale for the tensor, or one scale per output channel.
+        bytes: the size in the file; for packed weights, the size of their indices.
+        table: whether an operator looks up its rows (GATHER), as of the table of an Embedding.
     """
 
     name: str
@@ -42,7 +42,7 @@ class WeightTensor:
         return str(self.values.dtype)
 
     def dequantized(self) -> npt.NDArray[np.float32]:
-        """Returns the float32 values that the stored ones stand for."""
+        """Returns the values times their scales, as float32."""
         if not len(self.scales):
             return self.values.astype(np.float32)
         scales = self.scales.reshape(-1, *(1,) * (self.values.ndim - 1))
@@ -50,9 +50,10 @@ class WeightTensor:
 
 
 def weights(content: Content) -> list[WeightTensor]:
-    """Returns the constant weights of all FULLY_CONNECTED and CONV_2D operators and tables of GATHER, each once.
+    """Returns the constant weights of all FULLY_CONNECTED, CONV_2D and GATHER operators of a file, each tensor once.
 
-    Packed weights are returned as those that they were made from.
+    Raises:
+        UserError: the content is not a valid `.tflite` file, or its packed weights are damaged.
     """
     found: dict[Tensor, WeightTensor] = {}
     for graph in read(content).graphs:
@@ -68,7 +69,7 @@ def weights(content: Content) -> list[WeightTensor]:
             place = _WEIGHT_INPUTS.get(operator.kind, len(operator.inputs))
             if place < len(operator.inputs):
                 tensor = operator.inputs[place]
-                # float16 weights pass through a DEQUANTIZE.
+                # A DEQUANTIZE unpacks float16 weights.
                 unpacked = graph.producer(tensor, "DEQUANTIZE")
                 tensor = unpacked.inputs[0] if unpacked is not None and unpacked.inputs else tensor
                 if len(tensor.data) and tensor.dtype in ("float32", "float16", "int8") and not tensor.sparse:

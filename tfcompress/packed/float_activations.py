@@ -1,6 +1,6 @@
-"""Makes the activations of an int8 file float32 again; its int8 weights and tables stay as they are.
+"""Turns the quantized activations of an int8 file back into float32; int8 weights and tables stay int8.
 
-What was quantized beforehand loses its rounding and the ends of its ranges; weights keep their values and scales.
+Activations lose their rounding and the limits of their ranges. Weights keep their values and scales.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _PRODUCTS = (
     "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV",
 )
 # fmt: on
-_SAME = frozenset((*_ELEMENTWISE, *_MOVING, *_REDUCING, *_PRODUCTS))
+_CONVERTIBLE = frozenset((*_ELEMENTWISE, *_MOVING, *_REDUCING, *_PRODUCTS))
 """Operators whose int8 form approximates their float32 form."""
 
 _INTEGERS = ("int8", "uint8", "int16")
 _NEAR_ONE = 2.0**-23
-"""Distance from 1 of factors that only keep a converter from quantizing what is before them; see `unquantizable`."""
+"""How far a factor may be from 1 that only keeps the converter from quantizing its operand; see `unquantizable`."""
 
-HYBRID = (9, 12)
-"""Versions of FULLY_CONNECTED with float32 input and int8 weights: with one scale, and with one per output."""
+HYBRID_VERSIONS = (9, 12)
+"""The versions of FULLY_CONNECTED with float32 input and int8 weights that have one scale, or one per output."""
 
 
 def has_quantized_activations(graph: Graph) -> bool:
-    """Returns whether something is computed from int8 tensors, apart from lookups in int8 tables."""
+    """Returns whether an operator computes with quantized activations, apart from lookups in int8 tables."""
     for one in graph.operators:
         lookup = one.kind in ("GATHER", "DEQUANTIZE") and _is_table(graph, one)
         first = one.inputs[0] if one.inputs else ABSENT
@@ -56,52 +56,53 @@ def has_quantized_activations(graph: Graph) -> bool:
     return False
 
 
-def make_float(graph: Graph) -> None:
-    """Makes all activations of a graph float32; the graph's own inputs and outputs stay what they are.
+def dequantize_activations(graph: Graph) -> None:
+    """Turns all activations of a graph into float32. The types of its inputs and outputs do not change.
 
     Raises:
-        UserError: the graph has an operator whose int8 form means something else; the message names it.
+        UserError: an operator has no equivalent float32 form; the message names it.
     """
-    instead: dict[Tensor, Tensor] = {}  # a float32 tensor for each quantized one
+    floats: dict[Tensor, Tensor] = {}  # the float32 tensor for each quantized one
     made: list[Operator] = []
     for tensor in graph.inputs:
         if _is_quantized(tensor):
-            instead[tensor] = computed(f"{tensor.name}_float", tensor.free_shape)
-            made.append(_dequantize(tensor, instead[tensor]))
+            floats[tensor] = computed(f"{tensor.name}_float", tensor.free_shape)
+            made.append(_dequantize(tensor, floats[tensor]))
     for one in graph.operators:
-        made += _as_float(graph, one, instead)
+        made += _as_float(graph, one, floats)
     for tensor in graph.outputs:
-        if tensor in instead and tensor not in graph.inputs:
-            made.append(operator("QUANTIZE", [instead[tensor]], [tensor], options=schema.QuantizeOptionsT()))
+        if tensor in floats and tensor not in graph.inputs:
+            made.append(operator("QUANTIZE", [floats[tensor]], [tensor], options=schema.QuantizeOptionsT()))
     graph.operators = tuple(made)
 
 
-def _as_float(graph: Graph, one: Operator, instead: dict[Tensor, Tensor]) -> list[Operator]:
+def _as_float(graph: Graph, one: Operator, floats: dict[Tensor, Tensor]) -> list[Operator]:
+    """Returns the operators that replace one, and adds its outputs to `floats`."""
     quantized = [tensor for tensor in (*one.inputs, *one.outputs) if _is_quantized(tensor)]
     if one.kind == "QUANTIZE":
-        instead[one.outputs[0]] = _float_of(one.inputs[0], instead)
+        floats[one.outputs[0]] = _float_of(one.inputs[0], floats)
         return []
-    one.inputs = tuple(instead.get(tensor, tensor) for tensor in one.inputs)
+    one.inputs = tuple(floats.get(tensor, tensor) for tensor in one.inputs)
     if one.kind == "DEQUANTIZE" and one.inputs[0].dtype == "float32":
         if one.outputs[0] in graph.outputs:
             return [reshape(one.inputs[0], one.outputs[0])]
-        instead[one.outputs[0]] = one.inputs[0]
+        floats[one.outputs[0]] = one.inputs[0]
         return []
     if one.kind == "MUL" and not quantized and (kept := _multiplied_by_one(graph, one)) is not None:
-        instead[one.outputs[0]] = kept
+        floats[one.outputs[0]] = kept
         return []
     if one.kind == "DEQUANTIZE" or not any(graph.numbers(tensor) is None for tensor in quantized):
-        return [one]  # What reads int8 weights beside float32 quantizes at run time.
+        return [one]  # An operator with int8 weights and float32 activations quantizes at run time.
     if one.kind == "GATHER" and _is_table(graph, one):
         rows = one.outputs[0]
-        instead[rows] = computed(f"{rows.name}_float", rows.free_shape)
-        return [one, _dequantize(rows, instead[rows])]
+        floats[rows] = computed(f"{rows.name}_float", rows.free_shape)
+        return [one, _dequantize(rows, floats[rows])]
     weights_stay = one.kind == "FULLY_CONNECTED" and one.inputs[1].dtype == "int8"
-    if one.kind not in _SAME or any(tensor.dtype != "int8" for tensor in quantized):
+    if one.kind not in _CONVERTIBLE or any(tensor.dtype != "int8" for tensor in quantized):
         types = ", ".join(sorted({tensor.dtype for tensor in quantized}))
         raise UserError(
-            f"operator {one.kind} ({one.outputs[0].name}) takes or gives {types} and has no float32 form that means "
-            "the same; pack the float32 file that this one was made from"
+            f"operator {one.kind} ({one.outputs[0].name}) uses {types} and has no equivalent float32 form; pack "
+            "the float32 file that this one was made from"
         )
     for place, tensor in enumerate(one.inputs):
         stays = weights_stay and place == 1
@@ -109,12 +110,14 @@ def _as_float(graph: Graph, one: Operator, instead: dict[Tensor, Tensor]) -> lis
             one.replace_input(place, constant(tensor.name, values))
     if weights_stay:
         if one.inputs[2:] and one.inputs[2] is not ABSENT and one.inputs[2].dtype != "float32":
-            raise UserError(f"operator {one.kind} ({one.outputs[0].name}) has a bias without a scale")
+            raise UserError(
+                f"operator {one.kind} ({one.outputs[0].name}) has a bias without a scale; pack the float32 file"
+            )
         _make_hybrid(one)
     for tensor in one.outputs:
         if _is_quantized(tensor):
-            instead[tensor] = computed(tensor.name, tensor.free_shape)
-    one.outputs = tuple(instead[tensor] if _is_quantized(tensor) else tensor for tensor in one.outputs)
+            floats[tensor] = computed(tensor.name, tensor.free_shape)
+    one.outputs = tuple(floats[tensor] if _is_quantized(tensor) else tensor for tensor in one.outputs)
     return [one]
 
 
@@ -122,18 +125,20 @@ def _dequantize(tensor: Tensor, out: Tensor) -> Operator:
     return operator("DEQUANTIZE", [tensor], [out], 2, schema.DequantizeOptionsT())
 
 
-def _float_of(tensor: Tensor, instead: dict[Tensor, Tensor]) -> Tensor:
-    """Returns a float32 tensor for one that is float32 or quantized."""
-    if tensor in instead or not _is_quantized(tensor):
-        return instead.get(tensor, tensor)
+def _float_of(tensor: Tensor, floats: dict[Tensor, Tensor]) -> Tensor:
+    """Returns the float32 tensor that takes the place of a quantized one; a float32 tensor is its own."""
+    if tensor in floats or not _is_quantized(tensor):
+        return floats.get(tensor, tensor)
     values = _dequantized(tensor)
     if values is None:
-        raise UserError(f"operator QUANTIZE takes {tensor.dtype} {tensor.name}, which nothing makes")
+        raise UserError(
+            f"operator QUANTIZE takes {tensor.dtype} {tensor.name}, which no operator computes; copy it again"
+        )
     return constant(tensor.name, values)
 
 
 def _dequantized(tensor: Tensor) -> Array | None:
-    """Returns the float32 numbers that a quantized constant stands for, also an int32 one with scales; else None."""
+    """Returns a quantized constant (or an int32 one with scales) as float32 numbers; None for any other tensor."""
     values, scales, points = tensor.numbers(), tensor.scales, tensor.zero_points
     if values is None or not len(scales) or values.dtype not in (np.int8, np.uint8, np.int16, np.int32):
         return None
@@ -144,11 +149,11 @@ def _dequantized(tensor: Tensor) -> Array | None:
 
 
 def _make_hybrid(dense: Operator) -> None:
-    """Makes a dense layer one with float32 activations and int8 weights, which quantizes at run time."""
+    """Turns a dense layer into one with float32 activations and int8 weights, which quantizes at run time."""
     per_channel = len(dense.inputs[1].scales) > 1
     kept = (dense.option(name) for name in ("fusedActivationFunction", "weightsFormat", "keepNumDims"))
     dense.options = schema.FullyConnectedOptionsT(*kept, asymmetricQuantizeInputs=True)
-    dense.code = OperatorCode("FULLY_CONNECTED", HYBRID[per_channel], custom=False)
+    dense.code = OperatorCode("FULLY_CONNECTED", HYBRID_VERSIONS[per_channel], custom=False)
 
 
 def _is_quantized(tensor: Tensor) -> bool:
@@ -156,14 +161,14 @@ def _is_quantized(tensor: Tensor) -> bool:
 
 
 def _is_table(graph: Graph, one: Operator) -> bool:
-    """Returns whether an operator looks up rows of a constant table, or reads such rows or a constant."""
+    """Returns whether an operator looks up rows of a constant table, or dequantizes such rows or a constant."""
     if one.kind == "DEQUANTIZE":
         one = graph.producer(one.inputs[0], "GATHER") or one
     return graph.numbers(one.inputs[0]) is not None
 
 
 def _multiplied_by_one(graph: Graph, product: Operator) -> Tensor | None:
-    """Returns what is multiplied, if the number is the one next to 1."""
+    """Returns the operand of a multiplication by a number within `_NEAR_ONE` of 1; None for other products."""
     first, second = product.inputs
     number = graph.scalar(second)
     if number is None or not 0 < abs(number - 1) <= _NEAR_ONE:

@@ -1,8 +1,8 @@
-"""Packed dense layers and LayerNorms without reshapes between them, and with what follows them fused in.
+"""Removes reshapes between packed dense layers and LayerNorms, and fuses operators into the dense layers.
 
-Our operators take rows of any number of axes, so a RESHAPE that only splits or joins these moves behind them, until it
-meets another one or what needs it. Activations, residuals and neighbours that read the same tensor go into the dense
-layers.
+The custom operators take rows with any number of axes. A RESHAPE that only splits or joins those axes therefore moves
+after them, until it meets another RESHAPE or an operator that needs it. Dense layers take in the activations and
+residuals that follow them, and merge with neighbours that read the same tensor.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import replace
 from tfcompress.packed.options import (
     DENSE,
     DENSE_CONSTANTS,
-    MOST_SEGMENTS,
-    NORM,
+    LAYER_NORM,
+    MAX_SEGMENTS,
     Activation,
     DenseOptions,
     read_options,
@@ -24,17 +24,17 @@ from tfcompress.tflite.tensor import Shape, Tensor, computed
 
 Replacements = list[tuple[Operator, list[Operator]]]
 
-_ROW_BY_ROW = (DENSE, NORM, "GELU", "RELU", "TANH")
+_ROW_BY_ROW = (DENSE, LAYER_NORM, "GELU", "RELU", "TANH")
 _ACTIVATIONS = {"RELU": Activation.RELU, "TANH": Activation.TANH}
 
 
 def sink_reshapes(graph: Graph) -> None:
-    """Moves reshapes behind what treats each row by itself, and drops those that do nothing then."""
+    """Moves each RESHAPE after operators that treat rows independently, and drops those that then do nothing."""
     moved = True
     while moved:
         moved = False
         for operator in graph.operators:
-            if operator.graph is not graph:  # It has been dropped on the way.
+            if operator.graph is not graph:  # It was dropped earlier in this pass.
                 continue
             if operator.kind == "RESHAPE":
                 moved |= _shorten(graph, operator)
@@ -46,13 +46,13 @@ def sink_reshapes(graph: Graph) -> None:
 
 
 def _before_reshape(graph: Graph, tensor: Tensor) -> Tensor | None:
-    """Returns what a tensor was before a RESHAPE made it; None if none did."""
+    """Returns the input of the RESHAPE that computes a tensor; None if another operator computes it."""
     made = graph.producer(tensor, "RESHAPE")
     return made.inputs[0] if made is not None else None
 
 
 def _shorten(graph: Graph, operator: Operator) -> bool:
-    """Joins a RESHAPE with one before it, or drops one that changes nothing."""
+    """Merges a RESHAPE with one before it, or drops it if it changes nothing. Returns whether it did."""
     source, out = operator.inputs[0], operator.outputs[0]
     if (before := _before_reshape(graph, source)) is not None:
         operator.replace_input(0, before)
@@ -74,7 +74,7 @@ def _shorten(graph: Graph, operator: Operator) -> bool:
 
 
 def _sink(graph: Graph, operator: Operator) -> bool:
-    """Moves a RESHAPE from before an operator behind it."""
+    """Moves a RESHAPE from before an operator to after it. Returns whether it did."""
     x, out = operator.inputs[0], operator.outputs[0]
     source = _before_reshape(graph, x)
     if source is None or len(operator.outputs) != 1:
@@ -84,12 +84,12 @@ def _sink(graph: Graph, operator: Operator) -> bool:
     if not shape or shape[-1] != width or out.free_shape.count(-1) > 1:
         return False
     operator.replace_input(0, source)
-    _give_rows(graph, operator, (*shape[:-1], out.free_shape[-1]))
+    _change_shape(graph, operator, (*shape[:-1], out.free_shape[-1]))
     return True
 
 
 def _sink_addends(graph: Graph, operator: Operator) -> bool:
-    """Makes an ADD read what a RESHAPE only gave another number of axes."""
+    """Makes an ADD read the inputs of reshapes that only change the number of axes. Returns whether it did."""
     out = operator.outputs[0].free_shape
     sources = [_before_reshape(graph, tensor) for tensor in operator.inputs]
     shapes = [source.free_shape if source is not None else () for source in sources]
@@ -105,13 +105,13 @@ def _sink_addends(graph: Graph, operator: Operator) -> bool:
         equal = operator.inputs[0].free_shape == operator.inputs[1].free_shape == out
         if equal and out.count(-1) <= 1 and shapes[0][-1:] == out[-1:]:
             operator.inputs = (first, second)
-            _give_rows(graph, operator, shapes[0])
+            _change_shape(graph, operator, shapes[0])
             moved = True
     return moved
 
 
-def _give_rows(graph: Graph, operator: Operator, shape: Shape) -> None:
-    """Makes an operator give its output in another shape, with a RESHAPE behind it to the one it had."""
+def _change_shape(graph: Graph, operator: Operator, shape: Shape) -> None:
+    """Changes the shape of an operator's output, and adds a RESHAPE to its former shape."""
     out = operator.outputs[0]
     rows = computed(f"{out.name}_rows", shape)
     operator.outputs = (rows,)
@@ -119,7 +119,7 @@ def _give_rows(graph: Graph, operator: Operator, shape: Shape) -> None:
 
 
 def _same(shape: Shape, other: Shape) -> bool:
-    """Returns whether a RESHAPE from one to the other changes nothing: at most one length is not known."""
+    """Returns whether a RESHAPE from one shape to the other changes nothing, even if one length is free."""
     return shape == other and shape.count(-1) <= 1
 
 
@@ -149,7 +149,7 @@ def fuse_activations(graph: Graph) -> None:
 
 
 def fuse_residuals(graph: Graph) -> None:
-    """Fuses an ADD of an equally large tensor into the dense layer before it."""
+    """Fuses an ADD of two tensors with the same shape into the dense layer that computes one of them."""
     order = {operator: place for place, operator in enumerate(graph.operators)}
     replacements: Replacements = []
     for operator in graph.operators:
@@ -167,7 +167,7 @@ def fuse_residuals(graph: Graph) -> None:
 
 
 def _takes_residual(graph: Graph, given: Tensor, other: Tensor, shape: Shape) -> Operator | None:
-    """Returns the dense layer that makes `given`, if `other` can be its residual."""
+    """Returns the dense layer that computes `given` if `other` can be its residual, else None."""
     dense = graph.producer(given, DENSE)
     if dense is None or given is other or graph.only_consumer(given) is None or dense_options(dense).residual:
         return None
@@ -175,15 +175,15 @@ def _takes_residual(graph: Graph, given: Tensor, other: Tensor, shape: Shape) ->
 
 
 def merge_neighbours(graph: Graph) -> None:
-    """Makes one operator of dense layers of one shape that read the same tensor, such as query, key and value."""
+    """Merges dense layers of one shape that read the same tensor, such as query, key and value, into one operator."""
     groups: dict[tuple[Tensor, DenseOptions], list[Operator]] = {}
     for operator in graph.operators:
         if operator.kind == DENSE and not (options := dense_options(operator)).residual:
             groups.setdefault((operator.inputs[0], options), []).append(operator)
     replacements: Replacements = []
     for (x, options), members in groups.items():
-        for start in range(0, len(members), MOST_SEGMENTS):
-            some = members[start : start + MOST_SEGMENTS]
+        for start in range(0, len(members), MAX_SEGMENTS):
+            some = members[start : start + MAX_SEGMENTS]
             constants = [tensor for one in some for tensor in one.inputs[1 : 1 + DENSE_CONSTANTS]]
             outputs = [one.outputs[0] for one in some]
             merged = custom_operator(DENSE, [x, *constants], outputs, replace(options, segments=len(some)).pack())

@@ -1,4 +1,4 @@
-"""Finding LayerNorms among multiplications and means."""
+"""Finds LayerNorms, which stock files compute with means, multiplications and other operators."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfcompress.packed.options import NormOptions
+from tfcompress.packed.options import LayerNormOptions
 from tfcompress.tflite.graph import Graph, Operator, custom_operator
 from tfcompress.tflite.tensor import Tensor, constant
 
 Formula = str | tuple["Formula", ...] | list["Formula"]
-"""A variable, or an operator before its operands, or a list of formulas of which one is meant."""
+"""A variable, an operator followed by its operands, or a list of alternatives."""
 
 _MEAN: Formula = ("MEAN", "x")
 _CENTRED: Formula = ("SUB", "x", _MEAN)
@@ -25,7 +25,7 @@ _INVERSE: Formula = ("RSQRT", ("ADD", _VARIANCE, "epsilon"))
 _SCALE: Formula = [("MUL", _INVERSE, "gamma"), _INVERSE]
 _NORMALIZED: Formula = [("MUL", _CENTRED, _INVERSE), ("DIV", _CENTRED, ("SQRT", ("ADD", _VARIANCE, "epsilon")))]
 
-# tf_keras with an epsilon from 1e-3 on: rows become channels of a picture, which a batch normalization can take.
+# tf_keras with an epsilon of 1e-3 or more turns rows into the channels of an image and uses batch normalization.
 _CHANNELS: Formula = ("rows last", ("split rows", "x"))
 _OF_CHANNELS: Formula = ("MEAN of channels", _CHANNELS)
 _SPREAD: Formula = ("MEAN of channels", ("SQUARED_DIFFERENCE", _CHANNELS, _OF_CHANNELS))
@@ -37,9 +37,9 @@ _BY_CHANNELS: Formula = ("join rows", ("rows second", ("ADD", ("MUL", _CHANNELS,
 _PLAIN: Formula = [_NORMALIZED, _BY_CHANNELS]
 _SCALED: Formula = [("MUL", _PLAIN, "gamma"), ("MUL", _CENTRED, _SCALE), _PLAIN]
 _NORM: Formula = [
-    ("ADD", ("MUL", "x", _SCALE), ("SUB", "beta", ("MUL", _MEAN, _SCALE))),  # TensorFlow's
+    ("ADD", ("MUL", "x", _SCALE), ("SUB", "beta", ("MUL", _MEAN, _SCALE))),  # TensorFlow
     ("SUB", ("MUL", "x", _SCALE), ("MUL", _MEAN, _SCALE)),
-    ("ADD", ("MUL", "x", _SCALE), ("ADD", ("MUL", ("NEG", _MEAN), _SCALE), "beta")),  # Keras 3's
+    ("ADD", ("MUL", "x", _SCALE), ("ADD", ("MUL", ("NEG", _MEAN), _SCALE), "beta")),  # Keras 3
     ("ADD", ("MUL", "x", _SCALE), ("MUL", ("NEG", _MEAN), _SCALE)),
     ("ADD", _SCALED, "beta"),
     _SCALED,
@@ -49,7 +49,7 @@ _ROOTS = ("ADD", "SUB", "MUL", "DIV", "RESHAPE")
 
 
 def find_layer_norms(graph: Graph) -> list[tuple[Operator, Operator]]:
-    """Returns the last operator of each LayerNorm, and what replaces it."""
+    """Returns the last operator of each LayerNorm, and the operator that replaces it."""
     found: list[tuple[Operator, Operator]] = []
     inside: set[Operator] = set()
     for root in reversed(graph.operators):
@@ -64,13 +64,14 @@ def find_layer_norms(graph: Graph) -> list[tuple[Operator, Operator]]:
 
 @dataclass
 class _Match:
-    """Variables by name and operators of a formula, as far as it has been found."""
+    """The variables and operators that have been matched to a formula so far."""
 
     graph: Graph
     variables: dict[str, Tensor] = field(default_factory=dict)
     operators: set[Operator] = field(default_factory=set)
 
     def fits(self, formula: Formula, tensor: Tensor) -> bool:
+        """Returns whether a formula computes a tensor, and keeps what was matched if it does."""
         if isinstance(formula, str):
             return self._is_variable(formula, tensor)
         if isinstance(formula, list):
@@ -136,12 +137,12 @@ def _layer_norm(graph: Graph, match: _Match, root: Operator) -> Operator | None:
         if tensor is None or tensor.free_shape != (width,) or graph.producer(tensor) is not None:
             tensor = constant(f"{out.name}/{name}", values.reshape(width))
         parameters.append(tensor)
-    options = NormOptions(epsilon)
+    options = LayerNormOptions(epsilon)
     return custom_operator(options.name, [x, *parameters], [out], options.pack())
 
 
 def _axes(graph: Graph, one: Operator) -> list[int] | None:
-    """Returns the axes that an operator sums or exchanges, if they are constant."""
+    """Returns the axes that an operator reduces or permutes; None if they are not constant."""
     axes = graph.numbers(one.inputs[1])
     return None if axes is None else axes.ravel().tolist()
 
@@ -151,7 +152,7 @@ def _is_over_last(graph: Graph, mean: Operator) -> bool:
 
 
 def _splits_rows(_: Graph, reshape: Operator) -> bool:
-    """Returns whether a RESHAPE makes (…, width) to (1, rows, width, 1)."""
+    """Returns whether a RESHAPE turns (…, width) into (1, rows, width, 1)."""
     given, made = reshape.inputs[0].free_shape, reshape.outputs[0].free_shape
     return len(made) == 4 and made[0] == made[3] == 1 and made[2] == given[-1]
 
@@ -169,4 +170,4 @@ _SPECIAL: dict[str, tuple[str, Callable[[Graph, Operator], bool]]] = {
     "rows last": ("TRANSPOSE", lambda graph, transpose: _axes(graph, transpose) == [0, 2, 3, 1]),
     "rows second": ("TRANSPOSE", lambda graph, transpose: _axes(graph, transpose) == [0, 3, 1, 2]),
 }
-"""What is asked of an operator besides its kind; only its first input is looked at."""
+"""For names in formulas that are not kinds of operators: the kind, and a condition. Only the first input is matched."""

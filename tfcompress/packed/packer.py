@@ -1,4 +1,4 @@
-"""Packing a stock `.tflite`: its clustered weights as indices, and our operators around them."""
+"""Packs a stock `.tflite` file: stores clustered weights as indices, and fuses operators around them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tfcompress.errors import UserError
 from tfcompress.packed import file_weights
 from tfcompress.packed.attention import find_attentions
 from tfcompress.packed.codebook import count_distinct
-from tfcompress.packed.dense import Packer, SkippedWeights, take_biases
-from tfcompress.packed.float_activations import has_quantized_activations, make_float
+from tfcompress.packed.dense import SkippedWeights, WeightPacker, absorb_biases
+from tfcompress.packed.float_activations import dequantize_activations, has_quantized_activations
 from tfcompress.packed.fusion import dense_options, fuse_activations, fuse_residuals, merge_neighbours, sink_reshapes
 from tfcompress.packed.layer_norm import find_layer_norms
 from tfcompress.packed.options import (
     ATTENTION,
     DENSE,
-    ENTRY,
-    NORM,
+    LAYER_NORM,
+    METADATA_ENTRY,
     RUNTIMES,
     TABLE,
     VERSION,
@@ -37,20 +37,20 @@ from tfcompress.tflite.tensor import Buffer
 from tfcompress.tflite.writing import write
 
 ALIGNMENT = 64
-"""Bytes at whose multiples the constants of a packed file begin, for vector loads; the format asks for it."""
+"""The alignment of constants in a packed file, in bytes. The format requires it, for vector loads."""
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A packed file and what was packed.
+    """A packed file, and what was packed in it.
 
     Attributes:
-        content: of the file.
+        content: the bytes of the file.
         dense: the number of dense layers that were packed; attention's query, key and value count as three.
         attentions: the number of attentions that became one operator each.
         layer_norms: the number of LayerNorms that became one operator each.
         tables: the number of token tables that were packed.
-        skipped: weights of dense layers and tables that were not packed, and why.
+        skipped: the weights of dense layers and tables that were not packed, and why.
     """
 
     content: bytes
@@ -62,27 +62,27 @@ class Packed:
 
 
 def pack(content: bytes, activations: Activations | None = None) -> bytes:
-    """Returns a stock file as a packed one; see `pack_counted`."""
+    """Packs a stock file; for arguments and errors see `pack_counted`."""
     return pack_counted(content, activations).content
 
 
 def pack_counted(content: bytes, activations: Activations | None = None) -> Packed:
     """Packs a stock file whose dense layers have at most 256 distinct weights each.
 
-    Operators that are not recognised stay as they are. If the file has quantized activations, its weights are kept, and
-    activations become float32, or are quantized row by row at run time.
+    Operators that are not recognised stay as they are. Quantized activations become float32 (or int8, quantized row by
+    row at run time), while quantized weights keep their values.
 
     Args:
-        content: of a `.tflite`.
-        activations: what dense layers and attention compute in; by default int8 where weights are int8.
+        content: the bytes of a `.tflite` file.
+        activations: the type that dense layers and attention compute in; by default int8 where weights are int8.
 
     Raises:
-        UserError: the file is not a `.tflite`, packed already or damaged, holds nothing to pack, or has quantized
-            activations in an operator that has no float32 form.
+        UserError: the file is not a valid `.tflite` file, is already packed, has nothing to pack, or has quantized
+            activations in an operator without an equivalent float32 form.
     """
     model = read(content)
     if is_packed(model):
-        raise UserError("the file is packed already; `tfcompress unpack` gives the stock file back")
+        raise UserError("the file is already packed; `tfcompress unpack` restores the stock file")
     with reporting_damage("the file"):
         return _packed(content, model, activations)
 
@@ -92,11 +92,11 @@ def _packed(content: bytes, model: Model, activations: Activations | None) -> Pa
     skipped: list[SkippedWeights] = []
     for graph in model.graphs:
         if has_quantized_activations(graph):
-            make_float(graph)
-        take_biases(graph)
-        packer = Packer(graph, computing)
-        graph.replace(packer.dense_layers())
-        graph.replace(packer.tables())
+            dequantize_activations(graph)
+        absorb_biases(graph)
+        packer = WeightPacker(graph, computing)
+        graph.replace(packer.pack_dense_layers())
+        graph.replace(packer.pack_tables())
         skipped += packer.skipped
     if not any(operator.kind in (DENSE, TABLE) for operator in model.operators()):
         raise UserError(f"there is nothing to pack: {_why_nothing(content, skipped)}")
@@ -105,11 +105,14 @@ def _packed(content: bytes, model: Model, activations: Activations | None) -> Pa
     counts = Counter(operator.kind for operator in model.operators())
     dense = sum(dense_options(operator).segments for operator in model.operators() if operator.kind == DENSE)
     version = np.frombuffer(str(VERSION).encode(), np.uint8)
-    model.metadata = [*(entry for entry in model.metadata if entry.name != ENTRY), Metadata(ENTRY, Buffer(version))]
+    model.metadata = [
+        *(entry for entry in model.metadata if entry.name != METADATA_ENTRY),
+        Metadata(METADATA_ENTRY, Buffer(version)),
+    ]
     order_by_use(model)
     state_runtime(model, at_least_as_before=False, custom=RUNTIMES)
     written = with_attached_files(content, write(model, ALIGNMENT))
-    return Packed(written, dense, counts[ATTENTION], counts[NORM], counts[TABLE], tuple(skipped))
+    return Packed(written, dense, counts[ATTENTION], counts[LAYER_NORM], counts[TABLE], tuple(skipped))
 
 
 def _fuse(graph: Graph, attention: Computing) -> None:
@@ -123,12 +126,13 @@ def _fuse(graph: Graph, attention: Computing) -> None:
 
 
 def _attention_computing(graph: Graph) -> Computing:
-    """Returns what attention computes in by default: int8 where a dense layer does."""
+    """Returns the type that attention computes in by default: int8 if a dense layer computes in int8."""
     dense = (dense_options(operator) for operator in graph.operators if operator.kind == DENSE)
     return max((options.computing for options in dense), default=Computing.FLOAT32)
 
 
 def _why_nothing(content: bytes, skipped: list[SkippedWeights]) -> str:
+    """Returns why the largest weights of a file were not packed."""
     weights = [one for one in file_weights.weights(content) if one.values.ndim == 2]
     if not weights:
         return "the file has no dense layers or token tables with constant float32, float16 or int8 weights"

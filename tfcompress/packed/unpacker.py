@@ -1,4 +1,4 @@
-"""Unpacking: a stock `.tflite` with the weights of a packed one, bit for bit, for runtimes without ours."""
+"""Unpacks a packed file into a stock `.tflite` file, with the same weights, which runs without the packed runtime."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
-from tfcompress.packed.float_activations import HYBRID
+from tfcompress.packed.float_activations import HYBRID_VERSIONS
 from tfcompress.packed.options import (
-    ENTRY,
+    METADATA_ENTRY,
     PREFIX,
     RUNTIMES,
     Activation,
     AttentionOptions,
     Computing,
     DenseOptions,
-    NormOptions,
+    LayerNormOptions,
     TableOptions,
     is_packed,
     read_options,
@@ -34,43 +34,51 @@ from tfcompress.tflite.runtimes import state_runtime
 from tfcompress.tflite.tensor import ABSENT, Array, Shape, Tensor, computed, constant
 from tfcompress.tflite.writing import write
 
-_RELU = 1  # of the schema's ActivationFunctionType
+_RELU = 1  # in the schema's ActivationFunctionType
 
 
 def unpack(content: bytes) -> bytes:
-    """Returns a packed file as a stock one.
+    """Turns a packed file back into a stock file.
 
-    Weights are those of the file that was packed: float32, or int8 with their scales, for which a dense layer that
-    computed in int8 quantizes its input as TFLite does. Other operators become TFLite's own in their oldest versions.
+    It has the weights of the file that was packed: float32, or int8 with their scales. A dense layer with int8 weights
+    that computed in int8 quantizes its input at run time, as TFLite does. All operators become TFLite's own, in the
+    oldest version that fits.
 
     Args:
-        content: of a packed `.tflite`.
+        content: the bytes of a packed `.tflite` file.
 
     Raises:
-        UserError: the file is not a `.tflite`, not packed, damaged, or of another version of the format.
+        UserError: the file is not a valid `.tflite` file, not packed, damaged, or of another version of the format.
     """
     model = read(content)
     if not is_packed(model):
-        raise UserError("the file is not packed; it runs as it is in TFLite")
+        raise UserError("the file is not packed; TFLite runs it as it is")
     with reporting_damage("the packed file"):
         for graph in model.graphs:
             ours = [operator for operator in graph.operators if operator.kind.startswith(PREFIX)]
             weights: dict[Tensor, Tensor] = {}
-            graph.replace((operator, _Stock(weights).of(operator)) for operator in ours)
-        model.metadata = [entry for entry in model.metadata if entry.name != ENTRY]
+            graph.replace((operator, _StockOperators(weights).of(operator)) for operator in ours)
+        model.metadata = [entry for entry in model.metadata if entry.name != METADATA_ENTRY]
         order_by_use(model)
         state_runtime(model, at_least_as_before=False, custom=RUNTIMES)
         return with_attached_files(content, write(model, ALIGNMENT))
 
 
-class _Stock:
-    """Makes stock operators of one of ours; `weights` are those made before, by the tensor of their indices."""
+class _StockOperators:
+    """Builds the stock operators for one custom operator.
+
+    Attributes:
+        weights: the unpacked weights so far, by the tensor of their indices.
+        made: the operators built so far.
+        name: the prefix of the names of new tensors.
+    """
 
     def __init__(self, weights: dict[Tensor, Tensor]) -> None:
         self.weights, self.made = weights, list[Operator]()
         self.name = ""
 
     def of(self, operator: Operator) -> list[Operator]:
+        """Returns the stock operators that replace a custom operator."""
         options = read_options(operator.kind, operator.custom_options)
         self.name = operator.outputs[0].name
         if isinstance(options, DenseOptions):
@@ -80,7 +88,7 @@ class _Stock:
         elif isinstance(options, AttentionOptions):
             self._attention(operator, options)
         else:
-            self._norm(operator, options)
+            self._layer_norm(operator, options)
         return self.made
 
     def _add(
@@ -91,7 +99,7 @@ class _Stock:
         options: object | None = None,
         version: int = 1,
     ) -> Tensor:
-        """Adds an operator; its output is a tensor that is there, or a new one of a shape."""
+        """Adds an operator with a given output tensor, or with a new one of a given shape. Returns the output."""
         made = output if isinstance(output, Tensor) else computed(f"{self.name}/{len(self.made)}", output)
         self.made.append(stock_operator(kind, inputs, [made], version, options))
         return made
@@ -106,7 +114,7 @@ class _Stock:
 
     def _dense(self, operator: Operator, options: DenseOptions) -> None:
         weights = dense_weights(options, operator.inputs)
-        check(len(operator.outputs) == len(weights), "a dense layer has not one output a segment")
+        check(len(operator.outputs) == len(weights), "a dense layer does not have one output per segment")
         for segment, out in zip(weights, operator.outputs, strict=True):
             self.name = out.name
             shape = out.free_shape
@@ -128,7 +136,7 @@ class _Stock:
         version = 1 if rank == 2 else 5
         if weights.dtype == "int8" and options.computing == Computing.INT8:
             kept.asymmetricQuantizeInputs = True
-            version = HYBRID[len(segment.scale) > 1]
+            version = HYBRID_VERSIONS[len(segment.scale) > 1]
         elif weights.dtype == "int8":
             weights = self._dequantized(weights, len(segment.scale) > 1)
         return self._add("FULLY_CONNECTED", [x, weights, segment.bias], out, kept, version)
@@ -149,12 +157,12 @@ class _Stock:
         self._add("GATHER", [table, operator.inputs[0]], rows, schema.GatherOptionsT(), 2)
         self._dequantized(rows, False, out)
 
-    def _norm(self, operator: Operator, options: NormOptions) -> None:
+    def _layer_norm(self, operator: Operator, options: LayerNormOptions) -> None:
         out = operator.outputs[0]
-        check(len(operator.inputs) == 3, "a LayerNorm has not three inputs")
+        check(len(operator.inputs) == 3, "a LayerNorm does not have three inputs")
         x, gamma, beta = operator.inputs
         shape = x.free_shape
-        check(bool(shape), "a LayerNorm is of a number")
+        check(bool(shape), "the input of a LayerNorm has no axes")
         one = (*shape[:-1], 1)
         axes = self._constant("axis", np.array([len(shape) - 1], np.int32))
         epsilon = self._constant("epsilon", np.array(options.epsilon, np.float32))
@@ -172,12 +180,17 @@ class _Stock:
 
     def _attention(self, operator: Operator, options: AttentionOptions) -> None:
         out = operator.outputs[0]
-        check(len(operator.inputs) in (3, 4), "an attention has not three or four inputs")
+        check(len(operator.inputs) in (3, 4), "an attention does not have three or four inputs")
         shape = operator.inputs[0].free_shape
-        check(len(shape) == 3 and shape[2] % options.heads == 0, "an attention's q does not divide into heads")
+        check(
+            len(shape) == 3 and shape[2] % options.heads == 0,
+            "the width of an attention is not a multiple of its heads",
+        )
         batch, tokens, width = shape
         if tokens == -1:
-            raise UserError(f"{out.name}: attention over a free number of tokens cannot be unpacked")
+            raise UserError(
+                f"{out.name}: attention over a free number of tokens cannot be unpacked; use the stock file"
+            )
         split = (batch, tokens, options.heads, width // options.heads)
         turned = (batch, options.heads, tokens, split[3])
         scores = (batch, options.heads, tokens, tokens)
@@ -202,7 +215,7 @@ class _Stock:
         self.made.append(reshape(joined, out))
 
     def _mask(self, mask: Tensor, batch: int, tokens: int) -> Tensor:
-        """Returns the mask in a shape that is the same for all heads and queries."""
+        """Returns the mask in a shape that broadcasts over all heads and queries."""
         shape = mask.free_shape
         if shape[-1:] == (tokens,) and (shape[:-1] == (batch, 1, 1) or all(size == 1 for size in shape[:-1])):
             return mask

@@ -1,4 +1,4 @@
-"""Packed weights as a file has them, checked before they are believed, and as numbers again."""
+"""Reads the packed weights of a file, checks them, and turns them back into numbers."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from tfcompress.tflite.tensor import ABSENT, Array, Bytes, Tensor
 
 @dataclass(frozen=True, eq=False)
 class PackedWeights:
-    """Weights of a dense layer, or a token table.
+    """The weights of a dense layer or a token table.
 
     Attributes:
-        tensor: that holds the indices.
+        tensor: the tensor that holds the indices.
         indices: uint8 `(outputs, inputs)`, or `(rows, width)` of a table.
-        bits: of an index.
-        codebook: float32 or int8.
-        scale: float32, one or one an output; empty with a float32 codebook.
-        original: float32, what int8 centroids were made from; None if nothing.
+        bits: the number of bits per index.
+        codebook: float32 or int8 `(centroids,)`.
+        scale: float32, one or one per output; empty with a float32 codebook.
+        original: float32, the centroids that an int8 codebook was rounded from; None if it was not.
         bias: the tensor of the bias, or `ABSENT`.
-        parts: the other tensors beside indices and bias.
-        parts_read: the other tensors, and the bias, that an inference reads.
+        parts: the tensors besides the indices and the bias.
+        parts_read: the tensors besides the indices that an inference reads, including the bias.
     """
 
     tensor: Tensor
@@ -51,33 +51,33 @@ class PackedWeights:
 
     @property
     def type(self) -> str:
-        """What an index stands for, and its bits."""
+        """The bits per index and the type of the codebook, such as `6-bit float32`."""
         return f"{self.bits}-bit {self.codebook.dtype}"
 
     @property
     def stock_scale(self) -> npt.NDArray[np.float32]:
-        """The scale of the stock file's weights; empty if they are float32."""
+        """The scale of the weights in the stock file; empty if they are float32."""
         return self.scale if self.original is None else self.scale[:0]
 
     @property
     def centroids(self) -> Array:
-        """The stock file's distinct weights, float32, or int8 to be multiplied by `scale`."""
+        """The distinct weights in the stock file: float32, or int8 to be multiplied by `stock_scale`."""
         return self.codebook if self.original is None else self.original
 
     def values(self) -> Array:
-        """Returns the weights of the stock file."""
+        """Returns the weights as they are in the stock file, in the shape of `indices`."""
         found: Array = self.centroids[self.indices]
         return found
 
 
 def dense_weights(options: DenseOptions, inputs: Sequence[Tensor]) -> list[PackedWeights]:
-    """Reads the segments of a `ClusteredFullyConnected` with these options and inputs.
+    """Reads the weights of each segment of a `ClusteredFullyConnected`.
 
     Raises:
-        UserError: they do not fit each other.
+        UserError: the options and the inputs do not fit each other.
     """
     wanted = 1 + DENSE_CONSTANTS * options.segments + options.residual
-    check(len(inputs) == wanted, f"{options.name} has {len(inputs)} inputs, it must have {wanted}")
+    check(len(inputs) == wanted, f"{options.name} has {len(inputs)} inputs instead of {wanted}")
     size = layout.matrix_bytes(options.outputs, options.inputs, options.bits)
     found = []
     for segment in range(options.segments):
@@ -90,18 +90,18 @@ def dense_weights(options: DenseOptions, inputs: Sequence[Tensor]) -> list[Packe
             _vector(sums, "int32", options.outputs)
         places = indices, codebook, scale, sums, bias, original
         found.append(_weights(options.bits, unpacked, places))
-        right = options.computing != Computing.INT8 or found[-1].codebook.dtype == np.int8
-        check(right, "int8 is computed with a float codebook")
+        fits = options.computing != Computing.INT8 or found[-1].codebook.dtype == np.int8
+        check(fits, "a layer that computes in int8 has a float32 codebook")
     return found
 
 
 def table_weights(options: TableOptions, inputs: Sequence[Tensor]) -> PackedWeights:
-    """Reads the table of a `ClusteredEmbedding` with these options and inputs.
+    """Reads the table of a `ClusteredEmbedding`.
 
     Raises:
-        UserError: they do not fit each other.
+        UserError: the options and the inputs do not fit each other.
     """
-    check(len(inputs) == 5, f"{options.name} has {len(inputs)} inputs, it must have 5")
+    check(len(inputs) == 5, f"{options.name} has {len(inputs)} inputs instead of 5")
     _, indices, codebook, scale, original = inputs
     packed = _vector(indices, "uint8", options.rows * layout.row_bytes(options.width, options.bits))
     unpacked = layout.unpack_rows(packed, options.rows, options.width, options.bits)
@@ -113,10 +113,10 @@ def table_weights(options: TableOptions, inputs: Sequence[Tensor]) -> PackedWeig
 def _weights(bits: int, indices: Bytes, places: tuple[Tensor, ...]) -> PackedWeights:
     tensor, codebook, scale, sums, bias, original = places
     book = codebook.numbers()
-    right = book is not None and book.ndim == 1 and book.dtype in (np.float32, np.int8) and 0 < len(book) <= 2**bits
-    check(right, f"a codebook of {bits} bits is not 1 to {2**bits} numbers, float32 or int8")
+    fits = book is not None and book.ndim == 1 and book.dtype in (np.float32, np.int8) and 0 < len(book) <= 2**bits
+    check(fits, f"a codebook for {bits}-bit indices is not 1 to {2**bits} float32 or int8 numbers")
     assert book is not None
-    check(int(indices.max()) < len(book), f"index {indices.max()} is beyond the codebook's {len(book)} numbers")
+    check(int(indices.max()) < len(book), f"index {indices.max()} exceeds a codebook of {len(book)} numbers")
     scales = np.zeros(0, np.float32)
     if book.dtype == np.int8:
         one = scale.numbers()
@@ -128,19 +128,20 @@ def _weights(bits: int, indices: Bytes, places: tuple[Tensor, ...]) -> PackedWei
 
 
 def _vector(tensor: Tensor, kind: str, size: int) -> Array:
+    """Returns the numbers of a constant, which must have this type and number of elements."""
     values = tensor.numbers()
-    right = values is not None and values.dtype == np.dtype(kind) and values.shape == (size,)
+    fits = values is not None and values.dtype == np.dtype(kind) and values.shape == (size,)
     given = "nothing" if values is None else f"{values.dtype} {values.shape}"
-    check(right, f"a packed weight needs {kind} ({size},) and has {given}")
+    check(fits, f"packed weights need {kind} ({size},) and have {given}")
     assert values is not None
     return values
 
 
 def weights_of(operator: Operator) -> list[PackedWeights]:
-    """Returns the packed weights of an operator; none for all operators but ours with weights.
+    """Returns the packed weights of an operator, an empty list if it has none.
 
     Raises:
-        UserError: its options and constants do not fit each other, or are of another version.
+        UserError: its options and constants do not fit each other, or have another version.
     """
     if not operator.code.custom or operator.kind not in (DENSE, TABLE):
         return []
@@ -150,7 +151,7 @@ def weights_of(operator: Operator) -> list[PackedWeights]:
     return dense_weights(options, operator.inputs) if isinstance(options, DenseOptions) else []
 
 
-def check(right: bool, what: str) -> None:
-    """Raises a `UserError` that says `what` of a packed file, unless it is right."""
-    if not right:
-        raise UserError(f"the packed file is damaged: {what}; copy it or pack the stock file again")
+def check(fits: bool, problem: str) -> None:
+    """Raises a `UserError` with the problem of a damaged packed file, unless `fits`."""
+    if not fits:
+        raise UserError(f"the packed file is damaged: {problem}; copy it or pack the stock file again")
