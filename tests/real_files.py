@@ -1,4 +1,4 @@
-"""Real files: by the converter and ai-edge-quantizer, of models that have learned something."""
+"""Real files, written by the converter and by ai-edge-quantizer from trained models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tfcompress.optimize.quantization import Quantize
 from tfcompress.traits import Traits
 
 from .optimize.apply import apply
-from .tflite.build import build, constant, graph, node, tensor
+from .tflite.build import constant, dense_file
 from .tiny import tiny_vit_of
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
@@ -27,7 +27,7 @@ Compressed = Mapping[str, tuple[tf_keras.Model, Traits]]
 
 
 def compress_vit(data: Dataset, weights: list[np.ndarray], folder: Path) -> Compressed:
-    """The tiny ViT and its traits after prune, cluster and quantize, which leaves head and block_0_mlp1 float."""
+    """The tiny ViT and its traits after prune, cluster and quantize, which keeps head and block_0_mlp1 in float32."""
     model, traits = tiny_vit_of(weights), None
     found = {}
     for technique in (
@@ -41,7 +41,7 @@ def compress_vit(data: Dataset, weights: list[np.ndarray], folder: Path) -> Comp
 
 
 def write_files(weights: list[np.ndarray], compressed: Compressed) -> dict[str, bytes]:
-    """Real files: the tiny ViT by the converter and ai-edge-quantizer, a loop's subgraphs, a scale a block."""
+    """Real files: the tiny ViT in many formats, a loop with its subgraphs, and a layer with one scale per block."""
     model = tiny_vit_of(weights)
     found = {stored_as: convert(model, stored_as) for stored_as in ("float32", "float16", "dynamic")}
     found["per_channel"] = convert(model, "dynamic", per_channel=True)
@@ -57,11 +57,9 @@ def _quantized(content: bytes, name: str) -> bytes:
 
 
 def _dense() -> bytes:
-    """One layer, so large that ai-edge-quantizer puts its weights behind the flatbuffer: over 256 KiB in int4."""
+    """One layer so large, over 256 KiB in int4, that ai-edge-quantizer stores its weights after the flatbuffer."""
     weights = np.random.default_rng(0).normal(size=(768, 768)).astype(np.float32)
-    tensors = [tensor("x", (1, 768)), constant("w", weights), tensor("y", (1, 768))]
-    dense = graph(tensors, [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6)], outputs=(2,))
-    return build(dense, signatures=[("main", 0, {"x": 0}, {"y": 2})])
+    return dense_file(constant("w", weights), signatures=[("main", 0, {"x": 0}, {"y": 2})])
 
 
 def _loop() -> bytes:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.tflite.build import build, constant, graph, node, tensor
+from tests.tflite.build import build, constant, dense_file, graph, node, tensor
 from tfcompress.export.converter import convert
 from tfcompress.export.float16 import to_float16
 from tfcompress.measure.interpreter import predict
@@ -24,11 +24,9 @@ def test_constants_are_halved_and_outputs_stay(tiny_bert, tiny_text, tmp_path):
 
 
 @pytest.mark.parametrize(("largest", "stored"), [(1.0, "float16"), (1e6, "float32")])
-def test_numbers_beyond_float16_stay(largest, stored):
+def test_numbers_beyond_float16_stay_float32(largest, stored):
     weights = np.eye(16, dtype=np.float32) * np.float32(largest)
-    tensors = [tensor("x", (1, 16)), constant("w", weights), tensor("y", (1, 16))]
-    dense = graph(tensors, [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6)], outputs=(2,))
-    (after,) = read(to_float16(build(dense))).graphs
+    (after,) = read(to_float16(dense_file(constant("w", weights)))).graphs
     assert {t.dtype for t in after.tensors if len(t.data)} == {stored}
 
 

@@ -100,7 +100,7 @@ def test_the_file_states_what_its_weights_need(vit):
     assert {code.version for code in read(half_byte).codes if code.name == "FULLY_CONNECTED"} == {13}
 
 
-def test_convolutions_keep_a_scale_an_output(tmp_path):
+def test_convolutions_keep_one_scale_per_output(tmp_path):
     layers = tf_keras.layers
     x = tf_keras.Input((12, 12, 3), name="x")
     y = layers.DepthwiseConv2D(3)(layers.Conv2D(8, 3, activation="relu")(x))
@@ -132,13 +132,13 @@ def test_a_recipe_of_the_quantizer_is_followed(vit, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"regex": ".*"}]', "nothing", '[{"regex": ".*", "operation": "SIN"}]'])
-def test_what_is_no_recipe_is_named(tmp_path, text):
+def test_an_invalid_recipe_is_refused(tmp_path, text):
     (tmp_path / "recipe.json").write_text(text)
     with pytest.raises(UserError, match=r"recipe\.json is not a recipe of ai-edge-quantizer"):
         load_quantizer_recipe(tmp_path / "recipe.json")
 
 
-def test_what_cannot_be_quantized_is_said(vit, tmp_path):
+def test_models_that_cannot_be_quantized_are_refused(vit, tmp_path):
     content, calibration = vit
     for to in ("dynamic", "float16"):
         with pytest.raises(UserError, match=r"the file is already quantized: .* is (int8|float16)"):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tests.tflite.build import build, constant, graph, node, tensor
+from tests.tflite.build import constant, dense_file
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.sources import of_model, open_source
@@ -18,7 +18,7 @@ from tfcompress.tflite.reading import read
 
 
 def write_stage(folder: Path, model: tf_keras.Model, **settings) -> Path:
-    """Leaves what a run does of a finished stage."""
+    """Writes the files of a finished stage, as a run does."""
     folder.mkdir(parents=True)
     model.save(folder / "model.h5", include_optimizer=False)
     (folder / "stage.json").write_text("{}")
@@ -26,12 +26,8 @@ def write_stage(folder: Path, model: tf_keras.Model, **settings) -> Path:
     return folder
 
 
-def softmax(logits):
-    return tf.nn.softmax(logits).numpy()
-
-
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
-def test_a_keras_model_gives_what_it_gave(tiny_vit, images, tmp_path, name):
+def test_an_opened_keras_model_gives_the_same_outputs(tiny_vit, images, tmp_path, name):
     tiny_vit.save(tmp_path / name)
     (output,) = open_source(tmp_path / name).run({"image": images[:1]}).values()
     np.testing.assert_allclose(output, tiny_vit(images[:1]), atol=1e-5)
@@ -79,7 +75,7 @@ def test_a_stage_gives_probabilities_and_knows_its_data(tiny_vit, images, tmp_pa
     for path in (stage, stage / "model.h5", tmp_path / "run"):
         source = open_source(path)
         found = source.run({"image": images[:1]})["probabilities"]
-        np.testing.assert_allclose(found, softmax(tiny_vit(images[:1])), atol=1e-6)
+        np.testing.assert_allclose(found, tf.nn.softmax(tiny_vit(images[:1])), atol=1e-6)
         assert source.description.labels == tuple("0123456789")
         assert source.description.input == ImageInput()
 
@@ -93,7 +89,7 @@ def test_a_stage_of_texts_has_its_vocabulary_and_may_give_logits(tiny_bert, tiny
     assert source.description.input == TextInput(tiny_text.decode.vocabulary, True)
 
 
-def test_the_last_stage_is_meant_by_its_run_and_quantization_is_seen(compressed, tiny_vit, tmp_path):
+def test_a_working_folder_stands_for_its_last_stage_and_quantization_is_detected(compressed, tiny_vit, tmp_path):
     write_stage(tmp_path / "stages" / "00-base", tiny_vit)
     write_stage(tmp_path / "stages" / "01-quantize", compressed["quantize"][0])
     (tmp_path / "stages" / "02-unfinished").mkdir()
@@ -106,18 +102,14 @@ def test_a_file_is_opened_and_gets_a_signature(tiny_vit, tmp_path):
     content = convert(tiny_vit, "float32")
     (tmp_path / "with.tflite").write_bytes(content)
     assert open_source(tmp_path / "with.tflite").content == content
-    dense = graph(
-        [tensor("serving_default_x:0", (1, 4)), constant("w", np.eye(4, dtype=np.float32)), tensor("y", (1, 4))],
-        [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6)],
-        outputs=(2,),
-    )
-    (tmp_path / "without.tflite").write_bytes(build(dense))
+    identity = constant("w", np.eye(4, dtype=np.float32))
+    (tmp_path / "without.tflite").write_bytes(dense_file(identity, x="serving_default_x:0"))
     model = read(open_source(tmp_path / "without.tflite").content)
     (signature,), tensors = model.signatures, model.graphs[0].tensors
     assert (signature.inputs, signature.outputs) == ({"x": tensors[0]}, {"y": tensors[2]})
 
 
-def test_what_is_no_model_is_named(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"weights": 1}))
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
     (tmp_path / "saved_model.pb").write_bytes(b"nothing")

@@ -37,7 +37,7 @@ def test_a_kernel_that_changed_is_missed(tiny_vit):
         verify(content, tiny_vit, {"block_0_mlp1": KernelTraits(clusters=256)}, "float32")
 
 
-def test_a_promise_that_the_file_does_not_keep_is_named(compressed):
+def test_a_broken_trait_is_named(compressed):
     model, traits = compressed["cluster"]
     content = convert(model, "float32")
     stricter = {name: replace(kernel, clusters=4) for name, kernel in traits.items()}

@@ -7,7 +7,7 @@ from .transformers import SHAPE, WIDTH, cluster, keras_transformer
 
 @pytest.fixture(scope="session")
 def stock(compressed) -> dict[str, bytes]:
-    """Real files with clustered weights, by the model they are of."""
+    """Real files with clustered weights, by the name of their model."""
     import tensorflow as tf
 
     from tfcompress.export.converter import convert

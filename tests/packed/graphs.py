@@ -1,4 +1,4 @@
-"""Graphs by hand, in forms that our models do not have: stock in LiteRT against packed, in numpy and in the runtime."""
+"""Builds graphs by hand, and compares stock files in LiteRT with packed ones in NumPy and in the packed runtime."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ K, N = 24, 40
 
 
 class Model:
-    """A graph that grows operator by operator; tensor 0 is its input."""
+    """A graph that grows operator by operator. Tensor 0 is its input."""
 
     def __init__(self, *shape: int, seed: int = 0, type: str = "float32") -> None:
         self.rng = np.random.default_rng(seed)
@@ -68,7 +68,7 @@ def stock(content: bytes, *inputs: np.ndarray, delegates=()) -> np.ndarray:
 
 
 def same(content: bytes, *inputs: np.ndarray) -> list[str]:
-    """Packs a file, checks that it gives the same, and that it comes back; returns its operators."""
+    """Checks that a packed and an unpacked file give the outputs of the stock file; returns the packed operators."""
     packed = pack(content)
     expected = stock(content, *inputs)
     tolerance = 1e-5 * np.abs(expected).max()

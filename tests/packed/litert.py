@@ -1,4 +1,4 @@
-"""Files in LiteRT, stock ones and packed ones with the clustered runtime."""
+"""Runs files in LiteRT; packed files with the packed runtime."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfcompress import runtime
 
 
 def feeds(interpreter: Interpreter, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random inputs by name: real numbers, ids, and masks of which the last third is 0."""
+    """Random inputs by name: real numbers, ids, and masks whose last third is 0."""
     rng = np.random.default_rng(seed)
     found = {}
     for detail in interpreter.get_input_details():
@@ -25,7 +25,7 @@ def feeds(interpreter: Interpreter, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def run(content: bytes, *, packed: bool = False, batch: int = 0, seed: int = 0) -> np.ndarray:
-    """The first output for random inputs, the same for files with the same names of inputs."""
+    """The first output for random inputs, which are the same for files whose inputs have the same names."""
     delegates = [runtime.load_delegate()] if packed else []
     interpreter = Interpreter(model_content=content, experimental_delegates=delegates)
     if batch:
@@ -40,6 +40,6 @@ def run(content: bytes, *, packed: bool = False, batch: int = 0, seed: int = 0) 
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference by the largest expected value."""
+    """The largest difference, divided by the largest expected value."""
     assert found.shape == expected.shape
     return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""What packed files give, in numpy in float64: our operators by docs/format.md, and some stock ones."""
+"""Runs packed files in NumPy in float64: the custom operators as docs/format.md defines them, and some stock ones."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _STOCK = {
 
 
 def kinds(content: bytes) -> list[str]:
-    """The operators of a file in order, ours by their short names."""
+    """The kinds of operators of a file in order; custom ones without their prefix."""
     return [node.kind.removeprefix("tfcompress.") for node in reading.read(content).graphs[0].operators]
 
 
 def options(content: bytes, place: int):
-    """The options of one operator of ours."""
+    """The options of a custom operator."""
     node = reading.read(content).graphs[0].operators[place]
     return read_options(node.kind, node.custom_options)
 
 
 def run(content: bytes, *inputs: np.ndarray) -> np.ndarray:
-    """What the first graph gives first, computed in float whatever it asks for."""
+    """The first output of the first graph, always computed in floating point."""
     graph = reading.read(content).graphs[0]
     values = {tensor: tensor.values() for tensor in graph.tensors if len(tensor.data)}
     values |= dict(zip(graph.inputs, inputs, strict=True))

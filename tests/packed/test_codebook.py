@@ -13,7 +13,7 @@ def test_weights_come_back_bit_for_bit_with_both_zeros():
     assert book.centroids[book.indices].tobytes() == weights.tobytes()
 
 
-def test_values_that_are_rare_are_found():
+def test_rare_values_are_found():
     weights = np.zeros(10**6, np.float32)
     weights[[1, 77, 999_999]] = 1, 2, 3
     assert find_codebook(weights).centroids.tolist() == [0, 1, 2, 3]
@@ -27,6 +27,6 @@ def test_int8_needs_no_more_than_256():
 
 
 @pytest.mark.parametrize("weights", [np.arange(257), np.array([np.nan, 1]), np.array([np.inf, 1])])
-def test_more_than_256_or_no_numbers_are_refused(weights):
+def test_more_than_256_values_or_nan_have_no_codebook(weights):
     assert find_codebook(weights.astype(np.float32)) is None
     assert count_distinct(np.arange(300).astype(np.float32)) == 300

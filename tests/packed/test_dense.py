@@ -46,7 +46,7 @@ def test_fused_activations_are_kept():
     assert "fused activation" in packed.skipped[0].reason
 
 
-def test_what_others_read_is_not_taken_in():
+def test_an_output_that_others_read_is_not_fused():
     """The layer's output is read before and after its activation."""
     model = Model(2, K)
     y = model.dense(0, (2, N))
@@ -54,7 +54,7 @@ def test_what_others_read_is_not_taken_in():
     assert same(content, some(2, K)) == [DENSE, "RELU", "ADD"]
 
 
-def test_an_addend_of_another_size_is_no_residual():
+def test_an_addend_of_another_size_is_not_a_residual():
     model = Model(1, 3, N)
     row = model.constant(some(1, 1, N))
     y = model.dense(0, (1, 3, N))
@@ -64,7 +64,7 @@ def test_an_addend_of_another_size_is_no_residual():
     ]
 
 
-def test_a_bias_behind_the_layer_becomes_its_own():
+def test_an_addition_after_the_layer_becomes_its_bias():
     model = Model(1, 3, K)
     heads = model.constant([-1, 3, 4, 10], np.int32)
     y = model.add("RESHAPE", [model.dense(0, (1, 3, N), bias=False), heads], (1, 3, 4, 10))
@@ -74,7 +74,7 @@ def test_a_bias_behind_the_layer_becomes_its_own():
     assert options(pack(content), 0).activation == 1
 
 
-def test_layers_of_one_input_and_shape_are_one_operator():
+def test_layers_of_one_input_and_shape_become_one_operator():
     model = Model(1, 3, K)
     layers = [model.dense(0, (1, 3, N)) for _ in range(4)]
     other = model.dense(0, (1, 3, N), model.clustered(N, K, 40))
@@ -102,15 +102,16 @@ def test_shared_weights_are_packed_once():
     assert sum(one.dtype == "uint8" for one in constants) == 1
 
 
-def small_behind_a_dense_layer(distinct):
+def pack_with_small_last_layer(distinct):
+    """Packs layers of which the last one is small and has int8 weights with this many distinct values."""
     model = Model(2, K)
     y = model.dense(0, (2, N), some(N, K))
     small = model.constant(np.arange(10 * N).reshape(10, N) % distinct - 60, np.int8, scales=[0.1], zero_points=[0])
     return pack_counted(model.file(model.dense(model.dense(y, (2, N)), (2, 10), small)))
 
 
-def test_what_is_left_is_named_with_the_reason():
-    packed = small_behind_a_dense_layer(140)
+def test_skipped_weights_are_listed_with_the_reason():
+    packed = pack_with_small_last_layer(140)
     assert kinds(packed.content) == ["FULLY_CONNECTED", DENSE, "FULLY_CONNECTED"]
     (large, why), (small, reason) = [(one.name, one.reason) for one in packed.skipped]
     assert (large, why) == ("c1", "it has more than 256 distinct values")
@@ -119,7 +120,7 @@ def test_what_is_left_is_named_with_the_reason():
 
 
 def test_a_small_int8_layer_is_packed_even_if_that_takes_more_bytes():
-    assert kinds(small_behind_a_dense_layer(60).content) == ["FULLY_CONNECTED", DENSE, DENSE]
+    assert kinds(pack_with_small_last_layer(60).content) == ["FULLY_CONNECTED", DENSE, DENSE]
 
 
 @pytest.mark.parametrize("scales", [1, N])

@@ -13,7 +13,7 @@ def test_weights_are_those_of_the_model(tiny_vit):
     assert head.format == "float32"
 
 
-def test_half_precision_weights_are_found_behind_their_dequantization(real_files):
+def test_half_precision_weights_are_found_before_their_dequantization(real_files):
     stored = file_weights.weights(real_files["float16"])
     assert {tensor.format for tensor in stored} == {"float16"}
     assert len(stored) == 8

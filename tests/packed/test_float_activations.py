@@ -33,7 +33,7 @@ def test_an_operator_that_has_no_float_form_is_named():
         pack(model.file(y))
 
 
-def test_int8_ends_of_a_graph_stay_int8():
+def test_int8_inputs_and_outputs_of_a_graph_stay_int8():
     step = {"scales": [0.05], "zero_points": [-3]}
     model = Model(2, K, type="int8")
     model.tensors[0].quantization.scale, model.tensors[0].quantization.zeroPoint = [0.05], [-3]

@@ -9,20 +9,20 @@ from tfcompress.packed import layout
 @pytest.mark.parametrize("shape", [(1, 1), (16, 8), (17, 9), (40, 33)])
 def test_indices_come_back_from_the_documented_bytes(bits, shape):
     indices = np.random.default_rng(bits).integers(0, 2**bits, shape).astype(np.uint8)
-    tiles, rows = layout.pack_matrix(indices, bits), layout.pack_rows(indices, bits)
-    assert (tiles.size, rows.size) == (layout.matrix_bytes(*shape, bits), shape[0] * layout.row_bytes(shape[1], bits))
-    np.testing.assert_array_equal(tiles, by_hand.matrix(indices, bits))
+    blocks, rows = layout.pack_matrix(indices, bits), layout.pack_rows(indices, bits)
+    assert (blocks.size, rows.size) == (layout.matrix_bytes(*shape, bits), shape[0] * layout.row_bytes(shape[1], bits))
+    np.testing.assert_array_equal(blocks, by_hand.matrix(indices, bits))
     np.testing.assert_array_equal(rows, by_hand.table(indices, bits))
-    np.testing.assert_array_equal(layout.unpack_matrix(tiles, *shape, bits), indices)
+    np.testing.assert_array_equal(layout.unpack_matrix(blocks, *shape, bits), indices)
     np.testing.assert_array_equal(layout.unpack_rows(rows, *shape, bits), indices)
 
 
-def test_a_known_tile():
-    """Output 3, input 6 of a tile of 6 bits: number 14 of the second half, in the high nibble and the second plane."""
+def test_a_known_packed_block():
+    """Output 3, input 6 with 6 bits is number 14 of the second half: in the high nibble and in the second plane."""
     indices = np.zeros((16, 8), np.uint8)
     indices[3, 6] = 0b100110
-    tile = layout.pack_matrix(indices, 6)
-    assert {place: int(tile[place]) for place in np.flatnonzero(tile)} == {14: 0b0110 << 4, 64 + 16 + 14: 0b10}
+    block = layout.pack_matrix(indices, 6)
+    assert {place: int(block[place]) for place in np.flatnonzero(block)} == {14: 0b0110 << 4, 64 + 16 + 14: 0b10}
 
 
 def test_a_table_may_have_more_rows_than_are_treated_at_once():

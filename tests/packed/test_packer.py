@@ -1,5 +1,3 @@
-"""Real files, packed."""
-
 import io
 import zipfile
 
@@ -24,7 +22,7 @@ DENSE, EMBEDDING = "ClusteredFullyConnected", "ClusteredEmbedding"
 BLOCK = [DENSE, "Attention", DENSE, "LayerNorm", DENSE, DENSE, "LayerNorm"]
 
 
-def test_nothing_stock_is_left_between_ours_in_the_encoder(stock):
+def test_an_encoder_has_no_stock_operators_between_the_custom_ones(stock):
     """Post-norm: query, key and value are one operator; the residual and GELU are in the dense layers."""
     for name in ("bert", "bert dynamic", "minilm"):
         found = kinds(pack(stock[name]))
@@ -66,7 +64,7 @@ def test_dense_layers_of_other_transformers(stock):
     assert kinds(mobile.content).count("MUL") > 4  # NoNorm stays as it is
 
 
-def test_what_the_file_carries_survives(stock):
+def test_signatures_and_metadata_survive(stock):
     described = describe(stock["vit"], Description("digits", "says what digit", tuple("0123456789")))
     packed = pack(described)
     assert read_description(packed) == read_description(described)
@@ -90,7 +88,7 @@ def test_weights_that_are_not_clustered_are_left_with_the_reason(tiny_vit):
         pack(convert(tiny_vit, "dynamic"))
 
 
-def test_what_is_packed_or_no_file_is_refused(stock):
+def test_packed_and_invalid_files_are_refused(stock):
     with pytest.raises(UserError, match="already packed"):
         pack(pack(stock["vit"]))
     with pytest.raises(UserError, match="not a valid"):
@@ -99,7 +97,7 @@ def test_what_is_packed_or_no_file_is_refused(stock):
 
 @pytest.mark.parametrize("name", ["vit", "bert", "minilm", "mobilebert", "keras"])
 @pytest.mark.usefixtures("library")
-def test_float_files_give_what_they_gave(stock, name):
+def test_packed_float_files_give_the_same_outputs(stock, name):
     for batch in (0, 3) if name == "keras" else (0,):
         expected = run(stock[name], batch=batch)
         assert relative(run(pack(stock[name]), packed=True, batch=batch), expected) < 1e-5
@@ -107,7 +105,7 @@ def test_float_files_give_what_they_gave(stock, name):
 
 @pytest.mark.parametrize("name", ["bert dynamic", "vit int8", "bert", "keras"])
 @pytest.mark.usefixtures("library")
-def test_int8_files_give_nearly_what_they_gave(stock, name):
+def test_packed_int8_files_give_nearly_the_same_outputs(stock, name):
     content = pack(stock[name], "int8")
     expected, found = run(stock[name]), run(content, packed=True)
     assert 0 < relative(found, expected) < 0.2

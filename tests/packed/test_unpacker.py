@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.packed.damage import damaged_bytes, damaged_model
 from tests.packed.litert import relative, run
 from tfcompress.errors import UserError
 from tfcompress.inspect.contents import inspect
@@ -10,7 +11,6 @@ from tfcompress.packed.packer import pack
 from tfcompress.packed.unpacker import unpack
 from tfcompress.tflite import reading, writing
 from tfcompress.tflite.runtimes import minimum_runtime
-from tfcompress.tflite.tensor import ABSENT
 
 FLOAT = ["vit", "bert", "minilm", "mobilebert", "keras"]
 
@@ -33,7 +33,7 @@ def test_a_float_file_comes_back(stock, name):
 
 @pytest.mark.parametrize("activations", ["float32", "int8"])
 @pytest.mark.parametrize("name", ["bert", "bert dynamic", "vit int8"])
-def test_weights_come_back_bit_for_bit_whatever_is_computed_in(stock, name, activations):
+def test_weights_come_back_bit_for_bit_in_any_computing_type(stock, name, activations):
     unpacked = unpack(pack(stock[name], activations))
     assert weights(unpacked) == weights(stock[name])
     assert relative(run(unpacked), run(stock[name])) < (0.2 if "int8" in name else 0.05)
@@ -52,7 +52,7 @@ def changed(content: bytes, name: str, options: bytes) -> bytes:
     return writing.write(model, 64)
 
 
-def test_other_versions_and_garbled_options_are_refused(stock):
+def test_other_versions_and_damaged_options_are_refused(stock):
     packed = pack(stock["vit"])
     node = next(one for one in reading.read(packed).graphs[0].operators if one.code.custom)
     norm = "tfcompress.LayerNorm"
@@ -69,14 +69,14 @@ def test_other_versions_and_garbled_options_are_refused(stock):
         read_options("tfcompress.Other", node.custom_options)
 
 
-def test_mutated_files_end_in_a_user_error_or_a_file(stock, tmp_path):
+def test_damaged_files_end_in_a_user_error_or_a_file(stock, tmp_path):
     """Options, shapes, inputs and bytes anywhere, changed at random."""
     packed = pack(stock["bert"], "int8")
     rng = np.random.default_rng(0)
     refused = 0
-    path = tmp_path / "mutated.tflite"
+    path = tmp_path / "damaged.tflite"
     for _ in range(150):
-        content = mutated_model(packed, rng) if rng.random() < 0.6 else mutated_bytes(packed, rng)
+        content = damaged_model(packed, rng) if rng.random() < 0.6 else damaged_bytes(packed, rng)
         try:
             unpack(content)
             path.write_bytes(content)
@@ -84,31 +84,3 @@ def test_mutated_files_end_in_a_user_error_or_a_file(stock, tmp_path):
         except UserError:
             refused += 1
     assert 30 < refused < 150
-
-
-def mutated_bytes(content: bytes, rng: np.random.Generator) -> bytes:
-    changed = np.frombuffer(content, np.uint8).copy()
-    for place in rng.integers(0, len(changed), rng.integers(1, 200)):
-        changed[place] = rng.integers(0, 256)
-    return changed.tobytes()
-
-
-def mutated_model(content: bytes, rng: np.random.Generator) -> bytes:
-    model = reading.read(content)
-    graph = model.graphs[0]
-    ours = [one for one in graph.operators if one.custom_options]
-    for _ in range(rng.integers(1, 3)):
-        operator = ours[rng.integers(len(ours))]
-        what = rng.integers(4)
-        if what == 0:
-            words = np.frombuffer(operator.custom_options, "<i4").copy()
-            words[rng.integers(1, len(words))] = rng.choice([0, 1, 2, 3, 5, 8, 9, 64, 2**31 - 1, -1])
-            operator.custom_options = words.tobytes()
-        elif what == 1:
-            operator.replace_input(rng.integers(len(operator.inputs)), rng.choice([ABSENT, *graph.tensors]))
-        elif what == 2:
-            tensor = operator.inputs[rng.integers(len(operator.inputs))]
-            tensor.shape = tuple(rng.integers(-1, 5, rng.integers(0, 4)).tolist())
-        else:
-            operator.inputs = operator.inputs[: rng.integers(0, len(operator.inputs))]
-    return writing.write(model, 64)

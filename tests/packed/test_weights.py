@@ -20,7 +20,7 @@ def pairs(stock, tmp_path):
     return found
 
 
-def test_rows_are_those_of_the_stock_file_but_for_their_bytes(pairs):
+def test_rows_are_those_of_the_stock_file_except_for_their_bytes(pairs):
     for before, after in pairs.values():
         rows = {row.name: row for row in before.weights}
         packed = [row for row in after.weights if "bit" in row.type]
@@ -35,7 +35,7 @@ def test_rows_are_those_of_the_stock_file_but_for_their_bytes(pairs):
             assert row.bytes < old.bytes
 
 
-def test_sums_are_of_the_weights_and_not_of_their_bytes(pairs):
+def test_totals_count_weights_and_not_their_packed_bytes(pairs):
     before, after = pairs["bert"]
     assert 0 <= before.parameters - after.parameters < 40  # numbers such as epsilon
     assert after.weight_bytes_read < before.weight_bytes_read / 4

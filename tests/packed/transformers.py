@@ -1,4 +1,4 @@
-"""Transformers with random weights, of few distinct values in each matrix."""
+"""Transformers with random weights that have few distinct values per matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHAPE = {"vocabulary": 90, "sequence_length": TOKENS, "width": WIDTH, "depth": 2
 
 
 def cluster(model: tf_keras.Model, clusters: int = 16, seed: int = 0) -> tf_keras.Model:
-    """Gives a fresh model random weights, matrices of few distinct ones; large enough for attention to be peaked."""
+    """Gives a model random weights, with few distinct values per matrix, large enough for peaked attention."""
     rng = np.random.default_rng(seed)
     for weights in model.weights:
         values = rng.normal(0, 1.5 * weights.shape[0] ** -0.5 if len(weights.shape) > 1 else 0.1, weights.shape)
@@ -26,7 +26,7 @@ def cluster(model: tf_keras.Model, clusters: int = 16, seed: int = 0) -> tf_kera
 
 
 def keras_transformer() -> tf_keras.Model:
-    """As tf_keras itself makes one, of free batch: `MultiHeadAttention`, pre-norm, a mask."""
+    """A pre-norm transformer of tf_keras's own layers, with a mask and a free batch."""
     import tf_keras
 
     layers = tf_keras.layers

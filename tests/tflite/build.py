@@ -1,4 +1,4 @@
-"""`.tflite` files put together by hand, for what the converter does not make."""
+"""Builds `.tflite` files by hand, for content that the converter does not write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 
 def tensor(name: str, shape: Sequence[int], type: str = "float32", data: bytes | None = None, **more) -> schema.TensorT:
-    """A tensor; `more` are scales, zero_points, axis, details of its quantization, and sparsity."""
+    """A tensor; `more` are `scales`, `zero_points`, `axis`, `scale_tensor` (for scales per block) and `sparsity`."""
     quantization = schema.QuantizationParametersT()
     quantization.scale, quantization.zeroPoint = more.get("scales"), more.get("zero_points")
     quantization.quantizedDimension = more.get("axis", 0)
@@ -23,19 +23,19 @@ def tensor(name: str, shape: Sequence[int], type: str = "float32", data: bytes |
 
 
 def constant(name: str, values: np.ndarray, **more) -> schema.TensorT:
-    """A constant of the type of `values`."""
+    """A constant with the type and shape of `values`."""
     return tensor(name, values.shape, str(values.dtype), values.tobytes(), **more)
 
 
 def packed(values: np.ndarray, bits: int) -> bytes:
-    """Small integers packed, the first in the lowest bits; the rest of the last byte is 0."""
+    """Packs small integers, the first into the lowest bits of a byte, and fills the last byte with zeros."""
     fields = values.ravel().astype(np.uint8) & (2**bits - 1)
     fields = np.pad(fields, (0, -len(fields) % (8 // bits))).reshape(-1, 8 // bits)
     return (fields << np.arange(0, 8, bits, dtype=np.uint8)).sum(1).astype(np.uint8).tobytes()
 
 
 def node(operator: str, inputs: Sequence[int], outputs: Sequence[int], version: int = 1) -> schema.OperatorT:
-    """An operator; a name that the schema does not have is a custom one."""
+    """An operator; with a name that the schema does not have it is a custom operator."""
     made = schema.OperatorT(inputs=list(inputs), outputs=list(outputs))
     made.operator, made.version = operator, version
     return made
@@ -46,9 +46,9 @@ def graph(tensors, nodes, inputs=(0,), outputs=(), name: str = "") -> schema.Sub
 
 
 def build(*graphs: schema.SubGraphT, metadata: dict[str, bytes] | None = None, signatures=()) -> bytes:
-    """The file of some graphs; tensors with the same data object share a buffer.
+    """The file of some graphs. Tensors whose data are the same object share a buffer.
 
-    `signatures` are `(name, graph, inputs, outputs)`, the last two indices by name.
+    `signatures` are `(name, graph, inputs, outputs)`; inputs and outputs are indices of tensors by name.
     """
     codes: dict[tuple[str, int], int] = {}
     buffers, places = [schema.BufferT()], {}
@@ -77,6 +77,13 @@ def build(*graphs: schema.SubGraphT, metadata: dict[str, bytes] | None = None, s
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def dense_file(weights: schema.TensorT, x: str = "x", **more) -> bytes:
+    """The file of one FULLY_CONNECTED with the weights `(outputs, inputs)`; `more` goes to `build`."""
+    outputs, inputs = weights.shape[0], weights.shape[-1]
+    tensors = [tensor(x, (1, inputs)), weights, tensor("y", (1, outputs))]
+    return build(graph(tensors, [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6)], outputs=(2,)), **more)
 
 
 def _code(operator: str, version: int) -> schema.OperatorCodeT:

@@ -1,24 +1,24 @@
-"""Where the constants of a file lie."""
+"""The places of constants in a file."""
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 
 def places(content: bytes) -> list[int]:
-    """Where the data of each buffer begins in a file."""
+    """The offset of the data of each buffer in a file."""
     model = schema.Model.GetRootAs(content, 0)
     tables = [model.Buffers(i)._tab for i in range(model.BuffersLength()) if model.Buffers(i).DataLength()]
     return [table.Vector(table.Offset(4)) for table in tables]
 
 
-def with_constants_behind(content: bytes) -> bytes:
-    """The same file with its larger constants behind the flatbuffer, as ai-edge-quantizer writes large ones."""
+def with_constants_after(content: bytes) -> bytes:
+    """The file with its larger constants after the flatbuffer, where ai-edge-quantizer stores large ones."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     moved = [
         (buffer, bytes(buffer.data)) for buffer in model.buffers if buffer.data is not None and len(buffer.data) > 99
     ]
     assert moved
-    for _ in range(2):  # The first time for the flatbuffer's length.
+    for _ in range(2):  # The first time determines the length of the flatbuffer.
         for buffer, data in moved:
             buffer.data, buffer.offset, buffer.size = None, buffer.offset or 2, len(data)
         builder = flatbuffers.Builder()

@@ -7,16 +7,16 @@ from tfcompress.errors import UserError
 from tfcompress.tflite.attached import with_attached_files
 
 
-def archive(way: int) -> bytes:
+def archive(compression: int) -> bytes:
     content = io.BytesIO(b"model")
-    with zipfile.ZipFile(content, "a", way) as files:
+    with zipfile.ZipFile(content, "a", compression) as files:
         files.writestr("labels.txt", "".join(f"label {number}\n" for number in range(1000)))
     return content.getvalue()
 
 
-@pytest.mark.parametrize("way", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_files_are_brought_along_and_damaged_ones_are_named(way):
-    content = archive(way)
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_files_are_brought_along_and_damaged_ones_are_named(compression):
+    content = archive(compression)
     with zipfile.ZipFile(io.BytesIO(with_attached_files(content, b"other"))) as files:
         assert files.read("labels.txt").endswith(b"label 999\n")
     begin, end = content.index(b"labels.txt"), content.rindex(b"PK\1\2")

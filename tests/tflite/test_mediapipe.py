@@ -37,14 +37,14 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def sentences(tiny_text) -> list[str]:
-    """238 plain ones behind the odd ones."""
+    """The odd texts, followed by 238 plain ones."""
     known = [text for split in ("train", "validation", "test") for text in texts(tiny_text, split)]
     return [*ODD_TEXTS, *known, *(f"{text}, {text}?" for text in known[:46])]
 
 
 @pytest.fixture(scope="module")
 def files(trained_weights, bert_weights, tiny_data, tiny_text, tmp_path_factory) -> dict[str, list[Path]]:
-    """The files of a run with a ViT and of one with a BERT."""
+    """The files of a run of a ViT and of a run of a BERT."""
     from tests.tiny import tiny_bert_of, tiny_vit_of
 
     image_model, text_model = tiny_vit_of(trained_weights), tiny_bert_of(tiny_text, bert_weights)
@@ -59,7 +59,7 @@ def files(trained_weights, bert_weights, tiny_data, tiny_text, tmp_path_factory)
 
 @pytest.fixture(scope="module")
 def answers(client, files, images, sentences, tmp_path_factory) -> dict[str, list[dict]]:
-    """What MediaPipe says to every file."""
+    """The answers of MediaPipe for each file."""
     folder = tmp_path_factory.mktemp("answers")
     np.save(folder / "images.npy", images)
     inputs = {"images": str(folder / "images.npy"), "texts": sentences}
@@ -74,7 +74,7 @@ def answers(client, files, images, sentences, tmp_path_factory) -> dict[str, lis
 
 
 def agree(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Tells for each example whether scores are the same to 1e-3, and the best one is, unless there is a tie."""
+    """Returns for each example whether scores are the same to 1e-3, and the best one is, unless there is a tie."""
     top = np.sort(ours, axis=1)
     tie = top[:, -1] - top[:, -2] < 1e-3
     return (np.abs(ours - theirs).max(axis=1) < 1e-3) & (tie | (ours.argmax(axis=1) == theirs.argmax(axis=1)))

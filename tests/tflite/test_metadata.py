@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from tests.tflite.constants import with_constants_behind
+from tests.tflite.constants import with_constants_after
 from tests.tiny import tiny_bert_of, tiny_vit_of
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
@@ -67,7 +67,7 @@ def packed(content: bytes) -> dict:
 def test_a_description_is_read_as_it_was_written(content, description):
     described = describe(content, description)
     assert read_description(described) == description
-    assert described == describe(content, description), "a second time, other bytes"
+    assert described == describe(content, description), "the same arguments gave other bytes"
 
 
 def test_a_file_without_metadata_has_no_description(content):
@@ -137,14 +137,14 @@ def test_inputs_that_are_not_a_berts_keep_their_names(two_inputs):
     assert read_description(described) == Description("two", labels=("a", "b", "c"))
 
 
-def test_labels_must_be_as_many_as_outputs(content):
+def test_there_must_be_one_label_per_score(content):
     with pytest.raises(UserError, match=r"there are 2 labels, but the file's outputs have \[10\] values"):
         describe(content, Description("vit", labels=("a", "b")))
 
 
-def test_metadata_behind_the_flatbuffer_are_read(content):
+def test_metadata_after_the_flatbuffer_are_read(content):
     description = Description("vit", "A text as long as it takes. " * 9)
-    assert read_description(with_constants_behind(describe(content, description))) == description
+    assert read_description(with_constants_after(describe(content, description))) == description
 
 
 def test_a_mapped_file_is_read(content, tmp_path):
@@ -154,7 +154,7 @@ def test_a_mapped_file_is_read(content, tmp_path):
         assert read_description(mapped) == DIGITS
 
 
-def test_what_a_quantizer_cut_off_is_missing(content, text_content):
+def test_files_that_a_quantizer_dropped_are_missing(content, text_content):
     description = Description("bert", labels=("a", "b", "c"), input=TextInput(PIECES, True))
     without_labels = read_description(write(read(describe(content, DIGITS))))
     assert without_labels == dataclasses.replace(DIGITS, labels=())
@@ -162,7 +162,7 @@ def test_what_a_quantizer_cut_off_is_missing(content, text_content):
         read_description(write(read(describe(text_content, description))))
 
 
-def test_what_is_damaged_is_said_to_be(content):
+def test_damage_is_reported(content):
     model = read(describe(content, DIGITS))
     buffer = model.metadata[-1].buffer
     whole = bytes(buffer.data)
@@ -197,7 +197,7 @@ def test_a_huge_file_in_the_archive_is_refused(content):
         read_description(described.getvalue())
 
 
-def test_garbled_metadata_ends_in_an_answer_or_a_clear_error(two_inputs):
+def test_damaged_metadata_end_in_a_description_or_a_user_error(two_inputs):
     """1,000 files, each with up to eight bytes changed in the metadata or the archive."""
     described = describe(two_inputs, Description("bert", "text", ("a", "b", "c"), TextInput(PIECES, True)))
     (found,) = (bytes(one.data) for one in reading.read(described).metadata if one.name == "TFLITE_METADATA")
@@ -206,11 +206,11 @@ def test_garbled_metadata_ends_in_an_answer_or_a_clear_error(two_inputs):
     rng = np.random.default_rng(0)
     answers, errors = 0, 0
     for _ in range(1000):
-        garbled = bytearray(described)
+        damaged = bytearray(described)
         for place in rng.choice(places, rng.integers(1, 9)):
-            garbled[place] = rng.integers(256)
+            damaged[place] = rng.integers(256)
         try:
-            read_description(bytes(garbled))
+            read_description(bytes(damaged))
             answers += 1
         except UserError:
             errors += 1

@@ -6,23 +6,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from tests.tflite.build import build, constant, graph, node, packed, tensor
+from tests.tflite.build import build, constant, dense_file, graph, node, packed, tensor
 from tfcompress.errors import UserError
 from tfcompress.tflite import reading
 
 
-def dense(*, weights, signatures=(), metadata=None) -> bytes:
-    """A file of one FULLY_CONNECTED of 6 inputs and 4 outputs."""
-    y = tensor("y", (1, 4))
-    return build(
-        graph([tensor("x", (1, 6)), weights, y], [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6)], outputs=(2,)),
-        metadata=metadata,
-        signatures=signatures,
-    )
-
-
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic", "int8", "dynamic_wi4_afp32", "loop"])
-def test_all_is_as_litert_reads_it(real_files, name):
+def test_a_file_is_read_as_litert_reads_it(real_files, name):
     without_delegate = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(model_content=real_files[name], experimental_op_resolver_type=without_delegate)
     interpreter.allocate_tensors()
@@ -58,7 +48,7 @@ def test_packed_weights_are_half_a_step_from_the_float_ones(real_files):
     assert compared == 8
 
 
-def test_constants_behind_the_flatbuffer_and_scales_a_block_are_read(real_files):
+def test_constants_after_the_flatbuffer_and_scales_per_block_are_read(real_files):
     model = schema.Model.GetRootAs(real_files["blocks"])
     assert any(model.Buffers(index).Offset() > 1 for index in range(model.BuffersLength()))
     tensors = reading.read(real_files["blocks"]).graphs[0].tensors
@@ -124,7 +114,7 @@ def sparse(indices, values) -> schema.TensorT:
 
 
 def test_a_sparse_tensor_gives_what_it_stores():
-    found = reading.read(dense(weights=sparse([5, 0], [1.5, -2.5]))).graphs[0].tensors[1]
+    found = reading.read(dense_file(sparse([5, 0], [1.5, -2.5]))).graphs[0].tensors[1]
     assert found.sparse
     assert found.elements == 24
     assert found.values().tolist() == [1.5, -2.5]
@@ -147,22 +137,22 @@ WEIGHTS = np.arange(24, dtype=np.float32).reshape(4, 6)
 )
 def test_a_constant_that_does_not_fit_is_refused(weights, reason):
     with pytest.raises(UserError, match=f"^this content is not a valid .tflite file: .*{reason}"):
-        reading.read(dense(weights=weights))
+        reading.read(dense_file(weights))
 
 
-def test_tensors_that_are_not_there_are_refused():
+def test_indices_of_missing_tensors_are_refused():
     for inputs, outputs in (((5,), ()), ((-2,), ()), ((), (1,)), ((), (-1,))):
         with pytest.raises(UserError, match="it uses tensor"):
             reading.read(build(graph([tensor("x", (1,))], [node("RELU", inputs, outputs)])))
     with pytest.raises(UserError, match="a signature names a tensor that does not exist"):
-        reading.read(dense(weights=constant("w", WEIGHTS), signatures=[("main", 0, {"x": 3}, {})]))
+        reading.read(dense_file(constant("w", WEIGHTS), signatures=[("main", 0, {"x": 3}, {})]))
     for broken in ([("main", 1, {}, {})],):
         with pytest.raises(UserError, match="cut off or damaged"):
-            reading.read(dense(weights=constant("w", WEIGHTS), signatures=broken))
+            reading.read(dense_file(constant("w", WEIGHTS), signatures=broken))
 
 
-def test_every_beginning_of_a_file_is_refused():
-    content = dense(weights=constant("w", WEIGHTS), metadata={"note": b"hello"})
+def test_every_truncated_file_is_refused():
+    content = dense_file(constant("w", WEIGHTS), metadata={"note": b"hello"})
     reading.read(content)
     for length in range(len(content)):
         with pytest.raises(UserError, match=r"not a valid \.tflite"):

@@ -26,7 +26,7 @@ def test_versions_are_ordered(a, b, expected):
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic", "per_channel", "int8", "loop"])
-def test_the_operators_ask_for_what_the_converter_writes(real_files, name):
+def test_operators_need_the_runtime_that_the_converter_states(real_files, name):
     (stated,) = (one.data for one in read(real_files[name]).metadata if one.name == "min_runtime_version")
     newest = requirements(real_files[name])[0].runtime
     assert newest == stated.tobytes().rstrip(b"\0").decode()
@@ -47,14 +47,14 @@ def test_the_newest_comes_first(real_files):
         ("weight_only_wi4_afp32", Requirement("DEQUANTIZE", 6, "2.18.0")),
     ],
 )
-def test_quantized_weights_ask_for_more_than_their_file_states(real_files, name, needed):
+def test_quantized_weights_need_a_newer_runtime_than_their_file_states(real_files, name, needed):
     assert b"2.9.0" in [one.data.tobytes().rstrip(b"\0") for one in read(real_files[name]).metadata]
     assert requirements(real_files[name])[0] == needed
     assert minimum_runtime(real_files[name]) == needed.runtime
 
 
 @pytest.mark.parametrize("name", ["dynamic_wi4_afp32", "blocks"])
-def test_what_tensorflow_does_not_say_is_not_known(real_files, name):
+def test_versions_that_tensorflow_does_not_list_are_unknown(real_files, name):
     (found,) = (one for one in requirements(real_files[name]) if one.operator == "FULLY_CONNECTED")
     assert found.runtime == ""
 
@@ -81,8 +81,8 @@ def test_operators_that_no_node_uses_count():
 
 def test_metadata_that_is_no_version_does_not_count():
     assert minimum_runtime(chain(("GELU", 1), metadata={"min_runtime_version": b"2.30.0\0\0"})) == "2.30.0"
-    for garbled in (b"\xff\xfe", b"", b"9" * 9, b"2.x"):
-        assert minimum_runtime(chain(("GELU", 1), metadata={"min_runtime_version": garbled})) == "2.9.0"
+    for text in (b"\xff\xfe", b"", b"9" * 9, b"2.x"):
+        assert minimum_runtime(chain(("GELU", 1), metadata={"min_runtime_version": text})) == "2.9.0"
 
 
 def test_a_runtime_is_stated_where_there_is_an_entry_even_an_empty_one():
@@ -103,7 +103,7 @@ def test_a_runtime_is_stated_where_there_is_an_entry_even_an_empty_one():
     assert not silent.metadata
 
 
-def test_a_table_behind_its_ids_is_the_weights():
+def test_the_table_of_an_embedding_lookup_is_its_weights():
     table = constant("table", np.zeros((4, 2), np.int8), scales=[0.1] * 4, zero_points=[0] * 4)
     tensors = [tensor("ids", (1,), "int32"), table, tensor("row", (1, 2))]
     content = build(graph(tensors, [node("EMBEDDING_LOOKUP", (0, 1), (2,))]))

@@ -12,7 +12,7 @@ from tfcompress.tflite.tensor import computed
 from tfcompress.tflite.writing import write
 
 from .build import build, constant, graph, node, tensor
-from .constants import places, with_constants_behind
+from .constants import places, with_constants_after
 
 
 @pytest.fixture(scope="module", params=["float32", "dynamic"])
@@ -50,7 +50,7 @@ def test_a_file_that_is_read_and_written_is_the_same_model(content, images):
 
 
 @pytest.mark.parametrize("alignment", [16, 64, 4096])
-def test_every_constant_begins_where_the_runtime_wants_it(content, alignment):
+def test_every_constant_is_aligned(content, alignment):
     model = read(content)
     model.buffers[3].data = np.arange(7, dtype=np.uint8)
     begins = places(write(model, alignment))
@@ -58,8 +58,8 @@ def test_every_constant_begins_where_the_runtime_wants_it(content, alignment):
     assert not any(place % alignment for place in begins)
 
 
-def test_constants_behind_the_flatbuffer_are_brought_in(content, images):
-    outside = with_constants_behind(content)
+def test_constants_after_the_flatbuffer_move_into_it(content, images):
+    outside = with_constants_after(content)
     np.testing.assert_array_equal(outputs(outside, images[:8]), outputs(content, images[:8]))
     assert len(places(outside)) < len(places(content))
     written = write(read(outside))
@@ -68,7 +68,7 @@ def test_constants_behind_the_flatbuffer_are_brought_in(content, images):
     np.testing.assert_array_equal(outputs(written, images[:8]), outputs(content, images[:8]))
 
 
-def test_custom_options_behind_the_flatbuffer_are_brought_in():
+def test_custom_options_after_the_flatbuffer_move_into_it():
     operator = node("Own", (0,), (1,))
     operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize = 64, 5
     file = build(graph([tensor("x", (1, 4)), constant("w", np.ones((4, 4), np.float32))], [operator]))
@@ -79,14 +79,14 @@ def test_custom_options_behind_the_flatbuffer_are_brought_in():
     assert found.largeCustomOptionsOffset == found.largeCustomOptionsSize == 0
 
 
-def test_writing_changes_nothing_of_the_model(content):
+def test_writing_does_not_change_the_model(content):
     model = read(content)
     written = write(model, 64)
     assert write(model, 64) == written
     assert write(read(content), 64) == written
 
 
-def test_what_is_changed_is_written(content):
+def test_changes_to_a_graph_are_written(content):
     model = read(content)
     changed, operators = model.graphs[0], len(model.graphs[0].operators)
     first = changed.operators[0]
@@ -116,14 +116,14 @@ def test_links_follow_every_change(content):
     assert chain.producer(other) is None
 
 
-def test_a_changed_constant_is_the_files(content, images):
+def test_a_changed_constant_is_written(content, images):
     model = read(content)
     largest = max((buffer for buffer in model.buffers if buffer.data is not None), key=lambda buffer: len(buffer.data))
     largest.data = np.zeros(len(largest.data), np.uint8)
     assert np.abs(outputs(write(model), images[:8]) - outputs(content, images[:8])).max() > 1e-3
 
 
-def test_what_is_no_file_or_half_of_one_is_refused(content):
-    for broken in (b"....PNG", content[: len(content) // 2], with_constants_behind(content)[:-1]):
+def test_other_files_and_truncated_ones_are_refused(content):
+    for broken in (b"....PNG", content[: len(content) // 2], with_constants_after(content)[:-1]):
         with pytest.raises(UserError, match=r"not a valid \.tflite"):
             read(broken)

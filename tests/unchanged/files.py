@@ -1,6 +1,6 @@
-"""Files whose bytes must not change while the code that writes them is moved: weights come from NumPy's seeds.
+"""Files whose bytes must not change when the code that writes them is restructured. Weights come from NumPy seeds.
 
-`python -m tests.unchanged.files` writes their figures anew to tests/unchanged/figures.json.
+`python -m tests.unchanged.files` writes new figures to tests/unchanged/figures.json.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _VIT = ViTConfig(image_size=8, patch_size=4, width=32, depth=2, heads=4)
 
 
 def models() -> Iterator[tuple[str, tf_keras.Model, Description]]:
-    """A ViT and a BERT with clustered weights, and what their files say of themselves."""
+    """A ViT and a BERT with clustered weights, and the descriptions of their files."""
     labels = tuple("0123456789")
     yield "vit", cluster(vit(_VIT, 10)), Description("vit", "Classifies digits.", labels, ImageInput())
     pieces = tuple(f"piece{number}" for number in range(SHAPE["vocabulary"]))
@@ -43,7 +43,7 @@ def models() -> Iterator[tuple[str, tf_keras.Model, Description]]:
 
 
 def others() -> Iterator[tuple[str, bytes]]:
-    """Five files more: of other transformers, and by hand."""
+    """Five more files: three other transformers, and two that are built by hand."""
     yield "minilm", convert(cluster(presets.build("minilm_l6", 3, **SHAPE | {"exact_gelu": False})), "float32", True)
     mobile = {"width": WIDTH, "bottleneck": 16, "embedding": 16, "heads": 2}
     yield "mobilebert", convert(cluster(presets.build("mobilebert", 3, **SHAPE | mobile)), "float32")
@@ -71,7 +71,7 @@ def _int8_activations() -> bytes:
 
 
 def files() -> Iterator[tuple[str, bytes]]:
-    """All files by name: stock, packed in what a file's own weights ask for and in int8, and unpacked again."""
+    """All stock files by name."""
     for name, model, description in models():
         for stored_as in ("float32", "float16", "dynamic"):
             yield f"{name}_{stored_as}", describe(convert(model, stored_as), description)
@@ -79,7 +79,10 @@ def files() -> Iterator[tuple[str, bytes]]:
 
 
 def figures(folder: Path) -> dict[str, dict[str, str]]:
-    """The sha256 of each file, packed and unpacked, and of what `inspect --json` says of them; run in `folder`."""
+    """The SHA-256 of each file (stock, packed, packed for int8, unpacked) and of what `inspect --json` says about it.
+
+    Changes the working directory to `folder`, so that the paths in the output are the same everywhere.
+    """
     found: dict[str, dict[str, str]] = {}
     os.chdir(folder)
     for name, stock in files():
@@ -95,7 +98,7 @@ def figures(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def keys(value: object, path: str = "") -> Iterator[str]:
-    """The paths of all keys of JSON, of a list those of its first entry."""
+    """The paths of all keys in JSON; of a list, those of its first entry."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield f"{path}.{key}".lstrip(".")
@@ -105,7 +108,7 @@ def keys(value: object, path: str = "") -> Iterator[str]:
 
 
 def report_keys(folder: Path) -> list[str]:
-    """The keys of the report of a run that trains nothing."""
+    """The keys of the report of a run with one short stage."""
     from tfcompress import Cluster, Export, compress
 
     from ..tiny import few_digits

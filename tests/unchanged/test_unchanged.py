@@ -1,4 +1,4 @@
-"""What today's code writes, byte for byte: see tests.unchanged.files.py."""
+"""Compares what the code writes with recorded figures, byte for byte; see `tests.unchanged.files`."""
 
 import json
 
@@ -10,7 +10,7 @@ GOLDEN = json.loads(FIGURES.read_text())
 
 
 @pytest.mark.slow
-def test_files_have_the_bytes_that_they_had(tmp_path, monkeypatch):
+def test_files_have_unchanged_bytes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = figures(tmp_path)
     assert found.keys() == GOLDEN["files"].keys()
@@ -19,5 +19,5 @@ def test_files_have_the_bytes_that_they_had(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_report_has_the_keys_that_it_had(tmp_path):
+def test_a_report_has_unchanged_keys(tmp_path):
     assert report_keys(tmp_path / "run") == GOLDEN["report"]

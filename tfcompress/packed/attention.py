@@ -63,7 +63,7 @@ def _attention(graph: Graph, softmax: Operator, computing: Computing) -> tuple[O
     results = _results(graph, context, rows, keys)
     for heads in sorted(set(results).intersection(*sources), reverse=True):
         tensors, factors = zip(*(source[heads] for source in sources), strict=True)
-        last, behind = results[heads]
+        last, after = results[heads]
         out = last.outputs[0].free_shape
         widths = {tensor.free_shape[-1] for tensor in (*tensors, last.outputs[0])}
         if len(widths) == 1 and out.count(-1) <= 1 and _takes_mask(scores, rows // heads, heads):
@@ -71,7 +71,7 @@ def _attention(graph: Graph, softmax: Operator, computing: Computing) -> tuple[O
             shape = (batch, keys, widths.pop())
             scale = float(np.float32(scores.factor * factors[0] * factors[1]))
             options = AttentionOptions(heads, scale, computing)
-            return last, _rewritten(options, tensors, scores.mask, last, shape, behind * factors[2])
+            return last, _rewritten(options, tensors, scores.mask, last, shape, after * factors[2])
     return None
 
 
