@@ -1,4 +1,4 @@
-"""Replaces dense layers and token tables that have clustered weights by operators that read packed indices."""
+"""Replaces dense layers and embedding tables that have clustered weights by operators that read packed indices."""
 
 from __future__ import annotations
 

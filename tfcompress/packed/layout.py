@@ -1,4 +1,4 @@
-"""How a packed file stores indices of 2 to 8 bits: in packed blocks for dense layers, and by rows for token tables.
+"""How a packed file stores indices of 2 to 8 bits: in packed blocks for dense layers, and by rows for embedding tables.
 
 A packed block is 16 outputs x 8 inputs. The bits of its indices are split into planes of 8, 4, 2 or 1 bits, one after
 the other. docs/format.md describes both layouts. All arrays here are uint8.

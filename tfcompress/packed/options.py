@@ -86,7 +86,7 @@ class DenseOptions(_Options):
 
 @dataclass(frozen=True)
 class TableOptions(_Options):
-    """The options of a `ClusteredEmbedding`: the lookup of rows in a token table."""
+    """The options of a `ClusteredEmbedding`: the lookup of rows in an embedding table."""
 
     layout, name = "3I", TABLE
     limits = (_ROWS, _SIDE, _BITS)

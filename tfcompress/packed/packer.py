@@ -49,7 +49,7 @@ class Packed:
         dense: the number of dense layers that were packed; attention's query, key and value count as three.
         attentions: the number of attentions that became one operator each.
         layer_norms: the number of LayerNorms that became one operator each.
-        tables: the number of token tables that were packed.
+        tables: the number of embedding tables that were packed.
         skipped: the weights of dense layers and tables that were not packed, and why.
     """
 
@@ -135,7 +135,7 @@ def _why_nothing(content: bytes, skipped: list[SkippedWeights]) -> str:
     """Returns why the largest weights of a file were not packed."""
     weights = [one for one in file_weights.weights(content) if one.values.ndim == 2]
     if not weights:
-        return "the file has no dense layers or token tables with constant float32, float16 or int8 weights"
+        return "the file has no dense layers or embedding tables with constant float32, float16 or int8 weights"
     largest = max(weights, key=lambda one: one.values.size)
     distinct = f"it has {count_distinct(largest.values):,} distinct values"
     reason = next((one.reason for one in skipped if one.name == largest.name), distinct)

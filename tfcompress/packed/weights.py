@@ -25,7 +25,7 @@ from tfcompress.tflite.tensor import ABSENT, Array, Bytes, Tensor
 
 @dataclass(frozen=True, eq=False)
 class PackedWeights:
-    """The weights of a dense layer or a token table.
+    """The weights of a dense layer or an embedding table.
 
     Attributes:
         tensor: the tensor that holds the indices.
