@@ -1,6 +1,6 @@
-"""Files whose bytes must not change when the code that writes them is restructured. Weights come from NumPy seeds.
+"""Stock files whose packed bytes are recorded. Weights come from NumPy seeds, so they are the same everywhere.
 
-`python -m tests.unchanged.files` writes new figures to tests/unchanged/figures.json.
+`python -m tests.packed.golden` records the packed bytes anew, which only another version of the format should need.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import tensorflow as tf
 import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
-from tests.packed.graphs import K, Model, N
-from tests.packed.transformers import SHAPE, WIDTH, cluster, keras_transformer
 from tfcompress.export.converter import convert
-from tfcompress.inspect.contents import inspect
 from tfcompress.models import presets
 from tfcompress.models.vit import ViTConfig, vit
 from tfcompress.packed.packer import pack
-from tfcompress.packed.unpacker import unpack
-from tfcompress.report.contents import to_json
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
 
-FIGURES = Path(__file__).with_name("figures.json")
+from .graphs import K, Model, N
+from .transformers import SHAPE, WIDTH, cluster, keras_transformer
+
+VERSION_1 = Path(__file__).with_name("version_1")
+"""Packed files of format version 1, and the SHA-256 of more of them."""
+
 _VIT = ViTConfig(image_size=8, patch_size=4, width=32, depth=2, heads=4)
 
 
@@ -78,54 +78,19 @@ def files() -> Iterator[tuple[str, bytes]]:
     yield from others()
 
 
-def figures(folder: Path) -> dict[str, dict[str, str]]:
-    """The SHA-256 of each file (stock, packed, packed for int8, unpacked) and of what `inspect --json` says about it.
-
-    Changes the working directory to `folder`, so that the paths in the output are the same everywhere.
-    """
-    found: dict[str, dict[str, str]] = {}
-    os.chdir(folder)
+def packed_files() -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The packed files by the name of their stock file: computing in what the weights ask for, and in int8."""
     for name, stock in files():
-        packed = pack(stock)
-        made = {"stock": stock, "packed": packed, "packed_int8": pack(stock, "int8"), "unpacked": unpack(packed)}
-        found[name] = {}
-        for what, content in made.items():
-            path = Path(f"{name}_{what}.tflite")
-            path.write_bytes(content)
-            found[name][what] = hashlib.sha256(content).hexdigest()
-            found[name][f"inspect_{what}"] = hashlib.sha256(to_json(inspect(path)).encode()).hexdigest()
-    return found
+        yield name, {"packed": pack(stock), "packed_int8": pack(stock, "int8")}
 
 
-def keys(value: object, path: str = "") -> Iterator[str]:
-    """The paths of all keys in JSON; of a list, those of its first entry."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield f"{path}.{key}".lstrip(".")
-            yield from keys(inner, f"{path}.{key}".lstrip("."))
-    elif isinstance(value, list) and value:
-        yield from keys(value[0], f"{path}[]")
-
-
-def report_keys(folder: Path) -> list[str]:
-    """The keys of the report of a run with one short stage."""
-    from tfcompress import Cluster, Export, compress
-
-    from ..tiny import few_digits
-
-    fit = {"epochs": 1, "batch_size": 64}
-    data = few_digits()
-    compress(cluster(vit(_VIT, 10)), data, [Cluster(fit=fit)], folder, export=Export())
-    return list(dict.fromkeys(keys(json.loads((folder / "report.json").read_text()))))
+def digests(made: dict[str, bytes]) -> dict[str, str]:
+    return {what: hashlib.sha256(content).hexdigest() for what, content in made.items()}
 
 
 if __name__ == "__main__":
-    import sys
-    import tempfile
-
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FIGURES
-    target = target.absolute()
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        found = {"files": figures(Path(one)), "report": report_keys(Path(other) / "run")}
-        os.chdir("/")
-    target.write_text(json.dumps(found, indent=1) + "\n")
+    found = dict(packed_files())
+    recorded = {name: digests(made) for name, made in found.items()}
+    (VERSION_1 / "sha256.json").write_text(json.dumps(recorded, indent=1) + "\n")
+    for name in ("vit_float32", "int8_table", "int8_activations"):
+        (VERSION_1 / f"{name}.tflite").write_bytes(found[name]["packed"])
