@@ -29,7 +29,7 @@ def test_the_reference_has_every_key_of_a_recipe(reference):
 
 
 def test_the_reference_has_limits_defaults_and_meanings(reference):
-    assert "| `clusters` | whole number from 3 to 256 | `64` | distinct values of the kernel;" in reference
+    assert "| `clusters` | whole number from 3 to 256 | `64` | distinct values per kernel;" in reference
     assert (
         "| `types` | mapping to [LayerPruning](#layerpruning) or `false` | none | settings by layer class |"
         in reference

@@ -40,7 +40,7 @@ def test_what_the_first_file_was_not_measured_with_has_no_ratio(files, tmp_path)
 
 def test_a_file_that_is_not_in_the_app_is_named(files, tmp_path):
     report = load(written(tmp_path, report_of({files[0]: {1: 2.0}})))
-    with pytest.raises(UserError, match=r"did not measure B, but vit/a\.tflite; compare the very files"):
+    with pytest.raises(UserError, match=r"did not measure B, but vit/a\.tflite; compare the same files"):
         report.of({"A": files[0], "B": files[1]})
 
 

@@ -112,7 +112,7 @@ def test_token_ids_out_of_range_are_found_before_training(tmp_path):
     ("change", "message"),
     [
         (lambda split: split.map(lambda features, _: features), r"pass unbatched \(features, label\) pairs"),
-        (lambda split: split.repeat(), "the train split never ends"),
+        (lambda split: split.repeat(), "the train split is infinite"),
     ],
 )
 def test_splits_that_cannot_be_used_are_told_before_a_model_is_fitted_to_them(tmp_path, change, message):
