@@ -63,9 +63,8 @@ class Operator:
     ) -> None:
         self.code, self.custom_options, self.source = code, custom_options, source
         self.intermediates: tuple[Tensor, ...] | None = None
-        self._graph: weakref.ref[Graph] | None = (
-            None  # A weak reference avoids a cycle, so a mapped file is closed with its model.
-        )
+        # A weak reference avoids a cycle, so a mapped file is closed with its model.
+        self._graph: weakref.ref[Graph] | None = None
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._options, self._has_options = options, options is not None
 
