@@ -15,7 +15,8 @@ from tfcompress.packed import packer, unpacker
 from tfcompress.packed.dense import SkippedWeights
 from tfcompress.packed.options import Activations
 from tfcompress.progress import bar, track
-from tfcompress.tflite import reading
+from tfcompress.tflite.graph import Model
+from tfcompress.tflite.reading import open_file, read
 
 _EXAMPLES = 64
 
@@ -81,9 +82,10 @@ def pack_file(source: Path, output: Path, activations: str | None = None, data: 
     known: dict[str | None, Activations | None] = {None: None} | {kind: kind for kind in get_args(Activations)}
     if activations not in known:
         raise UserError(f"activations {activations!r} are not known; choose float32 or int8")
-    content = _read(source)
+    model = open_file(source)
+    sizes = _Sizes.of(model)
     with bar(f"packing {source.name}", 1) as shown:
-        packed = packer.pack_counted(content, known[activations])
+        packed = packer.pack_counted(model, known[activations])
         shown.advance()
     parts = {
         "dense layers": packed.dense,
@@ -92,7 +94,7 @@ def pack_file(source: Path, output: Path, activations: str | None = None, data: 
         "embedding tables": packed.tables,
     }
     summary = f"packed {', '.join(f'{count} {part}' for part, count in parts.items())}"
-    return _written(source, content, output, packed.content, summary, packed.skipped, data)
+    return _written(source, sizes, output, packed.content, summary, packed.skipped, data)
 
 
 def unpack_file(source: Path, output: Path, data: str | None = None) -> PackingResult:
@@ -101,21 +103,30 @@ def unpack_file(source: Path, output: Path, data: str | None = None) -> PackingR
     Raises:
         UserError: an argument cannot be used, or the file is not packed.
     """
-    content = _read(source)
+    model = open_file(source)
+    sizes = _Sizes.of(model)
     with bar(f"unpacking {source.name}", 1) as shown:
-        stock = unpacker.unpack(content)
+        stock = unpacker.unpack(model)
         shown.advance()
-    return _written(source, content, output, stock, "unpacked", (), data)
+    return _written(source, sizes, output, stock, "unpacked", (), data)
 
 
-def _read(path: Path) -> bytes:
-    reading.open_file(path)  # Raises a UserError if it is not a .tflite file.
-    return path.read_bytes()
+@dataclass(frozen=True)
+class _Sizes:
+    """Bytes of a file and of its constants."""
+
+    file: int
+    constants: int
+
+    @classmethod
+    def of(cls, model: Model) -> _Sizes:
+        sizes = {tensor.buffer: len(tensor.data) for graph in model.graphs for tensor in graph.tensors}
+        return cls(len(model.content), sum(sizes.values()))
 
 
 def _written(
     source: Path,
-    before: bytes,
+    before: _Sizes,
     output: Path,
     after: bytes,
     summary: str,
@@ -132,7 +143,8 @@ def _written(
             difference = _compared(source, beside, examples)
         except UserError as error:
             not_run = str(error).replace(str(beside), str(output))
-    sizes = (len(before), len(after), _constant_bytes(before), _constant_bytes(after))
+    now = _Sizes.of(read(after))
+    sizes = (before.file, now.file, before.constants, now.constants)
     return PackingResult(output, summary, *sizes, not_packed, difference, not_run, name)
 
 
@@ -149,8 +161,3 @@ def _compared(before: Path, after: Path, examples: Examples | None) -> Differenc
     feed: Examples = random_examples({"": before}, {"": first})[:1] if examples is None else examples
     running = track(feed, "running both files", len(feed))
     return compare_models(second.run_all, first.run_all, running, first.scores.name)
-
-
-def _constant_bytes(content: bytes) -> int:
-    sizes = {one.buffer: len(one.data) for graph in reading.read(content).graphs for one in graph.tensors}
-    return sum(sizes.values())

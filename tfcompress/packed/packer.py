@@ -29,7 +29,7 @@ from tfcompress.packed.options import (
 )
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.damage import reporting_damage
-from tfcompress.tflite.graph import Graph, Metadata, Model
+from tfcompress.tflite.graph import Content, Graph, Metadata, Model
 from tfcompress.tflite.ordering import order_by_use
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import state_runtime
@@ -66,28 +66,28 @@ def pack(content: bytes, activations: Activations | None = None) -> bytes:
     return pack_counted(content, activations).content
 
 
-def pack_counted(content: bytes, activations: Activations | None = None) -> Packed:
+def pack_counted(source: Content | Model, activations: Activations | None = None) -> Packed:
     """Packs a stock file whose dense layers have at most 256 distinct weights each.
 
     Operators that are not recognised stay as they are. Quantized activations become float32 (or int8, quantized row by
     row at run time), while quantized weights keep their values.
 
     Args:
-        content: the bytes of a `.tflite` file.
+        source: the bytes of a `.tflite` file, or what was read from them, which is changed.
         activations: the type that dense layers and attention compute in; by default int8 where weights are int8.
 
     Raises:
         UserError: the file is not a valid `.tflite` file, is already packed, has nothing to pack, or has quantized
             activations in an operator without an equivalent float32 form.
     """
-    model = read(content)
+    model = source if isinstance(source, Model) else read(source)
     if is_packed(model):
         raise UserError("the file is already packed; `tfcompress unpack` restores the stock file")
     with reporting_damage("the file"):
-        return _packed(content, model, activations)
+        return _packed(model, activations)
 
 
-def _packed(content: bytes, model: Model, activations: Activations | None) -> Packed:
+def _packed(model: Model, activations: Activations | None) -> Packed:
     computing = None if activations is None else Computing[activations.upper()]
     skipped: list[SkippedWeights] = []
     for graph in model.graphs:
@@ -99,7 +99,7 @@ def _packed(content: bytes, model: Model, activations: Activations | None) -> Pa
         graph.replace(packer.pack_tables())
         skipped += packer.skipped
     if not any(operator.kind in (DENSE, TABLE) for operator in model.operators()):
-        raise UserError(f"there is nothing to pack: {_why_nothing(content, skipped)}")
+        raise UserError(f"there is nothing to pack: {_why_nothing(model.content, skipped)}")
     for graph in model.graphs:
         _fuse(graph, _attention_computing(graph) if computing is None else computing)
     counts = Counter(operator.kind for operator in model.operators())
@@ -111,7 +111,7 @@ def _packed(content: bytes, model: Model, activations: Activations | None) -> Pa
     ]
     order_by_use(model)
     state_runtime(model, at_least_as_before=False, custom=RUNTIMES)
-    written = with_attached_files(content, write(model, ALIGNMENT))
+    written = with_attached_files(model.content, write(model, ALIGNMENT))
     return Packed(written, dense, counts[ATTENTION], counts[LAYER_NORM], counts[TABLE], tuple(skipped))
 
 
@@ -131,7 +131,7 @@ def _attention_computing(graph: Graph) -> Computing:
     return max((options.computing for options in dense), default=Computing.FLOAT32)
 
 
-def _why_nothing(content: bytes, skipped: list[SkippedWeights]) -> str:
+def _why_nothing(content: Content, skipped: list[SkippedWeights]) -> str:
     """Returns why the largest weights of a file were not packed."""
     weights = [one for one in file_weights.weights(content) if one.values.ndim == 2]
     if not weights:

@@ -26,7 +26,7 @@ from tfcompress.packed.packer import ALIGNMENT
 from tfcompress.packed.weights import PackedWeights, check, dense_weights, table_weights
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.damage import reporting_damage
-from tfcompress.tflite.graph import Operator, reshape
+from tfcompress.tflite.graph import Content, Model, Operator, reshape
 from tfcompress.tflite.graph import operator as stock_operator
 from tfcompress.tflite.ordering import order_by_use
 from tfcompress.tflite.reading import read
@@ -37,7 +37,7 @@ from tfcompress.tflite.writing import write
 _RELU = 1  # in the schema's ActivationFunctionType
 
 
-def unpack(content: bytes) -> bytes:
+def unpack(source: Content | Model) -> bytes:
     """Turns a packed file back into a stock file.
 
     It has the weights of the file that was packed: float32, or int8 with their scales. A dense layer with int8 weights
@@ -45,12 +45,12 @@ def unpack(content: bytes) -> bytes:
     oldest version that fits.
 
     Args:
-        content: the bytes of a packed `.tflite` file.
+        source: the bytes of a packed `.tflite` file, or what was read from them, which is changed.
 
     Raises:
         UserError: the file is not a valid `.tflite` file, not packed, damaged, or of another version of the format.
     """
-    model = read(content)
+    model = source if isinstance(source, Model) else read(source)
     if not is_packed(model):
         raise UserError("the file is not packed; TFLite runs it as it is")
     with reporting_damage("the packed file"):
@@ -61,7 +61,7 @@ def unpack(content: bytes) -> bytes:
         model.metadata = [entry for entry in model.metadata if entry.name != METADATA_ENTRY]
         order_by_use(model)
         state_runtime(model, at_least_as_before=False, custom=RUNTIMES)
-        return with_attached_files(content, write(model, ALIGNMENT))
+        return with_attached_files(model.content, write(model, ALIGNMENT))
 
 
 class _StockOperators:

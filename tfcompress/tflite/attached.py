@@ -9,6 +9,7 @@ import zlib
 
 from tfcompress.errors import UserError, first_line
 from tfcompress.tflite.damage import DAMAGE_ERRORS
+from tfcompress.tflite.graph import Content
 
 ARCHIVE_ERRORS = (*DAMAGE_ERRORS, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 """What reading an archive, or a file in it, raises if it is damaged."""
@@ -16,7 +17,7 @@ ARCHIVE_ERRORS = (*DAMAGE_ERRORS, zipfile.BadZipFile, zlib.error, lzma.LZMAError
 _MAX_BYTES = 1 << 26
 
 
-def with_attached_files(source: bytes, content: bytes) -> bytes:
+def with_attached_files(source: Content, content: bytes) -> bytes:
     """Returns `content` followed by the archive that follows the model in `source`, which it was made from.
 
     Raises:
