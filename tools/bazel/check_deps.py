@@ -122,6 +122,7 @@ def main(fix: bool) -> str | None:
     """Returns what is wrong, or mends what can be mended of it."""
     found = list(targets())
     imports = Imports(found)
+    labels = {target.label for target in found}
     tests = {target.label for target in found if target.given}
     wrong = []
     for target in found:
@@ -130,6 +131,8 @@ def main(fix: bool) -> str | None:
         imported = {label for file in files for label in imports.labels(file)} - {target.label} - target.given
         shared = [f"{target.label} imports {label}; share code through a helper module" for label in imported & tests]
         wrong += sorted(shared)
+        missing = sorted(label for label in target.deps - labels if label[0] == "/")
+        wrong += [f"{target.label} depends on {label}, which does not exist" for label in missing]
         if fix and files and imported != target.deps:
             _fix(target, imported)
         elif files and imported != target.deps:
