@@ -17,8 +17,8 @@ from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize
 from tfcompress.traits import Traits
 
-from .optimize.apply import apply
-from .tflite.build import constant, dense_file
+from .apply import apply
+from .build import constant, dense_file
 from .tiny import tiny_vit_of
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from tests.build import build, constant, graph, node, tensor
 from tests.command_line import run
-from tests.tflite.build import build, constant, graph, node, tensor
 from tfcompress import runtime
 from tfcompress.commands.pack import pack_file, unpack_file
 from tfcompress.errors import UserError

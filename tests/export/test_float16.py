@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.tflite.build import build, constant, dense_file, graph, node, tensor
+from tests.build import build, constant, dense_file, graph, node, tensor
 from tfcompress.export.converter import convert
 from tfcompress.export.float16 import to_float16
 from tfcompress.measure.interpreter import predict

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from tests.tflite.build import build, constant, graph, node, tensor
+from tests.build import build, constant, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert, convert_function
 from tfcompress.export.quantizer import load_quantizer_recipe, needs_calibration, quantize

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tests.tflite.build import constant, dense_file
+from tests.build import constant, dense_file
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.sources import of_model, open_source

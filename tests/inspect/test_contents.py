@@ -9,7 +9,7 @@ import zstandard
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from tests.tflite.build import build, constant, dense_file, graph, node, packed, tensor
+from tests.build import build, constant, dense_file, graph, node, packed, tensor
 from tests.tflite.damage import damaged
 from tfcompress.errors import UserError
 from tfcompress.inspect.contents import Contents, inspect

@@ -18,7 +18,7 @@ from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize
 from tfcompress.traits import KernelTraits
 
-from ..optimize.apply import apply
+from ..apply import apply
 
 WORDS, LENGTH, CLASSES = 60, 8, 3
 # Enough steps for the learning rate to decay to almost zero, because quantization ranges lag one step behind weights.

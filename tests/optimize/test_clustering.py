@@ -6,7 +6,7 @@ from tfcompress.optimize.kmeans import clustered
 from tfcompress.optimize.pruning import Prune
 from tfcompress.traits import kernels
 
-from .apply import apply
+from ..apply import apply
 
 FIT = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-3}
 

@@ -12,8 +12,8 @@ from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.technique import Context, ModelAndData
 from tfcompress.training import Objective, Training, fit
 
+from ..apply import accuracy
 from ..tiny import TINY
-from .apply import accuracy
 from .conftest import BERT
 
 FIT = Training(epochs=4, batch_size=32, learning_rate=2e-3)

@@ -11,7 +11,7 @@ from tfcompress.models.vit import ViTConfig, vit
 from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.technique import Context
 
-from .apply import accuracy
+from ..apply import accuracy
 from .conftest import BERT
 
 layers = tf_keras.layers

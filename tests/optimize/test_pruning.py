@@ -7,7 +7,7 @@ from tfcompress.errors import UserError
 from tfcompress.optimize.pruning import LayerPruning, Prune
 from tfcompress.traits import kernels, sparsity
 
-from .apply import apply
+from ..apply import apply
 
 FIT = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-3}
 

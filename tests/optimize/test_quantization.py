@@ -14,8 +14,8 @@ from tfcompress.optimize.technique import Context
 from tfcompress.training import Objective, Training, fit
 from tfcompress.traits import kernels, measure
 
+from ..apply import apply
 from ..tiny import tiny_vit_of
-from .apply import apply
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
 PRUNE = Prune(sparsity=0.5, schedule="constant", fit=FIT)

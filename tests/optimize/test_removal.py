@@ -12,7 +12,7 @@ from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.removal import Remove
 from tfcompress.optimize.technique import Context
 
-from .apply import accuracy
+from ..apply import accuracy
 
 
 def sizes(model):

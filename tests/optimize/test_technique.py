@@ -8,7 +8,7 @@ from tfcompress.optimize.technique import ORDER, Technique, check_order
 from tfcompress.runs.recipe import Step
 from tfcompress.traits import kernels
 
-from .apply import apply
+from ..apply import apply
 
 
 class Shrink(Prune):

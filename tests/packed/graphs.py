@@ -6,10 +6,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from tests.build import build, constant, graph, node, tensor
 from tests.native import has_runtime
 from tests.packed import reference
 from tests.packed.reference import kinds
-from tests.tflite.build import build, constant, graph, node, tensor
 from tfcompress import runtime
 from tfcompress.packed.packer import pack
 from tfcompress.packed.unpacker import unpack

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from tests.tflite.build import build, constant, graph, node, tensor
+from tests.build import build, constant, graph, node, tensor
 from tfcompress.inspect.contents import Contents, inspect
 from tfcompress.report.contents import print_contents, to_json
 

@@ -9,7 +9,7 @@ from math import erf
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tests.tflite.build import build, constant, graph, node, tensor
+from tests.build import build, constant, graph, node, tensor
 from tfcompress.tflite import reading, writing
 
 TOKENS, WIDTH, HEADS, ROWS = 7, 32, 2, 30

@@ -8,7 +8,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 
 import tfcompress.runtime as runtime
-from tests.tflite.build import build, graph, node, tensor
+from tests.build import build, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.runtime import Interpreter
 

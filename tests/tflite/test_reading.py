@@ -6,7 +6,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from tests.tflite.build import build, constant, dense_file, graph, node, packed, tensor
+from tests.build import build, constant, dense_file, graph, node, packed, tensor
 from tfcompress.errors import UserError
 from tfcompress.tflite import reading
 

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.tflite.build import build, constant, graph, node, tensor
+from tests.build import build, constant, graph, node, tensor
 from tfcompress.tflite import writing
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import Requirement, minimum_runtime, newer, requirements, state_runtime

@@ -11,7 +11,7 @@ from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import computed
 from tfcompress.tflite.writing import write
 
-from .build import build, constant, graph, node, tensor
+from ..build import build, constant, graph, node, tensor
 from .constants import places, with_constants_after
 
 
