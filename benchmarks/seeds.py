@@ -17,7 +17,7 @@ from tfcompress.report.document import Report, Variant
 def main(arguments: Sequence[str]) -> None:
     """Prints one row per variant: accuracy per seed, mean change from the base, flips, bytes, time and memory."""
     reports = [Report.load(Path(path)) for path in arguments[1:]]
-    headings = ("model", "top-1 of each seed (95 %)", "mean", "change", "lost / gained", "bytes", "gzip of base")
+    headings = ("model", "top-1 of each seed (95 %)", "mean", "change", "lost / gained", "bytes", "gzip ratio")
     print("| " + " | ".join((*headings, "time", "memory")) + " |")
     print("|" + "---|" * 9)
     bases = [report.variants[0] for report in reports]

@@ -70,7 +70,7 @@ def _compare(format: ConverterFormat, models: Sequence[tuple[str, str, _Changes]
         ones = np.ones(_TOKENS.value, np.int32)
         example = {"token_ids": ones, "segment_ids": 0 * ones, "padding_mask": ones}
         times = latencies(files, dict.fromkeys(files, example), _ROUNDS.value)
-        table = Table(f"{format}, {_TOKENS.value} tokens", "parameters", "bytes", "of first", "peak RSS", "time", "ms")
+        table = Table(f"{format}, {_TOKENS.value} tokens", "parameters", "bytes", "ratio", "peak RSS", "time", "ms")
         first = next(iter(files.values())).stat().st_size
         for name, path in files.items():
             used, _ = memory(path)

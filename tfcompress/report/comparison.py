@@ -14,14 +14,14 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """Prints what the files cost, one row per number of threads, how outputs compare, and what the columns mean."""
     console = console or Console(width=None if Console().is_terminal else 130)
     first = comparison.files[0]
-    costs = _table("bytes", "gzip", "of first", "threads", "ms", "10-90 %", "time (95 %)", "peak RSS")
+    costs = _table("bytes", "gzip", "ratio", "threads", "ms", "10-90 %", "time (95 %)", "peak RSS")
     for file in comparison.files:
         for cost in file.costs:
             head = _head(file, first) if cost is file.costs[0] else [""] * 4
             costs.add_row(*head, str(cost.threads), *_cost(cost, file is first))
     console.print(costs)
     console.print(
-        "'of first' is the ratio of bytes to the first file; 'ms' is the median time per inference, '10-90 %' its "
+        "'ratio' is the bytes divided by those of the first file; 'ms' is the median time per inference, '10-90 %' its "
         f"range over {comparison.rounds} rounds, in which the files take turns within one process; 'time' is the "
         "median ratio to the first file in the same round, with a bootstrap interval; 'peak RSS' is that of a new "
         "Python process that loads LiteRT and the file and runs it once.",

@@ -15,7 +15,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
     console = console or Console(width=None if Console().is_terminal else 170 if text else 140)
     table = Table()
     table.add_column("model")
-    headings = ("top-1 (95 %)", "lost/gained (p)", "bytes", "gzip", "of base", "time", "memory", "values", "zeros")
+    headings = ("top-1 (95 %)", "lost/gained (p)", "bytes", "gzip", "ratio", "time", "memory", "values", "zeros")
     for heading in (*headings, "embedding", "encoder") if text else headings:
         table.add_column(heading, justify="right")
     for variant in report.variants:
@@ -24,7 +24,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
     console.print(table)
     console.print(
         f"Measured on {report.variants[0].accuracy.examples} test examples. 'lost/gained' compares each file with the "
-        "first row on the same examples (p of the exact McNemar test); 'of base' is the gzip size divided by the bytes "
+        "first row on the same examples (p of the exact McNemar test); 'ratio' is the gzip size divided by the bytes "
         "of the first row; 'time' is the median ratio to the latency of the first row, with one thread, files taking "
         "turns; 'memory' is peak RSS above an empty interpreter, in one process per file; 'values' is the largest "
         "number of distinct weights in any kernel, 'zeros' the smallest share of zeros"
