@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -106,6 +107,27 @@ def test_a_file_is_split_by_class(csv_file):
     again = load("text_file", csv_file)
     assert texts == [t for split in SPLITS for t in text.texts(again, split)]
     assert data.describe()["examples"] == {"train": 28, "validation": 6, "test": 6}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "की का के को कु मीना मेना मैना मोना",  # Hindi: the vowels are combining marks
+        "กิน กัน กึน กุน กูน ปิด ปัด ปุด",  # Thai, the same
+        "தமிழ் தமழ் বাংলা বংলা",
+        "résumé resume",
+    ],
+)
+def test_words_that_differ_in_a_combining_mark_are_different(words):
+    normalized = {text.normalized(word) for word in words.split()}
+    assert len(normalized) == len(words.split())
+    assert normalized == {text.normalized(unicodedata.normalize("NFD", f"{word}!")) for word in words.split()}
+
+
+def test_case_punctuation_and_invisible_characters_make_no_difference():
+    assert text.normalized("Well,  DONE_it!") == text.normalized("well done_it") == "well done_it"
+    assert text.normalized("می\u200cخواهم") == text.normalized("میخواهم")
+    assert text.normalized(" ?! ") == "?!"
 
 
 def test_three_texts_per_class_are_enough(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -134,8 +134,21 @@ def unlabelled(*sources: Dataset, apart_from: Dataset) -> list[str]:
 
 
 def normalized(text: str) -> str:
-    """Returns the words of a text in lower case; texts for which these are equal count as duplicates."""
-    return " ".join(re.findall(r"\w+", text.lower())) or text.strip()
+    """Returns the words of a text in lower case; texts for which these are equal count as duplicates.
+
+    Combining marks are part of a word, as vowels are in Hindi and Thai. Characters that are only seen in how others are
+    drawn, such as a zero-width joiner, are not.
+    """
+    letters = (character for character in unicodedata.normalize("NFC", text.lower()) if not _invisible(character))
+    return " ".join("".join(c if _in_word(c) else " " for c in letters).split()) or text.strip()
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
+
+
+def _invisible(character: str) -> bool:
+    return unicodedata.category(character) == "Cf"
 
 
 def _lines(member: str) -> list[str]:
