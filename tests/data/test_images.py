@@ -76,7 +76,6 @@ def class_folders(tmp_path):
         for number in range(10):
             image = Image.fromarray(rng.integers(0, 100, (20, 30, 3), np.uint8) + np.uint8(100 * label))
             image.save(tmp_path / name / f"{number}{('.jpg', '.png')[number % 2]}")
-    (tmp_path / "cat" / "notes.txt").write_text("not an image")
     return tmp_path
 
 
@@ -91,6 +90,29 @@ def test_a_folder_of_images_becomes_three_splits(class_folders):
     assert ((shown.mean(axis=(1, 2, 3)) > 0.4) == data.labels["test"]).all()
 
 
+def test_pictures_of_every_usual_format_are_taken(class_folders):
+    picture = Image.fromarray(np.full((20, 30, 3), 200, np.uint8))
+    for kind in ("webp", "bmp", "gif"):
+        picture.save(class_folders / "cat" / f"a.{kind}")
+    for mode in ("L", "P", "RGBA"):
+        picture.convert(mode).save(class_folders / "cat" / f"{mode}.png")
+    for folder in (".trash", "__MACOSX"):
+        (class_folders / folder).mkdir()
+        picture.save(class_folders / folder / "a.png")
+    data = load("image_folder", class_folders, 16)
+    assert data.classes == ("cat", "dog")
+    labels = np.concatenate([data.labels[split] for split in ("train", "validation", "test")])
+    assert np.bincount(labels).tolist() == [16, 10]
+
+
+def test_files_that_are_no_pictures_are_counted(class_folders):
+    for number in range(3):
+        (class_folders / "cat" / f"notes{number}.txt").write_text("not an image")
+    (class_folders / "dog" / ".DS_Store").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"cat/notes0\.txt and 2 more left out: not a picture"):
+        load("image_folder", class_folders, 16)
+
+
 @pytest.mark.parametrize("name", ["0.jpg", "1.png"])
 def test_a_truncated_image_is_named(class_folders, name):
     path = class_folders / "dog" / name
@@ -101,7 +123,7 @@ def test_a_truncated_image_is_named(class_folders, name):
 
 def test_an_empty_class_folder_is_named(class_folders):
     (class_folders / "owl").mkdir()
-    with pytest.raises(UserError, match="owl has 0 JPEG or PNG files; a class needs at least three"):
+    with pytest.raises(UserError, match=r"owl has 0 pictures \(.*\); a class needs at least three"):
         load("image_folder", class_folders, 16)
 
 

