@@ -2,13 +2,15 @@ import json
 import pickle
 from pathlib import Path
 
+import flatbuffers
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from ai_edge_litert import schema_py_generated as schema
 
-from tests.build import constant, dense_file
+from tests.build import build, constant, dense_file, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.sources import of_model, open_source
@@ -107,6 +109,36 @@ def test_a_file_is_opened_and_gets_a_signature(tiny_vit, tmp_path):
     model = read(open_source(tmp_path / "without.tflite").content)
     (signature,), tensors = model.signatures, model.graphs[0].tensors
     assert (signature.inputs, signature.outputs) == ({"x": tensors[0]}, {"y": tensors[2]})
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_operator_codes_of_an_old_file_are_made_readable(tmp_path, signed):
+    signatures = [("run", 0, {"x": 0}, {"y": 2})] if signed else []
+    file = schema.ModelT.InitFromPackedBuf(
+        dense_file(constant("w", np.eye(4, dtype=np.float32)), signatures=signatures), 0
+    )
+    for code in file.operatorCodes:
+        code.builtinCode = 0  # as TensorFlow up to 2.3 wrote it
+    builder = flatbuffers.Builder()
+    builder.Finish(file.Pack(builder), b"TFL3")
+    (tmp_path / "old.tflite").write_bytes(builder.Output())
+    written = schema.ModelT.InitFromPackedBuf(open_source(tmp_path / "old.tflite").content, 0)
+    assert [code.builtinCode for code in written.operatorCodes] == [schema.BuiltinOperator.FULLY_CONNECTED]
+
+
+def test_tensors_without_a_name_of_their_own_get_one(tmp_path):
+    tensors = [tensor("", (1, 4)), tensor("x", (1, 4)), tensor("x", (1, 4)), tensor("", (1, 4))]
+    sums = [node("ADD", [0, 1], [3]), node("ADD", [1, 0], [2])]
+    (tmp_path / "a.tflite").write_bytes(build(graph(tensors, sums, inputs=(0, 1), outputs=(2, 3, 2))))
+    (signature,) = read(open_source(tmp_path / "a.tflite").content).signatures
+    assert list(signature.inputs) == ["input_0", "x"]
+    assert list(signature.outputs) == ["x", "output_1", "x_2"]
+
+
+def test_a_file_without_outputs_is_refused(tmp_path):
+    (tmp_path / "a.tflite").write_bytes(build(graph([tensor("x", (1, 4))], [])))
+    with pytest.raises(UserError, match="has no outputs, so it computes nothing"):
+        open_source(tmp_path / "a.tflite")
 
 
 def test_other_files_are_refused(tmp_path):

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError, first_line
@@ -25,7 +27,7 @@ from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.graph import Signature
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput
 from tfcompress.tflite.reading import read
-from tfcompress.tflite.tensor import Array
+from tfcompress.tflite.tensor import Array, Tensor
 from tfcompress.tflite.writing import write
 
 Arrays = dict[str, Array]
@@ -196,14 +198,37 @@ def _open_keras_3(path: Path, allow_code: bool) -> Source:
 
 
 def _with_signature(content: bytes, name: str) -> bytes:
-    """Returns a `.tflite` file with a signature, adding one with the tensors' names where the file has none."""
+    """Returns a `.tflite` file with a signature and with operator codes that every reader understands.
+
+    A file without a signature gets one with the tensors' names.
+
+    Raises:
+        UserError: the file is damaged or has no outputs.
+    """
     model = read(content, name)
-    if model.signatures:
-        return content
     graph = model.graphs[0]
-    inputs, outputs = ({_plain_name(tensor.name): tensor for tensor in ends} for ends in (graph.inputs, graph.outputs))
-    model.signatures.append(Signature("serving_default", graph, inputs, outputs))
+    if not graph.outputs:
+        raise UserError(f"{name} has no outputs, so it computes nothing; convert the model again")
+    if not model.signatures:
+        inputs, outputs = _by_name("input", graph.inputs), _by_name("output", graph.outputs)
+        model.signatures.append(Signature("serving_default", graph, inputs, outputs))
+    elif not any(code.source is not None and _is_of_old_kind(code.source) for code in model.codes):
+        return content
     return write(model)
+
+
+def _is_of_old_kind(code: schema.OperatorCode) -> bool:
+    """Returns whether TensorFlow up to 2.3 wrote an operator code, which has its number in the older field alone."""
+    return bool(code.DeprecatedBuiltinCode() > code.BuiltinCode())
+
+
+def _by_name(kind: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Returns tensors by their names; a tensor without a name, or with that of another one, gets a number."""
+    named: dict[str, Tensor] = {}
+    for number, tensor in enumerate(tensors):
+        name = _plain_name(tensor.name) or f"{kind}_{number}"
+        named[name if name not in named else f"{name}_{number}"] = tensor
+    return named
 
 
 def _plain_name(tensor: str) -> str:

@@ -183,6 +183,8 @@ def _code(code: OperatorCode) -> schema.OperatorCodeT:
     if code.source is not None:
         made = schema.OperatorCodeT.InitFromObj(code.source)
         made.version = code.version
+        # TensorFlow up to 2.3 filled in the older field alone, in which other readers find the operator ADD.
+        made.builtinCode = max(made.builtinCode, made.deprecatedBuiltinCode)
         return made
     number = schema.BuiltinOperator.CUSTOM if code.custom else getattr(schema.BuiltinOperator, code.name)
     own = code.name.encode() if code.custom else None
