@@ -14,7 +14,7 @@ from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Buffer, Tensor
 from tfcompress.tflite.writing import write
 
-_SMALLEST = 128
+SMALLEST_FLOAT16 = 128
 """Constants with fewer elements stay float32, because their DEQUANTIZE takes as many bytes as float16 saves."""
 
 _DEQUANTIZE_VERSION = 3  # the first version that takes float16
@@ -56,6 +56,6 @@ def _half(buffer: Buffer) -> Buffer | None:
     if buffer.data is None:
         return None
     values = np.frombuffer(buffer.data.tobytes(), "<f4")
-    if len(values) < _SMALLEST or np.abs(values).max() > np.finfo(np.float16).max:
+    if len(values) < SMALLEST_FLOAT16 or np.abs(values).max() > np.finfo(np.float16).max:
         return None
     return Buffer(values.astype("<f2").view(np.uint8))

@@ -9,6 +9,8 @@ import tf_keras
 
 from tfcompress import traits
 from tfcompress.errors import UserError
+from tfcompress.export.float16 import SMALLEST_FLOAT16
+from tfcompress.export.folding import folded_factors
 from tfcompress.export.formats import ConverterFormat
 from tfcompress.packed import file_weights
 from tfcompress.packed.file_weights import WeightTensor
@@ -71,7 +73,10 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
         if tensor is None and expected == KernelTraits():
             continue  # The converter folds a following BatchNormalization into a kernel, with one factor per channel.
         if tensor is None:
-            raise UserError(f"{name}: no weight tensor in the {format} file holds this kernel; please report it")
+            raise UserError(
+                f"{name}: no weight tensor in the {format} file holds this kernel; the outputs do not depend on it, or "
+                f"the converter merged it with another one; leave it out with layers.{name}: false"
+            )
         _check_format(name, tensor, format, expected)
         stored = tensor.values if tensor.table else np.moveaxis(tensor.values, 0, -1)
         traits.check(f"{tensor.name} ({name})", stored, expected, kernel)
@@ -90,9 +95,10 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
 
 
 def _holds(tensor: WeightTensor, kernel: FloatArray) -> bool:
-    """Returns whether a tensor holds the values of a kernel `(…, inputs, outputs)`, up to rounding and one factor.
+    """Returns whether a tensor holds the values of a kernel `(…, inputs, outputs)`, up to rounding and factors.
 
-    The factor allows for a multiplication, such as attention's 1/√d, that the converter folded into the weights.
+    The factors are constants that the converter multiplied into the kernel: one, such as attention's 1/√d, or one per
+    output or input, see `tfcompress.export.folding`.
     """
     expected = kernel if tensor.table else np.moveaxis(kernel, -1, 0)
     if tensor.values.size != expected.size or tensor.values.shape[0] != expected.shape[0]:
@@ -104,14 +110,17 @@ def _holds(tensor: WeightTensor, kernel: FloatArray) -> bool:
         tolerance = tensor.scales.reshape(-1, *(1,) * (expected.ndim - 1)) * 0.51
     else:
         tolerance = np.abs(found) * (_FLOAT16_EPSILON if tensor.format == "float16" else 1e-5) + 1e-7
-    return bool(np.all(np.abs(found - factor * expected) <= tolerance))
+    if np.all(np.abs(found - factor * expected) <= tolerance):
+        return True
+    return not tensor.table and folded_factors(found, expected, 2 * tolerance) is not None
 
 
 def _check_format(name: str, tensor: WeightTensor, format: ConverterFormat, promised: KernelTraits) -> None:
     wanted = _STORED_AS[format]
     if format == "int8" and not promised.quantized:
         wanted = "float32"
-    if format == "dynamic" and tensor.values.size < _SMALLEST_DYNAMIC:
+    smallest = {"dynamic": _SMALLEST_DYNAMIC, "float16": SMALLEST_FLOAT16}.get(format, 0)
+    if tensor.values.size < smallest and tensor.format in ("float32", wanted):
         return
     if tensor.format != wanted:
         raise traits.BrokenTraitError(f"{tensor.name} ({name}): stored as {tensor.format} instead of {wanted}")

@@ -11,7 +11,9 @@ import numpy as np
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.export.converter import convert
+from tfcompress.export.folding import unfold
 from tfcompress.export.formats import ConverterFormat
+from tfcompress.export.quantizer import quantize
 from tfcompress.export.verify import VerifiedTensor, verify
 from tfcompress.files import atomic_write
 from tfcompress.packed.packer import pack
@@ -19,7 +21,7 @@ from tfcompress.progress import track
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
-from tfcompress.traits import Traits
+from tfcompress.traits import Traits, is_table, kernels
 
 _PACKED_FORMATS = ("float32", "int8")
 _INSPECTED_EXAMPLES = 16
@@ -65,10 +67,27 @@ def quantization_scheme(traits: Traits) -> str:
 
 def _stock(stage: Stage, format: ConverterFormat, export: Export, workdir: Path) -> ExportedFile:
     def make() -> bytes:
-        content = convert(stage.model, format, export.logits, export.per_channel)
+        content = _keeping_clusters(stage, format, export)
         return describe(content, _description(stage, format))
 
     return _verified(stage, format, workdir / "tflite" / f"{stage.folder}-{format}.tflite", make)
+
+
+def _keeping_clusters(stage: Stage, format: ConverterFormat, export: Export) -> bytes:
+    """Converts a stage's model so that its clustered kernels are stored as they were trained."""
+    content = convert(stage.model, format, export.logits, export.per_channel)
+    clustered = {
+        name: kernel
+        for name, kernel in kernels(stage.model).items()
+        if stage.traits[name].clusters and not is_table(stage.model.get_layer(name))
+    }
+    if format == "int8" or not clustered:
+        return content
+    plain = content if format == "float32" else convert(stage.model, "float32", export.logits)
+    unfolded = unfold(plain, clustered)
+    if unfolded is None:
+        return content
+    return unfolded if format == "float32" else quantize(unfolded, format, per_channel=export.per_channel)
 
 
 def _packed(file: ExportedFile) -> ExportedFile:

@@ -1,0 +1,86 @@
+"""Constants that the converter multiplies into kernels."""
+
+import numpy as np
+import pytest
+import tf_keras
+from ai_edge_litert.interpreter import Interpreter
+
+from tfcompress.export.converter import convert
+from tfcompress.export.folding import unfold
+from tfcompress.export.quantizer import quantize
+from tfcompress.export.verify import verify
+from tfcompress.optimize.kmeans import clustered
+from tfcompress.traits import KernelTraits, kernels
+
+layers = tf_keras.layers
+
+
+def normalized_before(x):
+    return layers.Dense(12, name="dense")(layers.LayerNormalization()(x))
+
+
+def normalized_after(x):
+    return layers.BatchNormalization()(layers.Dense(12, name="dense")(x))
+
+
+def activated_after(x):
+    return layers.ReLU()(layers.BatchNormalization()(layers.Dense(12, name="dense", use_bias=False)(x)))
+
+
+def scaled(x):
+    factors = np.linspace(-1, 2, 12, dtype=np.float32)
+    return layers.Dense(12, name="dense")(x) * factors
+
+
+def both(x):
+    return layers.BatchNormalization()(layers.Dense(12, name="dense")(layers.LayerNormalization()(x)))
+
+
+def convolved(x):
+    image = layers.Reshape((4, 5, 8))(x)
+    return layers.BatchNormalization()(layers.Conv2D(12, 3, name="dense")(image))
+
+
+@pytest.fixture(params=[normalized_before, normalized_after, activated_after, scaled, both, convolved])
+def model(request) -> tf_keras.Model:
+    """A model whose layer `dense` has 8 clusters and, in a tenth of its weights, zeros."""
+    x = tf_keras.Input((20, 8), name="x")
+    outputs = layers.Dense(3, name="head")(layers.Flatten()(request.param(x)))
+    made = tf_keras.Model(x, outputs)
+    rng = np.random.default_rng(0)
+    made.set_weights([rng.uniform(0.2, 1.5, weight.shape) for weight in made.get_weights()])
+    dense = made.get_layer("dense")
+    kernel = rng.normal(size=dense.kernel.shape).astype(np.float32)
+    kernel = np.where(rng.uniform(size=kernel.shape) < 0.1, 0, clustered(kernel, 7, "linear"))
+    dense.kernel.assign(kernel)
+    return made
+
+
+def outputs(content: bytes, x: np.ndarray, interpreter=Interpreter) -> np.ndarray:
+    made = interpreter(model_content=content)
+    made.allocate_tensors()
+    made.set_tensor(made.get_input_details()[0]["index"], x)
+    made.invoke()
+    return made.get_tensor(made.get_output_details()[0]["index"])
+
+
+def test_clusters_survive_what_the_converter_folds(model, tmp_path):
+    x = np.random.default_rng(1).normal(size=(1, 20, 8)).astype(np.float32)
+    expected = np.asarray(model(x))
+    folded = convert(model, "float32", logits=True)
+    promised = {"dense": KernelTraits(clusters=8)}
+    content = unfold(folded, {"dense": kernels(model)["dense"]}) or folded
+    (found,) = (tensor for tensor in verify(content, model, promised, "float32") if tensor.layer == "dense")
+    assert found.distinct <= 8
+    np.testing.assert_allclose(outputs(content, x), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    # In dynamic, a convolution has one scale per output.
+    for stored_as in ("float16", "dynamic") if model.get_layer("dense").kernel.shape.rank == 2 else ("float16",):
+        smaller = quantize(content, stored_as)
+        verify(smaller, model, promised, stored_as)
+        np.testing.assert_allclose(outputs(smaller, x), expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_zeros_survive_without_further_help(model):
+    promised = {"dense": KernelTraits(sparsity=0.05)}
+    (found,) = (t for t in verify(convert(model, "float32"), model, promised, "float32") if t.layer == "dense")
+    assert found.sparsity >= 0.05
