@@ -205,3 +205,77 @@ def test_all_outputs_are_compared(tmp_path):
     done = convert_file(tf_keras.Model(x, outputs), tmp_path / "out.tflite", "float32")
     assert done.outputs == {"dense_of_3": "float32 (1, 3)", "dense_of_1": "float32 (1, 1)"}
     assert done.difference.largest_difference < 1e-6
+
+
+@pytest.mark.parametrize(
+    "layer", [keras.layers.LSTM(4), keras.layers.GRU(4), keras.layers.Bidirectional(keras.layers.LSTM(4))]
+)
+def test_recurrent_layers_of_keras_3_are_converted(tmp_path, layer):
+    keras.Sequential([keras.Input((6, 3)), layer, keras.layers.Dense(2)]).save(tmp_path / "a.keras")
+    assert convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32").difference.largest_difference < 1e-5
+
+
+def test_augmentation_of_keras_3_is_left_out(tmp_path):
+    layers = keras.layers
+    augment = [layers.RandomFlip(), layers.RandomRotation(0.1), layers.Dropout(0.5), layers.GaussianNoise(0.1)]
+    keras.Sequential([keras.Input((8, 8, 3)), *augment, layers.Flatten(), layers.Dense(2)]).save(tmp_path / "a.keras")
+    found = convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-5
+    assert len(list(read((tmp_path / "a.tflite").read_bytes()).operators())) <= 2
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_outputs_keep_their_names_and_order(tmp_path, library):
+    first, second = library.Input((3,), name="first"), library.Input((4,), name="second")
+    dense = library.layers.Dense(2, name="dense")(second)
+    both = library.layers.Concatenate(name="both")([first, second])
+    library.Model([first, second], [both, dense, dense, first]).save(tmp_path / "a.keras")
+    found = convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-6
+    assert found.outputs == {
+        "both": "float32 (1, 7)",
+        "dense": "float32 (1, 2)",
+        "dense_1": "float32 (1, 2)",
+        "first": "float32 (1, 3)",
+    }
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+@pytest.mark.parametrize("half", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_is_converted_as_float32(tmp_path, library, half):
+    x = library.Input((8, 8, 3), name="image")
+    features = library.layers.Flatten()(library.layers.Conv2D(4, 3, dtype=half)(x))
+    library.Model(x, library.layers.Dense(3, dtype="float32")(features)).save(tmp_path / "a.keras")
+    found = convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-5
+
+
+def test_what_a_file_cannot_do_is_refused(tmp_path):
+    x = tf_keras.Input((5, 3), batch_size=1)
+    tf_keras.Model(x, tf_keras.layers.GRU(4, stateful=True, name="counter")(x)).save(tmp_path / "state.keras")
+    vectorizer = tf_keras.layers.TextVectorization(output_sequence_length=4, vocabulary=["a", "b"])
+    text = tf_keras.Input((), dtype="string", name="text")
+    tf_keras.Model(text, tf_keras.layers.Embedding(4, 2)(vectorizer(text))).save(tmp_path / "text.keras")
+    for name, message in {
+        "state": "layer counter keeps a state between calls",
+        "text": r"input text must be a tensor of numbers \(not of texts\)",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            convert_file(tmp_path / f"{name}.keras", tmp_path / "a.tflite", "float32")
+
+
+def test_an_output_that_is_an_input_cannot_be_quantized(tmp_path):
+    x = tf_keras.Input((4,), name="x")
+    model = tf_keras.Model(x, [x, tf_keras.layers.Dense(3)(x)])
+    with pytest.raises(UserError, match="is an input as it is"):
+        convert_file(model, tmp_path / "a.tflite", "int8-full", [{"x": np.ones(4, np.float32)}])
+
+
+def test_weights_beyond_float16_stay_float32(tmp_path):
+    x = tf_keras.Input((16,), name="x")
+    dense = tf_keras.layers.Dense(16, name="large")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(16, name="small")(dense(x)))
+    dense.kernel.assign(dense.kernel * 1e6)
+    with pytest.warns(UserWarning, match=r"large/kernel:0 of model.* stays float32"):
+        found = convert_file(model, tmp_path / "a.tflite", "float16")
+    assert found.difference.largest_difference < 2e-3 * found.difference.largest_output

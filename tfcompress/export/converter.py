@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow.lite.python.convert import ConverterError
 
 from tfcompress.errors import UserError
+from tfcompress.export.float16 import to_float16
 from tfcompress.export.formats import ConverterFormat
 from tfcompress.export.serving import ServingFunction, serve_classifier
 from tfcompress.quiet import native_libraries_quiet
@@ -33,7 +37,17 @@ def convert(model: tf_keras.Model, format: ConverterFormat, logits: bool = False
 
 
 def convert_function(serving: ServingFunction, format: ConverterFormat, per_channel: bool = False) -> bytes:
-    """Converts a model's function; for arguments and errors see `convert`."""
+    """Converts a model's function; for arguments and errors see `convert`.
+
+    In float16, a weight that is too large for it stays float32, with a warning; the converter would clip it.
+    """
+    if format == "float16" and (large := _beyond_float16(serving.owner)):
+        warnings.warn(
+            f"{', '.join(large)} of {serving.name} stays float32: it has numbers beyond 65,504, float16's largest",
+            UserWarning,
+            stacklevel=2,
+        )
+        return to_float16(convert_function(serving, "float32"))
     concrete = serving.function.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], serving.owner)
     if format != "float32":
@@ -52,3 +66,9 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
             "that TFLite has"
         ) from error
     return content
+
+
+def _beyond_float16(owner: object) -> list[str]:
+    """Returns the names of the weights with numbers that float16 does not have."""
+    weights = [weight for weight in getattr(owner, "weights", ()) if weight.dtype == tf.float32]
+    return [w.name for w in weights if np.abs(w.numpy()).max(initial=0) > np.finfo(np.float16).max]

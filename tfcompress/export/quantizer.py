@@ -79,6 +79,9 @@ def quantize(
     check_float(content)
     if to == "float16":
         return to_float16(content)
+    for graph in read(content).graphs if needs_calibration(to) else ():
+        for tensor in set(graph.inputs) & set(graph.outputs):
+            raise UserError(f"output {tensor.name} is an input as it is; leave it out of the model's outputs")
     manager = _recipe_manager(content, to, per_channel)
     if not manager.need_calibration():
         ranges: object = None

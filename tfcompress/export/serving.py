@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -60,8 +61,78 @@ def serve_classifier(model: tf_keras.Model, logits: bool = False, quantized: boo
 
 
 def serve_model(model: tf_keras.Model) -> ServingFunction:
-    """Returns the function of any model, with its outputs unchanged and named after the layers that compute them."""
-    return _serve(model, lambda outputs: dict(zip(model.output_names, tf.nest.flatten(outputs), strict=True)))
+    """Returns the function of any model, with its outputs unchanged and named after the layers that compute them.
+
+    Raises:
+        UserError: the model keeps a state between its calls.
+    """
+    _check_stateless(model)
+    model = _in_float32(model, tf_keras.models.clone_model)
+    names = _distinct([x.node.layer.name for x in model.outputs])
+    return _serve(model, lambda outputs: dict(zip(names, tf.nest.flatten(outputs), strict=True)))
+
+
+def serve_keras_3(model: Any, name: str) -> ServingFunction:
+    """Returns the function of a functional or sequential Keras 3 model, traced in inference.
+
+    Args:
+        model: with one or more inputs of fixed shape and the TensorFlow backend.
+        name: what error messages call it.
+
+    Raises:
+        UserError: an input has no fixed shape, or the model keeps a state between its calls.
+    """
+    import keras
+
+    _check_stateless(model)
+    inputs = list(model.inputs)
+    check_shapes({x.name: (None,) if x.dtype == "string" else tuple(x.shape[1:]) for x in inputs}, name)
+    model = _in_float32(model, keras.models.clone_model)
+    names = _distinct(getattr(model, "output_names", None) or ["output_0"])
+    batch_of_one = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in inputs]
+    structure = getattr(model, "_inputs_struct", None)
+
+    @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
+    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        given = keras.tree.pack_sequence_as(structure, list(tensors)) if structure is not None else tensors[0]
+        return dict(zip(names, keras.tree.flatten(model(given, training=False)), strict=True))
+
+    owner = tf.Module()
+    owner.weights = [variable.value for variable in model.variables]
+    return ServingFunction(serve, owner, name)
+
+
+def _check_stateless(model: Any) -> None:
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            raise UserError(
+                f"layer {layer.name} keeps a state between calls, which a .tflite file of one call cannot; build it "
+                "with stateful=False"
+            )
+
+
+def _in_float32(model: Any, clone: Callable[..., Any]) -> Any:
+    """Returns a model that computes in half precision as one that computes in float32, with the same weights."""
+    if not any("16" in str(getattr(layer, "compute_dtype", "")) for layer in model.layers):
+        return model
+
+    def full(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config({**config, "dtype": "float32"} if "16" in str(config.get("dtype")) else config)
+
+    copy = clone(model, clone_function=full)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Returns the names of outputs; one that a layer gives several times gets a number from the second on."""
+    counts: dict[str, int] = {}
+    found = []
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+        found.append(name if counts[name] == 1 else f"{name}_{counts[name] - 1}")
+    return found
 
 
 def serve_saved_model(path: Path, name: str, allow_code: bool) -> ServingFunction:
@@ -112,8 +183,8 @@ def check_shapes(inputs: Mapping[str, tuple[int | None, ...]], name: str) -> Non
     for key, shape in inputs.items():
         if None in shape:
             raise UserError(
-                f"{name}: input {key} must be a tensor of numbers whose batch size is free or 1 and whose other "
-                "dimensions are fixed; export the model with such an input"
+                f"{name}: input {key} must be a tensor of numbers (not of texts) whose batch size is free or 1 and "
+                "whose other dimensions are fixed; export the model with such an input"
             )
 
 

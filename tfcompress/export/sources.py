@@ -19,7 +19,14 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError, first_line
-from tfcompress.export.serving import ServingFunction, check_shapes, serve_classifier, serve_model, serve_saved_model
+from tfcompress.export.serving import (
+    ServingFunction,
+    check_shapes,
+    serve_classifier,
+    serve_keras_3,
+    serve_model,
+    serve_saved_model,
+)
 from tfcompress.files import read_json
 from tfcompress.models import saved
 from tfcompress.models.safety import check_safe
@@ -115,7 +122,8 @@ def of_model(model: tf_keras.Model, name: str = "") -> Source:
     """
     if not getattr(model, "inputs", None):
         raise UserError(f"model {model.name} has no inputs of known shape; call `model.export(folder)` and convert it")
-    check_shapes({x.node.layer.name: tuple(x.shape[1:]) for x in model.inputs}, name or model.name)
+    shapes = {x.node.layer.name: (None,) if x.dtype == tf.string else tuple(x.shape[1:]) for x in model.inputs}
+    check_shapes(shapes, name or model.name)
     serving = serve_model(model)
     return Source(name or model.name, serving, quantized=serving.fake_quantizes)
 
@@ -176,7 +184,7 @@ def _keras_version(path: Path) -> str:
 
 
 def _open_keras_3(path: Path, allow_code: bool) -> Source:
-    """Loads a file of Keras 3 and opens the SavedModel that Keras exports from it."""
+    """Loads a file of Keras 3; a subclassed model is opened as the SavedModel that Keras exports from it."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with native_libraries_quiet():
         import keras
@@ -185,6 +193,8 @@ def _open_keras_3(path: Path, allow_code: bool) -> Source:
         if not allow_code:
             check_safe(path)
         model = keras.models.load_model(path, compile=False, safe_mode=not allow_code)
+        if getattr(model, "inputs", None):
+            return _of_function(serve_keras_3(model, str(path)))
         with tempfile.TemporaryDirectory() as folder:
             model.export(folder, verbose=False)
             # The file has been checked, and Keras itself wrote this folder.

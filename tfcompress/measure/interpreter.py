@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,23 +205,35 @@ def _ports(interpreter: Interpreter) -> tuple[list[Port], list[Port]]:
     """Returns inputs and outputs of the first subgraph."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     tensors = {(detail["index"], detail["name"]) for detail in (*inputs, *outputs)}
-    names: dict[int, str] = {}
+    names: dict[int, list[str]] = {}
     for key in interpreter.get_signature_list():
         signature = interpreter.get_signature_runner(key)
         ends = {**signature.get_input_details(), **signature.get_output_details()}
         if tensors >= {
             (detail["index"], detail["name"]) for detail in ends.values()
         }:  # Otherwise it belongs to another subgraph.
-            names = {detail["index"]: name for name, detail in ends.items()}
+            for name, detail in ends.items():
+                names.setdefault(detail["index"], []).append(name)
             break
-    return [_port(detail, names) for detail in inputs], [_port(detail, names) for detail in outputs]
+    return _named(inputs, names), _named(outputs, names)
 
 
-def _port(detail: dict[str, Any], names: dict[int, str]) -> Port:
+def _named(details: Sequence[dict[str, Any]], names: dict[int, list[str]]) -> list[Port]:
+    """Returns the inputs or outputs; a tensor that is given several times has as many names."""
+    left = {index: list(some) for index, some in names.items()}
+    ports = []
+    for detail in details:
+        some = left.get(detail["index"], [])
+        name = some[0] if len(some) == 1 else some.pop(0) if some else None
+        ports.append(_port(detail, name))
+    return ports
+
+
+def _port(detail: dict[str, Any], name: str | None) -> Port:
     scale, zero_point = detail["quantization"]
     plain = detail["name"].removeprefix("serving_default_").removesuffix(":0")  # The converter adds these.
     return Port(
-        names.get(detail["index"], plain),
+        plain if name is None else name,
         int(detail["index"]),
         tuple(map(int, detail["shape"])),
         np.dtype(detail["dtype"]),
