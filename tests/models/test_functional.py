@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 import tf_keras
@@ -97,28 +96,9 @@ class Subclassed(tf_keras.Model):
         return inputs
 
 
-def keras_3():
-    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-
-
-def causal():
-    x = tf_keras.Input((4, 8))
-    return tf_keras.Model(x, layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True))
-
-
-def nested():
-    x = tf_keras.Input((4,))
-    return tf_keras.Model(x, tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(2)], name="inner")(x))
-
-
 def two_outputs():
     x = tf_keras.Input((4,))
     return tf_keras.Model(x, [layers.Dense(2)(x), layers.Dense(3)(x)])
-
-
-def half():
-    x = tf_keras.Input((4,))
-    return tf_keras.Model(x, layers.Dense(2, name="low", dtype="mixed_float16")(x))
 
 
 def test_shared_attention_stays_shared():
@@ -131,15 +111,6 @@ def test_shared_attention_stays_shared():
     np.testing.assert_allclose(rewritten.predict(values, verbose=0), model.predict(values, verbose=0), atol=1e-5)
 
 
-def no_config():
-    class Own(tf_keras.layers.Layer):
-        def __init__(self, factor, **kwargs):
-            super().__init__(**kwargs)
-
-    x = tf_keras.Input((4,))
-    return tf_keras.Model(x, Own(lambda v: v, name="own")(x))
-
-
 def open_shape():
     x = tf_keras.Input((None, 4), name="tokens")
     return tf_keras.Model(x, layers.Dense(2)(x))
@@ -148,18 +119,13 @@ def open_shape():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (keras_3, r"keras.*Sequential, which is Keras 3.*TF_USE_LEGACY"),
-        (Subclassed, "Subclassed, a subclassed or unbuilt model"),
-        (lambda: tf_keras.Sequential([layers.Dense(2)]), "a subclassed or unbuilt model"),
-        (lambda: 3, "builtins.int; pass a functional tf_keras model"),
-        (causal, "uses a causal mask, which is not supported"),
-        (no_config, r"layer own \(Own\) cannot be copied: .*get_config"),
+        (Subclassed, "has never been called"),
+        (lambda: tf_keras.Sequential([layers.Dense(2)]), "has never been called"),
+        (lambda: 3, "builtins.int; pass a model of tf_keras or Keras 3"),
         (open_shape, "input tokens has shape .* all dimensions but the batch must be fixed"),
-        (nested, "layer inner is itself a model"),
         (two_outputs, "has 2 outputs"),
-        (half, "layer low computes in float16"),
     ],
-)  # fmt: skip
+)
 def test_models_that_cannot_be_rewritten_are_refused(make, message):
     with pytest.raises(UserError, match=message):
         as_functional(make())

@@ -1,217 +1,146 @@
-"""Rewrites a user's own tf_keras model so that every technique can handle it, with the same outputs."""
+"""Turns a Keras model of any kind into a functional tf_keras model that every technique can handle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
-from tf_keras.src.engine.keras_tensor import KerasTensor
 
-from tfcompress.errors import UserError, first_line
-from tfcompress.models.layers import MaskBias, ScaledDotProductAttention
-from tfcompress.models.vit import patchify
+from tfcompress.errors import UserError
+from tfcompress.models import stock
+from tfcompress.models.emission import Builder, CannotCopyError
+from tfcompress.models.expand import Call, Trace, trace
+from tfcompress.models.probing import Probe, random_inputs
+from tfcompress.models.signature import Signature, library, signature
 
-layers = tf_keras.layers
+Arrays = dict[str, npt.NDArray[Any]]
 
-FloatArray = npt.NDArray[np.float32]
+_TOLERANCE = 1e-5
+"""Largest accepted difference between the outputs of a model and its copy, relative to the largest output.
 
-_HOW_TO_USE_KERAS_2 = (
-    "build it with tf_keras, or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, which makes tf.keras Keras 2"
-)
-_TOLERANCE = 1e-4
-"""Largest accepted difference between the outputs of a model and its copy, relative to the largest output."""
-
-Call = Callable[..., KerasTensor]
-"""Applies a layer, or the layers that replace it, to symbolic inputs."""
+A mask that is added to the scores of an attention leaves 4e-18 of what it masks, so that is no exception.
+"""
 
 
-def as_functional(model: object) -> tf_keras.Model:
-    """Returns a functional copy of a tf_keras model with its attention and patch embedding rewritten.
+def as_functional(model: object, features: Any = None) -> tf_keras.Model:
+    """Returns a functional tf_keras copy of a model with one output, in the form that techniques treat best.
 
-    A `MultiHeadAttention` becomes Dense query, key, value and output projections and a `ScaledDotProductAttention`; a
-    Conv2D that cuts an image into patches becomes a Dense layer on patches; the softmax of a Dense layer becomes a
-    separate layer. The copy has the same weights, and its outputs are compared with the original's on one input. The
-    original is not modified.
+    See `expanded`.
 
     Raises:
-        UserError: if the model is not a tf_keras model, is neither functional nor sequential, contains another model,
-            has more than one output or a variable input shape, does not compute in float32, has a layer that cannot be
-            copied, or uses attention in an unsupported way.
+        UserError: see `expanded`; or the model has several outputs.
     """
-    source = _checked(model)
-    tensors = {id(x): tf_keras.Input(x.shape[1:], name=x.node.layer.name, dtype=x.dtype) for x in source.inputs}
-    rewritten: dict[str, Call] = {}
-    for depth in sorted(source._nodes_by_depth, reverse=True):
-        for node in source._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            args, kwargs = tf.nest.map_structure(
-                lambda value: tensors.get(id(value), value), (tuple(node.call_args), dict(node.call_kwargs))
-            )
-            if node.layer.name not in rewritten:
-                rewritten[node.layer.name] = _rewrite(node.layer, args)
-            call = rewritten[node.layer.name]
-            outputs = call(*args, **kwargs)
-            for old, new in zip(tf.nest.flatten(node.outputs), tf.nest.flatten(outputs), strict=True):
-                tensors[id(old)] = new
-    copy = tf_keras.Model([tensors[id(x)] for x in source.inputs], tensors[id(source.outputs[0])], name=source.name)
-    _check_same_outputs(source, copy)
+    copy = expanded(model, features)
+    if len(copy.outputs) != 1:
+        raise UserError(f"the model has {len(copy.outputs)} outputs; it must have one, of shape (batch, classes)")
     return copy
 
 
-def _checked(model: object) -> tf_keras.Model:
-    """Returns the model, or raises a `UserError` if it is of a kind that cannot be rewritten."""
-    kind = f"{type(model).__module__}.{type(model).__qualname__}"
-    if any(base.__module__.partition(".")[0] == "keras" for base in type(model).__mro__):
-        raise UserError(f"the model is a {kind}, which is Keras 3; tfmot needs Keras 2: {_HOW_TO_USE_KERAS_2}")
-    if not isinstance(model, tf_keras.Model):
-        raise UserError(f"the model is a {kind}; pass a functional tf_keras model")
-    if not (model._is_graph_network and model.inputs):
-        raise UserError(
-            f"the model is a {kind}, a subclassed or unbuilt model, whose layers cannot be replaced; connect its "
-            "layers with tf_keras.Input and tf_keras.Model(inputs, outputs)"
-        )
-    if len(model.outputs) != 1:
-        raise UserError(f"the model has {len(model.outputs)} outputs; it must have one, of shape (batch, classes)")
-    for x in model.inputs:
-        if None in x.shape[1:]:
-            raise UserError(
-                f"input {x.node.layer.name} has shape {tuple(x.shape)}; all dimensions but the batch must be fixed"
-            )
-    for layer in model.layers:
-        if isinstance(layer, tf_keras.layers.InputLayer):
+def expanded(model: object, features: Any = None) -> tf_keras.Model:
+    """Returns a functional tf_keras copy that consists of Keras's own layers and those of `models.layers`.
+
+    The model may be functional, sequential or subclassed, of tf_keras or Keras 3, and contain other models. Its code
+    is traced; what its own layers compute becomes Keras's layers where one computes the same, and single operations
+    otherwise. A `MultiHeadAttention` becomes Dense query, key, value and output projections and a
+    `ScaledDotProductAttention`; a Conv2D that cuts an image into patches becomes a Dense layer on patches; the softmax
+    of a Dense layer becomes a separate layer; masks become inputs of the layers that use them; a model in mixed
+    precision computes in float32. The copy has the same weights, and its outputs are compared with the original's.
+    The original is not modified.
+
+    Args:
+        model: the model; it must have been called or built.
+        features: `tf.TensorSpec` of one example, or several by input name; needed for subclassed models with integer
+            inputs or inputs of open shape.
+
+    Raises:
+        UserError: the model has inputs of unknown or variable shape, or something in it has no equal; the message
+            names the layer.
+    """
+    keras_model: Any = model
+    library(model)
+    inputs = signature(model, features)
+    apart: set[int] = set()
+    while True:
+        traced = trace(keras_model, inputs, apart)
+        probe = Probe(traced)
+        builder = Builder(traced, probe, keras_model)
+        try:
+            copy = builder.build()
+        except CannotCopyError as error:
+            _take_apart(error.call, apart, str(error))
             continue
-        if isinstance(layer, tf_keras.Model):
-            raise UserError(f"layer {layer.name} is itself a model; call its layers in the outer model instead")
-        if layer.compute_dtype not in ("float32", "int32", "int64", "bool", "string", None):
+        examples = random_inputs(probe, 4, seed=1)
+        difference = _difference(keras_model, inputs, copy, examples)
+        if difference <= _TOLERANCE:
+            return copy
+        wrong = _first_difference(traced, probe, builder, examples)
+        if wrong is None or id(wrong.layer) in apart:
             raise UserError(
-                f"layer {layer.name} computes in {layer.compute_dtype}; tfmot needs float32; build the model without "
-                "mixed precision"
+                f"model {keras_model.name} could not be rewritten: its outputs changed by {difference:.2g} of the "
+                "largest; please report this"
             )
-    return model
+        _take_apart(wrong, apart, f"its outputs changed by {difference:.2g} of the largest")
 
 
-def _rewrite(layer: tf_keras.layers.Layer, args: tuple[KerasTensor, ...]) -> Call:
-    """Returns the replacement of a layer, which takes the same arguments and has the same weights."""
-    if isinstance(layer, layers.MultiHeadAttention):
-        return _attention(layer)
-    if type(layer) is layers.Conv2D and _cuts_patches(layer, args[0]):
-        return _patch_embedding(layer)
-    if type(layer) is layers.Dense and layer.activation is tf_keras.activations.softmax:
-        dense = layers.Dense.from_config({**layer.get_config(), "activation": "linear"})
-        softmax = layers.Activation("softmax", name=f"{layer.name}_softmax")
-        return lambda x: softmax(_with_weights(dense, layer.get_weights(), x))
-    try:
-        copy = type(layer).from_config(layer.get_config())
-    except (NotImplementedError, TypeError, ValueError) as error:
+def check_same_outputs(model: Any, copy: tf_keras.Model, features: Arrays) -> None:
+    """Compares the outputs of a model and its copy on examples of the user's data.
+
+    Args:
+        model: of tf_keras or Keras 3.
+        copy: what `expanded` returned.
+        features: the inputs of a few examples by name, each with a batch axis.
+
+    Raises:
+        UserError: they differ.
+    """
+    inputs = signature(model, {name: tf.TensorSpec(x.shape[1:], x.dtype) for name, x in features.items()})
+    difference = _difference(model, inputs, copy, features)
+    if difference > _TOLERANCE:
         raise UserError(
-            f"layer {layer.name} ({type(layer).__name__}) cannot be copied: {first_line(error)}; give it a "
-            "get_config that returns its constructor's arguments, and register its class and functions with Keras"
-        ) from error
-    return lambda *inputs, **options: _with_weights(copy, layer.get_weights(), *inputs, **options)
-
-
-def _with_weights(
-    layer: tf_keras.layers.Layer, weights: Sequence[FloatArray], *args: KerasTensor, **kwargs: object
-) -> KerasTensor:
-    """Calls a layer, which builds it, and then sets its weights."""
-    outputs = layer(*args, **kwargs)
-    layer.set_weights(weights)
-    return outputs
-
-
-def _attention(layer: tf_keras.layers.MultiHeadAttention) -> Call:
-    config, name = layer.get_config(), layer.name
-    if config["attention_axes"] not in (None, (1,), [1]) or isinstance(config["output_shape"], (list, tuple)):
-        raise UserError(f"attention {name} works on more than one axis; use inputs of shape (batch, tokens, width)")
-    weights = {"/".join(w.name.split(":")[0].split("/")[-2:]): w.numpy() for w in layer.weights}
-
-    def projection(part: str) -> Call:
-        stored_as = "attention_output" if part == "output" else part
-        kernel, bias = weights[f"{stored_as}/kernel"], weights.get(f"{stored_as}/bias")
-        # Keras stores (width, heads, size) for query, key and value, but (heads, size, width) for the output.
-        matrix = kernel.reshape(-1, kernel.shape[-1]) if part == "output" else kernel.reshape(len(kernel), -1)
-        dense = layers.Dense(
-            matrix.shape[1], use_bias=bias is not None, name=f"{name}_{part}", trainable=layer.trainable
-        )
-        return lambda x: _with_weights(dense, [matrix] if bias is None else [matrix, bias.reshape(-1)], x)
-
-    query_of, key_of, value_of, output_of = (projection(part) for part in ("query", "key", "value", "output"))
-    heads = ScaledDotProductAttention(config["num_heads"], config["dropout"], name=f"{name}_attention")
-    mask_bias = MaskBias(name=f"{name}_mask_bias")
-
-    def call(
-        query: KerasTensor,
-        value: KerasTensor,
-        key: KerasTensor | None = None,
-        attention_mask: KerasTensor | None = None,
-        return_attention_scores: bool = False,
-        training: bool | None = None,
-        use_causal_mask: bool = False,
-    ) -> KerasTensor:
-        implicit = getattr(query, "_keras_mask", None) is not None
-        for used, what in (
-            (return_attention_scores, "returns its attention scores"),
-            (use_causal_mask, "uses a causal mask"),
-            (implicit, "takes a mask from an Embedding's mask_zero"),
-        ):
-            if used:
-                raise UserError(f"attention {name} {what}, which is not supported; pass attention_mask instead")
-        inputs = [query_of(query), key_of(value if key is None else key), value_of(value)]
-        if attention_mask is not None:
-            inputs.append(mask_bias(attention_mask))
-        return output_of(heads(inputs))
-
-    return call
-
-
-def _cuts_patches(layer: tf_keras.layers.Conv2D, image: KerasTensor) -> bool:
-    """Returns whether the windows of a convolution cover the image without overlap."""
-    patch = layer.kernel_size[0]
-    return bool(
-        patch > 1
-        and layer.kernel_size == layer.strides == (patch, patch)
-        and layer.dilation_rate == (1, 1)
-        and layer.groups == 1
-        and layer.data_format == "channels_last"
-        and layer.activation is tf_keras.activations.linear
-        and None not in image.shape[1:3]
-        and image.shape[1] % patch == image.shape[2] % patch == 0
-    )
-
-
-def _patch_embedding(layer: tf_keras.layers.Conv2D) -> Call:
-    def call(image: KerasTensor) -> KerasTensor:
-        patch, width = layer.kernel_size[0], layer.filters
-        embedded = patchify(image, patch, width, layer.name, use_bias=layer.use_bias)
-        kernel, *bias = layer.get_weights()
-        dense = embedded.node.layer
-        dense.set_weights([kernel.reshape(-1, width), *bias])
-        dense.trainable = layer.trainable
-        grid = (image.shape[1] // patch, image.shape[2] // patch, width)
-        return layers.Reshape(grid, name=f"{layer.name}_grid")(embedded)
-
-    return call
-
-
-def _check_same_outputs(model: tf_keras.Model, copy: tf_keras.Model) -> None:
-    rng = np.random.default_rng(0)
-
-    def values(x: KerasTensor) -> npt.NDArray[np.generic]:
-        shape = (2, *x.shape[1:])
-        return (
-            rng.uniform(size=shape).astype(np.float32)
-            if x.dtype.is_floating
-            else np.ones(shape, x.dtype.as_numpy_dtype)
+            f"model {model.name} could not be rewritten: on the training data its outputs changed by {difference:.2g} "
+            "of the largest; please report this"
         )
 
-    inputs = [values(x) for x in model.inputs]
-    expected, found = (np.asarray(m(inputs[0] if len(inputs) == 1 else inputs, training=False)) for m in (model, copy))
-    difference = float(np.abs(expected - found).max())
-    if not difference <= _TOLERANCE * max(1e-6, float(np.abs(expected).max())):
+
+def _take_apart(call: Call, apart: set[int], reason: str) -> None:
+    """Marks the layer of a call as one that is not copied as a whole."""
+    if id(call.layer) in apart:
         raise UserError(
-            f"model {model.name} could not be rewritten: its outputs changed by {difference:.2g}; please report this"
+            f"layer {call.path} ({type(call.layer).__name__}) cannot be copied: {reason.splitlines()[0]}; replace it "
+            "by other layers"
         )
+    apart.add(id(call.layer))
+
+
+def _difference(model: Any, inputs: Signature, copy: tf_keras.Model, examples: Arrays) -> float:
+    """Returns the largest difference between the outputs, relative to the largest output."""
+    tensors = {name: tf.constant(x) for name, x in examples.items()}
+    args, kwargs = inputs.arguments(tensors)
+    with stock.in_float32(model):
+        expected = tf.nest.flatten(model(*args, training=False, **kwargs))
+    given = [tensors[name] for name in inputs.specs]
+    found = tf.nest.flatten(copy(given[0] if len(given) == 1 else given, training=False))
+    return max(_relative(np.asarray(a), np.asarray(b)) for a, b in zip(expected, found, strict=True))
+
+
+def _relative(expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
+    if expected.shape != found.shape:
+        return float("inf")
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    difference = float(np.abs(a - b).max(initial=0)) / max(1e-6, float(np.abs(a).max(initial=0)))
+    return difference if np.isfinite(difference) else float("inf")
+
+
+def _first_difference(traced: Trace, probe: Probe, builder: Builder, examples: Arrays) -> Call | None:
+    """Returns the first call of a stock layer whose copy has other outputs."""
+    calls = [call for call in traced.calls if all(x.name in builder.made for x in call.outputs)]
+    outputs = [[builder.made[x.name] for x in call.outputs] for call in calls]
+    copy = tf_keras.Model(list(builder.inputs.values()), outputs)
+    expected = probe.run(examples, [x for call in calls for x in call.outputs])
+    found = tf.nest.flatten(copy([tf.constant(examples[name]) for name in builder.inputs], training=False))
+    wrong = [_relative(a, np.asarray(b)) > _TOLERANCE for a, b in zip(expected, found, strict=True)]
+    owners = [call for call in calls for _ in call.outputs]
+    return next((call for call, differs in zip(owners, wrong, strict=True) if differs), None)

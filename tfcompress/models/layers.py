@@ -6,6 +6,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.models import operations
+
+MASK_BIAS = -40.0
+"""What is added to the score of a key that must be ignored; see `MaskBias`."""
+
 _register = tf_keras.utils.register_keras_serializable("tfcompress")
 
 
@@ -106,7 +111,7 @@ class MaskBias(tf_keras.layers.Layer):
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        bias = (tf.cast(inputs, tf.float32) - 1.0) * 40.0
+        bias = (tf.cast(inputs, tf.float32) - 1.0) * -MASK_BIAS
         return bias[:, None, None, :] if inputs.shape.rank == 2 else bias[:, None]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -171,6 +176,15 @@ approximate_gelu = tf_keras.utils.register_keras_serializable("tfcompress", "app
 
 CUSTOM_LAYERS = {
     layer.__name__: layer
-    for layer in (ScaledDotProductAttention, ClassToken, PositionEmbedding, MaskBias, MeanOfTokens, Trigram, NoNorm)
+    for layer in (
+        ScaledDotProductAttention,
+        ClassToken,
+        PositionEmbedding,
+        MaskBias,
+        MeanOfTokens,
+        Trigram,
+        NoNorm,
+        *operations.LAYERS,
+    )
 }
 """Our layers by class name, for loading functions that ignore Keras's registry."""

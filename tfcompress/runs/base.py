@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -16,7 +18,7 @@ from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.models import presets
 from tfcompress.models.anatomy import input_tables
-from tfcompress.models.functional import as_functional
+from tfcompress.models.functional import as_functional, check_same_outputs
 from tfcompress.models.pretrained import hugging_face, keras_nlp
 from tfcompress.models.pretrained.checkpoint import Pretrained
 from tfcompress.models.vit import ViTConfig
@@ -24,6 +26,10 @@ from tfcompress.runs.recipe import Recipe
 
 _TOKENS = 128
 """Sequence length of a text model that comes without a preprocessor."""
+
+
+_COMPARED = 4
+"""Number of training examples on which a model and its copy are compared."""
 
 
 def load_data(recipe: Recipe) -> Dataset:
@@ -81,18 +87,35 @@ def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
 def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
     """Returns a user's model in the form that techniques can treat, and the data as it takes them.
 
-    `as_functional` rewrites a tf_keras model. `models.keras_nlp.convert` copies a Keras 3 backbone or classifier of
-    keras-nlp, whose own tokenizer then cuts raw texts.
+    `keras_nlp.convert` copies a BERT, DistilBERT, ViT or DeiT of keras-nlp, whose own tokenizer then cuts raw texts.
+    Every other model of tf_keras or Keras 3 is rewritten by `as_functional`.
 
     Raises:
-        UserError: the model is of another kind or cannot be rewritten or copied; or a split is empty or endless or does
-            not hold pairs.
+        UserError: the model cannot be rewritten or copied; or a split is empty or endless or does not hold pairs.
     """
     _ = data.labels  # Checks the splits; the rest of the code relies on finite sets of pairs.
+    of_keras_nlp = _of_keras_nlp(model, data)
+    if of_keras_nlp is not None:
+        return of_keras_nlp
+    features = data.examples("train").element_spec[0]
+    functional = as_functional(model, features)
+    sample = data.sample(_COMPARED, seed=0)
+    arrays = sample if isinstance(sample, Mapping) else {functional.input_names[0]: sample}
+    shapes = {name: np.shape(x)[1:] for name, x in arrays.items()}
+    if all(shapes.get(x.node.layer.name) == tuple(x.shape[1:]) for x in functional.inputs):  # else see check_fit
+        check_same_outputs(model, functional, {name: arrays[name] for name in functional.input_names})
+    return functional, data
+
+
+def _of_keras_nlp(model: Any, data: Dataset) -> tuple[tf_keras.Model, Dataset] | None:
+    """Returns the copy of a keras-nlp model of a family that we know, and the data as it takes them; else None."""
     if not any(base.__module__.startswith("keras_hub.") for base in type(model).__mro__):
-        return as_functional(model), data
+        return None
     length = getattr(getattr(model, "preprocessor", None), "sequence_length", None) or _TOKENS
-    source = keras_nlp.convert(model, len(data.classes), length)
+    try:
+        source = keras_nlp.convert(model, len(data.classes), length)
+    except UserError:
+        return None  # of another family, or changed by its user
     if _has_texts(data) and source.vocabulary:
         data = replace(data, decode=Tokenizer(source.vocabulary, source.lowercase, length))
     return source.model, data

@@ -1,0 +1,243 @@
+"""Traces a model into a TensorFlow graph in which the calls of stock Keras layers stay recognisable.
+
+The model's own code runs: that of subclassed models and layers, of models inside models and of operations between
+layers. Only stock layers, which tf_keras has too, are recorded as calls.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph, func_graph_from_py_func
+
+from tfcompress.errors import UserError, first_line
+from tfcompress.models import stock
+from tfcompress.models.signature import Signature, library
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a stock layer.
+
+    Attributes:
+        layer: the layer, of Keras 3 or tf_keras.
+        path: the names of the models and layers that contain it and its own, joined by slashes.
+        arguments: by the name that the layer's `call` gives them; tensors, structures of tensors and other values.
+        masks: the implicit masks of those arguments.
+        outputs: the tensors that it returned.
+        structure: the structure of these tensors.
+        training: whether the call was made for training; None if nothing says so.
+    """
+
+    layer: Any
+    path: str
+    arguments: Mapping[str, Any]
+    masks: Mapping[str, Any]
+    outputs: list[tf.Tensor]
+    structure: Any
+    training: bool | None
+
+    @property
+    def inputs(self) -> list[tf.Tensor]:
+        """The tensors that the call reads, masks included."""
+        return [x for x in tf.nest.flatten([dict(self.arguments), dict(self.masks)]) if tf.is_tensor(x)]
+
+
+@dataclass(eq=False)
+class Trace:
+    """A model as a graph with a free batch axis.
+
+    Attributes:
+        graph: the graph, with all that stock layers do inside.
+        inputs: the placeholders of the model's inputs by name.
+        outputs: a tensor, or a structure of tensors, that the model returns.
+        calls: the calls of stock layers, in order.
+        made_by: for each output of these calls, by tensor name, the call.
+        paths: for each operation outside of these calls, by its name, the path of the layer whose code made it.
+    """
+
+    graph: FuncGraph
+    inputs: dict[str, tf.Tensor] = field(default_factory=dict)
+    outputs: Any = None
+    calls: list[Call] = field(default_factory=list)
+    made_by: dict[str, Call] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+
+
+def trace(model: Any, signature: Signature, apart: Collection[int] = (), training: bool = False) -> Trace:
+    """Traces a model.
+
+    Args:
+        model: a model of Keras 3 or tf_keras that has been called.
+        signature: its inputs.
+        apart: the ids of stock layers that are taken apart like composite ones.
+        training: whether the model is called for training.
+
+    Raises:
+        UserError: the model's code cannot run with a free batch axis.
+    """
+    found = Trace(FuncGraph(model.name))
+    recorder = _Recorder(found, library(model), apart, training)
+
+    def call(*tensors: tf.Tensor) -> Any:
+        found.inputs = dict(zip(signature.specs, tensors, strict=True))
+        args, kwargs = signature.arguments(found.inputs)
+        with recorder.patched():
+            found.outputs = model(*args, training=training, **kwargs)
+        return tf.nest.flatten(found.outputs)
+
+    eager = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # Otherwise a tf.function in the model would hide the layers that it calls.
+    try:
+        with stock.in_float32(model):
+            specs = [tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in signature.specs.items()]
+            func_graph_from_py_func(model.name, call, specs, {}, func_graph=found.graph)
+    except UserError:
+        raise
+    except Exception as error:
+        where = f"layer {recorder.last_path}" if recorder.last_path else "its code"
+        raise UserError(
+            f"model {model.name} cannot be taken apart, because {where} fails with a batch of any length: "
+            f"{first_line(error)}; {_advice(error)}"
+        ) from error
+    finally:
+        tf.config.run_functions_eagerly(eager)
+    return found
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, tf.errors.OperatorNotAllowedInGraphError) or "symbolic" in str(error).lower():
+        return "replace Python's if and for on the values of tensors by operations such as tf.where"
+    return "use shapes and operations that are known without the values of the inputs"
+
+
+class _Recorder:
+    """Records the calls of stock layers while a model runs."""
+
+    def __init__(self, found: Trace, keras: Any, apart: Collection[int], training: bool) -> None:
+        self._found = found
+        self._keras = keras
+        self._apart = apart
+        self._names: list[str] = []
+        self._training: list[bool | None] = [training]
+        self._within_stock = False
+        self.last_path = ""
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """Replaces `Layer.__call__` for as long as the model runs."""
+        base = self._keras.layers.Layer
+        original, recorder = base.__call__, self
+
+        def recorded(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            return recorder.call(original, layer, args, kwargs)
+
+        base.__call__ = recorded
+        try:
+            yield
+        finally:
+            base.__call__ = original
+
+    def call(self, original: Any, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._within_stock or tf.compat.v1.get_default_graph() is not self._found.graph:
+            return original(layer, *args, **kwargs)
+        start = self._operations()
+        arguments = _bound(layer, args, kwargs)
+        given = arguments.get("training")
+        self._training.append(self._training[-1] if given is None else bool(given))
+        self._names.append(layer.name)
+        self.last_path = path = "/".join(self._names[1:])
+        try:
+            masks = _masks(arguments)
+            if id(layer) in self._apart or not stock.is_stock(layer, self._keras, arguments, masks):
+                expansion = stock.expansion(layer, masks)
+                outputs = original(layer, *args, **kwargs) if expansion is None else expansion(*args, **kwargs)
+            else:
+                outputs = self._stock_call(original, layer, path, args, kwargs, arguments, masks)
+        finally:
+            self._names.pop()
+            self._training.pop()
+        for operation in self._operations_since(start):
+            self._found.paths.setdefault(operation, path)
+        self.last_path = "/".join(self._names[1:])
+        return outputs
+
+    def _stock_call(
+        self,
+        original: Any,
+        layer: Any,
+        path: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        arguments: dict[str, Any],
+        masks: dict[str, tf.Tensor],
+    ) -> Any:
+        self._within_stock = True
+        args, kwargs, arguments = tf.nest.map_structure(_in_graph, (args, kwargs, arguments))
+        try:
+            with stock.activation_apart(layer) as activation:
+                returned = original(layer, *args, **kwargs)
+        finally:
+            self._within_stock = False
+        # A layer may return its input, so each output becomes a tensor of its own.
+        outputs = tf.nest.map_structure(_own_tensor, returned)
+        flat = tf.nest.flatten(outputs)
+        call = Call(layer, path, arguments, masks, flat, outputs, self._training[-1])
+        self._found.calls.append(call)
+        self._found.made_by.update((tensor.name, call) for tensor in flat)
+        if activation is None:
+            return outputs
+        activated = activation(outputs)
+        mask = getattr(outputs, "_keras_mask", None)
+        if mask is not None:
+            activated._keras_mask = mask
+        return activated
+
+    def _operations(self) -> int:
+        return len(self._found.graph.get_operations())
+
+    def _operations_since(self, start: int) -> list[str]:
+        return [operation.name for operation in self._found.graph.get_operations()[start:]]
+
+
+def _own_tensor(tensor: tf.Tensor) -> tf.Tensor:
+    own = tf.identity(tensor)
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        own._keras_mask = mask
+    return own
+
+
+def _in_graph(value: Any) -> Any:
+    """Returns a tensor of the graph for an array or a tensor from outside of it."""
+    if isinstance(value, np.ndarray) or (tf.is_tensor(value) and not tf.is_symbolic_tensor(value)):
+        return tf.identity(value)
+    return value
+
+
+def _bound(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a call by name."""
+    parameters = inspect.signature(layer.call)
+    if "training" not in parameters.parameters:  # Keras 3 passes it to every layer of a functional model
+        kwargs = {name: value for name, value in kwargs.items() if name != "training"}
+    try:
+        found = parameters.bind_partial(*args, **kwargs).arguments
+    except TypeError:  # Keras says what is wrong when it makes the call
+        return dict(kwargs)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _masks(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the implicit masks of the tensors among a layer's arguments, by the argument's name."""
+    found = {}
+    for name, value in arguments.items():
+        masks = [getattr(tensor, "_keras_mask", None) for tensor in tf.nest.flatten(value)]
+        if any(mask is not None for mask in masks):
+            found[name] = masks[0] if len(masks) == 1 else masks
+    return found

@@ -1,0 +1,400 @@
+"""What single TensorFlow operations of a traced model become: a Keras layer where one computes the same."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.errors import UserError
+from tfcompress.models import patterns
+from tfcompress.models.layers import ClassToken, PositionEmbedding
+from tfcompress.models.operations import Operation, constant_argument
+from tfcompress.models.probing import Needs
+
+if TYPE_CHECKING:
+    from tfcompress.models.emission import Builder
+
+layers = tf_keras.layers
+
+Rule = tuple[list[tf.Tensor], Callable[[list[Any]], Any]]
+"""The tensors of a trace that are read, and what makes the outputs of the copy from those of the copy."""
+
+_ACTIVATIONS = {
+    "Softmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "Relu": "relu",
+    "Tanh": "tanh",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+}
+_MERGES = {
+    "AddV2": layers.Add,
+    "Add": layers.Add,
+    "AddN": layers.Add,
+    "Mul": layers.Multiply,
+    "Sub": layers.Subtract,
+    "Maximum": layers.Maximum,
+    "Minimum": layers.Minimum,
+}
+_POOLINGS = {
+    ("Mean", 3, (1,)): layers.GlobalAveragePooling1D,
+    ("Mean", 4, (1, 2)): layers.GlobalAveragePooling2D,
+    ("Max", 3, (1,)): layers.GlobalMaxPooling1D,
+    ("Max", 4, (1, 2)): layers.GlobalMaxPooling2D,
+}
+
+
+def rule_for(builder: Builder, tensor: tf.Tensor) -> Rule:
+    """Returns what makes a tensor in the copy.
+
+    Raises:
+        UserError: the operation cannot be part of a Keras model.
+    """
+    for rule in _RULES:
+        found = rule(builder, tensor)
+        if found is not None:
+            return found
+    return _operation(builder, tensor)
+
+
+def _same(tensors: list[Any]) -> Any:
+    return tensors[0]
+
+
+def _layer(source: tf.Tensor | list[tf.Tensor], layer: Any, weights: list[Any] | None = None) -> Rule:
+    """Returns a rule that calls a layer."""
+    single = not isinstance(source, list)
+
+    def make(tensors: list[Any]) -> Any:
+        output = layer(tensors[0] if single else tensors)
+        if weights is not None:
+            layer.set_weights(weights)
+        return output
+
+    return ([source] if single else list(source)), make
+
+
+def _activation(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    probe, kind = builder.probe, tensor.op.type
+    if kind in _ACTIVATIONS and probe.has_batch(tensor) and tensor.dtype == tf.float32:
+        name = _ACTIVATIONS[kind]
+        return _layer(tensor.op.inputs[0], layers.Activation(name, name=builder.name_for(tensor, name)))
+    if kind == "Relu6":
+        return _layer(tensor.op.inputs[0], layers.ReLU(6.0, name=builder.name_for(tensor, "relu6")))
+    if kind == "LeakyRelu":
+        slope = tensor.op.get_attr("alpha")
+        return _layer(tensor.op.inputs[0], layers.LeakyReLU(slope, name=builder.name_for(tensor, "leaky_relu")))
+    found = patterns.activation(probe, tensor)
+    if found is None:
+        return None
+    source, function = found
+    return _layer(source, layers.Activation(function, name=builder.name_for(tensor, function.__name__)))
+
+
+def _dense(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    probe = builder.probe
+    found = patterns.dense(probe, tensor)
+    if found is None:
+        return None
+    kernel, bias = found.kernel, found.bias
+    options = {"use_bias": bias is not None, "trainable": builder.is_trainable(found.kernel_tensor)}
+    layer = builder.shared(
+        (found.kernel_tensor, found.bias_tensor),
+        lambda: layers.Dense(kernel.shape[1], name=builder.name_for(tensor, "dense"), **options),
+    )
+    return _layer(found.source, layer, [kernel] if bias is None else [kernel, bias])
+
+
+def _position(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    """An addition of learned vectors for all positions."""
+    probe = builder.probe
+    if tensor.op.type not in ("AddV2", "Add", "BiasAdd") or len(probe.shape(tensor)) != 3:
+        return None
+    for x, added in (tensor.op.inputs, reversed(tensor.op.inputs)):
+        value = _weight_value(builder, added)
+        if value is None or not probe.has_batch(x) or probe.shape(x) != probe.shape(tensor):
+            continue
+        shape = (1, *probe.shape(tensor)[1:])
+        if value.shape in (shape, shape[1:]):
+            layer = PositionEmbedding(
+                name=builder.name(builder.name_of_weight(added)), trainable=builder.is_trainable(added)
+            )
+            return _layer(x, layer, [value.reshape(shape)])
+    return None
+
+
+def _class_token(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    """A learned token before the others."""
+    probe = builder.probe
+    if tensor.op.type != "ConcatV2" or len(tensor.op.inputs) != 3 or len(probe.shape(tensor)) != 3:
+        return None
+    token, x, axis = tensor.op.inputs
+    value = None if probe.depends_on_data(token) else probe.value_per_example(token)
+    weighted = probe.needs[token.name] & Needs.WEIGHTS and probe.depends_on_data(x) and probe.has_batch(x)
+    if value is None or not weighted or value.shape[1] != 1 or probe.constant(axis) not in (1, -2):
+        return None
+    layer = ClassToken(name=builder.name(builder.name_of_weight(token)), trainable=builder.is_trainable(token))
+    return _layer(x, layer, [value])
+
+
+def _weight_value(builder: Builder, tensor: tf.Tensor) -> Any:
+    """Returns the value of a tensor of weights without its batch axis if it has one, else None."""
+    probe = builder.probe
+    if probe.depends_on_data(tensor) or not probe.needs[tensor.name] & Needs.WEIGHTS:
+        return None
+    value = probe.value(tensor)
+    return probe.value_per_example(tensor) if value is None else value
+
+
+def _table(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    """A lookup of ids in a table of weights."""
+    probe, operation = builder.probe, tensor.op
+    if operation.type not in ("ResourceGather", "GatherV2"):
+        return None
+    table, ids = operation.inputs[0], probe.source(operation.inputs[1])
+    if operation.get_attr("batch_dims") or not (probe.has_batch(ids) and probe.depends_on_data(ids)):
+        return None
+    if operation.type == "GatherV2" and probe.constant(operation.inputs[2]) != 0:
+        return None
+    value = builder.variable(table) if operation.type == "ResourceGather" else _weight_value(builder, table)
+    if value is None or value.ndim != 2:
+        return None
+    layer = builder.shared(
+        (table,),
+        lambda: layers.Embedding(
+            *value.shape, name=builder.name_for(tensor, "embedding"), trainable=builder.is_trainable(table)
+        ),
+    )
+    return _layer(patterns.without_negative(probe, ids), layer, [value])
+
+
+def _patches(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    """A cut into patches that do not overlap, as `tf.image` and `keras.ops.image` express it."""
+    probe, operation = builder.probe, tensor.op
+    if operation.type not in ("ExtractImagePatches", "Conv2D"):
+        return None
+    shape = probe.shape(operation.inputs[0])
+    patch = operation.get_attr("strides")[1]
+    if operation.type == "ExtractImagePatches":
+        cuts = operation.get_attr("ksizes") == operation.get_attr("strides") and set(operation.get_attr("rates")) == {1}
+    else:
+        kernel = probe.constant(operation.inputs[1])
+        cuts = (
+            kernel is not None
+            and operation.get_attr("data_format") == b"NHWC"
+            and kernel.shape == (patch, patch, shape[3], patch * patch * (shape[3] or 0))
+            and np.array_equal(kernel.reshape(-1, kernel.shape[-1]), np.eye(kernel.shape[-1]))
+        )
+    grid = probe.shape(tensor)[1:3]
+    if not cuts or patch == 1 or shape[1:3] != tuple((side or 0) * patch for side in grid):
+        return None
+    rows, columns, channels = *grid, shape[3] or 0
+    parts = [
+        layers.Reshape((rows, patch, columns, patch * channels), name=builder.name_for(tensor, "split")),
+        layers.Permute((1, 3, 2, 4), name=builder.name_for(tensor, "permute")),
+        layers.Reshape((rows, columns, patch * patch * channels), name=builder.name_for(tensor, "join")),
+    ]
+
+    def make(tensors: list[Any]) -> Any:
+        x = tensors[0]
+        for part in parts:
+            x = part(x)
+        return x
+
+    return [operation.inputs[0]], make
+
+
+def _merge(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    probe, kind = builder.probe, _MERGES.get(tensor.op.type)
+    if kind is None or tensor.dtype != tf.float32 or not probe.has_batch(tensor):
+        return None
+    inputs = list(tensor.op.inputs)
+    if not all(probe.depends_on_data(x) and probe.shape(x) == probe.shape(tensor) for x in inputs):
+        return None
+    return _layer(inputs, kind(name=builder.name_for(tensor, kind.__name__.lower())))
+
+
+def _concatenation(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    probe = builder.probe
+    if tensor.op.type != "ConcatV2" or not probe.has_batch(tensor):
+        return None
+    *parts, axis = tensor.op.inputs
+    along = probe.constant(axis)
+    if along is None or int(along) % len(probe.shape(tensor)) == 0:
+        return None
+    if not all(probe.depends_on_data(x) and probe.has_batch(x) for x in parts):
+        return None
+    return _layer(parts, layers.Concatenate(int(along), name=builder.name_for(tensor, "concatenate")))
+
+
+def _movement(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    """Another shape or another order of the axes."""
+    probe, operation = builder.probe, tensor.op
+    if operation.type == "Cast" and operation.inputs[0].dtype == tensor.dtype:
+        return [operation.inputs[0]], _same
+    if operation.type in ("Reshape", "Squeeze", "ExpandDims"):
+        source = operation.inputs[0]
+        if probe.shape(source) == probe.shape(tensor) and probe.has_batch(source):
+            return [source], _same
+        if probe.has_batch(source) and probe.has_batch(tensor) and len(probe.shape(tensor)) > 1:
+            layer = layers.Reshape(probe.shape(tensor)[1:], name=builder.name_for(tensor, "reshape"))
+            return _layer(source, layer)
+        target = [-1 if side is None else side for side in probe.shape(tensor)]
+        if target.count(-1) > 1:
+            return None
+        arguments = {"tensor": 0, "shape": constant_argument(np.array(target, np.int32))}
+        return _layer(source, Operation("Reshape", arguments, {}, name=builder.name_for(tensor, "reshape")))
+    if operation.type == "Transpose":
+        order = probe.constant(operation.inputs[1])
+        if order is not None and list(order) == list(range(len(order))):
+            return [operation.inputs[0]], _same
+        if order is not None and order[0] == 0 and probe.has_batch(tensor) and len(order) > 2:
+            axes = tuple(int(axis) for axis in order[1:])
+            return _layer(operation.inputs[0], layers.Permute(axes, name=builder.name_for(tensor, "permute")))
+    return None
+
+
+def _pooling(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    probe, operation = builder.probe, tensor.op
+    if operation.type not in ("Mean", "Max") or tensor.dtype != tf.float32 or not probe.has_batch(operation.inputs[0]):
+        return None
+    axes = probe.constant(operation.inputs[1])
+    rank = len(probe.shape(operation.inputs[0]))
+    along = () if axes is None else tuple(sorted(int(axis) % rank for axis in np.reshape(axes, -1)))
+    kind = _POOLINGS.get((operation.type, rank, along))
+    if kind is None:
+        return None
+    kept = bool(operation.get_attr("keep_dims"))
+    return _layer(operation.inputs[0], kind(keepdims=kept, name=builder.name_for(tensor, operation.type.lower())))
+
+
+def _one_token(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    """`x[:, i]` of `(batch, tokens, width)`."""
+    probe, operation = builder.probe, tensor.op
+    source = operation.inputs[0] if operation.inputs else tensor
+    if operation.type != "StridedSlice" or len(probe.shape(source)) != 3 or not probe.has_batch(source):
+        return None
+    if not probe.has_batch(tensor) or operation.get_attr("shrink_axis_mask") != 2:
+        return None
+    begin = probe.constant(operation.inputs[1])
+    tokens, width = probe.shape(source)[1:]
+    if begin is None or probe.shape(tensor) != (None, width) or operation.get_attr("new_axis_mask") or tokens is None:
+        return None
+    index = int(begin[1]) % tokens
+    crop = layers.Cropping1D((index, tokens - 1 - index), name=builder.name_for(tensor, "token"))
+    flat = layers.Reshape((width,), name=builder.name_for(tensor, "flat"))
+    return [source], lambda tensors: flat(crop(tensors[0]))
+
+
+_RULES = (
+    _activation,
+    _dense,
+    _table,
+    _patches,
+    _position,
+    _class_token,
+    _merge,
+    _concatenation,
+    _movement,
+    _pooling,
+    _one_token,
+)
+
+
+def _operation(builder: Builder, tensor: tf.Tensor) -> Rule:
+    """Any other operation."""
+    probe, operation = builder.probe, tensor.op
+    function = getattr(tf.raw_ops, operation.type, None)
+    path = probe.path(tensor)
+    where = f"layer {path}" if path else f"model {builder.trace.graph.name}"
+    kinds = {x.dtype for x in [*operation.inputs, *operation.outputs]}
+    if function is None or kinds & {tf.resource, tf.variant, tf.string} or _has_functions(operation):
+        raise UserError(
+            f"{where} uses TensorFlow's {operation.type}, {_why(operation, kinds)}; replace it by layers or operations "
+            "on numbers with a fixed number of steps, or take it out of the model and apply it to the data"
+        )
+    inputs: list[tf.Tensor] = []
+    large: list[Any] = []
+
+    def argument(x: tf.Tensor) -> Any:
+        constant = probe.constant(x)
+        if constant is None:
+            inputs.append(x)
+            return len(inputs) - 1
+        described = constant_argument(constant)
+        if "shape" in described:
+            large.append(constant)
+        return described
+
+    names, attributes = _python_names(operation, function)
+    arguments: dict[str, Any] = {}
+    position = 0
+    for part, python_name in zip(operation.op_def.input_arg, names, strict=True):
+        if part.number_attr or part.type_list_attr:
+            count = operation.get_attr(part.number_attr or part.type_list_attr)
+            count = count if isinstance(count, int) else len(count)
+            arguments[python_name] = [argument(x) for x in operation.inputs[position : position + count]]
+        else:
+            count = 1
+            arguments[python_name] = argument(operation.inputs[position])
+        position += count
+    name = builder.name_for(tensor, operation.type.lower())
+    layer = Operation(operation.type, arguments, attributes, name=name)
+    if not inputs:
+        inputs, rule = [next(iter(builder.trace.inputs.values()))], layer
+        return _layer(inputs[0], rule, large or None)
+    return _layer(inputs[0] if len(inputs) == 1 else inputs, layer, large or None)
+
+
+def _python_names(operation: tf.Operation, function: Any) -> tuple[list[str], dict[str, Any]]:
+    """Returns the names of an operation's inputs in `tf.raw_ops`, and its attributes by theirs.
+
+    Some differ from those in graphs, such as `axis`, which graphs call `reduction_indices`.
+    """
+    inputs = list(operation.op_def.input_arg)
+    inferred = {name for part in inputs for name in (part.type_attr, part.number_attr, part.type_list_attr)}
+    attributes = [part.name for part in operation.op_def.attr if part.name not in inferred]
+    parameters = [name for name in inspect.signature(function).parameters if name != "name"]
+    known = {*(part.name for part in inputs), *attributes}
+    of_inputs = [name for name in parameters if name not in known and _is_required(function, name)]
+    of_attributes = [name for name in parameters if name not in known and not _is_required(function, name)]
+    names = [part.name if part.name in parameters else of_inputs.pop(0) for part in inputs]
+    values = {}
+    for name in attributes:
+        if name in parameters or of_attributes:
+            values[name if name in parameters else of_attributes.pop(0)] = _plain(operation.get_attr(name))
+    return names, values
+
+
+def _is_required(function: Any, name: str) -> bool:
+    return inspect.signature(function).parameters[name].default is inspect.Parameter.empty
+
+
+def _has_functions(operation: tf.Operation) -> bool:
+    return any(attribute.type in ("func", "list(func)") for attribute in operation.op_def.attr)
+
+
+def _why(operation: tf.Operation, kinds: set[tf.DType]) -> str:
+    if _has_functions(operation):
+        return "a loop or condition on values"
+    return "which works on texts" if tf.string in kinds else "which keeps a state"
+
+
+def _plain(value: Any) -> Any:
+    """Returns the value of an attribute as JSON can hold it, and as `tf.raw_ops` takes it."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, tf.DType):
+        return value.name
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if hasattr(value, "dim"):  # a TensorShapeProto
+        return None if value.unknown_rank else [None if side.size < 0 else side.size for side in value.dim]
+    return value
