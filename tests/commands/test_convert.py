@@ -215,6 +215,16 @@ def test_recurrent_layers_of_keras_3_are_converted(tmp_path, layer):
     assert convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32").difference.largest_difference < 1e-5
 
 
+@pytest.mark.parametrize("wrap", [lambda layer: layer, tf_keras.layers.Bidirectional])
+def test_a_recurrent_layer_forgets_its_state_after_each_inference(tmp_path, wrap):
+    x = tf_keras.Input((6, 3), name="x")
+    model = tf_keras.Model(x, wrap(tf_keras.layers.LSTM(4))(x))
+    convert_file(model, tmp_path / "a.tflite", "float32")
+    series = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
+    found = predict(tmp_path / "a.tflite", list(series))
+    np.testing.assert_allclose(found, model(series), atol=1e-5)
+
+
 def test_augmentation_of_keras_3_is_left_out(tmp_path):
     layers = keras.layers
     augment = [layers.RandomFlip(), layers.RandomRotation(0.1), layers.Dropout(0.5), layers.GaussianNoise(0.1)]

@@ -190,6 +190,10 @@ def check_shapes(inputs: Mapping[str, tuple[int | None, ...]], name: str) -> Non
 
 def _serve(model: tf_keras.Model, name_outputs: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> ServingFunction:
     batch_of_one = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.node.layer.name) for x in model.inputs]
+    for layer in model._flatten_layers():
+        if isinstance(layer, tf_keras.layers.LSTM):
+            # Otherwise the converter fuses it into an operator that keeps its state from one inference to the next.
+            layer._could_use_gpu_kernel = False
 
     @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
     def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
