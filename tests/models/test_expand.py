@@ -1,0 +1,160 @@
+"""Models as people write them, of Keras 2 and Keras 3, taken apart into stock layers with the same outputs."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from keras import ops
+
+from tfcompress.models.functional import as_functional
+from tfcompress.models.layers import ScaledDotProductAttention
+
+WIDTH, PATCHES = 16, 4
+
+
+class Patches(keras.layers.Layer):
+    """Cuts patches of 8 × 8 with a batch size that only the tensor knows."""
+
+    def call(self, images):
+        patches = ops.image.extract_patches(images, size=8)
+        return ops.reshape(patches, (ops.shape(images)[0], -1, 8 * 8 * 3))
+
+
+class Encoder(keras.layers.Layer):
+    """Projects patches, and adds a class token and positions that it holds by itself."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.project = keras.layers.Dense(WIDTH)
+        self.positions = keras.layers.Embedding(PATCHES, WIDTH)
+        self.token = self.add_weight(shape=(1, 1, WIDTH), name="token")
+
+    def call(self, patches):
+        embedded = self.project(patches) + self.positions(ops.arange(0, PATCHES))
+        token = ops.broadcast_to(self.token, (ops.shape(patches)[0], 1, WIDTH))
+        return ops.concatenate([token, embedded], axis=1)
+
+
+class Block(keras.layers.Layer):
+    """A transformer block with the default LayerNormalization."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.norms = [keras.layers.LayerNormalization() for _ in range(2)]
+        self.attention = keras.layers.MultiHeadAttention(2, 8, dropout=0.1)
+        self.expand = keras.layers.Dense(2 * WIDTH, activation=keras.activations.gelu)
+        self.dropout = keras.layers.Dropout(0.1)
+        self.contract = keras.layers.Dense(WIDTH)
+
+    def call(self, x, training=None):
+        y = self.norms[0](x)
+        x = x + self.attention(y, y, training=training)
+        y = self.dropout(self.expand(self.norms[1](x)), training=training)
+        return x + self.contract(y)
+
+
+class Transformer(keras.Model):
+    """A subclassed vision transformer in the manner of keras.io."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.patches, self.encoder = Patches(), Encoder()
+        self.blocks = [Block() for _ in range(2)]
+        self.head = keras.layers.Dense(3)
+
+    def call(self, images, training=None):
+        x = self.encoder(self.patches(images))
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.head(ops.mean(x, axis=1))
+
+
+class Mixer(tf_keras.Model):
+    """A subclassed tf_keras model with operations between its layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = tf_keras.Sequential([tf_keras.layers.Dense(WIDTH), tf_keras.layers.Dense(WIDTH)])
+        self.scale = self.add_weight("scale", (WIDTH,), initializer="ones")
+        self.head = tf_keras.layers.Dense(3)
+
+    def call(self, x, training=None):
+        x = tf.reshape(x, [tf.shape(x)[0], -1, 24])
+        y = tf.nn.gelu(self.inner(x)) * self.scale
+        return self.head(tf.reduce_mean(y - tf.transpose(y, [0, 1, 2]) * 0.5, axis=1))
+
+
+def kinds(model: tf_keras.Model) -> list[str]:
+    return [type(layer).__name__ for layer in model.layers]
+
+
+def check(model, features) -> tf_keras.Model:
+    """Takes a model apart, saves and loads the result, and compares outputs."""
+    expected = np.asarray(tf.cast(model(features), tf.float32))
+    functional = as_functional(model)
+    np.testing.assert_allclose(functional(features), expected, atol=2e-5 * max(1, np.abs(expected).max()))
+    assert all(type(layer).__module__.startswith(("tf_keras.", "tfcompress.")) for layer in functional.layers)
+    return functional
+
+
+def test_a_subclassed_transformer_of_keras_3(tmp_path):
+    model, images = Transformer(), np.random.default_rng(0).uniform(size=(3, 16, 16, 3)).astype(np.float32)
+    model(images)
+    functional = check(model, images)
+    found = kinds(functional)
+    assert found.count("LayerNormalization") == 4
+    assert found.count("ScaledDotProductAttention") == found.count("Dropout") == 2
+    assert found.count("Dense") == 1 + 2 * 6 + 1
+    functional.save(tmp_path / "a.h5")
+    loaded = tf_keras.models.load_model(tmp_path / "a.h5")
+    np.testing.assert_allclose(loaded(images), model(images), atol=2e-5)
+
+
+def test_a_subclassed_model_of_tf_keras():
+    model, x = Mixer(), np.random.default_rng(0).normal(size=(2, 4, 24)).astype(np.float32)
+    model(x)
+    assert kinds(check(model, x)).count("Dense") == 3
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_models_inside_models(library):
+    layers = library.layers
+    inner = library.Sequential([library.Input((8,)), layers.Dense(6, activation="relu"), layers.Dropout(0.5)])
+    x = library.Input((8,), name="x")
+    middle = library.Model(x, layers.Dense(4)(inner(x)))
+    outer = library.Input((8,), name="features")
+    model = library.Model(outer, layers.Dense(3)(middle(layers.Rescaling(1 / 255)(outer))))
+    functional = check(model, np.random.default_rng(0).uniform(0, 255, (2, 8)).astype(np.float32))
+    assert kinds(functional) == ["InputLayer", "Rescaling", "Dense", "Dropout", "Dense", "Dense"]
+    assert functional.input_names == ["features"]
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_masks_are_kept(library):
+    layers = library.layers
+    ids = library.Input((6,), dtype="int32", name="ids")
+    x = layers.Embedding(9, 8, mask_zero=True)(ids)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 4)(x, x)])
+    model = library.Model(ids, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    functional = check(model, np.array([[3, 4, 5, 0, 0, 0], [1, 2, 3, 4, 5, 6]], np.int32))
+    assert not any(getattr(layer, "mask_zero", False) for layer in functional.layers)
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_a_causal_mask_is_kept(library):
+    x = library.Input((5, 8), name="x")
+    y = library.layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
+    model = library.Model(x, library.layers.Flatten()(y))
+    functional = check(model, np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32))
+    assert any(isinstance(layer, ScaledDotProductAttention) for layer in functional.layers)
+
+
+@pytest.mark.parametrize("layer", ["LSTM", "GRU"])
+def test_recurrent_layers_see_the_mask(layer):
+    ids = keras.Input((6,), dtype="int32", name="ids")
+    x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    x = getattr(keras.layers, layer)(4)(x)
+    check(keras.Model(ids, keras.layers.Dense(2)(x)), np.array([[3, 4, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]], np.int32))
