@@ -21,7 +21,7 @@ from tfcompress.progress import track
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
-from tfcompress.traits import Traits, is_table, kernels
+from tfcompress.traits import KernelTraits, Traits, is_table, kernels
 
 _PACKED_FORMATS = ("float32", "int8")
 _INSPECTED_EXAMPLES = 16
@@ -76,12 +76,14 @@ def _stock(stage: Stage, format: ConverterFormat, export: Export, workdir: Path)
 def _keeping_clusters(stage: Stage, format: ConverterFormat, export: Export) -> bytes:
     """Converts a stage's model so that its clustered kernels are stored as they were trained."""
     content = convert(stage.model, format, export.logits, export.per_channel)
+    if format == "int8":
+        return content
     clustered = {
         name: kernel
         for name, kernel in kernels(stage.model).items()
-        if stage.traits[name].clusters and not is_table(stage.model.get_layer(name))
+        if stage.traits.get(name, KernelTraits()).clusters and not is_table(stage.model.get_layer(name))
     }
-    if format == "int8" or not clustered:
+    if not clustered:
         return content
     plain = content if format == "float32" else convert(stage.model, "float32", export.logits)
     unfolded = unfold(plain, clustered)
