@@ -186,7 +186,7 @@ def test_a_users_own_layer_and_probabilities_go_through(tiny_data, tmp_path):
     x = Doubled(name="doubled")(tf_keras.layers.Flatten()(image))
     model = tf_keras.Model(image, tf_keras.layers.Dense(10, activation="softmax", name="scores")(x))
     report = compress(model, tiny_data, [Prune(sparsity=0.5, schedule="constant", fit=FIT)], tmp_path)
-    assert [(layer.layer, layer.kind) for layer in report.left_alone] == [("doubled", "Doubled")]
+    assert [(layer.layer, layer.kind) for layer in report.left_alone] == [("doubled_factor", "Weight")]
     assert report.variants[0].agreement.largest_difference < 1e-5
     assert report.variants[-1].tensors[0].sparsity >= 0.5
 
