@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tf_keras
 
 from tfcompress import traits
@@ -66,12 +68,16 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
         UserError: a kernel with promised traits is not in the file.
     """
     candidates = file_weights.weights(content)
+    kernels = traits.kernels(model)
+    holders = {name: next((t for t in candidates if _holds(t, kernel)), None) for name, kernel in kernels.items()}
+    # Factors per output or input take much longer to find, so they are looked for only in what is left.
+    others = [t for t in candidates if not any(t is holder for holder in holders.values())]
     verified = []
-    for name, kernel in traits.kernels(model).items():
+    for name, kernel in kernels.items():
         expected = promised.get(name, KernelTraits())
-        tensor = next((t for t in candidates if _holds(t, kernel)), None)
+        tensor = holders[name] or next((t for t in others if _holds_folded(t, kernel)), None)
         if tensor is None and expected == KernelTraits():
-            continue  # The converter folds a following BatchNormalization into a kernel, with one factor per channel.
+            continue
         if tensor is None:
             raise UserError(
                 f"{name}: no weight tensor in the {format} file holds this kernel; the outputs do not depend on it, or "
@@ -95,10 +101,9 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
 
 
 def _holds(tensor: WeightTensor, kernel: FloatArray) -> bool:
-    """Returns whether a tensor holds the values of a kernel `(…, inputs, outputs)`, up to rounding and factors.
+    """Returns whether a tensor holds the values of a kernel `(…, inputs, outputs)`, up to rounding and one factor.
 
-    The factors are constants that the converter multiplied into the kernel: one, such as attention's 1/√d, or one per
-    output or input, see `tfcompress.export.folding`.
+    The factor allows for a multiplication, such as attention's 1/√d, that the converter folded into the weights.
     """
     expected = kernel if tensor.table else np.moveaxis(kernel, -1, 0)
     if tensor.values.size != expected.size or tensor.values.shape[0] != expected.shape[0]:
@@ -106,13 +111,23 @@ def _holds(tensor: WeightTensor, kernel: FloatArray) -> bool:
     found = tensor.dequantized().reshape(expected.shape)
     # The largest weight defines the scale, so it is stored exactly.
     factor = np.abs(found).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    return bool(np.all(np.abs(found - factor * expected) <= _rounding(tensor, found)))
+
+
+def _holds_folded(tensor: WeightTensor, kernel: FloatArray) -> bool:
+    """Returns whether a tensor holds a kernel, up to rounding and what `tfcompress.export.folding` finds in it."""
+    expected = np.moveaxis(kernel, -1, 0)
+    if tensor.table or tensor.values.size != expected.size or tensor.values.shape[0] != expected.shape[0]:
+        return False
+    found = tensor.dequantized().reshape(expected.shape)
+    return folded_factors(found, expected, 2 * _rounding(tensor, found)) is not None
+
+
+def _rounding(tensor: WeightTensor, found: FloatArray) -> npt.NDArray[np.floating[Any]]:
+    """Returns by how much the stored values may differ from those that were rounded."""
     if tensor.format == "int8":
-        tolerance = tensor.scales.reshape(-1, *(1,) * (expected.ndim - 1)) * 0.51
-    else:
-        tolerance = np.abs(found) * (_FLOAT16_EPSILON if tensor.format == "float16" else 1e-5) + 1e-7
-    if np.all(np.abs(found - factor * expected) <= tolerance):
-        return True
-    return not tensor.table and folded_factors(found, expected, 2 * tolerance) is not None
+        return tensor.scales.reshape(-1, *(1,) * (found.ndim - 1)) * 0.51
+    return np.abs(found) * (_FLOAT16_EPSILON if tensor.format == "float16" else 1e-5) + 1e-7
 
 
 def _check_format(name: str, tensor: WeightTensor, format: ConverterFormat, promised: KernelTraits) -> None:
