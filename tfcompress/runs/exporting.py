@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from tfcompress.progress import track
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
-from tfcompress.traits import KernelTraits, Traits, is_table, kernels
+from tfcompress.traits import FloatArray, KernelTraits, Traits, is_table, kernels
 
 _PACKED_FORMATS = ("float32", "int8")
 _INSPECTED_EXAMPLES = 16
@@ -54,7 +55,10 @@ def export_stage(stage: Stage, export: Export, workdir: Path) -> list[ExportedFi
         BrokenTraitError: a file lacks what the stage's techniques promised.
     """
     formats: tuple[ConverterFormat, ...] = ("int8",) if quantization_scheme(stage.traits) else export.formats
-    files = [_stock(stage, stored_as, export, workdir) for stored_as in track(formats, "converting", len(formats))]
+    float32 = cache(lambda: _float32(stage, export))
+    files = [
+        _stock(stage, stored_as, export, workdir, float32) for stored_as in track(formats, "converting", len(formats))
+    ]
     if export.clustered and any(kernel.clusters for kernel in stage.traits.values()):
         files += [_packed(file) for file in files if file.format in _PACKED_FORMATS]
     return files
@@ -65,31 +69,42 @@ def quantization_scheme(traits: Traits) -> str:
     return max((kernel.scheme for kernel in traits.values() if kernel.quantized), key=len, default="")
 
 
-def _stock(stage: Stage, format: ConverterFormat, export: Export, workdir: Path) -> ExportedFile:
+def _stock(
+    stage: Stage,
+    format: ConverterFormat,
+    export: Export,
+    workdir: Path,
+    float32: Callable[[], tuple[bytes, bool]],
+) -> ExportedFile:
+    """Makes one file; `float32` returns the result of `_float32`."""
+
     def make() -> bytes:
-        content = _keeping_clusters(stage, format, export)
+        if format == "float32":
+            content, _ = float32()
+        elif format != "int8" and _clustered(stage) and float32()[1]:
+            content = quantize(float32()[0], format, per_channel=export.per_channel)
+        else:
+            content = convert(stage.model, format, export.logits, export.per_channel)
         return describe(content, _description(stage, format))
 
     return _verified(stage, format, workdir / "tflite" / f"{stage.folder}-{format}.tflite", make)
 
 
-def _keeping_clusters(stage: Stage, format: ConverterFormat, export: Export) -> bytes:
-    """Converts a stage's model so that its clustered kernels are stored as they were trained."""
-    content = convert(stage.model, format, export.logits, export.per_channel)
-    if format == "int8":
-        return content
-    clustered = {
+def _float32(stage: Stage, export: Export) -> tuple[bytes, bool]:
+    """Returns the float32 file with clustered kernels as they were trained, and whether the converter changed them."""
+    content = convert(stage.model, "float32", export.logits, export.per_channel)
+    clustered = _clustered(stage)
+    restored = unfold(content, clustered) if clustered else None
+    return (content, False) if restored is None else (restored, True)
+
+
+def _clustered(stage: Stage) -> dict[str, FloatArray]:
+    """Returns the clustered kernels of a stage's float model by name, without tables."""
+    return {
         name: kernel
         for name, kernel in kernels(stage.model).items()
         if stage.traits.get(name, KernelTraits()).clusters and not is_table(stage.model.get_layer(name))
     }
-    if not clustered:
-        return content
-    plain = content if format == "float32" else convert(stage.model, "float32", export.logits)
-    unfolded = unfold(plain, clustered)
-    if unfolded is None:
-        return content
-    return unfolded if format == "float32" else quantize(unfolded, format, per_channel=export.per_channel)
 
 
 def _packed(file: ExportedFile) -> ExportedFile:
