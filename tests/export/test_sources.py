@@ -52,11 +52,11 @@ def test_a_model_of_keras_3_is_opened(tmp_path, name):
         model.export(tmp_path / name, verbose=False)
     else:
         model.save(tmp_path / name)
-    source = open_source(tmp_path / name)
     inputs = {"first": np.ones((1, 4), np.float32), "second": np.full((1, 4), 3, np.int32)}
-    (output,) = source.run(inputs).values()
-    np.testing.assert_allclose(output, model(inputs), atol=1e-6)
-    assert [spec.name for spec in source.serving.function.input_signature] == ["first", "second"]
+    for source in (open_source(tmp_path / name), of_model(model)):
+        (output,) = source.run(inputs).values()
+        np.testing.assert_allclose(output, model(inputs), atol=1e-6)
+        assert [spec.name for spec in source.serving.function.input_signature] == ["first", "second"]
 
 
 def test_any_saved_model_with_a_signature_is_opened(tmp_path):

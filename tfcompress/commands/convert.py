@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-import tf_keras
 
 from tfcompress.commands.examples import examples_for
 from tfcompress.data import registry
@@ -75,7 +74,7 @@ class Conversion:
 
 
 def convert_file(
-    source: Source | tf_keras.Model | Path | str,
+    source: Any,
     output: Path,
     to: Format | Path | str,
     calibration: str | Sequence[Example] | None = None,
@@ -87,7 +86,7 @@ def convert_file(
     """Converts a model, runs the file in LiteRT and the model as it was, and compares their outputs.
 
     Args:
-        source: a model, or anything that `open_source` takes.
+        source: a model of tf_keras or Keras 3, or anything that `open_source` takes.
         output: the `.tflite` file to write. An existing file is replaced once the new one has run.
         to: a format, or the path of a `.json` recipe of ai-edge-quantizer.
         calibration: what `int8` of a float model, `int8-full` and some quantizer recipes need: a data set, `NAME` or
@@ -160,7 +159,7 @@ def _target(to: Format | Path | str) -> Format | QuantizerRecipe:
     )
 
 
-def _opened(source: Source | tf_keras.Model | Path | str, allow_code: bool) -> Source:
+def _opened(source: Any, allow_code: bool) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, (Path, str)):

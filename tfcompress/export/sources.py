@@ -30,6 +30,7 @@ from tfcompress.export.serving import (
 from tfcompress.files import read_json
 from tfcompress.models import saved
 from tfcompress.models.safety import check_safe
+from tfcompress.models.signature import library
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.graph import Signature
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput
@@ -114,12 +115,15 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
     raise UserError(f"{path} is not a model file that can be read; give {_ACCEPTED}")
 
 
-def of_model(model: tf_keras.Model, name: str = "") -> Source:
-    """Makes a source of a functional or sequential tf_keras model.
+def of_model(model: Any, name: str = "") -> Source:
+    """Makes a source of a functional or sequential tf_keras model, or of any Keras 3 model that has been called.
 
     Raises:
-        UserError: its inputs have no fixed shape. A subclassed model can be exported as a SavedModel instead.
+        UserError: it is no Keras model, or its inputs have no fixed shape. A subclassed tf_keras model can be exported
+            as a SavedModel instead.
     """
+    if library(model).__name__ == "keras":
+        return _of_keras_3(model, name or model.name)
     if not getattr(model, "inputs", None):
         raise UserError(f"model {model.name} has no inputs of known shape; call `model.export(folder)` and convert it")
     shapes = {x.node.layer.name: (None,) if x.dtype == tf.string else tuple(x.shape[1:]) for x in model.inputs}
@@ -184,7 +188,7 @@ def _keras_version(path: Path) -> str:
 
 
 def _open_keras_3(path: Path, allow_code: bool) -> Source:
-    """Loads a file of Keras 3; a subclassed model is opened as the SavedModel that Keras exports from it."""
+    """Loads a file of Keras 3."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with native_libraries_quiet():
         import keras
@@ -192,19 +196,23 @@ def _open_keras_3(path: Path, allow_code: bool) -> Source:
     try:
         if not allow_code:
             check_safe(path)
-        model = keras.models.load_model(path, compile=False, safe_mode=not allow_code)
-        if getattr(model, "inputs", None):
-            return _of_function(serve_keras_3(model, str(path)))
-        with tempfile.TemporaryDirectory() as folder:
-            model.export(folder, verbose=False)
-            # The file has been checked, and Keras itself wrote this folder.
-            return _of_function(serve_saved_model(Path(folder), str(path), allow_code=True))
+        return _of_keras_3(keras.models.load_model(path, compile=False, safe_mode=not allow_code), str(path))
     except UserError:
         raise
     except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} cannot be loaded as a Keras 3 model: {first_line(error)}; export it as a SavedModel"
         ) from error
+
+
+def _of_keras_3(model: Any, name: str) -> Source:
+    """Makes a source of a Keras 3 model; a subclassed one is opened as the SavedModel that Keras exports from it."""
+    if getattr(model, "inputs", None):
+        return _of_function(serve_keras_3(model, name))
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, verbose=False)
+        # Keras itself wrote this folder.
+        return _of_function(serve_saved_model(Path(folder), name, allow_code=True))
 
 
 def _with_signature(content: bytes, name: str) -> bytes:
