@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import tf_keras
 
 from tfcompress.models.expand import Call
 from tfcompress.models.layers import MASK_BIAS, MaskBias, ScaledDotProductAttention
+from tfcompress.models.operations import Operation
+from tfcompress.models.rule import Rule, call_with_weights
 
 if TYPE_CHECKING:
     from tfcompress.models.emission import Builder
@@ -35,7 +36,7 @@ class AttentionCopy:
             config["num_heads"], config["dropout"], name=builder.name(f"{name}_attention")
         )
 
-    def call(self, call: Call) -> tuple[list[tf.Tensor], Callable[[list[Any]], Any]]:
+    def call(self, call: Call) -> Rule:
         query, value = call.arguments["query"], call.arguments["value"]
         key = call.arguments.get("key", value)
         masks = self._masks(call)
@@ -52,19 +53,12 @@ class AttentionCopy:
         return [query, key, value, *masks], make
 
     def _project(self, part: str, x: Any) -> Any:
-        dense, weights = self._parts[part]
-        built = dense.built
-        output = dense(x)
-        if not built:
-            dense.set_weights(weights)
-        return output
+        return call_with_weights(*self._parts[part], x)
 
     def _layer(self, kind: type, what: str) -> Any:
         return kind(name=self._builder.name(f"{self._name}_{what}"))
 
     def _sum(self, biases: list[Any]) -> Any:
-        from tfcompress.models.operations import Operation
-
         total = biases[0]
         for bias in biases[1:]:
             name = self._builder.name(f"{self._name}_bias_sum")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,14 +14,12 @@ from tfcompress.models.attention_copy import AttentionCopy
 from tfcompress.models.expand import Call
 from tfcompress.models.layers import MeanOfTokens
 from tfcompress.models.operations import Masked
+from tfcompress.models.rule import Rule, call_with_weights
 
 if TYPE_CHECKING:
     from tfcompress.models.emission import Builder
 
 layers = tf_keras.layers
-
-Rule = tuple[list[tf.Tensor], Callable[[list[Any]], Any]]
-"""The tensors of a trace that are read, and what makes the outputs of the copy from those of the copy."""
 
 
 class LayerCopy(Protocol):
@@ -109,15 +107,6 @@ class _Recurrent:
             return call_with_weights(self._masked, self._weights, tensors)
 
         return inputs, make
-
-
-def call_with_weights(layer: tf_keras.layers.Layer, weights: list[Any], inputs: Any) -> Any:
-    """Calls a layer; the first time this builds it, and then it gets its weights."""
-    built = layer.built and layer.inbound_nodes
-    outputs = layer(inputs)
-    if weights and not built:
-        layer.set_weights([w.astype(v.dtype.as_numpy_dtype) for w, v in zip(weights, layer.weights, strict=True)])
-    return outputs
 
 
 def _first(call: Call) -> Any:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.errors import UserError
 from tfcompress.models import patterns
 from tfcompress.models.layers import ClassToken, PositionEmbedding
 from tfcompress.models.operations import Operation, constant_argument
 from tfcompress.models.probing import Needs
+from tfcompress.models.raw_operation import raw_operation
+from tfcompress.models.rule import Rule, layer_rule
 
 if TYPE_CHECKING:
     from tfcompress.models.emission import Builder
 
 layers = tf_keras.layers
-
-Rule = tuple[list[tf.Tensor], Callable[[list[Any]], Any]]
-"""The tensors of a trace that are read, and what makes the outputs of the copy from those of the copy."""
 
 _ACTIVATIONS = {
     "Softmax": "softmax",
@@ -61,41 +57,28 @@ def rule_for(builder: Builder, tensor: tf.Tensor) -> Rule:
         found = rule(builder, tensor)
         if found is not None:
             return found
-    return _operation(builder, tensor)
+    return raw_operation(builder, tensor)
 
 
 def _same(tensors: list[Any]) -> Any:
     return tensors[0]
 
 
-def _layer(source: tf.Tensor | list[tf.Tensor], layer: Any, weights: list[Any] | None = None) -> Rule:
-    """Returns a rule that calls a layer."""
-    single = not isinstance(source, list)
-
-    def make(tensors: list[Any]) -> Any:
-        output = layer(tensors[0] if single else tensors)
-        if weights is not None:
-            layer.set_weights(weights)
-        return output
-
-    return ([source] if single else list(source)), make
-
-
 def _activation(builder: Builder, tensor: tf.Tensor) -> Rule | None:
     probe, kind = builder.probe, tensor.op.type
     if kind in _ACTIVATIONS and probe.has_batch(tensor) and tensor.dtype == tf.float32:
         name = _ACTIVATIONS[kind]
-        return _layer(tensor.op.inputs[0], layers.Activation(name, name=builder.name_for(tensor, name)))
+        return layer_rule(tensor.op.inputs[0], layers.Activation(name, name=builder.name_for(tensor, name)))
     if kind == "Relu6":
-        return _layer(tensor.op.inputs[0], layers.ReLU(6.0, name=builder.name_for(tensor, "relu6")))
+        return layer_rule(tensor.op.inputs[0], layers.ReLU(6.0, name=builder.name_for(tensor, "relu6")))
     if kind == "LeakyRelu":
         slope = tensor.op.get_attr("alpha")
-        return _layer(tensor.op.inputs[0], layers.LeakyReLU(slope, name=builder.name_for(tensor, "leaky_relu")))
+        return layer_rule(tensor.op.inputs[0], layers.LeakyReLU(slope, name=builder.name_for(tensor, "leaky_relu")))
     found = patterns.activation(probe, tensor)
     if found is None:
         return None
     source, function = found
-    return _layer(source, layers.Activation(function, name=builder.name_for(tensor, function.__name__)))
+    return layer_rule(source, layers.Activation(function, name=builder.name_for(tensor, function.__name__)))
 
 
 def _dense(builder: Builder, tensor: tf.Tensor) -> Rule | None:
@@ -109,7 +92,7 @@ def _dense(builder: Builder, tensor: tf.Tensor) -> Rule | None:
         (found.kernel_tensor, found.bias_tensor),
         lambda: layers.Dense(kernel.shape[1], name=builder.name_for(tensor, "dense"), **options),
     )
-    return _layer(found.source, layer, [kernel] if bias is None else [kernel, bias])
+    return layer_rule(found.source, layer, [kernel] if bias is None else [kernel, bias])
 
 
 def _position(builder: Builder, tensor: tf.Tensor) -> Rule | None:
@@ -126,7 +109,7 @@ def _position(builder: Builder, tensor: tf.Tensor) -> Rule | None:
             layer = PositionEmbedding(
                 name=builder.name(builder.name_of_weight(added)), trainable=builder.is_trainable(added)
             )
-            return _layer(x, layer, [value.reshape(shape)])
+            return layer_rule(x, layer, [value.reshape(shape)])
     return None
 
 
@@ -141,7 +124,7 @@ def _class_token(builder: Builder, tensor: tf.Tensor) -> Rule | None:
     if value is None or not weighted or value.shape[1] != 1 or probe.constant(axis) not in (1, -2):
         return None
     layer = ClassToken(name=builder.name(builder.name_of_weight(token)), trainable=builder.is_trainable(token))
-    return _layer(x, layer, [value])
+    return layer_rule(x, layer, [value])
 
 
 def _weight_value(builder: Builder, tensor: tf.Tensor) -> Any:
@@ -172,7 +155,7 @@ def _table(builder: Builder, tensor: tf.Tensor) -> Rule | None:
             *value.shape, name=builder.name_for(tensor, "embedding"), trainable=builder.is_trainable(table)
         ),
     )
-    return _layer(patterns.without_negative(probe, ids), layer, [value])
+    return layer_rule(patterns.without_negative(probe, ids), layer, [value])
 
 
 def _patches(builder: Builder, tensor: tf.Tensor) -> Rule | None:
@@ -218,7 +201,7 @@ def _merge(builder: Builder, tensor: tf.Tensor) -> Rule | None:
     inputs = list(tensor.op.inputs)
     if not all(probe.depends_on_data(x) and probe.shape(x) == probe.shape(tensor) for x in inputs):
         return None
-    return _layer(inputs, kind(name=builder.name_for(tensor, kind.__name__.lower())))
+    return layer_rule(inputs, kind(name=builder.name_for(tensor, kind.__name__.lower())))
 
 
 def _concatenation(builder: Builder, tensor: tf.Tensor) -> Rule | None:
@@ -231,7 +214,7 @@ def _concatenation(builder: Builder, tensor: tf.Tensor) -> Rule | None:
         return None
     if not all(probe.depends_on_data(x) and probe.has_batch(x) for x in parts):
         return None
-    return _layer(parts, layers.Concatenate(int(along), name=builder.name_for(tensor, "concatenate")))
+    return layer_rule(parts, layers.Concatenate(int(along), name=builder.name_for(tensor, "concatenate")))
 
 
 def _movement(builder: Builder, tensor: tf.Tensor) -> Rule | None:
@@ -245,19 +228,19 @@ def _movement(builder: Builder, tensor: tf.Tensor) -> Rule | None:
             return [source], _same
         if probe.has_batch(source) and probe.has_batch(tensor) and len(probe.shape(tensor)) > 1:
             layer = layers.Reshape(probe.shape(tensor)[1:], name=builder.name_for(tensor, "reshape"))
-            return _layer(source, layer)
+            return layer_rule(source, layer)
         target = [-1 if side is None else side for side in probe.shape(tensor)]
         if target.count(-1) > 1:
             return None
         arguments = {"tensor": 0, "shape": constant_argument(np.array(target, np.int32))}
-        return _layer(source, Operation("Reshape", arguments, {}, name=builder.name_for(tensor, "reshape")))
+        return layer_rule(source, Operation("Reshape", arguments, {}, name=builder.name_for(tensor, "reshape")))
     if operation.type == "Transpose":
         order = probe.constant(operation.inputs[1])
         if order is not None and list(order) == list(range(len(order))):
             return [operation.inputs[0]], _same
         if order is not None and order[0] == 0 and probe.has_batch(tensor) and len(order) > 2:
             axes = tuple(int(axis) for axis in order[1:])
-            return _layer(operation.inputs[0], layers.Permute(axes, name=builder.name_for(tensor, "permute")))
+            return layer_rule(operation.inputs[0], layers.Permute(axes, name=builder.name_for(tensor, "permute")))
     return None
 
 
@@ -272,7 +255,7 @@ def _pooling(builder: Builder, tensor: tf.Tensor) -> Rule | None:
     if kind is None:
         return None
     kept = bool(operation.get_attr("keep_dims"))
-    return _layer(operation.inputs[0], kind(keepdims=kept, name=builder.name_for(tensor, operation.type.lower())))
+    return layer_rule(operation.inputs[0], kind(keepdims=kept, name=builder.name_for(tensor, operation.type.lower())))
 
 
 def _one_token(builder: Builder, tensor: tf.Tensor) -> Rule | None:
@@ -306,95 +289,3 @@ _RULES = (
     _pooling,
     _one_token,
 )
-
-
-def _operation(builder: Builder, tensor: tf.Tensor) -> Rule:
-    """Any other operation."""
-    probe, operation = builder.probe, tensor.op
-    function = getattr(tf.raw_ops, operation.type, None)
-    path = probe.path(tensor)
-    where = f"layer {path}" if path else f"model {builder.trace.graph.name}"
-    kinds = {x.dtype for x in [*operation.inputs, *operation.outputs]}
-    if function is None or kinds & {tf.resource, tf.variant, tf.string} or _has_functions(operation):
-        raise UserError(
-            f"{where} uses TensorFlow's {operation.type}, {_why(operation, kinds)}; replace it by layers or operations "
-            "on numbers with a fixed number of steps, or take it out of the model and apply it to the data"
-        )
-    inputs: list[tf.Tensor] = []
-    large: list[Any] = []
-
-    def argument(x: tf.Tensor) -> Any:
-        constant = probe.constant(x)
-        if constant is None:
-            inputs.append(x)
-            return len(inputs) - 1
-        described = constant_argument(constant)
-        if "shape" in described:
-            large.append(constant)
-        return described
-
-    names, attributes = _python_names(operation, function)
-    arguments: dict[str, Any] = {}
-    position = 0
-    for part, python_name in zip(operation.op_def.input_arg, names, strict=True):
-        if part.number_attr or part.type_list_attr:
-            count = operation.get_attr(part.number_attr or part.type_list_attr)
-            count = count if isinstance(count, int) else len(count)
-            arguments[python_name] = [argument(x) for x in operation.inputs[position : position + count]]
-        else:
-            count = 1
-            arguments[python_name] = argument(operation.inputs[position])
-        position += count
-    name = builder.name_for(tensor, operation.type.lower())
-    layer = Operation(operation.type, arguments, attributes, name=name)
-    if not inputs:
-        inputs, rule = [next(iter(builder.trace.inputs.values()))], layer
-        return _layer(inputs[0], rule, large or None)
-    return _layer(inputs[0] if len(inputs) == 1 else inputs, layer, large or None)
-
-
-def _python_names(operation: tf.Operation, function: Any) -> tuple[list[str], dict[str, Any]]:
-    """Returns the names of an operation's inputs in `tf.raw_ops`, and its attributes by theirs.
-
-    Some differ from those in graphs, such as `axis`, which graphs call `reduction_indices`.
-    """
-    inputs = list(operation.op_def.input_arg)
-    inferred = {name for part in inputs for name in (part.type_attr, part.number_attr, part.type_list_attr)}
-    attributes = [part.name for part in operation.op_def.attr if part.name not in inferred]
-    parameters = [name for name in inspect.signature(function).parameters if name != "name"]
-    known = {*(part.name for part in inputs), *attributes}
-    of_inputs = [name for name in parameters if name not in known and _is_required(function, name)]
-    of_attributes = [name for name in parameters if name not in known and not _is_required(function, name)]
-    names = [part.name if part.name in parameters else of_inputs.pop(0) for part in inputs]
-    values = {}
-    for name in attributes:
-        if name in parameters or of_attributes:
-            values[name if name in parameters else of_attributes.pop(0)] = _plain(operation.get_attr(name))
-    return names, values
-
-
-def _is_required(function: Any, name: str) -> bool:
-    return inspect.signature(function).parameters[name].default is inspect.Parameter.empty
-
-
-def _has_functions(operation: tf.Operation) -> bool:
-    return any(attribute.type in ("func", "list(func)") for attribute in operation.op_def.attr)
-
-
-def _why(operation: tf.Operation, kinds: set[tf.DType]) -> str:
-    if _has_functions(operation):
-        return "a loop or condition on values"
-    return "which works on texts" if tf.string in kinds else "which keeps a state"
-
-
-def _plain(value: Any) -> Any:
-    """Returns the value of an attribute as JSON can hold it, and as `tf.raw_ops` takes it."""
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, tf.DType):
-        return value.name
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if hasattr(value, "dim"):  # a TensorShapeProto
-        return None if value.unknown_rank else [None if side.size < 0 else side.size for side in value.dim]
-    return value
