@@ -89,10 +89,9 @@ def _recorded(model: Any) -> tuple[list[Any], dict[str, Any]]:
         if saved is not None:
             return list(saved[0]), {key: value for key, value in saved[1].items() if key != "training"}
     elif getattr(model, "_build_shapes_dict", None) and model.built and model._called:
-        (first, struct), *others = model._build_shapes_dict.items()
-        del first
+        (_, first), *others = model._build_shapes_dict.items()
         rest = {name.removesuffix("_shape"): _specs_of_shapes(shapes, model) for name, shapes in others}
-        return [_specs_of_shapes(struct, model)], rest
+        return [_specs_of_shapes(first, model)], rest
     raise UserError(
         f"model {model.name} has never been called, so its inputs are not known; call it on one batch, as training or "
         "loading its weights does"

@@ -233,7 +233,9 @@ def copy(layer: Any, name: str) -> tf_keras.layers.Layer:
             kind, config = _of_keras_3(layer, dict(config))
         activation = getattr(layer, "activation", None)
         if "activation" in config and callable(activation):
-            config["activation"] = tf_keras.activations.serialize(equal_activation(activation) or _linear())
+            config["activation"] = tf_keras.activations.serialize(
+                equal_activation(activation) or tf_keras.activations.linear
+            )
         if kind is tf_keras.layers.Embedding:
             config["mask_zero"] = False  # masks are handed on as inputs
         if kind is tf_keras.layers.Normalization:
@@ -245,10 +247,6 @@ def copy(layer: Any, name: str) -> tf_keras.layers.Layer:
         return kind.from_config({**config, "name": name, "trainable": layer.trainable})
     except (NotImplementedError, TypeError, ValueError, AttributeError) as error:
         raise NoEqualError(first_line(error)) from error
-
-
-def _linear() -> Any:
-    return tf_keras.activations.linear
 
 
 def weights(layer: Any) -> list[Any]:
