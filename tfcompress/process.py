@@ -1,0 +1,153 @@
+"""Calls a function in a fresh process, so that a library that crashes ends in one line and leaves nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from tfcompress.errors import UserError, first_line
+from tfcompress.quiet import library_warnings_quiet
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_REASON = re.compile(r"Check failed: .*|LLVM ERROR: .*|what\(\): .*|Assertion .* failed")
+"""What libraries write before they abort the process."""
+
+
+@dataclass
+class _Outcome:
+    """What a child sends back.
+
+    Attributes:
+        value: what the function returned.
+        error: what it raised instead.
+        warnings: texts and categories of the warnings that it gave, without those of libraries.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    warnings: list[tuple[str, type[Warning]]] = field(default_factory=list)
+
+
+def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Returns `function(*args, **kwargs)`, called in a fresh process.
+
+    Function, arguments and result are pickled, so the function must be one that can be imported. Its exceptions and its
+    warnings are raised and given here. What it prints to `sys.stderr`, such as progress, is shown; what libraries write
+    to the file descriptor is not. All temporary files that the process makes are removed.
+
+    Args:
+        what: what is done to which file or model, at the beginning of the message if the process dies.
+        advice: what the user can do then.
+        function: what to call.
+        *args: its arguments.
+        **kwargs: its arguments by name.
+
+    Raises:
+        UserError: the process died, for instance because a library aborted it.
+    """
+    with tempfile.TemporaryDirectory(prefix="tfcompress-") as name:
+        folder = Path(name)
+        (folder / "call").write_bytes(pickle.dumps((function, args, kwargs)))
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            "TMPDIR": name,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+        command = [sys.executable, "-P", "-m", "tfcompress.process", name]
+        # The child ends when this end of its standard input is closed, also if this process is killed.
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+        try:
+            child.wait()
+        finally:
+            child.kill()
+            child.communicate()
+        if child.returncode:
+            raise UserError(f"{what}: {_cause(child.returncode, folder / 'log')}; {advice}")
+        outcome = pickle.loads((folder / "outcome").read_bytes())
+    for text, category in outcome.warnings:
+        warnings.warn(text, category, stacklevel=2)
+    if outcome.error is not None:
+        raise outcome.error
+    result: R = outcome.value
+    return result
+
+
+def _cause(status: int, log: Path) -> str:
+    """Returns how a process ended, and what it wrote about that."""
+    if status == -signal.SIGKILL:
+        return "the process was killed, probably because memory ran out"
+    ended = f"the process died of {signal.Signals(-status).name}" if status < 0 else f"the process ended with {status}"
+    reason = _REASON.search(log.read_text(errors="replace")) if log.is_file() else None
+    return f"{ended} ({reason[0].strip()[:200]})" if reason else ended
+
+
+def _child(folder: Path) -> None:
+    """Makes the call that `folder` holds."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent gets it as well, and ends this process.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    shown = os.fdopen(os.dup(2), "w", buffering=1)
+    with (folder / "log").open("wb") as log:
+        os.dup2(log.fileno(), 2)
+    sys.stderr = shown
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel("ERROR")
+    outcome = _outcome((folder / "call").read_bytes())
+    try:
+        content = pickle.dumps(outcome)
+        pickle.loads(content)
+    except Exception as error:
+        failed = outcome.error or error
+        content = pickle.dumps(_Outcome(error=RuntimeError(f"{type(failed).__name__}: {first_line(failed)}")))
+    (folder / "outcome").write_bytes(content)
+    shown.flush()
+    sys.stdout.flush()
+    os._exit(0)  # Libraries that are unloaded can crash, too.
+
+
+def _outcome(call: bytes) -> _Outcome:
+    outcome = _Outcome()
+
+    def keep(message: Warning | str, category: type[Warning], *_: object) -> None:
+        outcome.warnings.append((str(message), category))
+
+    try:
+        with library_warnings_quiet():
+            warnings.showwarning = keep
+            function, args, kwargs = pickle.loads(call)
+            outcome.value = function(*args, **kwargs)
+    except Exception as error:
+        if not isinstance(error, UserError):
+            error.add_note(f"in a process of its own:\n{traceback.format_exc()}")
+        outcome.error = error
+    return outcome
+
+
+def _end_with_parent(folder: Path) -> None:
+    os.read(0, 1)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    from tfcompress.process import _child as child  # as a module, so that what it pickles is found again
+
+    child(Path(sys.argv[1]))
