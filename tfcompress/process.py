@@ -126,7 +126,7 @@ def _child(folder: Path) -> None:
 def _outcome(call: bytes) -> _Outcome:
     outcome = _Outcome()
 
-    def keep(message: Warning | str, category: type[Warning], *_: object) -> None:
+    def keep(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         outcome.warnings.append((str(message), category))
 
     try:
