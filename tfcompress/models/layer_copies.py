@@ -15,6 +15,7 @@ from tfcompress.models.expand import Call
 from tfcompress.models.layers import MeanOfTokens
 from tfcompress.models.operations import Masked
 from tfcompress.models.rule import Rule, call_with_weights
+from tfcompress.models.vit import cutters
 
 if TYPE_CHECKING:
     from tfcompress.models.emission import Builder
@@ -140,17 +141,11 @@ def _patch_layers(
 ) -> list[tuple[tf_keras.layers.Layer, list[Any]]]:
     """Returns layers that cut patches and embed each by a Dense layer, as `models.vit.patchify` does."""
     patch, width = layer.kernel_size[0], layer.filters
-    rows, columns, channels = image[1] // patch, image[2] // patch, image[3]
+    cut = cutters(image, patch, lambda part: builder.name(f"{name}_{part}"))
     kernel, *bias = stock.weights(layer)
     dense = layers.Dense(width, use_bias=layer.use_bias, name=name, trainable=layer.trainable)
-    new = builder.name
-    return [
-        (layers.Reshape((rows, patch, columns, patch * channels), name=new(f"{name}_split")), []),
-        (layers.Permute((1, 3, 2, 4), name=new(f"{name}_permute")), []),
-        (layers.Reshape((rows * columns, patch * patch * channels), name=new(f"{name}_join")), []),
-        (dense, [kernel.reshape(-1, width), *bias]),
-        (layers.Reshape((rows, columns, width), name=new(f"{name}_grid")), []),
-    ]
+    grid = layers.Reshape((image[1] // patch, image[2] // patch, width), name=builder.name(f"{name}_grid"))
+    return [*((part, []) for part in cut), (dense, [kernel.reshape(-1, width), *bias]), (grid, [])]
 
 
 def _dense_of_einsum(

@@ -14,6 +14,7 @@ from tfcompress.models.operations import Operation, constant_argument
 from tfcompress.models.probing import Needs
 from tfcompress.models.raw_operation import raw_operation
 from tfcompress.models.rule import Rule, layer_rule
+from tfcompress.models.vit import cutters
 
 if TYPE_CHECKING:
     from tfcompress.models.emission import Builder
@@ -178,12 +179,7 @@ def _patches(builder: Builder, tensor: tf.Tensor) -> Rule | None:
     grid = probe.shape(tensor)[1:3]
     if not cuts or patch == 1 or shape[1:3] != tuple((side or 0) * patch for side in grid):
         return None
-    rows, columns, channels = *grid, shape[3] or 0
-    parts = [
-        layers.Reshape((rows, patch, columns, patch * channels), name=builder.name_for(tensor, "split")),
-        layers.Permute((1, 3, 2, 4), name=builder.name_for(tensor, "permute")),
-        layers.Reshape((rows, columns, patch * patch * channels), name=builder.name_for(tensor, "join")),
-    ]
+    parts = cutters(shape, patch, lambda part: builder.name_for(tensor, part), grid=True)
 
     def make(tensors: list[Any]) -> Any:
         x = tensors[0]

@@ -5,7 +5,7 @@ They are built from layers that tfmot supports.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,11 +92,32 @@ def patchify(
     Returns:
         `(batch, rows * columns, width)`.
     """
-    rows, columns, channels = image.shape[1] // patch, image.shape[2] // patch, image.shape[3]
-    x = layers.Reshape((rows, patch, columns, patch * channels), name=f"{name}_split")(image)
-    x = layers.Permute((1, 3, 2, 4), name=f"{name}_permute")(x)
-    x = layers.Reshape((rows * columns, patch * patch * channels), name=f"{name}_join")(x)
+    x = image
+    for layer in cutters(image.shape, patch, lambda part: f"{name}_{part}"):
+        x = layer(x)
     return layers.Dense(width, use_bias=use_bias, name=name)(x)
+
+
+def cutters(
+    image: Sequence[int | None], patch: int, name: Callable[[str], str], grid: bool = False
+) -> list[tf_keras.layers.Layer]:
+    """Returns layers without weights that cut images into patches, which are in row-major order.
+
+    Args:
+        image: the shape `(batch, rows * patch, columns * patch, channels)`.
+        patch: side of a patch.
+        name: gives a layer its name by what it does: `split`, `permute` or `join`.
+        grid: whether they return `(batch, rows, columns, patch * patch * channels)` instead of
+            `(batch, rows * columns, patch * patch * channels)`.
+    """
+    height, width, channels = (side or 0 for side in image[1:])
+    rows, columns = height // patch, width // patch
+    places = (rows, columns) if grid else (rows * columns,)
+    return [
+        layers.Reshape((rows, patch, columns, patch * channels), name=name("split")),
+        layers.Permute((1, 3, 2, 4), name=name("permute")),
+        layers.Reshape((*places, patch * patch * channels), name=name("join")),
+    ]
 
 
 def fold_normalization(model: tf_keras.Model, mean: Sequence[float], std: Sequence[float]) -> None:
