@@ -16,7 +16,7 @@ layers = tf_keras.layers
 
 
 def normalized_before(x):
-    return layers.Dense(12, name="dense")(layers.LayerNormalization()(x))
+    return layers.Dense(12, name="dense")(layers.BatchNormalization()(x))
 
 
 def normalized_after(x):
@@ -33,7 +33,7 @@ def scaled(x):
 
 
 def both(x):
-    return layers.BatchNormalization()(layers.Dense(12, name="dense")(layers.LayerNormalization()(x)))
+    return layers.BatchNormalization()(layers.Dense(12, name="dense")(layers.BatchNormalization()(x)))
 
 
 def convolved(x):

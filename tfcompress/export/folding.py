@@ -1,7 +1,7 @@
 """Kernels into which the converter multiplied constants, and how they become what they were.
 
-TensorFlow's converter multiplies the factors of a BatchNormalization, of a LayerNormalization's gain or of a LayerScale
-into the kernel beside them, one per output or one per input. Zeros stay zeros, but clusters do not stay clusters.
+TensorFlow's converter multiplies the factors of a BatchNormalization, of a LayerScale or of other constants into the
+kernel beside them, one per output or one per input. Zeros stay zeros, but clusters do not stay clusters.
 """
 
 from __future__ import annotations

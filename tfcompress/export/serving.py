@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError, first_line
+from tfcompress.export.norms import plain_norms
 from tfcompress.models.layers import unquantizable
 from tfcompress.models.safety import check_safe
 from tfcompress.quiet import native_libraries_quiet
@@ -197,7 +198,8 @@ def _serve(model: tf_keras.Model, name_outputs: Callable[[tf.Tensor], dict[str, 
 
     @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
     def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return name_outputs(model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
+        with plain_norms(model):
+            return name_outputs(model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
 
     # The converter saves its owner object: saving only the weights takes a quarter of the time of saving the layers.
     owner = tf.Module()
