@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
         print(convert_file(_MODEL.value, output / f"{to}.tflite", to, _DATA.value, _EXAMPLES))
     float32 = output / "float32.tflite"
     name, _, path = _DATA.value.partition(":")
-    feeds, _ = examples_for([float32], name, Path(path) if path else None, _EXAMPLES, "train")
+    feeds, *_ = examples_for([float32], name, Path(path) if path else None, _EXAMPLES, "train")
     named = [x if isinstance(x, dict) else dict.fromkeys(Runner(float32).inputs, x) for x in feeds[float32]]
     batches = [{key: np.asarray(x)[None] for key, x in example.items()} for example in named]
     for peer, rules in _PEERS.items():

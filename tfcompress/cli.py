@@ -232,13 +232,15 @@ def compare(
     if data is None:
         if path is not None or examples is not None:
             raise UserError("--path and --examples belong to a data set; name it with --data")
-        comparison = measure(files, threads=counts, rounds=rounds, phone=of_phone)
+        from tfcompress.commands.scores import score_orders
+
+        comparison = measure(files, threads=counts, rounds=rounds, phone=of_phone, orders=score_orders(files))
     else:
         import_tensorflow()
         from tfcompress.commands.examples import examples_for
 
-        feeds, labels = examples_for(files, data, path, examples)
-        comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""), of_phone)
+        feeds, labels, orders = examples_for(files, data, path, examples)
+        comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""), of_phone, orders)
     if json is not None:
         comparison.save(json)  # Before printing, which fails if the reader of a pipe has gone: measuring took long.
     print_comparison(comparison)

@@ -5,10 +5,12 @@ import tf_keras
 from PIL import Image
 
 from tfcompress.commands.examples import examples_for
+from tfcompress.commands.scores import score_orders
 from tfcompress.data.images import digits
 from tfcompress.data.text import text_file, texts
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
+from tfcompress.measure.comparison import compare
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
 
 
@@ -34,7 +36,7 @@ def test_images_have_the_size_and_range_that_the_file_takes(written, images):
     signed = written("signed.tflite", describe(plain, Description("plain")))
     normal = Description("normal", input=ImageInput((127.5,), (127.5,)))
     shifted = written("shifted.tflite", describe(convert(network((8, 8, 3)), "float32"), normal))
-    feeds, labels = examples_for([same, larger, signed, shifted], "digits", count=5)
+    feeds, labels, _ = examples_for([same, larger, signed, shifted], "digits", count=5)
     found = {path: np.stack(list(feed)) for path, feed in feeds.items()}
     assert all(len(feed) == len(labels) == 5 for feed in feeds.values())
     # `tiny_data` has the same test split, cut later.
@@ -53,7 +55,7 @@ def test_a_file_that_takes_bytes_gets_them(written, images):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = kind
         path = written(f"{kind.name}.tflite", converter.convert())
-        feeds, _ = examples_for([path], "digits", count=3)
+        feeds, *_ = examples_for([path], "digits", count=3)
         found = np.stack(list(feeds[path]))
         assert found.dtype == kind.as_numpy_dtype
         np.testing.assert_array_equal(found, np.round(images[:3] * 255) + zero)
@@ -67,7 +69,7 @@ def test_pictures_of_a_folder_are_read_at_each_files_size(written, tmp_path):
             pixels = rng.integers(0, 256, (20, 30, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / label / f"{number}.png")
     small, large = (written(f"{n}.tflite", convert(network((n, n, 3), 2), "float32")) for n in (6, 10))
-    feeds, labels = examples_for([small, large], "image_folder", tmp_path / "pictures")
+    feeds, labels, _ = examples_for([small, large], "image_folder", tmp_path / "pictures")
     assert next(iter(feeds[small])).shape == (6, 6, 3)
     assert next(iter(feeds[large])).shape == (10, 10, 3)
     assert len(labels) == len(feeds[small]) == 2
@@ -75,7 +77,7 @@ def test_pictures_of_a_folder_are_read_at_each_files_size(written, tmp_path):
 
 def test_without_a_score_for_each_class_there_are_no_labels(written, capsys):
     path = written("model.tflite", convert(network((8, 8, 3), 7), "float32"))
-    _, labels = examples_for([path], "digits", count=3)
+    _, labels, _ = examples_for([path], "digits", count=3)
     assert labels is None
     assert "but digits has 10 classes: accuracy is not measured" in capsys.readouterr().err
 
@@ -95,7 +97,7 @@ def test_texts_are_cut_by_the_tokenizer_that_came_with_each_file(tiny_bert, tiny
     of_run = written("run/tflite/01-prune-float32.tflite", content)
     tokenizer.save(of_run.parents[1] / "stages" / "01-prune")
     last = written("run/model.tflite", content)
-    feeds, labels = examples_for([alone, of_run, last], "text_file", reviews, 4)
+    feeds, labels, _ = examples_for([alone, of_run, last], "text_file", reviews, 4)
     expected = tokenizer.encode(texts(text_file(reviews), "test")[:4])
     for feed in feeds.values():
         for i, example in enumerate(feed):
@@ -111,7 +113,7 @@ def test_other_names_of_a_berts_inputs_are_known(reviews, tiny_text, written):
     model = tf_keras.Model([ids, mask, kind], tf_keras.layers.Dense(2)(total))
     path = written("model.tflite", convert(model, "float32"))
     tiny_text.decode.save(path.parent)
-    feeds, labels = examples_for([path], "text_file", reviews)
+    feeds, labels, _ = examples_for([path], "text_file", reviews)
     example = next(iter(feeds[path]))
     assert example["input_mask"].tolist()[0] == 1
     assert not example["input_type_ids"].any()
@@ -141,3 +143,54 @@ def test_training_examples_are_drawn_at_random(written):
     first = digits().examples("train").take(40).as_numpy_iterator()
     np.testing.assert_array_equal(drawn, again)
     assert np.abs(np.stack(drawn) - np.stack([image for image, _ in first])).max() > 0.5
+
+
+@pytest.fixture
+def cat_and_dog(tmp_path):
+    for name, grey in (("cat", 250), ("dog", 5)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (8, 8), (grey, grey, grey)).save(tmp_path / "pictures" / name / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+def of_brightness(written, name, labels):
+    """Writes a file whose first score is high for bright pictures and whose second is high for dark ones."""
+    model = network((8, 8, 3), 2)
+    kernel = np.ones((192, 1), np.float32)
+    model.layers[-1].set_weights([np.hstack([kernel, -kernel]), np.float32([-96, 96])])
+    content = convert(model, "float32")
+    return written(name, describe(content, Description("brightness", labels=labels)) if labels else content)
+
+
+def test_labels_of_a_file_are_matched_to_the_folders_by_name(written, cat_and_dog):
+    bright_is_cat = of_brightness(written, "cat.tflite", ("Cat", "dog"))
+    bright_is_dog = of_brightness(written, "dog.tflite", ("Dog", "cat"))
+    unnamed = of_brightness(written, "unnamed.tflite", ("LABEL_0", "LABEL_1"))
+    without = of_brightness(written, "without.tflite", ())
+    files = [bright_is_cat, bright_is_dog, unnamed, without]
+    feeds, labels, orders = examples_for(files, "image_folder", cat_and_dog)
+    compared = compare(files, feeds, labels, rounds=2, orders=orders).files
+    assert [file.accuracy.top1 for file in compared] == [1, 0, 1, 1]
+    assert [file.agreement.top1_agreement for file in compared[1:]] == [0, 1, 1]
+
+
+def test_files_without_data_are_compared_class_by_class(written):
+    one = of_brightness(written, "one.tflite", ("cat", "dog"))
+    other = of_brightness(written, "other.tflite", ("dog", "cat"))
+    orders = score_orders([one, other])
+    assert orders == {one: (0, 1), other: (1, 0)}
+    assert compare([one, other], rounds=2, orders=orders).files[1].agreement.top1_agreement == 0
+    assert score_orders([written("broken.tflite", b"TFL3"), one.with_name("missing.tflite"), other]) == {other: (0, 1)}
+
+
+def test_labels_of_other_classes_are_refused(written, cat_and_dog):
+    path = of_brightness(written, "bird.tflite", ("bird", "fish"))
+    with pytest.raises(
+        UserError, match=r"bird\.tflite names its classes bird, fish, but image_folder has cat, dog; re"
+    ):
+        examples_for([path], "image_folder", cat_and_dog)
+    feeds, *_ = examples_for([path], "image_folder", cat_and_dog, split="train")  # calibration needs no labels
+    assert len(feeds[path]) == 4
+    with pytest.raises(UserError, match=r"names its classes bird, fish, but .*cat\.tflite has cat, dog"):
+        score_orders([of_brightness(written, "cat.tflite", ("cat", "dog")), path])

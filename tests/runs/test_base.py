@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tests.models.pretrained.hugging_face_folders import BERT, WIDTH, bert_tensors, write
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tfcompress.errors import UserError
@@ -26,7 +27,8 @@ def reviews(tmp_path):
 
 
 def recipe(path, **model):
-    settings = {"preset": "bert_tiny_trec", "sequence_length": 8, "vocabulary": 100, **model}
+    fresh = {} if "hugging_face" in model else {"preset": "bert_tiny_trec", "vocabulary": 100}
+    settings = {**fresh, "sequence_length": 8, **model}
     return Recipe.checked({"data": {"name": "text_file", "path": str(path)}, "model": settings}, "test")
 
 
@@ -59,6 +61,39 @@ def test_a_saved_tokenizer_comes_back(reviews, tmp_path):
     tokenizer = Tokenizer(tuple(WORDS), sequence_length=6)
     tokenizer.save(tmp_path)
     assert with_tokenizer(data, tmp_path).decode == tokenizer
+
+
+def classifier(folder, **config):
+    """Writes a BERT of two classes that gives the score 4 to its first class and -4 to the other."""
+    tensors = {**bert_tensors(), "classifier.weight": np.zeros((2, WIDTH)), "classifier.bias": np.array([4.0, -4.0])}
+    return write(folder, {**BERT, **config}, tensors)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "told"),
+    [
+        ({"0": "GOOD", "1": "bad "}, [-4, 4], ""),
+        ({"0": "Bad", "1": "Good"}, [4, -4], ""),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, [4, -4], "the checkpoint does not name its classes; its scores are taken"),
+    ],
+)
+def test_the_scores_of_a_checkpoint_are_matched_to_the_classes_by_name(reviews, tmp_path, capsys, labels, scores, told):
+    wanted = recipe(reviews, hugging_face=classifier(tmp_path, id2label=labels))
+    model, data = build_model(wanted, load_data(wanted))
+    assert data.classes == ("bad", "good")
+    features, _ = next(iter(data.batches("test", 1)))
+    np.testing.assert_allclose(model(features)[0], scores, atol=1e-5)
+    assert told in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_other_classes_needs_a_new_head(reviews, tmp_path):
+    folder = classifier(tmp_path, id2label={"0": "ham", "1": "spam"})
+    wanted = recipe(reviews, hugging_face=folder)
+    with pytest.raises(UserError, match=r"names its classes ham, spam, but data set reviews has bad, good; .*new_head"):
+        build_model(wanted, load_data(wanted))
+    wanted = recipe(reviews, hugging_face=folder, new_head=True)
+    model, _ = build_model(wanted, load_data(wanted))
+    assert model.get_layer("head").kernel.numpy().any()
 
 
 @pytest.mark.parametrize(

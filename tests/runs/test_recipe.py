@@ -83,6 +83,10 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ("model.vocabulary=500", "model: vocabulary is given, but vit_digits takes images; leave vocabulary out"),
         ("model={preset: minilm_l6, vocabulary: 500}", "model: vocabulary is given, but minilm_l6 has its own"),
         ("model={hugging_face: mine, vocabulary: 500}", "model: vocabulary is given, but hugging_face has its own"),
+        (
+            "model.new_head=true",
+            "model: new_head is given, but only a folder of hugging_face has a head; leave new_head",
+        ),
         ("model={preset: minilm_l6, depth: 2}", "model: depth is given, but minilm_l6 has its own; leave depth out"),
         ("model={keras_nlp: bert, depth: 2}", "model: depth is given, but keras_nlp has its own"),
         ("model.sequence_length=2", r"model\.sequence_length: .*greater than or equal to 3, not 2"),

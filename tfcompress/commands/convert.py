@@ -288,7 +288,7 @@ def _of_data(calibration: str, count: int, source: Source, reference: Path) -> l
     try:
         if (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
             Tokenizer.load(beside).save(reference.parent)
-        feeds, _ = examples_for([reference], name, Path(path) if path else None, count, "train")
+        feeds, *_ = examples_for([reference], name, Path(path) if path else None, count, "train")
         return [
             tf.nest.map_structure(np.asarray, example)
             for example in track(feeds[reference], f"reading {name}", len(feeds[reference]))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfcompress.commands.scores import score_orders
 from tfcompress.data import registry
 from tfcompress.data.dataset import Dataset, Decode, Split
 from tfcompress.data.tokenizer import Tokenizer
@@ -22,9 +24,23 @@ from tfcompress.tflite.metadata import Description, ImageInput, TextInput, read_
 Labels = npt.NDArray[np.int64]
 
 
+class Fed(NamedTuple):
+    """Examples of a data set for several files.
+
+    Attributes:
+        feeds: the examples by file.
+        labels: of the examples, `(count,)`; None if a file does not give one score per class.
+        orders: for each file whose labels have another order than the classes, the index of the score of each class.
+    """
+
+    feeds: dict[Path, Examples]
+    labels: Labels | None
+    orders: dict[Path, tuple[int, ...]]
+
+
 def examples_for(
     files: Sequence[Path], name: str, path: Path | None = None, count: int | None = None, split: Split = "test"
-) -> tuple[dict[Path, Examples], Labels | None]:
+) -> Fed:
     """Returns examples of a split for each file, and their labels.
 
     Texts are tokenized by the tokenizer in the file's metadata, or else by the one that a run saved with the file's
@@ -38,11 +54,9 @@ def examples_for(
         count: how many examples, by default all: the first of the split, or random ones of `train`, seeded.
         split: of the data set.
 
-    Returns:
-        The examples by file, and the labels `(count,)`, or None if a file does not give one score per class.
-
     Raises:
-        UserError: the data set cannot be loaded, or a file takes something else or comes without a tokenizer.
+        UserError: the data set cannot be loaded; or a file takes something else, comes without a tokenizer, or names
+            other classes in its metadata than those of the test split.
     """
     registry.check_name(name)
     if not files or (count is not None and count < 1):
@@ -66,7 +80,8 @@ def examples_for(
             console.print(
                 f"{file} gives {runner.scores}, but {name} has {len(data.classes)} classes: accuracy is not measured"
             )
-    return feeds, np.array([label for _, label in drawn.as_numpy_iterator()], np.int64) if fits else None
+    labels = np.array([label for _, label in drawn.as_numpy_iterator()], np.int64) if fits else None
+    return Fed(feeds, labels, score_orders(feeds, data.classes, name) if split == "test" else {})
 
 
 def decoded(examples: tf.data.Dataset, decode: Decode | None) -> tf.data.Dataset:

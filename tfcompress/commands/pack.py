@@ -151,7 +151,7 @@ def _written(
 def _examples(source: Path, name: str, path: str) -> Examples:
     from tfcompress.commands.examples import examples_for  # Imports TensorFlow, which packing does not need.
 
-    feeds, _ = examples_for([source], name, Path(path) if path else None, _EXAMPLES)
+    feeds, *_ = examples_for([source], name, Path(path) if path else None, _EXAMPLES)
     return feeds[source]
 
 

@@ -150,6 +150,7 @@ def compare(
     data: str = "",
     data_path: str = "",
     phone: PhoneReport | None = None,
+    orders: Mapping[Path, Sequence[int]] | None = None,
 ) -> Comparison:
     """Compares files with the first of them.
 
@@ -165,6 +166,7 @@ def compare(
         data: name of the data set that the examples belong to; by default `GIVEN`.
         data_path: where the data set is.
         phone: what a phone measured of these files, and possibly of others.
+        orders: for each file whose scores have another order than the classes, the index of the score of each class.
 
     Raises:
         UserError: a file cannot be run, the files take different inputs, or the examples do not fit a file.
@@ -190,7 +192,9 @@ def compare(
         raise UserError("there are no examples; at least one is needed")
     if labels is not None and len(labels) != number:
         raise UserError(f"there are {number} examples but {len(labels)} labels; every example needs one")
-    outputs = {name: _outputs(name, runners[name], feeds[name]) for name in names}
+    outputs = {
+        name: _outputs(name, runners[name], feeds[name], (orders or {}).get(path)) for name, path in paths.items()
+    }
     correct = None if labels is None else {name: _correct(name, found, labels) for name, found in outputs.items()}
     costs = _costs(paths, {name: next(iter(feed)) for name, feed in feeds.items()}, threads, rounds)
     first = outputs[names[0]]
@@ -236,8 +240,10 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _outputs(name: str, runner: Runner, examples: Examples) -> FloatArray:
-    return np.stack([runner.run(example) for example in track(examples, f"running {name}", len(examples))])
+def _outputs(name: str, runner: Runner, examples: Examples, order: Sequence[int] | None) -> FloatArray:
+    """Returns the scores of each example, in the order of the classes."""
+    outputs = np.stack([runner.run(example) for example in track(examples, f"running {name}", len(examples))])
+    return outputs if order is None or outputs.shape[1:] != (len(order),) else outputs[:, list(order)]
 
 
 def _costs(

@@ -17,12 +17,14 @@ from tfcompress.data import registry, text
 from tfcompress.data.dataset import Dataset, Split
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
+from tfcompress.labels import are_placeholders, places
 from tfcompress.models import presets
 from tfcompress.models.anatomy import input_tables
 from tfcompress.models.functional import as_functional, check_same_outputs
 from tfcompress.models.pretrained import hugging_face, keras_nlp
 from tfcompress.models.pretrained.checkpoint import Pretrained
 from tfcompress.models.vit import ViTConfig
+from tfcompress.progress import console
 from tfcompress.runs.recipe import Recipe
 
 _TOKENS = 128
@@ -64,6 +66,8 @@ def load_data_for(model: tf_keras.Model, name: str, path: Path | None, folder: P
 def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
     """Builds a recipe's base model and returns it with the data as it takes them: texts cut into its tokens."""
     source = _pretrained(recipe, data)
+    if source is not None and source.labels:
+        _order_head(source, data)
     if source is not None and not source.vocabulary:
         return source.model, data
     if source is not None:
@@ -182,7 +186,23 @@ def _pretrained(recipe: Recipe, data: Dataset) -> Pretrained | None:
     if model.keras_nlp is not None:
         return keras_nlp.load(model.keras_nlp, classes, model.sequence_length, model.dropout)
     if model.hugging_face is not None:
-        return hugging_face.load(model.hugging_face, classes, model.sequence_length, model.dropout, model.pooling)
+        return hugging_face.load(
+            model.hugging_face, classes, model.sequence_length, model.dropout, model.pooling, model.new_head
+        )
     if model.preset == "minilm_l6":
         return hugging_face.minilm_l6(classes, model.sequence_length, model.dropout, model.pooling)
     return None
+
+
+def _order_head(source: Pretrained, data: Dataset) -> None:
+    """Puts the scores of a checkpoint's head in the order of the data's classes."""
+    remedy = "name the classes of the data as the checkpoint does, or set model.new_head to train a new head"
+    if are_placeholders(source.labels):
+        console.print(
+            f"the checkpoint does not name its classes; its scores are taken for {', '.join(data.classes)}",
+            soft_wrap=True,
+        )
+    order = list(places(source.labels, data.classes, "the checkpoint", f"data set {data.name}", remedy))
+    head = source.model.get_layer("head")
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel[:, order], bias[order]])

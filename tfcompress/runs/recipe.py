@@ -62,6 +62,7 @@ class Model(Settings):
         None, ge=1, description="number of blocks in a model without weights, instead of the preset's"
     )
     pooling: Pooling | None = Field(None, description="what the head of a text model reads; not with keras_nlp")
+    new_head: bool = Field(False, description="leave out the head of hugging_face: its classes are not yours")
 
     @field_validator("preset")
     @classmethod
@@ -90,6 +91,8 @@ class Model(Settings):
         for name, why in useless.items():
             if why and getattr(self, name) is not None:
                 raise ValueError(f"{name} is given, but {pretrained or self.preset} {why}; leave {name} out")
+        if self.new_head and self.hugging_face is None:
+            raise ValueError("new_head is given, but only a folder of hugging_face has a head; leave new_head out")
         return self
 
 

@@ -119,6 +119,19 @@ def read_description(content: Content) -> Description | None:
         ) from error
 
 
+def read_labels(content: Content) -> tuple[str, ...]:
+    """Returns the labels of a `.tflite` file, in the order of the scores; empty if it has none that can be read.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    entry = read(content).entry(_ENTRY)
+    try:
+        return () if entry is None else _labels(content, _graph(metadata_tables.unpack(entry.data.tobytes())))
+    except ARCHIVE_ERRORS:
+        return ()
+
+
 def _tables(model: Model, description: Description) -> Fields:
     """Returns the metadata of a model, which describe its first graph."""
     graph, takes, labels = model.graphs[0], description.input, description.labels
@@ -188,13 +201,23 @@ def _lines(items: Iterable[str]) -> bytes:
 
 
 def _description(content: Content, model: Fields) -> Description:
-    graph: Fields = next(iter(model.get("subgraph_metadata", ())), {})
-    labels: tuple[str, ...] = ()
+    graph = _graph(model)
+    return Description(
+        model.get("name", ""), model.get("description", ""), _labels(content, graph), _read_input(content, graph)
+    )
+
+
+def _graph(model: Fields) -> Fields:
+    """Returns the metadata of the first graph."""
+    return next(iter(model.get("subgraph_metadata", ())), {})
+
+
+def _labels(content: Content, graph: Fields) -> tuple[str, ...]:
     for output in graph.get("output_tensor_metadata", ()):
         for file in output.get("associated_files", ()):
-            if file.get("type") == _AXIS_LABELS and not labels and zipfile.is_zipfile(io.BytesIO(content)):
-                labels = _read_lines(content, file)
-    return Description(model.get("name", ""), model.get("description", ""), labels, _read_input(content, graph))
+            if file.get("type") == _AXIS_LABELS and zipfile.is_zipfile(io.BytesIO(content)):
+                return _read_lines(content, file)
+    return ()
 
 
 def _read_input(content: Content, graph: Fields) -> ImageInput | TextInput | None:

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import tf_keras
@@ -7,114 +5,23 @@ from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save_file
 
 from tests.models.pretrained import hugging_face_forward as forward
+from tests.models.pretrained.hugging_face_folders import (
+    BERT,
+    DISTILBERT,
+    LENGTH,
+    ROWS,
+    VIT,
+    WIDTH,
+    WORDS,
+    bert_tensors,
+    distilbert_tensors,
+    vit_tensors,
+    write,
+)
 from tfcompress import assets
 from tfcompress.errors import UserError
 from tfcompress.models.layers import approximate_gelu
 from tfcompress.models.pretrained import hugging_face
-
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "quick", "brown", "\x85", "fox"]
-WIDTH, MLP, LENGTH, ROWS = 16, 32, 7, 12
-
-BERT = {
-    "model_type": "bert",
-    "architectures": ["BertForSequenceClassification"],
-    "vocab_size": len(WORDS),
-    "hidden_size": WIDTH,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": MLP,
-    "max_position_embeddings": ROWS,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-5,
-    "hidden_act": "gelu",
-}
-DISTILBERT = {
-    "model_type": "distilbert",
-    "vocab_size": len(WORDS),
-    "dim": WIDTH,
-    "n_layers": 2,
-    "n_heads": 2,
-    "hidden_dim": MLP,
-    "max_position_embeddings": ROWS,
-    "activation": "gelu",
-}
-VIT = {**BERT, "model_type": "vit", "architectures": ["ViTForImageClassification"], "image_size": 8, "patch_size": 4}
-
-BERT_LAYER = {
-    **{f"attention.self.{part}": (WIDTH, WIDTH) for part in ("query", "key", "value")},
-    "attention.output.dense": (WIDTH, WIDTH),
-    "attention.output.LayerNorm": (WIDTH,),
-    "intermediate.dense": (MLP, WIDTH),
-    "output.dense": (WIDTH, MLP),
-    "output.LayerNorm": (WIDTH,),
-}
-DISTILBERT_LAYER = {
-    **{f"attention.{part}_lin": (WIDTH, WIDTH) for part in ("q", "k", "v", "out")},
-    "sa_layer_norm": (WIDTH,),
-    "ffn.lin1": (MLP, WIDTH),
-    "ffn.lin2": (WIDTH, MLP),
-    "output_layer_norm": (WIDTH,),
-}
-VIT_LAYER = {
-    **{f"attention.attention.{part}": (WIDTH, WIDTH) for part in ("query", "key", "value")},
-    "attention.output.dense": (WIDTH, WIDTH),
-    "layernorm_before": (WIDTH,),
-    "layernorm_after": (WIDTH,),
-    "intermediate.dense": (MLP, WIDTH),
-    "output.dense": (WIDTH, MLP),
-}
-TEXT_TABLES = {
-    "embeddings.word_embeddings.weight": (len(WORDS), WIDTH),
-    "embeddings.position_embeddings.weight": (ROWS, WIDTH),
-}
-
-
-def tensors_of(modules, prefix, layer, tables):
-    """Returns random tensors by name: weight and bias of each module, given the weight's shape, and plain tables."""
-    shapes = dict(tables)
-    modules = {**modules, **{f"{prefix}.{n}.{name}": shape for n in range(2) for name, shape in layer.items()}}
-    for name, shape in modules.items():
-        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-    rng = np.random.default_rng(0)
-    return {
-        name: rng.normal(loc=len(shape) == 1, size=shape, scale=0.3).astype(np.float32)
-        for name, shape in shapes.items()
-    }
-
-
-def bert_tensors():
-    modules = {"embeddings.LayerNorm": (WIDTH,), "pooler.dense": (WIDTH, WIDTH), "classifier": (3, WIDTH)}
-    tables = {**TEXT_TABLES, "embeddings.token_type_embeddings.weight": (2, WIDTH)}
-    return tensors_of(modules, "encoder.layer", BERT_LAYER, tables)
-
-
-def distilbert_tensors():
-    modules = {"embeddings.LayerNorm": (WIDTH,), "pre_classifier": (WIDTH, WIDTH), "classifier": (3, WIDTH)}
-    return tensors_of(modules, "transformer.layer", DISTILBERT_LAYER, TEXT_TABLES)
-
-
-def vit_tensors():
-    modules = {
-        "embeddings.patch_embeddings.projection": (WIDTH, 3, 4, 4),
-        "layernorm": (WIDTH,),
-        "classifier": (3, WIDTH),
-    }
-    tables = {"embeddings.cls_token": (1, 1, WIDTH), "embeddings.position_embeddings": (1, 5, WIDTH)}
-    return tensors_of(modules, "encoder.layer", VIT_LAYER, tables)
-
-
-def write(folder, config, tensors, words=WORDS, **files):
-    """Writes a checkpoint as the transformers package does, with the type as the prefix of the encoder's names."""
-    heads = ("classifier.", "pre_classifier.")
-    kind = config["model_type"]
-    named = {name if name.startswith(heads) else f"{kind}.{name}": array for name, array in tensors.items()}
-    save_file({name: np.ascontiguousarray(array) for name, array in named.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config))
-    if words:
-        (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-    for name, content in files.items():
-        (folder / f"{name}.json").write_text(json.dumps(content))
-    return folder
 
 
 def texts(rows=None, length=LENGTH):
@@ -191,6 +98,32 @@ def test_another_pooling_or_number_of_classes_means_a_random_head(tmp_path):
     two = hugging_face.load(tmp_path, 2, LENGTH).model
     np.testing.assert_array_equal(two.get_layer("pooler").kernel, tensors["pooler.dense.weight"].T)
     assert two.output_shape == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "classes", "new_head", "labels"),
+    [
+        ({"id2label": {"2": "c", "0": "a", "1": 7}}, 3, False, ("a", "7", "c")),
+        ({}, 3, False, ("LABEL_0", "LABEL_1", "LABEL_2")),
+        ({"id2label": {"0": "a", "2": "c"}}, 2, False, ()),
+        ({"id2label": {"0": "a", "2": "c"}}, 3, True, ()),
+    ],
+)
+def test_the_labels_are_those_of_a_head_that_is_copied(tmp_path, config, classes, new_head, labels):
+    write(tmp_path, BERT | config, bert_tensors())
+    loaded = hugging_face.load(tmp_path, classes, LENGTH, new_head=new_head)
+    assert loaded.labels == labels
+    same = np.array_equal(loaded.model.get_layer("head").kernel, bert_tensors()["classifier.weight"].T)
+    assert same == bool(labels)
+
+
+@pytest.mark.parametrize("labels", [{"0": "a", "2": "c"}, {"0": "a", "1": "b", "3": "c"}, ["a", "b", "c"], "abc"])
+def test_labels_that_do_not_name_every_score_are_refused(tmp_path, labels):
+    write(tmp_path, BERT | {"id2label": labels}, bert_tensors())
+    with pytest.raises(
+        UserError, match=r"id2label in config\.json .*, but the head has 3 scores; name .* or set new_head"
+    ):
+        hugging_face.load(tmp_path, 3, LENGTH)
 
 
 def test_the_head_of_a_token_classifier_is_not_copied(tmp_path):

@@ -33,11 +33,14 @@ class Pretrained:
         vocabulary: the WordPiece tokens in the order of their ids; empty for image models, or if the checkpoint has
             none.
         lowercase: whether texts are lower-cased before they are tokenized.
+        labels: what the checkpoint calls the classes of its head, in the order of the scores; empty if the head has
+            random weights, or `LABEL_0` and so on for classes without names.
     """
 
     model: tf_keras.Model
     vocabulary: tuple[str, ...] = ()
     lowercase: bool = True
+    labels: tuple[str, ...] = ()
 
 
 def assemble(config: Config, weights: Weights, classes: int, dropout: float, source: str, name: str) -> tf_keras.Model:

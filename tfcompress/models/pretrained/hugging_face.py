@@ -16,7 +16,7 @@ import tf_keras
 from tfcompress import assets
 from tfcompress.errors import UserError
 from tfcompress.files import parse_vocabulary
-from tfcompress.models.pretrained.checkpoint import Array, Pretrained, assemble, check_text
+from tfcompress.models.pretrained.checkpoint import Array, Pretrained, assemble, check_text, has_head
 from tfcompress.models.pretrained.hugging_face_weights import Entries, text_weights, vit_weights
 from tfcompress.models.vit import fold_normalization
 
@@ -27,7 +27,12 @@ _TYPES = ("bert", "distilbert", "vit")
 
 
 def load(
-    folder: Path, classes: int, sequence_length: int = 128, dropout: float = 0.0, pooling: str | None = None
+    folder: Path,
+    classes: int,
+    sequence_length: int = 128,
+    dropout: float = 0.0,
+    pooling: str | None = None,
+    new_head: bool = False,
 ) -> Pretrained:
     """Loads a checkpoint from a folder with config.json and model.safetensors.
 
@@ -43,6 +48,7 @@ def load(
         dropout: dropout rate during training.
         pooling: `BertConfig.pooling` of a text model; by default that of the checkpoint's type. With another pooling
             the pooler and head get random weights.
+        new_head: whether the head gets random weights in any case.
 
     Raises:
         UserError: if a file is missing or invalid, the type of model is not supported, the weights do not match
@@ -56,7 +62,7 @@ def load(
         path = folder / name
         return path.read_bytes() if path.is_file() else None
 
-    return read_checkpoint(read, str(folder), classes, sequence_length, dropout, pooling)
+    return read_checkpoint(read, str(folder), classes, sequence_length, dropout, pooling, new_head)
 
 
 def minilm_l6(classes: int, sequence_length: int = 128, dropout: float = 0.0, pooling: str | None = None) -> Pretrained:
@@ -72,7 +78,13 @@ def minilm_l6(classes: int, sequence_length: int = 128, dropout: float = 0.0, po
 
 
 def read_checkpoint(
-    read: ReadFile, source: str, classes: int, sequence_length: int, dropout: float, pooling: str | None
+    read: ReadFile,
+    source: str,
+    classes: int,
+    sequence_length: int,
+    dropout: float,
+    pooling: str | None,
+    new_head: bool = False,
 ) -> Pretrained:
     """Loads a checkpoint whose files `read` returns; `source` is its name in errors. For the rest see `load`."""
     config = Entries(_json(read, "config.json", source), f"config.json of {source}")
@@ -86,16 +98,38 @@ def read_checkpoint(
     tensors = Entries(_tensors(read, kind, source), f"model.safetensors of {source}")
     if kind == "vit":
         image_config, weights = vit_weights(config, tensors, source)
+        labels = _labels(config, weights, classes, new_head)
         model = assemble(image_config, weights, classes, dropout, source, kind)
         _fold_preprocessing(model, _json(read, "preprocessor_config.json", source, default={}))
-        return Pretrained(model)
+        return Pretrained(model, labels=labels)
     content = read("vocab.txt")
     vocabulary = () if content is None else parse_vocabulary(content, f"vocab.txt of {source}")
     text_config, weights = text_weights(config, tensors, source, sequence_length, pooling)
     check_text(text_config, config["max_position_embeddings"], vocabulary, source)
+    labels = _labels(config, weights, classes, new_head)
     model = assemble(text_config, weights, classes, dropout, source, kind)
     tokenizer = _json(read, "tokenizer_config.json", source, default={})
-    return Pretrained(model, vocabulary, bool(tokenizer.get("do_lower_case", True)))
+    return Pretrained(model, vocabulary, bool(tokenizer.get("do_lower_case", True)), labels)
+
+
+def _labels(config: Entries, weights: dict[str, list[Array]], classes: int, new_head: bool) -> tuple[str, ...]:
+    """Returns the names of the head's classes, or removes the head from the weights if a new one takes its place.
+
+    Raises:
+        UserError: config.json names other classes than the head has scores.
+    """
+    if new_head or not has_head(weights, classes):
+        weights.pop("head", None)
+        return ()
+    named = config.get("id2label")
+    if not named:
+        return tuple(f"LABEL_{place}" for place in range(classes))
+    if not isinstance(named, dict) or set(named) != {str(place) for place in range(classes)}:
+        raise UserError(
+            f"id2label in {config.where} is {str(named)[:200]}, but the head has {classes} scores; name the class of "
+            f"each score from 0 to {classes - 1}, or set new_head"
+        )
+    return tuple(str(named[str(place)]) for place in range(classes))
 
 
 def _fold_preprocessing(model: tf_keras.Model, config: Mapping[str, Any]) -> None:
