@@ -13,6 +13,12 @@ def test_the_same_top1_is_a_share_of_scores_and_of_nothing_else():
         assert (alone.top1_agreement, alone.largest_difference) == (None, 2)
 
 
+def test_equal_infinities_do_not_differ():
+    infinite = np.float32([[np.inf, -np.inf, 1]])
+    assert agreement(infinite, infinite).largest_difference == 0
+    assert agreement(infinite, -infinite).largest_difference == np.inf
+
+
 @pytest.mark.parametrize(
     ("found", "same"), [([0.1, 0.9], 1), ([[0.1, 0.9], [0.6, 0.4]], 0), ([0.9], None), (0.9, None), ([], None)]
 )

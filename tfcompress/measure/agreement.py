@@ -54,7 +54,8 @@ class Difference:
 
 def agreement(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> Agreement:
     """Compares one output `(n, …)` of two models for the same examples; scores have the shape `(n, …, classes)`."""
-    difference = np.abs(np.subtract(found, expected))
+    with np.errstate(invalid="ignore"):  # Two equal infinities do not differ.
+        difference = np.where(found == expected, 0, np.abs(np.subtract(found, expected)))
     largest, mean = (float(difference.max()), float(difference.mean())) if difference.size else (0.0, 0.0)
     same = None
     if found.ndim > 1 and found.shape[-1] > 1:
