@@ -148,13 +148,16 @@ def pack(
         str | None,
         typer.Option(metavar="NAME[:PATH]", help="Compare both files on the first test examples of this data set."),
     ] = None,
+    allow_larger: Annotated[
+        bool, typer.Option("--allow-larger", help="Write the packed file even if it is larger than the file.")
+    ] = False,
 ) -> None:
     """Pack a .tflite file, so that its clustered weights stay clustered at run time."""
     from tfcompress.commands.pack import pack_file
 
     if data is not None:
         import_tensorflow()
-    print(pack_file(file, output, activations, data))
+    print(pack_file(file, output, activations, data, allow_larger))
 
 
 @app.command()

@@ -74,6 +74,23 @@ def test_the_verbs_print_what_was_done_or_one_line(stock, tmp_path, monkeypatch,
         assert message in err
 
 
+def test_a_file_that_would_grow_is_not_written_unless_asked(tmp_path, monkeypatch, capsys):
+    """24 × 24 weights of 8 values shrink; the scales between them are padded to 64 bytes each."""
+    values = np.random.default_rng(0).choice(np.arange(8, dtype=np.float32), (24, 24))
+    scales = [constant(f"s{i}", np.ones(1, np.float32)) for i in range(99)]
+    sums = [tensor(f"y{i}", (1, 24)) for i in range(100)]
+    nodes = [node("FULLY_CONNECTED", (0, 1, -1), (101,))]
+    nodes += [node("MUL", (101 + i, 2 + i), (102 + i,)) for i in range(99)]
+    made = graph([tensor("x", (1, 24)), constant("w", values), *scales, *sums], nodes, outputs=(200,))
+    small, packed = tmp_path / "small.tflite", tmp_path / "packed.tflite"
+    small.write_bytes(build(made))
+    status, _, err = run(monkeypatch, capsys, "pack", str(small), "-o", str(packed))
+    assert (status, err.count("\n"), packed.exists()) == (2, 1, False)
+    assert "error: packing would make the file larger" in err
+    status, _, _ = run(monkeypatch, capsys, "pack", str(small), "-o", str(packed), "--allow-larger")
+    assert (status, packed.stat().st_size > small.stat().st_size) == (0, True)
+
+
 def test_nothing_is_left_of_a_file_that_cannot_be_written(stock, below_a_file):
     with pytest.raises(UserError, match="cannot write"):
         pack_file(stock, below_a_file)

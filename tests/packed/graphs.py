@@ -69,7 +69,7 @@ def stock(content: bytes, *inputs: np.ndarray, delegates=()) -> np.ndarray:
 
 def same(content: bytes, *inputs: np.ndarray) -> list[str]:
     """Checks that a packed and an unpacked file give the outputs of the stock file; returns the packed operators."""
-    packed = pack(content)
+    packed = pack(content, allow_larger=True)
     expected = stock(content, *inputs)
     tolerance = 1e-5 * np.abs(expected).max()
     np.testing.assert_allclose(reference.run(packed, *inputs), expected, atol=tolerance)
@@ -78,7 +78,7 @@ def same(content: bytes, *inputs: np.ndarray) -> list[str]:
         np.testing.assert_allclose(found, expected, atol=tolerance)
     unpacked = unpack(packed)
     np.testing.assert_allclose(stock(unpacked, *inputs), expected, atol=tolerance)
-    assert pack(unpacked) == packed
+    assert pack(unpacked, allow_larger=True) == packed
     return kinds(packed)
 
 

@@ -17,7 +17,7 @@ def test_attention_is_found_with_its_scale_anywhere(scaled, batch):
     content = model.file(model.add("ADD", [0, y], (batch, 5, K), own=schema.AddOptionsT()))
     assert same(content, some(batch, 5, K)) == [DENSE, "Attention", DENSE]
     scale = {"query": 0.3, "scores": 1 / 0.3, "beta": 0.5}.get(scaled, 1)
-    own = options(pack(content), 1)
+    own = options(pack(content, allow_larger=True), 1)
     assert (own.heads, own.scale) == (3, pytest.approx(scale))
 
 

@@ -21,4 +21,4 @@ def test_files_are_packed_with_the_recorded_bytes():
 def test_a_recorded_file_is_read_unpacked_and_packed_again(file):
     content = file.read_bytes()
     assert any("bit" in row.type for row in inspect(file).weights)
-    assert pack(unpack(content)) == content
+    assert pack(unpack(content), allow_larger=True) == content

@@ -67,7 +67,13 @@ class PackingResult:
         )
 
 
-def pack_file(source: Path, output: Path, activations: str | None = None, data: str | None = None) -> PackingResult:
+def pack_file(
+    source: Path,
+    output: Path,
+    activations: str | None = None,
+    data: str | None = None,
+    allow_larger: bool = False,
+) -> PackingResult:
     """Packs a `.tflite` file; see `packer.pack_counted`.
 
     Args:
@@ -75,9 +81,10 @@ def pack_file(source: Path, output: Path, activations: str | None = None, data: 
         output: path of the packed file. An existing file is replaced.
         activations: `float32` or `int8`; by default the type of each layer's weights.
         data: the data set to compare both files on, `NAME` or `NAME:PATH`; by default one random input.
+        allow_larger: also write a file that is larger than the source.
 
     Raises:
-        UserError: an argument cannot be used, or the file has nothing to pack.
+        UserError: an argument cannot be used, the file has nothing to pack, or it would become larger.
     """
     known: dict[str | None, Activations | None] = {None: None} | {kind: kind for kind in get_args(Activations)}
     if activations not in known:
@@ -85,7 +92,7 @@ def pack_file(source: Path, output: Path, activations: str | None = None, data: 
     model = open_file(source)
     sizes = _Sizes.of(model)
     with bar(f"packing {source.name}", 1) as shown:
-        packed = packer.pack_counted(model, known[activations])
+        packed = packer.pack_counted(model, known[activations], allow_larger)
         shown.advance()
     parts = {
         "dense layers": packed.dense,

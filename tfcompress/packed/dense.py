@@ -9,12 +9,15 @@ import numpy.typing as npt
 
 from tfcompress.packed import layout
 from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook, find_codebook
-from tfcompress.packed.options import Activation, Computing, DenseOptions, TableOptions
+from tfcompress.packed.options import ALIGNMENT, Activation, Computing, DenseOptions, TableOptions
 from tfcompress.tflite.graph import Graph, Operator, custom_operator, reshape
 from tfcompress.tflite.tensor import ABSENT, Array, Tensor, computed, constant
 
 _FUSED = {0: Activation.NONE, 1: Activation.RELU, 4: Activation.TANH}
 """Activations by their number in the schema's ActivationFunctionType."""
+
+_TABLES_BYTES = 80
+"""What the tables of a tensor and its buffer take in a file, without the tensor's name."""
 
 
 def absorb_biases(graph: Graph) -> None:
@@ -85,11 +88,13 @@ class WeightPacker:
     Attributes:
         graph: the graph to pack.
         computing: the type to compute in; None chooses it by the weights of each layer.
+        allow_larger: also pack weights that take more bytes packed, unless they need 8 bits each.
         skipped: the weights that were not packed so far.
     """
 
     graph: Graph
     computing: Computing | None
+    allow_larger: bool
     skipped: list[SkippedWeights] = field(default_factory=list)
     _packed: dict[tuple[Tensor, Computing | None], _PackedConstants | None] = field(default_factory=dict)
 
@@ -201,12 +206,6 @@ class WeightPacker:
         bits = layout.bits_for(len(book.centroids))
         table = computing is None
         indices = layout.pack_rows(book.indices, bits) if table else layout.pack_matrix(book.indices, bits)
-        size = indices.nbytes + book.centroids.nbytes
-        # TFLite versions round the input of an int8 layer differently; avoiding that is worth a few more bytes.
-        if size >= weights.values.nbytes and not (weights.hybrid and bits < 8):
-            distinct = f"its {len(book.centroids)} distinct values need {bits} bits each"
-            self._skip(name, f"{distinct} and {size:,} bytes in all, no fewer than now")
-            return None
         parts: dict[str, Array] = {"codebook": book.centroids}
         if len(weights.scales):
             parts["scale"] = weights.scales
@@ -216,6 +215,11 @@ class WeightPacker:
             parts = {"codebook": rounded, "scale": np.array([scale], np.float32), "original": book.centroids}
         if computing == Computing.INT8:
             parts["sums"] = parts["codebook"].astype(np.int32)[book.indices].sum(1, dtype=np.int32)
+        size = _stored_bytes(name, indices, *parts.values())
+        if size >= _stored_bytes(name, weights.values) and not (self.allow_larger and bits < 8):
+            distinct = f"its {len(book.centroids)} distinct values need {bits} bits each"
+            self._skip(name, f"{distinct} and {size:,} bytes in all, no fewer than now")
+            return None
 
         def part(which: str) -> Tensor:
             return constant(f"{name}/{which}", parts[which]) if which in parts else ABSENT
@@ -228,6 +232,11 @@ class WeightPacker:
         if skipped not in self.skipped:
             self.skipped.append(skipped)
         return []
+
+
+def _stored_bytes(name: str, *constants: Array) -> int:
+    """Returns about how many bytes constants take in a packed file, with their tensors and buffers."""
+    return sum(-(-values.nbytes // ALIGNMENT) * ALIGNMENT + len(name) + _TABLES_BYTES for values in constants)
 
 
 def _scale(book: Codebook) -> np.float32:

@@ -19,6 +19,9 @@ ATTENTION, LAYER_NORM = "tfcompress.Attention", "tfcompress.LayerNorm"
 RUNTIMES = dict.fromkeys((DENSE, TABLE, ATTENTION, LAYER_NORM), "2.14.0")
 """The oldest TFLite version that each operator was tested in."""
 
+ALIGNMENT = 64
+"""The alignment of constants in a packed file, in bytes. The format requires it, for vector loads."""
+
 METADATA_ENTRY = "tfcompress.packed"
 """The metadata entry that marks a packed file."""
 

@@ -10,12 +10,13 @@ import numpy as np
 from tfcompress.errors import UserError
 from tfcompress.packed import file_weights
 from tfcompress.packed.attention import find_attentions
-from tfcompress.packed.codebook import count_distinct
+from tfcompress.packed.codebook import MAX_CENTROIDS, count_distinct
 from tfcompress.packed.dense import SkippedWeights, WeightPacker, absorb_biases
 from tfcompress.packed.float_activations import dequantize_activations, has_quantized_activations
 from tfcompress.packed.fusion import dense_options, fuse_activations, fuse_residuals, merge_neighbours, sink_reshapes
 from tfcompress.packed.layer_norm import find_layer_norms
 from tfcompress.packed.options import (
+    ALIGNMENT,
     ATTENTION,
     DENSE,
     LAYER_NORM,
@@ -35,9 +36,6 @@ from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import state_runtime
 from tfcompress.tflite.tensor import Buffer
 from tfcompress.tflite.writing import write
-
-ALIGNMENT = 64
-"""The alignment of constants in a packed file, in bytes. The format requires it, for vector loads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,40 +59,49 @@ class Packed:
     skipped: tuple[SkippedWeights, ...]
 
 
-def pack(content: bytes, activations: Activations | None = None) -> bytes:
+def pack(content: bytes, activations: Activations | None = None, allow_larger: bool = False) -> bytes:
     """Packs a stock file; for arguments and errors see `pack_counted`."""
-    return pack_counted(content, activations).content
+    return pack_counted(content, activations, allow_larger).content
 
 
-def pack_counted(source: Content | Model, activations: Activations | None = None) -> Packed:
+def pack_counted(source: Content | Model, activations: Activations | None = None, allow_larger: bool = False) -> Packed:
     """Packs a stock file whose dense layers have at most 256 distinct weights each.
 
-    Operators that are not recognised stay as they are. Quantized activations become float32 (or int8, quantized row by
-    row at run time), while quantized weights keep their values.
+    Operators that are not recognised stay as they are, and so do weights that would take no fewer bytes. Quantized
+    activations become float32 (or int8, quantized row by row at run time), while quantized weights keep their values.
 
     Args:
         source: the bytes of a `.tflite` file, or what was read from them, which is changed.
         activations: the type that dense layers and attention compute in; by default int8 where weights are int8.
+        allow_larger: also pack weights that become larger but need fewer than 8 bits each, and return a file that is
+            larger than the source.
 
     Raises:
-        UserError: the file is not a valid `.tflite` file, is already packed, has nothing to pack, or has quantized
-            activations in an operator without an equivalent float32 form.
+        UserError: the file is not a valid `.tflite` file, is already packed, has nothing to pack, would become larger,
+            or has quantized activations in an operator without an equivalent float32 form.
     """
     model = source if isinstance(source, Model) else read(source)
     if is_packed(model):
         raise UserError("the file is already packed; `tfcompress unpack` restores the stock file")
     with reporting_damage("the file"):
-        return _packed(model, activations)
+        packed = _packed(model, activations, allow_larger)
+    before, after = len(model.content), len(packed.content)
+    if after > before and not allow_larger:
+        raise UserError(
+            f"packing would make the file larger, {after:,} bytes instead of {before:,}; keep it as it is, or pass "
+            "--allow-larger"
+        )
+    return packed
 
 
-def _packed(model: Model, activations: Activations | None) -> Packed:
+def _packed(model: Model, activations: Activations | None, allow_larger: bool) -> Packed:
     computing = None if activations is None else Computing[activations.upper()]
     skipped: list[SkippedWeights] = []
     for graph in model.graphs:
         if has_quantized_activations(graph):
             dequantize_activations(graph)
         absorb_biases(graph)
-        packer = WeightPacker(graph, computing)
+        packer = WeightPacker(graph, computing, allow_larger)
         graph.replace(packer.pack_dense_layers())
         graph.replace(packer.pack_tables())
         skipped += packer.skipped
@@ -137,6 +144,9 @@ def _why_nothing(content: Content, skipped: list[SkippedWeights]) -> str:
     if not weights:
         return "the file has no dense layers or embedding tables with constant float32, float16 or int8 weights"
     largest = max(weights, key=lambda one: one.values.size)
-    distinct = f"it has {count_distinct(largest.values):,} distinct values"
+    count = count_distinct(largest.values)
+    distinct = f"it has {count:,} distinct values"
     reason = next((one.reason for one in skipped if one.name == largest.name), distinct)
-    return f"{largest.name}: {distinct if 'more than' in reason else reason}; cluster the model first"
+    clustered = count <= MAX_CENTROIDS // 2  # With more, it needs 8 bits.
+    advice = "pass --allow-larger to pack it all the same" if clustered else "cluster the model first"
+    return f"{largest.name}: {distinct if 'more than' in reason else reason}; {advice}"

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfcompress.errors import UserError
 from tfcompress.packed.float_activations import HYBRID_VERSIONS
 from tfcompress.packed.options import (
+    ALIGNMENT,
     METADATA_ENTRY,
     PREFIX,
     RUNTIMES,
@@ -22,7 +23,6 @@ from tfcompress.packed.options import (
     is_packed,
     read_options,
 )
-from tfcompress.packed.packer import ALIGNMENT
 from tfcompress.packed.weights import PackedWeights, check, dense_weights, table_weights
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.damage import reporting_damage

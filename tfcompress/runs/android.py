@@ -132,7 +132,7 @@ def _models(folder: Path, workdir: Path, report: Report) -> Mapping[str, str]:
         shutil.copyfile(workdir / last.file, folder / "compressed.tflite")
     try:
         runtime.library()
-        (folder / "packed.tflite").write_bytes(pack((workdir / last.file).read_bytes()))
+        (folder / "packed.tflite").write_bytes(pack((workdir / last.file).read_bytes(), allow_larger=True))
     except UserError:  # Its weights are not clustered, or this machine lacks the packed runtime.
         return titles
     return titles | {"packed.tflite": f"{last.name} packed"}

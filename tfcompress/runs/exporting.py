@@ -110,7 +110,9 @@ def _clustered(stage: Stage) -> dict[str, FloatArray]:
 def _packed(file: ExportedFile) -> ExportedFile:
     """Packs a file and writes the result beside it."""
     path = file.path.with_stem(f"{file.path.stem}_packed")
-    return _verified(file.stage, file.format, path, lambda: pack(file.path.read_bytes()), packed=True)
+    return _verified(
+        file.stage, file.format, path, lambda: pack(file.path.read_bytes(), allow_larger=True), packed=True
+    )
 
 
 def _verified(
