@@ -3,6 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
+from tests.build import build, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.interpreter import Runner, inputs, predict
@@ -40,6 +41,20 @@ def test_inputs_are_named_with_or_without_a_signature(foreign):
     assert inputs(foreign["float"]) == {"pixels": "float32 (1, 8, 8, 3)"}
     assert inputs(foreign["unsigned"]) == inputs(foreign["float"])
     assert inputs(foreign["uint8"]) == {"pixels": "uint8 (1, 8, 8, 3)"}
+
+
+def test_inputs_and_outputs_are_named_apart(tmp_path):
+    """The first output is the input as it is; without a signature, two tensors have no name."""
+    tensors = [tensor("t", (1, 4)), tensor("", (1, 4)), tensor("", (1, 4))]
+    tripled = graph(tensors, [node("ADD", [0, 0], [1]), node("ADD", [1, 0], [2])], outputs=(0, 1, 2, 1))
+    path = tmp_path / "a.tflite"
+    path.write_bytes(build(tripled, signatures=[("run", 0, {"x": 0}, {"same": 0, "double": 1, "triple": 2})]))
+    ones = np.ones(4, np.float32)
+    found = Runner(path).run_all({"x": ones})
+    assert {name: values[0] for name, values in found.items()} == {"same": 1, "double": 2, "triple": 3}
+    path.write_bytes(build(tripled))
+    found = Runner(path).run_all({"t": ones})
+    assert {name: values[0] for name, values in found.items()} == {"t": 1, "output_1": 2, "output_2": 3, "output_3": 2}
 
 
 def test_a_quantized_file_is_fed_and_read_in_real_numbers(foreign, images):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from tfcompress.errors import UserError, first_line
 from tfcompress.export.norms import plain_norms
 from tfcompress.models.layers import unquantizable
 from tfcompress.models.safety import check_safe
+from tfcompress.names import distinct_names
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.training import gives_probabilities
 
@@ -69,7 +70,7 @@ def serve_model(model: tf_keras.Model) -> ServingFunction:
     """
     _check_stateless(model)
     model = _in_float32(model, tf_keras.models.clone_model)
-    names = _distinct([x.node.layer.name for x in model.outputs])
+    names = distinct_names([x.node.layer.name for x in model.outputs], "output")
     return _serve(model, lambda outputs: dict(zip(names, tf.nest.flatten(outputs), strict=True)))
 
 
@@ -89,7 +90,7 @@ def serve_keras_3(model: Any, name: str) -> ServingFunction:
     inputs = list(model.inputs)
     check_shapes({x.name: (None,) if x.dtype == "string" else tuple(x.shape[1:]) for x in inputs}, name)
     model = _in_float32(model, keras.models.clone_model)
-    names = _distinct(getattr(model, "output_names", None) or ["output_0"])
+    names = distinct_names(getattr(model, "output_names", None) or ["output_0"], "output")
     batch_of_one = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in inputs]
     structure = getattr(model, "_inputs_struct", None)
 
@@ -124,16 +125,6 @@ def _in_float32(model: Any, clone: Callable[..., Any]) -> Any:
     copy = clone(model, clone_function=full)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Returns the names of outputs; one that a layer gives several times gets a number from the second on."""
-    counts: dict[str, int] = {}
-    found = []
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-        found.append(name if counts[name] == 1 else f"{name}_{counts[name] - 1}")
-    return found
 
 
 def serve_saved_model(path: Path, name: str, allow_code: bool) -> ServingFunction:

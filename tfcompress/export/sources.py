@@ -31,6 +31,7 @@ from tfcompress.files import read_json
 from tfcompress.models import saved
 from tfcompress.models.safety import check_safe
 from tfcompress.models.signature import library
+from tfcompress.names import distinct_names, plain_name
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.graph import Signature
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput
@@ -228,7 +229,7 @@ def _with_signature(content: bytes, name: str) -> bytes:
     if not graph.outputs:
         raise UserError(f"{name} has no outputs, so it computes nothing; convert the model again")
     if not model.signatures:
-        inputs, outputs = _by_name("input", graph.inputs), _by_name("output", graph.outputs)
+        inputs, outputs = _by_name(graph.inputs, "input"), _by_name(graph.outputs, "output")
         model.signatures.append(Signature("serving_default", graph, inputs, outputs))
     elif not any(code.source is not None and _is_of_old_kind(code.source) for code in model.codes):
         return content
@@ -240,15 +241,5 @@ def _is_of_old_kind(code: schema.OperatorCode) -> bool:
     return bool(code.DeprecatedBuiltinCode() > code.BuiltinCode())
 
 
-def _by_name(kind: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Returns tensors by their names; a tensor without a name, or with that of another one, gets a number."""
-    named: dict[str, Tensor] = {}
-    for number, tensor in enumerate(tensors):
-        name = _plain_name(tensor.name) or f"{kind}_{number}"
-        named[name if name not in named else f"{name}_{number}"] = tensor
-    return named
-
-
-def _plain_name(tensor: str) -> str:
-    """Returns a tensor's name without the prefix and suffix that TensorFlow's converter adds."""
-    return tensor.removeprefix("serving_default_").removesuffix(":0")
+def _by_name(tensors: Sequence[Tensor], kind: str) -> dict[str, Tensor]:
+    return dict(zip(distinct_names([plain_name(tensor.name) for tensor in tensors], kind), tensors, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfcompress import runtime
 from tfcompress.errors import UserError, first_line
+from tfcompress.names import distinct_names, plain_name
 from tfcompress.quiet import native_libraries_quiet
 
 Example = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -205,35 +206,31 @@ def _ports(interpreter: Interpreter) -> tuple[list[Port], list[Port]]:
     """Returns inputs and outputs of the first subgraph."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     tensors = {(detail["index"], detail["name"]) for detail in (*inputs, *outputs)}
-    names: dict[int, list[str]] = {}
     for key in interpreter.get_signature_list():
         signature = interpreter.get_signature_runner(key)
-        ends = {**signature.get_input_details(), **signature.get_output_details()}
-        if tensors >= {
-            (detail["index"], detail["name"]) for detail in ends.values()
-        }:  # Otherwise it belongs to another subgraph.
-            for name, detail in ends.items():
-                names.setdefault(detail["index"], []).append(name)
-            break
-    return _named(inputs, names), _named(outputs, names)
+        ends = signature.get_input_details(), signature.get_output_details()
+        # Otherwise it belongs to another subgraph.
+        if tensors >= {(detail["index"], detail["name"]) for end in ends for detail in end.values()}:
+            return _named(inputs, ends[0], "input"), _named(outputs, ends[1], "output")
+    return _named(inputs, {}, "input"), _named(outputs, {}, "output")
 
 
-def _named(details: Sequence[dict[str, Any]], names: dict[int, list[str]]) -> list[Port]:
-    """Returns the inputs or outputs; a tensor that is given several times has as many names."""
-    left = {index: list(some) for index, some in names.items()}
+def _named(details: Sequence[dict[str, Any]], signed: Mapping[str, dict[str, Any]], kind: str) -> list[Port]:
+    """Returns the inputs or outputs, named by a signature; a tensor that is given several times has several names."""
+    names: dict[int, list[str]] = {}
+    for name, detail in signed.items():
+        names.setdefault(detail["index"], []).append(name)
     ports = []
-    for detail in details:
-        some = left.get(detail["index"], [])
-        name = some[0] if len(some) == 1 else some.pop(0) if some else None
-        ports.append(_port(detail, name))
+    for detail, own in zip(details, distinct_names([plain_name(one["name"]) for one in details], kind), strict=True):
+        some = names.get(detail["index"], [own])
+        ports.append(_port(detail, some.pop(0) if len(some) > 1 else some[0]))
     return ports
 
 
-def _port(detail: dict[str, Any], name: str | None) -> Port:
+def _port(detail: dict[str, Any], name: str) -> Port:
     scale, zero_point = detail["quantization"]
-    plain = detail["name"].removeprefix("serving_default_").removesuffix(":0")  # The converter adds these.
     return Port(
-        plain if name is None else name,
+        name,
         int(detail["index"]),
         tuple(map(int, detail["shape"])),
         np.dtype(detail["dtype"]),

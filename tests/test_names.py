@@ -1,0 +1,21 @@
+import pytest
+
+from tfcompress.names import distinct_names, plain_name
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["x", "x", "x"], ["x", "x_1", "x_2"]),
+        (["x", "x", "x_1"], ["x", "x_2", "x_1"]),
+        (["", "x", ""], ["output_0", "x", "output_2"]),
+        (["", "output_0", ""], ["output_0_1", "output_0", "output_2"]),
+    ],
+)
+def test_no_two_names_are_equal(names, expected):
+    assert distinct_names(names, "output") == expected
+
+
+def test_a_plain_name_has_nothing_of_the_converter():
+    assert [plain_name(name) for name in ("serving_default_x:0", "y")] == ["x", "y"]

@@ -1,0 +1,32 @@
+"""Names for the inputs and outputs of models and files, of which no two may be equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, count
+
+
+def plain_name(tensor: str) -> str:
+    """Returns a tensor's name without the prefix and suffix that TensorFlow's converter adds."""
+    return tensor.removeprefix("serving_default_").removesuffix(":0")
+
+
+def distinct_names(names: Sequence[str], kind: str) -> list[str]:
+    """Returns names of which no two are equal, in the same order.
+
+    Args:
+        names: of the inputs or of the outputs, possibly empty or equal.
+        kind: `input` or `output`. An empty name becomes this and its place, such as `output_1`; an equal name gets a
+            number from the second on.
+    """
+    taken = set(names)
+    found: dict[str, None] = {}
+    for place, name in enumerate(names):
+        base = name or f"{kind}_{place}"
+        numbered = (f"{base}_{number}" for number in count(1))
+        if name and name not in found:
+            found[name] = None
+        else:
+            free = (one for one in chain([base], numbered) if one not in taken and one not in found)
+            found[next(free)] = None
+    return list(found)
