@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import tensorflow as tf
 import tf_keras
 from pydantic import BaseModel, ConfigDict, Field
 
 from tfcompress.data.dataset import Dataset, Targets
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.files import read_json, remove_folder, write_json, writing_to
+from tfcompress.one_hot import Metric, fresh, loss_of_labels, metric_of_labels
 from tfcompress.progress import Bar, bar
-
-Metric: TypeAlias = str | tf_keras.metrics.Metric
 
 
 class Training(BaseModel):
@@ -40,18 +39,24 @@ class Objective:
     """The loss, optimizer and metrics of training, which the user can choose.
 
     Attributes:
-        loss: a tf_keras loss; by default sparse categorical cross-entropy of the model's logits or probabilities.
+        loss: a tf_keras loss of integer labels; by default sparse categorical cross-entropy of the model's logits or
+            probabilities.
         optimizer: a tf_keras optimizer, of which every stage uses a fresh copy with its own learning rate. By default
             Adam, or AdamW if there is weight decay, with the learning rates of the stage's `Training`.
-        metrics: tf_keras metrics besides the loss, or their names, such as `accuracy`.
+        metrics: tf_keras metrics besides the loss, or their names, such as `accuracy`. They take integer labels, too.
+            A loss or metrics of one-hot vectors are made to take labels by `of_labels`.
     """
 
     loss: tf_keras.losses.Loss | None = None
     optimizer: tf_keras.optimizers.Optimizer | None = None
     metrics: Sequence[Metric] = field(default=("accuracy",))
 
-    def check(self) -> None:
-        """Raises a `UserError` if the loss, the optimizer or a metric is not an object of tf_keras."""
+    def of_labels(self, classes: int) -> Objective:
+        """Returns the objective with a loss and metrics that all take integer labels, also if these take one-hot ones.
+
+        Raises:
+            UserError: the loss, the optimizer or a metric is not an object of tf_keras, or cannot be used.
+        """
         for what, given, kind, module in (
             ("loss", self.loss, tf_keras.losses.Loss, "losses"),
             ("optimizer", self.optimizer, tf_keras.optimizers.Optimizer, "optimizers"),
@@ -59,6 +64,10 @@ class Objective:
         ):
             if given is not None and not isinstance(given, kind):
                 raise UserError(f"{what}: {given!r} is a {type(given).__name__}; pass an object of tf_keras.{module}")
+        if self.optimizer is not None:
+            _copied(self.optimizer)
+        loss = self.loss and loss_of_labels(self.loss, classes)
+        return replace(self, loss=loss, metrics=[metric_of_labels(metric, classes) for metric in self.metrics])
 
     def describe(self) -> list[str]:
         """Returns one line each for the loss, the optimizer and every metric."""
@@ -143,7 +152,7 @@ def compile_model(model: tf_keras.Model, training: Training, objective: Objectiv
     optimizer = _optimizer(training, objective, training.epochs * steps_per_epoch)
     # Built before the checkpoint is restored, so that the slot variables are restored too.
     optimizer.build(model.trainable_variables)
-    model.compile(optimizer, loss, metrics=tf.nest.map_structure(_fresh, list(objective.metrics)))
+    model.compile(optimizer, loss, metrics=tf.nest.map_structure(fresh, list(objective.metrics)))
 
 
 def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:
@@ -153,10 +162,6 @@ def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:
     model.compute_loss(inputs, targets, outputs, weights)
     model.compute_metrics(inputs, targets, outputs, weights)
     model.reset_metrics()
-
-
-def _fresh(metric: Metric) -> Metric:
-    return metric if isinstance(metric, str) else type(metric).from_config(metric.get_config())
 
 
 def gives_probabilities(model: tf_keras.Model) -> bool:
@@ -171,7 +176,7 @@ def gives_probabilities(model: tf_keras.Model) -> bool:
 
 def _optimizer(training: Training, objective: Objective, steps: int) -> tf_keras.optimizers.Optimizer:
     if objective.optimizer is not None:
-        return type(objective.optimizer).from_config(objective.optimizer.get_config())
+        return _copied(objective.optimizer)
     rate: float | tf_keras.optimizers.schedules.LearningRateSchedule = training.learning_rate
     warmup = round(training.warmup * steps)
     if training.schedule == "cosine":
@@ -183,6 +188,16 @@ def _optimizer(training: Training, objective: Objective, steps: int) -> tf_keras
     if training.weight_decay:
         return tf_keras.optimizers.AdamW(rate, weight_decay=training.weight_decay)
     return tf_keras.optimizers.Adam(rate)
+
+
+def _copied(optimizer: tf_keras.optimizers.Optimizer) -> tf_keras.optimizers.Optimizer:
+    try:
+        return type(optimizer).from_config(optimizer.get_config())
+    except Exception as error:  # Keras raises many kinds, and the user's own code any.
+        raise UserError(
+            f"optimizer: {type(optimizer).__name__} cannot be copied, which each stage needs: {first_line(error)}; "
+            "register your own classes with tf_keras.utils.register_keras_serializable and give them a get_config"
+        ) from error
 
 
 class _Progress(tf_keras.callbacks.Callback):

@@ -221,6 +221,7 @@ def test_data_that_does_not_fit_the_model_is_refused(tiny_data, tmp_path, shape,
         ({"techniques": [], "seed": -1}, "seed is -1"),
         ({"techniques": [], "seed": 2**31}, "seed is 2147483648; it must be from 0 to 2147483647"),
         ({"techniques": [], "loss": "mse"}, r"loss: 'mse' is a str; pass an object of tf_keras\.losses"),
+        ({"techniques": [], "metrics": ["acuracy"]}, "metrics: 'acuracy' is not the name of a metric"),
         ({"techniques": [], "optimizer": tf_keras.optimizers.legacy.SGD()}, r"pass an object of tf_keras\.optimizers"),
     ],
 )

@@ -155,7 +155,7 @@ class SoftLabels(tf_keras.losses.Loss):
         divergence = tf.reduce_sum(tf.exp(wanted) * (wanted - tf.nn.log_softmax(own / temperature)), axis=-1)
         loss = self._settings.soft_labels * temperature**2 * divergence
         if self._settings.labels:
-            loss += self._settings.labels * self._hard(y_true[:, 0], y_pred)
+            loss += self._settings.labels * self._hard(tf.cast(y_true[:, :1], tf.int32), y_pred)
         return loss
 
 

@@ -79,7 +79,7 @@ def compress(
         data: three splits. The test split is read for the final figures only.
         techniques: any of them, in the order of `tfcompress.optimize.technique.ORDER`.
         workdir: the folder for all files. The same call again resumes where an interrupted one stopped.
-        loss: of every stage, see `Objective`.
+        loss: of every stage, see `Objective`. It can take integer labels or one-hot vectors.
         optimizer: of every stage, see `Objective`.
         metrics: watched in every stage, see `Objective`.
         export: which files are written.
@@ -92,8 +92,8 @@ def compress(
         UserError: an argument cannot be used; the message says what to change.
     """
     check_order(techniques)
-    objective = Objective(loss, optimizer, metrics)
-    objective.check()
+    given = Objective(loss, optimizer, metrics)
+    objective = given.of_labels(len(data.classes))
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**31 - 1}")
     functional, data = take_model(model, data)
@@ -101,7 +101,7 @@ def compress(
         data=DataSource(name=data.name),
         model=GivenModel(name=functional.name, sha256=fingerprint(functional)),
         techniques=[{technique.name: technique.model_dump(mode="json")} for technique in techniques],
-        objective=objective.describe(),
+        objective=given.describe(),
         export=export.model_dump(mode="json"),
         seed=seed,
     )
