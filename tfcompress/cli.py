@@ -19,6 +19,16 @@ from tfcompress.quiet import library_warnings_quiet, native_libraries_quiet
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
+_AllowCode = Annotated[bool, typer.Option(help="Also open model files that can run code.")]
+_Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        help="Import a module with the model's own layers first, from this folder or the Python path.",
+    ),
+]
+
 
 def main() -> None:
     """Runs the command line."""
@@ -30,6 +40,7 @@ def main() -> None:
 def as_user_sees() -> Iterator[None]:
     """Runs a program for a user: their mistakes end in one line and status 2, and libraries print no warnings."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained a model of Keras 3
     try:
         with library_warnings_quiet():
             yield
@@ -96,14 +107,17 @@ def run(
             help="Change a setting of the recipe, such as techniques[1].cluster.clusters=32.",
         ),
     ] = None,
-    allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
+    allow_code: _AllowCode = False,
+    imports: _Imports = None,
 ) -> None:
     """Run a recipe: train, compress, export, verify, measure, report."""
     import_tensorflow()
+    from tfcompress.models.user_code import import_modules
     from tfcompress.report.table import print_report
     from tfcompress.runs import pipeline
     from tfcompress.runs.recipe import Recipe
 
+    import_modules(imports or [], allow_code)
     print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model, allow_code))
     print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
 
@@ -128,12 +142,15 @@ def convert(
     min_runtime: Annotated[
         str | None, typer.Option(help="The oldest TFLite version that must run the file, such as 2.16.")
     ] = None,
-    allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
+    allow_code: _AllowCode = False,
+    imports: _Imports = None,
 ) -> None:
     """Convert a trained model to a .tflite file, and run both to compare them."""
     import_tensorflow()
     from tfcompress.commands.convert import convert_file
+    from tfcompress.models.user_code import import_modules
 
+    import_modules(imports or [], allow_code)
     print(convert_file(model, output, to, calibration, examples, per_channel, min_runtime, allow_code))
 
 
@@ -190,15 +207,18 @@ def _sensitivity(
     json: Annotated[
         Path | None, typer.Option(help="Write all figures, and settings for a recipe, to this file.")
     ] = None,
-    allow_code: Annotated[bool, typer.Option(help="Also open model files that can run code.")] = False,
+    allow_code: _AllowCode = False,
+    imports: _Imports = None,
 ) -> None:
     """Show what clustering or pruning each layer alone would cost."""
     import_tensorflow()
     from tfcompress.models import saved
+    from tfcompress.models.user_code import import_modules
     from tfcompress.runs.base import load_data_for
     from tfcompress.study.sensitivity import sensitivity
     from tfcompress.study.table import print_sensitivity
 
+    import_modules(imports or [], allow_code)
     file = saved.file_of(model)
     loaded = saved.load(file, allow_code)
     study = sensitivity(loaded, load_data_for(loaded, data, path, file.parent), workdir, examples, tolerance)

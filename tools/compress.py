@@ -16,12 +16,13 @@ _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAM
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder for all files.", required=True)
 _SET = flags.DEFINE_multi_string("set", [], "Change a setting of the recipe, such as techniques[0].prune.sparsity=0.7.")
 _ALLOW_CODE = flags.DEFINE_bool("allow_code", False, "Also open model files that can run code.")
+_IMPORT = flags.DEFINE_multi_string("import", [], "Import a module with the model's own layers first.")
 
 
 def main(_: list[str]) -> None:
     """Compresses and prints the report."""
     with as_user_sees():
-        run(_RECIPE.value, Path(_WORKDIR.value), Path(_MODEL.value), _SET.value, _ALLOW_CODE.value)
+        run(_RECIPE.value, Path(_WORKDIR.value), Path(_MODEL.value), _SET.value, _ALLOW_CODE.value, _IMPORT.value)
 
 
 if __name__ == "__main__":

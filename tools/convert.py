@@ -21,6 +21,7 @@ _MIN_RUNTIME = flags.DEFINE_string(
     "min_runtime", None, "The oldest TFLite version that must run the file, such as 2.16."
 )
 _ALLOW_CODE = flags.DEFINE_bool("allow_code", False, "Also open model files that can run code.")
+_IMPORT = flags.DEFINE_multi_string("import", [], "Import a module with the model's own layers first.")
 
 
 def main(_: list[str]) -> None:
@@ -35,6 +36,7 @@ def main(_: list[str]) -> None:
             _PER_CHANNEL.value,
             _MIN_RUNTIME.value,
             _ALLOW_CODE.value,
+            _IMPORT.value,
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -29,7 +27,6 @@ from tfcompress.export.serving import (
 )
 from tfcompress.files import read_json
 from tfcompress.models import saved
-from tfcompress.models.safety import check_safe
 from tfcompress.models.signature import library
 from tfcompress.names import distinct_names, plain_name
 from tfcompress.quiet import native_libraries_quiet
@@ -100,7 +97,7 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
     if stage is not None:
         return _open_stage(stage, allow_code)
     if (path / "saved_model.pb").is_file():
-        return _of_function(serve_saved_model(path, str(path), allow_code))
+        return _of_function(serve_saved_model(path, str(path), allow_code), str(path))
     if path.is_dir():
         raise UserError(f"{path} holds neither a SavedModel nor a finished stage of a run; give {_ACCEPTED}")
     try:
@@ -109,7 +106,9 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give {_ACCEPTED}") from error
     if h5py.is_hdf5(path) or (zipfile.is_zipfile(path) and path.suffix != ".tflite"):
-        return _open_keras(path, allow_code)
+        with native_libraries_quiet():
+            model = saved.load(path, allow_code)
+        return of_model(model, str(path))
     if path.suffix == ".tflite":
         content = path.read_bytes()
         return Source(str(path), content=_with_signature(content, str(path)))
@@ -117,24 +116,33 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
 
 
 def of_model(model: Any, name: str = "") -> Source:
-    """Makes a source of a functional or sequential tf_keras model, or of any Keras 3 model that has been called.
+    """Makes a source of a model of tf_keras or Keras 3; of a subclassed one by the SavedModel that Keras exports.
 
     Raises:
-        UserError: it is no Keras model, or its inputs have no fixed shape. A subclassed tf_keras model can be exported
-            as a SavedModel instead.
+        UserError: its inputs are unknown or have no fixed shape.
     """
-    if library(model).__name__ == "keras":
-        return _of_keras_3(model, name or model.name)
-    if not getattr(model, "inputs", None):
-        raise UserError(f"model {model.name} has no inputs of known shape; call `model.export(folder)` and convert it")
-    shapes = {x.node.layer.name: (None,) if x.dtype == tf.string else tuple(x.shape[1:]) for x in model.inputs}
-    check_shapes(shapes, name or model.name)
-    serving = serve_model(model)
-    return Source(name or model.name, serving, quantized=serving.fake_quantizes)
+    name = name or model.name
+    of_tf_keras = library(model) is tf_keras
+    if getattr(model, "inputs", None) and of_tf_keras:
+        shapes = {x.node.layer.name: (None,) if x.dtype == tf.string else tuple(x.shape[1:]) for x in model.inputs}
+        check_shapes(shapes, name)
+        return _of_function(serve_model(model), name)
+    if getattr(model, "inputs", None):
+        return _of_function(serve_keras_3(model, name), name)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            model.export(folder, **({} if of_tf_keras else {"verbose": False}))
+        except (AttributeError, RuntimeError, TypeError, ValueError, tf.errors.OpError) as error:
+            raise UserError(
+                f"{name} has no inputs of known shape; call it on one batch, then call `model.export(folder)`, and "
+                f"convert that folder: {first_line(error)}"
+            ) from error
+        # Keras itself wrote this folder.
+        return _of_function(serve_saved_model(Path(folder), name, allow_code=True), name)
 
 
-def _of_function(serving: ServingFunction) -> Source:
-    return Source(serving.name, serving, quantized=serving.fake_quantizes)
+def _of_function(serving: ServingFunction, name: str) -> Source:
+    return Source(name, serving, quantized=serving.fake_quantizes)
 
 
 def _stage(path: Path) -> Path | None:
@@ -168,52 +176,6 @@ def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> D
     labels = tuple(data.get("classes", ()))
     text = f"Classifies {data['name']} into {len(labels)} classes. " if labels else ""
     return Description(model.name, f"{text}Stage {folder.name.partition('-')[2]}.", labels, takes)
-
-
-def _open_keras(path: Path, allow_code: bool) -> Source:
-    if _keras_version(path).startswith("3."):
-        return _open_keras_3(path, allow_code)
-    return of_model(saved.load(path, allow_code), str(path))
-
-
-def _keras_version(path: Path) -> str:
-    """Returns the version of Keras that wrote a file, or an empty string."""
-    try:
-        if h5py.is_hdf5(path):
-            with h5py.File(path) as file:
-                return str(file.attrs.get("keras_version", ""))
-        with zipfile.ZipFile(path) as archive:
-            return str(json.loads(archive.read("metadata.json"))["keras_version"])
-    except (OSError, KeyError, ValueError):
-        return ""
-
-
-def _open_keras_3(path: Path, allow_code: bool) -> Source:
-    """Loads a file of Keras 3."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with native_libraries_quiet():
-        import keras
-
-    try:
-        if not allow_code:
-            check_safe(path)
-        return _of_keras_3(keras.models.load_model(path, compile=False, safe_mode=not allow_code), str(path))
-    except UserError:
-        raise
-    except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be loaded as a Keras 3 model: {first_line(error)}; export it as a SavedModel"
-        ) from error
-
-
-def _of_keras_3(model: Any, name: str) -> Source:
-    """Makes a source of a Keras 3 model; a subclassed one is opened as the SavedModel that Keras exports from it."""
-    if getattr(model, "inputs", None):
-        return _of_function(serve_keras_3(model, name))
-    with tempfile.TemporaryDirectory() as folder:
-        model.export(folder, verbose=False)
-        # Keras itself wrote this folder.
-        return _of_function(serve_saved_model(Path(folder), name, allow_code=True))
 
 
 def _with_signature(content: bytes, name: str) -> bytes:

@@ -22,6 +22,8 @@ from tf_keras.protobuf import saved_metadata_pb2
 
 from tfcompress.errors import UserError
 
+_ELSEWHERE = "which is not part of Keras"
+
 _CODE = {
     "Lambda": "a Lambda layer, whose code would run",
     "__lambda__": "a lambda function, whose code would run",
@@ -67,7 +69,8 @@ def check_safe(path: Path) -> None:
     except DecodeError as error:
         raise ValueError(str(error)) from error
     if danger:
-        raise UserError(f"{path} has {danger}; load it only if you trust its source, with --allow-code")
+        own = " --import MODULE, which must define it" if _ELSEWHERE in danger else ""
+        raise UserError(f"{path} has {danger}; load it only if you trust its source, with --allow-code{own}")
 
 
 def _dangers(path: Path) -> Iterator[str]:
@@ -121,7 +124,7 @@ def _dangers_of_object(part: dict[str, object]) -> Iterator[str]:
         return
     name = str(config) if kind == "function" else kind
     if not (_registered(name) or _registered(str(part.get("registered_name"))) or _keras_has(module, name, kind)):
-        yield f"{module}.{name}, which is not part of Keras, so its module would be imported"
+        yield f"{module}.{name}, {_ELSEWHERE}, so its module would be imported"
 
 
 def _keras_has(module: str, name: str, kind: str) -> bool:

@@ -88,7 +88,7 @@ def _recorded(model: Any) -> tuple[list[Any], dict[str, Any]]:
         saved = model.save_spec()
         if saved is not None:
             return list(saved[0]), {key: value for key, value in saved[1].items() if key != "training"}
-    elif getattr(model, "_build_shapes_dict", None) and model.built and model._called:
+    elif getattr(model, "_build_shapes_dict", None) and model.built:
         (_, first), *others = model._build_shapes_dict.items()
         rest = {name.removesuffix("_shape"): _specs_of_shapes(shapes, model) for name, shapes in others}
         return [_specs_of_shapes(first, model)], rest

@@ -23,6 +23,7 @@ from tfcompress.models.anatomy import input_tables
 from tfcompress.models.functional import as_functional, check_same_outputs
 from tfcompress.models.pretrained import hugging_face, keras_nlp
 from tfcompress.models.pretrained.checkpoint import Pretrained
+from tfcompress.models.signature import signature
 from tfcompress.models.vit import ViTConfig
 from tfcompress.progress import console
 from tfcompress.runs.recipe import Recipe
@@ -49,18 +50,21 @@ def load_data(recipe: Recipe) -> Dataset:
     return registry.load(data.name, data.path, config.image_size if isinstance(config, ViTConfig) else data.image_size)
 
 
-def load_data_for(model: tf_keras.Model, name: str, path: Path | None, folder: Path) -> Dataset:
+def load_data_for(model: object, name: str, path: Path | None, folder: Path) -> Dataset:
     """Loads a data set by name as a saved model takes it: images in its size, texts with the tokenizer beside it.
 
     Args:
-        model: the loaded model.
+        model: the loaded model, of tf_keras or Keras 3.
         name: one of `tfcompress.data.registry.NAMES`.
         path: the data set's file or folder, if it needs one.
         folder: the folder of the model's file.
     """
-    # A model without inputs is refused by `take_model`.
-    shape: Any = model.inputs[0].shape if model.inputs else ()
-    return with_tokenizer(registry.load(name, path, shape[1] if len(shape) == 4 else None), folder)
+    try:
+        shapes = [spec.shape for spec in signature(model).specs.values()]
+    except UserError:  # open sides, which the data fix, or else `take_model` refuses the model
+        shapes = []
+    sizes = (shape[1] for shape in shapes if len(shape) == 4)
+    return with_tokenizer(registry.load(name, path, next(sizes, None)), folder)
 
 
 def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
