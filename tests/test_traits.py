@@ -70,6 +70,11 @@ def test_pruned_weights_must_stay_zero(kernel):
         check("query", kernel, KernelTraits(sparsity=1 / 8), before)
 
 
+def test_a_kernel_that_was_all_zero_may_change(kernel):
+    kernel[0] = 0
+    check("query", kernel, KernelTraits(sparsity=1 / 8), np.zeros_like(kernel))
+
+
 def test_two_of_four_is_checked_along_the_inputs(kernel):
     kernel[[0, 1, 4, 5]] = 0
     check("query", kernel, KernelTraits(sparsity=0.5, pattern="2:4"))

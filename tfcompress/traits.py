@@ -124,7 +124,8 @@ def check(name: str, kernel: npt.NDArray[np.generic], promised: KernelTraits, be
         name: name of the kernel in errors.
         kernel: `(…, inputs, outputs)`, float or integer.
         promised: the traits that it must have.
-        before: the kernel of the previous stage; its zeros must still be zeros if sparsity is promised.
+        before: the kernel of the previous stage; its zeros must still be zeros if sparsity is promised, unless it has
+            no other values.
 
     Raises:
         BrokenTraitError: names the kernel, the figure found and the figure promised.
@@ -145,7 +146,7 @@ def check(name: str, kernel: npt.NDArray[np.generic], promised: KernelTraits, be
         short = int((inputs.reshape(-1, group).sum(axis=1) < zeros).sum())
         if short:
             raise BrokenTraitError(f"{name}: {short} groups of {group} have fewer than {zeros} zeros")
-    if before is not None:
+    if before is not None and np.any(before):
         revived = int(((before == 0) & (kernel != 0)).sum())
         if revived:
             raise BrokenTraitError(f"{name}: {revived} weights that were pruned are no longer zero")

@@ -101,3 +101,20 @@ def test_two_of_four_needs_whole_groups():
     model = tf_keras.Model(features, tf_keras.layers.Dense(4, name="odd")(features))
     with pytest.raises(UserError, match="odd has 6 inputs, but 2:4 needs a multiple of 4"):
         Prune(pattern="2:4").check(model)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "schedule"),
+    [("unstructured", "polynomial"), ("unstructured", "constant"), ("2:4", "constant"), ("4x1", "polynomial")],
+)
+def test_zeros_stay_and_ties_are_broken(stack_of_kernels, tiny_data, tmp_path, pattern, schedule):
+    technique = Prune(pattern=pattern, schedule=schedule, fit=FIT | {"epochs": 1, "learning_rate": 1e-2})
+    model, traits = apply(technique, stack_of_kernels, tiny_data, tmp_path)
+    before = kernels(stack_of_kernels)
+    for name, kernel in kernels(model).items():
+        natural = before[name] == 0
+        share = sparsity(kernel, pattern)
+        assert share >= 0.5 if natural.mean() > 0.5 or pattern == "2:4" else share == 0.5
+        assert name == "all_zero" or not kernel[natural].any()
+    assert kernels(model)["all_zero"].any()  # It was initialized so, and has been trained.
+    assert traits["mostly_zero"].sparsity == (0.75 if pattern == "unstructured" else 0.5)

@@ -12,6 +12,7 @@ import tf_keras
 from pydantic import Field, field_validator, model_validator
 
 from tfcompress.errors import UserError
+from tfcompress.optimize.pruning_masks import ExactPruning, kept
 from tfcompress.optimize.technique import (
     Context,
     KernelSettings,
@@ -43,10 +44,8 @@ class LayerPruning(KernelSettings):
     )
 
     def applied(self, kernel: FloatArray, keep_zeros: bool = False) -> FloatArray:
-        """See `KernelSettings.applied`; unstructured. As in tfmot, all weights as large as the threshold stay."""
-        kept = max(1, round(kernel.size * (1 - self.sparsity)))
-        threshold = np.partition(np.abs(kernel), kernel.size - kept, axis=None)[kernel.size - kept]
-        return np.where(np.abs(kernel) >= threshold, kernel, np.float32(0))
+        """See `KernelSettings.applied`."""
+        return np.where(kept(kernel, self.sparsity, self.pattern), kernel, np.float32(0))
 
     @field_validator("pattern")
     @classmethod
@@ -63,7 +62,11 @@ class LayerPruning(KernelSettings):
 
 
 class Prune(LayerPruning, LayerTechnique[LayerPruning]):
-    """Magnitude pruning of Dense kernels, and of Conv2D kernels that `types` or `layers` names."""
+    """Magnitude pruning of Dense kernels, and of Conv2D kernels that `types` or `layers` names.
+
+    Weights that are zero before stay zero, also if they are more than `sparsity` asks for. Only a kernel that is all
+    zero is trained like any other.
+    """
 
     name: ClassVar[str] = "prune"
     short_tables: ClassVar[bool] = True
@@ -88,8 +91,8 @@ class Prune(LayerPruning, LayerTechnique[LayerPruning]):
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             if layer.name not in selected:
                 return protect_established(layer, context.traits)
-            options = _options(selected[layer.name], context.total_steps)
-            return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
+            settings = selected[layer.name]
+            return ExactPruning(layer, settings.pattern, pruning_schedule=_schedule(settings, context.total_steps))
 
         return copy_model(model, wrap)
 
@@ -100,27 +103,20 @@ class Prune(LayerPruning, LayerTechnique[LayerPruning]):
         return tfmot.sparsity.keras.strip_pruning(wrapped)
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
-        pruned = {
-            name: KernelTraits(sparsity=settings.sparsity, pattern=settings.pattern)
-            for name, settings in self.select(model).items()
-        }
+        pruned = {}
+        for name, settings in self.select(model).items():
+            before = traits.get(name, KernelTraits())
+            kept = before.sparsity if before.pattern == settings.pattern else 0.0
+            pruned[name] = KernelTraits(sparsity=max(settings.sparsity, kept), pattern=settings.pattern)
         return {**traits, **pruned}
 
 
-def _options(settings: LayerPruning, total_steps: int) -> dict[str, Any]:
-    """Returns tfmot's arguments for one layer."""
+def _schedule(settings: LayerPruning, total_steps: int) -> Any:
+    """Returns tfmot's schedule for one layer."""
     schedules = tfmot.sparsity.keras
-    # A constant schedule prunes once, at the first step, and then keeps its masks.
-    schedule = schedules.ConstantSparsity(settings.sparsity, begin_step=1, end_step=1, frequency=1)
-    if settings.pattern == "2:4":
-        return {"pruning_schedule": schedule, "sparsity_m_by_n": (2, 4)}
-    if settings.schedule == "polynomial":
-        every = max(1, int(total_steps * settings.ramp) // _MASK_UPDATES)
-        updates = max(1, int(total_steps * settings.ramp) // every)
-        schedule = schedules.PolynomialDecay(
-            0.0, settings.sparsity, begin_step=0, end_step=updates * every, frequency=every
-        )
-    options: dict[str, Any] = {"pruning_schedule": schedule}
-    if "x" in settings.pattern:
-        options["block_size"] = tuple(int(side) for side in settings.pattern.split("x"))
-    return options
+    if settings.schedule == "constant" or settings.pattern == "2:4":
+        # It prunes once, at the first step, and then keeps its masks.
+        return schedules.ConstantSparsity(settings.sparsity, begin_step=1, end_step=1, frequency=1)
+    every = max(1, int(total_steps * settings.ramp) // _MASK_UPDATES)
+    updates = max(1, int(total_steps * settings.ramp) // every)
+    return schedules.PolynomialDecay(0.0, settings.sparsity, begin_step=0, end_step=updates * every, frequency=every)
