@@ -7,7 +7,7 @@ import tf_keras
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.models.vit import vit
-from tfcompress.training import Objective, Training, delete_checkpoint, fit, gives_probabilities, make_repeatable
+from tfcompress.training import Objective, Training, delete_checkpoint, fit, make_repeatable
 
 from .tiny import TINY
 
@@ -130,9 +130,3 @@ def test_the_step_is_traced_once(tiny_data, tmp_path):
     traces.clear()
     fit(model, tiny_data, TRAINING, Objective(), 0, tmp_path)
     assert traces.count(True) == 1
-
-
-def test_probabilities_are_recognised(tiny_vit):
-    assert not gives_probabilities(tiny_vit)
-    softmax = tf_keras.layers.Activation("softmax")(tiny_vit.output)
-    assert gives_probabilities(tf_keras.Model(tiny_vit.input, softmax))

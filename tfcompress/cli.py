@@ -204,6 +204,9 @@ def _sensitivity(
     path: Annotated[Path | None, typer.Option(help="The file or folder of the data set, if it needs one.")] = None,
     examples: Annotated[int, typer.Option(min=2, help="The number of validation examples.")] = 256,
     tolerance: Annotated[float, typer.Option(min=0, help="How much one layer may raise the loss.")] = 0.01,
+    outputs: Annotated[
+        str | None, typer.Option(help="What the model gives, logits or probabilities, if that cannot be found out.")
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write all figures, and settings for a recipe, to this file.")
     ] = None,
@@ -221,7 +224,8 @@ def _sensitivity(
     import_modules(imports or [], allow_code)
     file = saved.file_of(model)
     loaded = saved.load(file, allow_code)
-    study = sensitivity(loaded, load_data_for(loaded, data, path, file.parent), workdir, examples, tolerance)
+    found = load_data_for(loaded, data, path, file.parent)
+    study = sensitivity(loaded, found, workdir, examples, tolerance, outputs)
     print_sensitivity(study)
     if json is not None:
         study.save(json)

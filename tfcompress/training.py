@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError, first_line
 from tfcompress.files import read_json, remove_folder, write_json, writing_to
-from tfcompress.one_hot import Metric, fresh, loss_of_labels, metric_of_labels
+from tfcompress.models.outputs import Outputs, outputs_of
+from tfcompress.one_hot import Metric, OneHotLoss, fresh, loss_of_labels, metric_of_labels
 from tfcompress.progress import Bar, bar
 
 
@@ -39,17 +40,18 @@ class Objective:
     """The loss, optimizer and metrics of training, which the user can choose.
 
     Attributes:
-        loss: a tf_keras loss of integer labels; by default sparse categorical cross-entropy of the model's logits or
-            probabilities.
+        loss: a tf_keras loss of integer labels; by default the cross-entropy of the model's logits or probabilities.
         optimizer: a tf_keras optimizer, of which every stage uses a fresh copy with its own learning rate. By default
             Adam, or AdamW if there is weight decay, with the learning rates of the stage's `Training`.
         metrics: tf_keras metrics besides the loss, or their names, such as `accuracy`. They take integer labels, too.
             A loss or metrics of one-hot vectors are made to take labels by `of_labels`.
+        outputs: what the outputs of the run's models are; by default each model's are found out when needed.
     """
 
     loss: tf_keras.losses.Loss | None = None
     optimizer: tf_keras.optimizers.Optimizer | None = None
     metrics: Sequence[Metric] = field(default=("accuracy",))
+    outputs: Outputs | None = None
 
     def of_labels(self, classes: int) -> Objective:
         """Returns the objective with a loss and metrics that all take integer labels, also if these take one-hot ones.
@@ -68,6 +70,24 @@ class Objective:
             _copied(self.optimizer)
         loss = self.loss and loss_of_labels(self.loss, classes)
         return replace(self, loss=loss, metrics=[metric_of_labels(metric, classes) for metric in self.metrics])
+
+    def check_outputs(self) -> None:
+        """Raises a `UserError` if the user's loss takes logits for probabilities, or the other way round."""
+        loss = self.loss.loss if isinstance(self.loss, OneHotLoss) else self.loss
+        takes_logits = None if loss is None else loss.get_config().get("from_logits")
+        if takes_logits is not None and self.outputs is not None and takes_logits != (self.outputs is Outputs.LOGITS):
+            raise UserError(
+                f"loss: {type(loss).__name__} has from_logits={takes_logits}, but the model gives {self.outputs}; "
+                f"pass from_logits={not takes_logits}"
+            )
+
+    def outputs_of(self, model: tf_keras.Model) -> Outputs:
+        """Returns what the outputs of a model are."""
+        return self.outputs or outputs_of(model)
+
+    def loss_of(self, model: tf_keras.Model) -> tf_keras.losses.Loss:
+        """Returns the loss of a model's outputs `(batch, classes)` for integer labels `(batch,)`."""
+        return self.loss or self.outputs_of(model).loss()
 
     def describe(self) -> list[str]:
         """Returns one line each for the loss, the optimizer and every metric."""
@@ -148,11 +168,10 @@ def delete_checkpoint(folder: Path) -> None:
 
 def compile_model(model: tf_keras.Model, training: Training, objective: Objective, steps_per_epoch: int) -> None:
     """Compiles a model for a training, with a fresh optimizer that is already built."""
-    loss = objective.loss or tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not gives_probabilities(model))
     optimizer = _optimizer(training, objective, training.epochs * steps_per_epoch)
     # Built before the checkpoint is restored, so that the slot variables are restored too.
     optimizer.build(model.trainable_variables)
-    model.compile(optimizer, loss, metrics=tf.nest.map_structure(fresh, list(objective.metrics)))
+    model.compile(optimizer, objective.loss_of(model), metrics=tf.nest.map_structure(fresh, list(objective.metrics)))
 
 
 def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:
@@ -162,16 +181,6 @@ def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:
     model.compute_loss(inputs, targets, outputs, weights)
     model.compute_metrics(inputs, targets, outputs, weights)
     model.reset_metrics()
-
-
-def gives_probabilities(model: tf_keras.Model) -> bool:
-    """Returns whether the last layer of a model is a softmax, so that it outputs probabilities instead of logits."""
-    last = model.layers[-1]
-    inner = getattr(last, "layer", last)
-    softmax = tf_keras.activations.softmax
-    if isinstance(inner, tf_keras.layers.Softmax) or getattr(inner, "activation", None) is softmax:
-        return True
-    return getattr(inner, "symbol", None) == "nn.softmax"  # tf.nn.softmax called on a symbolic tensor
 
 
 def _optimizer(training: Training, objective: Objective, steps: int) -> tf_keras.optimizers.Optimizer:

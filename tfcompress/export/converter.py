@@ -13,10 +13,17 @@ from tfcompress.errors import UserError
 from tfcompress.export.float16 import to_float16
 from tfcompress.export.formats import ConverterFormat
 from tfcompress.export.serving import ServingFunction, serve_classifier
+from tfcompress.models.outputs import Outputs
 from tfcompress.quiet import native_libraries_quiet
 
 
-def convert(model: tf_keras.Model, format: ConverterFormat, logits: bool = False, per_channel: bool = False) -> bytes:
+def convert(
+    model: tf_keras.Model,
+    format: ConverterFormat,
+    logits: bool = False,
+    per_channel: bool = False,
+    outputs: Outputs | None = None,
+) -> bytes:
     """Converts a classifier, for inputs of batch size 1.
 
     The signature `serving_default` takes the model's inputs by name and returns `probabilities`, or `logits`, as
@@ -29,11 +36,12 @@ def convert(model: tf_keras.Model, format: ConverterFormat, logits: bool = False
         per_channel: with `dynamic`, one scale per output of a Dense layer. This is slightly more accurate, but the file
             then needs TFLite 2.17, which Maven Central does not have. A file with one scale per tensor runs from
             TFLite 2.9 on.
+        outputs: what the model gives; found out by default.
 
     Raises:
-        UserError: the model has an operator that TFLite does not have.
+        UserError: the model has an operator that TFLite does not have, or it cannot be found out what it gives.
     """
-    return convert_function(serve_classifier(model, logits, format == "int8"), format, per_channel)
+    return convert_function(serve_classifier(model, logits, format == "int8", outputs), format, per_channel)
 
 
 def convert_function(serving: ServingFunction, format: ConverterFormat, per_channel: bool = False) -> bytes:

@@ -14,10 +14,10 @@ import tf_keras
 from tfcompress.errors import UserError, first_line
 from tfcompress.export.norms import plain_norms
 from tfcompress.models.layers import unquantizable
+from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.safety import check_safe
 from tfcompress.names import distinct_names
 from tfcompress.quiet import native_libraries_quiet
-from tfcompress.training import gives_probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,21 +43,28 @@ class ServingFunction:
         return any(node.op.startswith("FakeQuant") for node in nodes)
 
 
-def serve_classifier(model: tf_keras.Model, logits: bool = False, quantized: bool = False) -> ServingFunction:
+def serve_classifier(
+    model: tf_keras.Model, logits: bool = False, quantized: bool = False, outputs: Outputs | None = None
+) -> ServingFunction:
     """Returns the function of a classifier, with one output, float32 `(1, classes)`.
 
     Args:
         model: gives logits or probabilities.
         logits: name the output `logits` and add no softmax; otherwise the output is `probabilities`.
         quantized: the model went through quantization-aware training; keep the softmax in float32.
-    """
+        outputs: what the model gives; found out by default.
 
-    def name_output(outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    Raises:
+        UserError: it cannot be found out what the model gives.
+    """
+    given = Outputs.LOGITS if logits else outputs or outputs_of(model)
+
+    def name_output(output: tf.Tensor) -> dict[str, tf.Tensor]:
         if logits:
-            return {"logits": outputs}
-        if not gives_probabilities(model):
-            outputs = tf.nn.softmax(unquantizable(outputs) if quantized else outputs)
-        return {"probabilities": outputs}
+            return {"logits": output}
+        if quantized and given is Outputs.LOGITS:
+            output = unquantizable(output)
+        return {"probabilities": given.to_probabilities(output)}
 
     return _serve(model, name_output)
 

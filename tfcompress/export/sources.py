@@ -27,6 +27,7 @@ from tfcompress.export.serving import (
 )
 from tfcompress.files import read_json
 from tfcompress.models import saved
+from tfcompress.models.outputs import Outputs
 from tfcompress.models.signature import library
 from tfcompress.names import distinct_names, plain_name
 from tfcompress.quiet import native_libraries_quiet
@@ -159,10 +160,12 @@ def _open_stage(folder: Path, allow_code: bool) -> Source:
     run = folder.parent.parent / "run.json"
     settings: dict[str, Any] = read_json(run) if run.is_file() else {}
     logits = bool(settings.get("export", {}).get("logits", False))
-    serving = serve_classifier(model, logits)
+    kept = read_json(folder / "stage.json").get("outputs")  # Runs of earlier versions did not keep it.
+    outputs = Outputs(kept) if kept else None
+    serving = serve_classifier(model, logits, outputs=outputs)
     quantized = serving.fake_quantizes
     if quantized:
-        serving = serve_classifier(model, logits, quantized=True)
+        serving = serve_classifier(model, logits, True, outputs)
     return Source(str(folder), serving, b"", quantized, _description(model, folder, settings.get("data set", {})))
 
 

@@ -20,9 +20,10 @@ from tfcompress.data import registry, text
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy
+from tfcompress.models.outputs import Outputs
 from tfcompress.optimize.teacher import teacher_targets
 from tfcompress.optimize.technique import Context, Lesson, ModelAndData, Technique, copy_model
-from tfcompress.training import Objective, Training, gives_probabilities
+from tfcompress.training import Objective, Training
 from tfcompress.traits import Traits
 
 _SAMPLE = 256
@@ -96,7 +97,7 @@ class Distil(Technique):
         taught = tf_keras.Model(teacher.model.inputs, outputs)
         same_texts = replace(data, decode=teacher.data.decode)
         folder = context.folder / f"{self.teacher}-{len(outputs)}-{data.size('train')}"
-        targets = teacher_targets(taught, gives_probabilities(teacher.model), same_texts, folder)
+        targets = teacher_targets(taught, context.objective.outputs_of(teacher.model), same_texts, folder)
         metrics = [[LabelAccuracy("accuracy")], []][: len(losses)]
         single = len(losses) == 1
         objective = replace(
@@ -137,26 +138,37 @@ class Distil(Technique):
 class SoftLabels(tf_keras.losses.Loss):
     """The loss on the labels, and the divergence from the teacher's softened probabilities.
 
-    Targets are float32 `(batch, 1 + classes)`: the label, then the teacher's logits.
+    Targets are float32 `(batch, 1 + classes)`: the label, then the teacher's logits. For classes that do not exclude
+    each other, the divergence is the sum of those of the single classes.
     """
 
     def __init__(self, settings: Distil, objective: Objective, student: tf_keras.Model) -> None:
         super().__init__(name="soft_labels")
         self._settings = settings
-        self._probabilities = gives_probabilities(student)
-        self._hard = objective.loss or tf_keras.losses.SparseCategoricalCrossentropy(
-            from_logits=not self._probabilities
-        )
+        self._outputs = objective.outputs_of(student)
+        self._hard = objective.loss_of(student)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         temperature = self._settings.temperature
-        own = tf.math.log(tf.maximum(y_pred, 1e-9)) if self._probabilities else y_pred
-        wanted = tf.nn.log_softmax(y_true[:, 1:] / temperature)
-        divergence = tf.reduce_sum(tf.exp(wanted) * (wanted - tf.nn.log_softmax(own / temperature)), axis=-1)
-        loss = self._settings.soft_labels * temperature**2 * divergence
+        own, wanted = self._outputs.to_logits(y_pred) / temperature, y_true[:, 1:] / temperature
+        divergence = _binary if self._outputs is Outputs.INDEPENDENT else _categorical
+        loss = self._settings.soft_labels * temperature**2 * tf.reduce_sum(divergence(own, wanted), axis=-1)
         if self._settings.labels:
             loss += self._settings.labels * self._hard(tf.cast(y_true[:, :1], tf.int32), y_pred)
         return loss
+
+
+def _categorical(own: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Returns the classes' shares in the divergence of softmax(own) from softmax(wanted)."""
+    logarithms = tf.nn.log_softmax(wanted)
+    return tf.exp(logarithms) * (logarithms - tf.nn.log_softmax(own))
+
+
+def _binary(own: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Returns the divergence of sigmoid(own) from sigmoid(wanted) for each class."""
+    probabilities = tf.sigmoid(wanted)
+    entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=probabilities, logits=wanted)
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=probabilities, logits=own) - entropy
 
 
 class LabelAccuracy(tf_keras.metrics.SparseCategoricalAccuracy):

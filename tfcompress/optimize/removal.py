@@ -23,7 +23,6 @@ from tfcompress.optimize.least_squares import Array, penalised
 from tfcompress.optimize.resizing import resized
 from tfcompress.optimize.technique import Context, Technique, copy_model
 from tfcompress.progress import track
-from tfcompress.training import gives_probabilities
 from tfcompress.traits import Traits
 
 layers = tf_keras.layers
@@ -134,9 +133,7 @@ def _observe(model: tf_keras.Model, parts: Sequence[_Part], context: Context, ex
     copy = copy_model(model)
     copy.trainable = True  # Gradients do not reach a model that is frozen as a whole.
     watching = tf_keras.Model(copy.inputs, [copy.output, *(copy.get_layer(part.watched).output for part in parts)])
-    loss = context.objective.loss or tf_keras.losses.SparseCategoricalCrossentropy(
-        from_logits=not gives_probabilities(model)
-    )
+    loss = context.objective.loss_of(model)
     units = [part.units for part in parts]
     step = tf.function(partial(_step, watching, loss, units, Anatomy(model).mask), reduce_retracing=True)
     batches = context.data.examples("validation").take(examples).batch(_BATCH)

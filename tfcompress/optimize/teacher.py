@@ -13,10 +13,11 @@ import tf_keras
 
 from tfcompress.data.dataset import Dataset, Split, Targets
 from tfcompress.files import atomic_write
+from tfcompress.models.outputs import Outputs
 from tfcompress.progress import track
 
 
-def teacher_targets(taught: tf_keras.Model, probabilities: bool, data: Dataset, folder: Path) -> Targets:
+def teacher_targets(taught: tf_keras.Model, given: Outputs, data: Dataset, folder: Path) -> Targets:
     """Returns a function that puts a teacher's outputs beside the labels.
 
     The outputs are computed once and kept in `folder`; if training examples are augmented, they are computed for each
@@ -24,7 +25,7 @@ def teacher_targets(taught: tf_keras.Model, probabilities: bool, data: Dataset, 
 
     Args:
         taught: a model that gives logits or probabilities `(batch, classes)`, then any further outputs to be learned.
-        probabilities: whether it gives probabilities.
+        given: what the outputs `(batch, classes)` are.
         data: the data as the teacher takes them.
         folder: where the outputs are kept.
 
@@ -32,7 +33,6 @@ def teacher_targets(taught: tf_keras.Model, probabilities: bool, data: Dataset, 
         Targets: float32 `(batch, 1 + classes)`, the label and the logits; with more outputs, a tuple that begins so.
     """
     shapes = [output.shape[1:] for output in taught.outputs]
-    to_logits = (lambda p: tf.math.log(tf.maximum(p, 1e-9))) if probabilities else tf.identity
     kept: dict[Split, list[npt.NDArray[Any]]] = {}
     if data.augment is None:
         splits: tuple[Split, ...] = ("train", "validation")
@@ -47,7 +47,7 @@ def teacher_targets(taught: tf_keras.Model, probabilities: bool, data: Dataset, 
         outputs = [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs)]
         for output, shape in zip(outputs, shapes, strict=True):
             output.set_shape([None, *shape])
-        soft = tf.concat([tf.cast(labels, tf.float32)[:, None], to_logits(outputs[0])], axis=1)
+        soft = tf.concat([tf.cast(labels, tf.float32)[:, None], given.to_logits(outputs[0])], axis=1)
         return (soft, *outputs[1:]) if len(outputs) > 1 else soft
 
     return targets

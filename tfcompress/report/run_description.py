@@ -73,6 +73,7 @@ class CompressCall(_Described):
     objective: list[str]
     export: JsonObject
     seed: int
+    outputs: str | None = None
 
     @property
     def model_name(self) -> str:

@@ -21,6 +21,7 @@ from tfcompress.labels import are_placeholders, places
 from tfcompress.models import presets
 from tfcompress.models.anatomy import input_tables
 from tfcompress.models.functional import as_functional, check_same_outputs
+from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.pretrained import hugging_face, keras_nlp
 from tfcompress.models.pretrained.checkpoint import Pretrained
 from tfcompress.models.signature import signature
@@ -34,6 +35,9 @@ _TOKENS = 128
 
 _COMPARED = 4
 """Number of training examples on which a model and its copy are compared."""
+
+_INSPECTED = 16
+"""Number of validation examples that show what a model gives, if its operations do not."""
 
 
 def load_data(recipe: Recipe) -> Dataset:
@@ -131,6 +135,12 @@ def _of_keras_nlp(model: Any, data: Dataset) -> tuple[tf_keras.Model, Dataset] |
     return source.model, data
 
 
+def given_outputs(model: tf_keras.Model, data: Dataset, told: str | None) -> Outputs:
+    """Returns what a model that fits the data gives; see `tfcompress.models.outputs.outputs_of`."""
+    features, _ = next(data.batches("validation", _INSPECTED).as_numpy_iterator())
+    return outputs_of(model, features, told)
+
+
 def check_fit(model: tf_keras.Model, data: Dataset) -> None:
     """Checks that a model takes the examples of a data set, including every token id, and gives one score per class.
 
@@ -151,7 +161,7 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
     if len(model.output_shape) != 2 or classes != len(data.classes):
         raise UserError(
             f"the model's output is {model.output_shape}, but data set {data.name} has {len(data.classes)} classes; "
-            "the output must be (batch, classes)"
+            "the output must be (batch, classes), also for two classes"
         )
     for name, layer in input_tables(model):
         if isinstance(data.decode, Tokenizer):

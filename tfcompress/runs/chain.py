@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tf_keras
@@ -13,13 +13,14 @@ from tfcompress import traits as kernel_traits
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.models.outputs import Outputs, Told
 from tfcompress.optimize.short_tables import Restore, shorten
 from tfcompress.optimize.technique import Context, Lesson, ModelAndData, Technique, restore_trainable
 from tfcompress.progress import bar
-from tfcompress.runs.base import check_fit
+from tfcompress.runs.base import check_fit, given_outputs
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import BASE, History, Stage, StageStore
-from tfcompress.training import Objective, Training, fit, gives_probabilities, make_repeatable
+from tfcompress.training import Objective, Training, fit, make_repeatable
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Chain:
         objective: what every training minimises.
         export: which files are to be written; only checked here.
         seed: of everything that is drawn at random.
+        told: what the user says that the base model gives.
     """
 
     workdir: Path
@@ -43,11 +45,13 @@ class Chain:
     objective: Objective
     export: Export
     seed: int
+    told: Told | None = None
 
     @property
     def store(self) -> StageStore:
         """Where finished stages are kept."""
-        return StageStore(self.workdir)
+        assert self.objective.outputs is not None
+        return StageStore(self.workdir, self.objective.outputs)
 
     def stages(self, claim: Callable[[], None]) -> Iterator[Stage]:
         """Yields the stages, each loaded if an earlier call finished it and made otherwise.
@@ -60,7 +64,13 @@ class Chain:
         """
         make_repeatable(self.seed)
         model, data = self.base()
-        self._check(model, data)
+        check_fit(model, data)
+        objective = replace(self.objective, outputs=given_outputs(model, data, self.told))
+        yield from replace(self, objective=objective)._checked_stages(model, data, claim)
+
+    def _checked_stages(self, model: tf_keras.Model, data: Dataset, claim: Callable[[], None]) -> Iterator[Stage]:
+        """Yields the stages of a base model; it is known what that gives."""
+        self._check(model)
         claim()
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
         with tf_keras.utils.custom_object_scope({**CUSTOM_LAYERS, **own_layers}):
@@ -73,17 +83,20 @@ class Chain:
                 done[technique.name] = stage
                 yield stage
 
-    def _check(self, model: tf_keras.Model, data: Dataset) -> None:
+    def _check(self, model: tf_keras.Model) -> None:
         """Finds mistakes that would otherwise only show after hours of training."""
-        check_fit(model, data)
+        self.objective.check_outputs()
         earlier = [BASE]
         for technique in self.techniques:
             technique.check(model)
             technique.check_earlier(earlier)
             earlier.append(technique.name)
         clustering = any(technique.clusters_weights for technique in self.techniques)
-        if self.export.logits and gives_probabilities(model):
-            raise UserError(f"model {model.name} ends in a softmax, so it cannot be exported with logits: true")
+        if self.export.logits and self.objective.outputs is not Outputs.LOGITS:
+            raise UserError(
+                f"model {model.name} gives {self.objective.outputs}, so it cannot be exported with logits: true; leave "
+                "export.logits out"
+            )
         if self.export.per_channel and clustering:
             raise UserError(
                 "export.per_channel: with one scale per channel, clustered weights would have more distinct values in "

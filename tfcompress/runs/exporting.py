@@ -84,7 +84,7 @@ def _stock(
         elif format != "int8" and _clustered(stage) and float32()[1]:
             content = quantize(float32()[0], format, per_channel=export.per_channel)
         else:
-            content = convert(stage.model, format, export.logits, export.per_channel)
+            content = convert(stage.model, format, export.logits, export.per_channel, stage.outputs)
         return describe(content, _description(stage, format))
 
     return _verified(stage, format, workdir / "tflite" / f"{stage.folder}-{format}.tflite", make)
@@ -92,7 +92,7 @@ def _stock(
 
 def _float32(stage: Stage, export: Export) -> tuple[bytes, bool]:
     """Returns the float32 file with clustered kernels as they were trained, and whether the converter changed them."""
-    content = convert(stage.model, "float32", export.logits, export.per_channel)
+    content = convert(stage.model, "float32", export.logits, export.per_channel, stage.outputs)
     clustered = _clustered(stage)
     restored = unfold(content, clustered) if clustered else None
     return (content, False) if restored is None else (restored, True)

@@ -22,7 +22,6 @@ from tfcompress.runs.exporting import ExportedFile, quantization_scheme
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
 from tfcompress.tflite.runtimes import minimum_runtime
-from tfcompress.training import gives_probabilities
 
 _AGREEMENT_EXAMPLES = 256
 
@@ -85,7 +84,6 @@ def _agreement(stage: Stage, outputs: FloatArray, export: Export) -> Agreement:
     model = stage.model
     examples = stage.data.examples("test").take(_AGREEMENT_EXAMPLES).batch(64)
     expected = model.predict(examples.map(lambda features, _: features), verbose=0)
-    if not (export.logits or gives_probabilities(model)):
-        expected = np.exp(expected - expected.max(axis=1, keepdims=True))
-        expected /= expected.sum(axis=1, keepdims=True)
+    if not export.logits:
+        expected = np.asarray(stage.outputs.to_probabilities(expected))
     return agreement(outputs[: len(expected)], expected)

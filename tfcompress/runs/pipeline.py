@@ -12,6 +12,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import remove_folder
 from tfcompress.models import saved
+from tfcompress.models.outputs import Told
 from tfcompress.optimize.technique import Technique, check_order
 from tfcompress.report.document import Report, UntreatedLayer, make_report
 from tfcompress.report.page import write_page
@@ -22,7 +23,6 @@ from tfcompress.runs.chain import Chain
 from tfcompress.runs.exporting import export_stage
 from tfcompress.runs.figures import measure_files
 from tfcompress.runs.recipe import Export, Recipe
-from tfcompress.runs.stages import BASE
 from tfcompress.runs.workdir import claim
 from tfcompress.training import Objective
 
@@ -49,14 +49,16 @@ def run(recipe: Recipe, workdir: Path, model: Path | None = None, allow_code: bo
     trained = saved.load(file, allow_code)
     data = load_data_for(trained, recipe.data.name, recipe.data.path, file.parent)
     techniques = [step.technique for step in recipe.techniques]
-    return compress(trained, data, techniques, workdir, export=recipe.export, seed=recipe.seed)
+    return compress(
+        trained, data, techniques, workdir, export=recipe.export, seed=recipe.seed, outputs=recipe.model.outputs
+    )
 
 
 def train(recipe: Recipe, workdir: Path) -> Path:
     """Only trains a recipe's base model and returns its file; `run` with the same folder continues from there."""
     work = _recipe_run(recipe, workdir)
-    next(work.chain.stages(work.claim_folder))
-    return work.chain.store.model_file(BASE, 0)
+    base = next(work.chain.stages(work.claim_folder))
+    return workdir / "stages" / base.folder / "model.h5"
 
 
 def compress(
@@ -70,6 +72,7 @@ def compress(
     metrics: Sequence[str | tf_keras.metrics.Metric] = ("accuracy",),
     export: Export = Export(),  # noqa: B008 - immutable
     seed: int = 0,
+    outputs: Told | None = None,
 ) -> Report:
     """Compresses a trained model with the user's own data and techniques.
 
@@ -84,6 +87,7 @@ def compress(
         metrics: watched in every stage, see `Objective`.
         export: which files are written.
         seed: of shuffling, augmentation, dropout and centroids.
+        outputs: what the model outputs, `logits` or `probabilities`, if that cannot be found out.
 
     Returns:
         The figures of the run. Its variants name the files; `workdir/model.tflite` is the last that is not packed.
@@ -104,8 +108,9 @@ def compress(
         objective=given.describe(),
         export=export.model_dump(mode="json"),
         seed=seed,
+        outputs=outputs,
     )
-    chain = Chain(Path(workdir), lambda: (functional, data), None, techniques, objective, export, seed)
+    chain = Chain(Path(workdir), lambda: (functional, data), None, techniques, objective, export, seed, outputs)
     return _Run(description, data, chain).finish()
 
 
@@ -113,7 +118,9 @@ def _recipe_run(recipe: Recipe, workdir: Path) -> _Run:
     data = load_data(recipe)
     techniques = [step.technique for step in recipe.techniques]
     base = lambda: build_model(recipe, data)  # noqa: E731
-    chain = Chain(workdir, base, recipe.training, techniques, Objective(), recipe.export, recipe.seed)
+    chain = Chain(
+        workdir, base, recipe.training, techniques, Objective(), recipe.export, recipe.seed, recipe.model.outputs
+    )
     return _Run(RecipeRun.model_validate(recipe.model_dump(mode="json")), data, chain)
 
 

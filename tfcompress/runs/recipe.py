@@ -18,6 +18,7 @@ from tfcompress.errors import UserError, first_line
 from tfcompress.export.formats import RecipeFormat
 from tfcompress.models import presets
 from tfcompress.models.bert import Pooling
+from tfcompress.models.outputs import Told
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.halving import Halve
@@ -63,6 +64,9 @@ class Model(Settings):
     )
     pooling: Pooling | None = Field(None, description="what the head of a text model reads; not with keras_nlp")
     new_head: bool = Field(False, description="leave out the head of hugging_face: its classes are not yours")
+    outputs: Told | None = Field(
+        None, description="what a model given by --model outputs, if the run cannot find it out and asks"
+    )
 
     @field_validator("preset")
     @classmethod

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.files import atomic_write, read_json, write_json
+from tfcompress.models.outputs import Outputs
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.runs.logs import write_logs
 from tfcompress.training import delete_checkpoint
@@ -38,6 +39,7 @@ class Stage:
         data: the data as the model takes them.
         traits: what has been checked to hold for its kernels.
         history: one row per epoch of its training.
+        outputs: what the model gives.
     """
 
     name: str
@@ -46,18 +48,21 @@ class Stage:
     data: Dataset
     traits: Traits
     history: History
+    outputs: Outputs
 
 
 class StageStore:
     """The folder `stages` of a working folder.
 
-    A stage lies in `stages/NN-name`: its model in `model.h5`; its traits and history in `stage.json`, which is written
-    last and so marks the stage as finished; its tokenizer in `vocab.txt` and `tokenizer.json`, if it has one; and the
-    checkpoint of its training until it is finished. What TensorBoard shows of it is in `logs/NN-name`.
+    A stage lies in `stages/NN-name`: its model in `model.h5`; its traits, its history and what its model gives in
+    `stage.json`, which is written last and so marks the stage as finished; its tokenizer in `vocab.txt` and
+    `tokenizer.json`, if it has one; and the checkpoint of its training until it is finished. What TensorBoard shows of
+    it is in `logs/NN-name`.
     """
 
-    def __init__(self, workdir: Path) -> None:
-        self._workdir = workdir
+    def __init__(self, workdir: Path, outputs: Outputs) -> None:
+        """Opens the folder of a run whose models give `outputs`."""
+        self._workdir, self._outputs = workdir, outputs
 
     def folder(self, name: str, number: int) -> Path:
         """Returns the folder of a stage; `number` counts the stages from 0."""
@@ -83,7 +88,9 @@ class StageStore:
         kept = read_json(record)
         with load_scope():
             model = tf_keras.models.load_model(self.model_file(name, number), compile=False)
-        return Stage(name, folder.name, model, data, _TRAITS.validate_python(kept["traits"]), kept["history"])
+        return Stage(
+            name, folder.name, model, data, _TRAITS.validate_python(kept["traits"]), kept["history"], self._outputs
+        )
 
     def save(
         self, name: str, number: int, model: tf_keras.Model, data: Dataset, traits: Traits, history: History
@@ -104,9 +111,10 @@ class StageStore:
             except RuntimeError as error:  # h5py raises it when the disk is full.
                 raise OSError(str(error)) from error
         write_logs(self._workdir / "logs" / folder.name, history, model)
-        write_json(folder / "stage.json", {"traits": _dumped(traits), "history": history})
+        record = {"traits": _dumped(traits), "history": history, "outputs": self._outputs}
+        write_json(folder / "stage.json", record)
         delete_checkpoint(folder)
-        return Stage(name, folder.name, model, data, traits, history)
+        return Stage(name, folder.name, model, data, traits, history, self._outputs)
 
 
 def _dumped(traits: Traits) -> Mapping[str, object]:

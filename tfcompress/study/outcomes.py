@@ -13,14 +13,14 @@ import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.files import read_json, write_json
-from tfcompress.training import gives_probabilities
+from tfcompress.models.outputs import Outputs
 
 _BATCH = 64
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """For each example, the cross-entropy in nats and whether it is classified correctly."""
+    """For each example, the cross-entropy in nats, see `Outputs.loss`, and whether it is classified correctly."""
 
     losses: list[float]
     correct: list[bool]
@@ -34,10 +34,10 @@ class Outcome:
 class Outcomes:
     """Measures outcomes on the first validation examples; the model is compiled for them once."""
 
-    def __init__(self, model: tf_keras.Model, data: Dataset, examples: int, folder: Path) -> None:
+    def __init__(self, model: tf_keras.Model, outputs: Outputs, data: Dataset, examples: int, folder: Path) -> None:
         self._batches = list(data.examples("validation").take(examples).batch(_BATCH))
         self._folder = folder
-        self._from_logits = not gives_probabilities(model)
+        self._loss = outputs.loss()
         self._predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
         self.examples = sum(len(labels) for _, labels in self._batches)
 
@@ -61,7 +61,7 @@ class Outcomes:
         outcome = Outcome([], [])
         for features, labels in self._batches:
             outputs = self._predict(features)
-            losses = tf_keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=self._from_logits)
+            losses = self._loss.call(labels, outputs)
             outcome.losses.extend(losses.numpy().tolist())
             outcome.correct.extend((outputs.numpy().argmax(1) == labels.numpy()).tolist())
         return outcome

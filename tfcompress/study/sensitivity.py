@@ -20,7 +20,7 @@ from tfcompress.files import read_json, write_json
 from tfcompress.measure.accuracy import Accuracy, Flips, accuracy, flips
 from tfcompress.optimize.technique import KernelSettings
 from tfcompress.progress import bar
-from tfcompress.runs.base import check_fit, fingerprint, take_model
+from tfcompress.runs.base import check_fit, fingerprint, given_outputs, take_model
 from tfcompress.runs.workdir import claim
 from tfcompress.study.outcomes import Outcome, Outcomes
 from tfcompress.study.treatments import TREATMENTS, treatments
@@ -98,7 +98,12 @@ class Sensitivity:
 
 
 def sensitivity(
-    model: object, data: Dataset, workdir: Path, examples: int = 256, tolerance: float = 0.01
+    model: object,
+    data: Dataset,
+    workdir: Path,
+    examples: int = 256,
+    tolerance: float = 0.01,
+    outputs: str | None = None,
 ) -> Sensitivity:
     """Treats one layer at a time, without training, and compares the loss.
 
@@ -108,6 +113,7 @@ def sensitivity(
         workdir: keeps the outcome of each treatment, so that the same call resumes an interrupted one.
         examples: number of examples, the first of the validation split; all of them if there are fewer.
         tolerance: how much one layer may raise the loss, see `tolerable`.
+        outputs: `logits` or `probabilities`, what the model gives, if that cannot be found out.
 
     Raises:
         UserError: the model does not fit the data or has no layer to treat, or the folder holds another study.
@@ -122,7 +128,7 @@ def sensitivity(
         raise UserError(
             f"model {functional.name} has no layer to treat; the layer types that can be treated are {names}"
         )
-    outcomes = Outcomes(functional, data, examples, workdir / "outcomes")
+    outcomes = Outcomes(functional, given_outputs(functional, data, outputs), data, examples, workdir / "outcomes")
     description = {
         "model": {"name": functional.name, "sha256": fingerprint(functional)},
         "data": {"name": data.name, "examples": outcomes.examples, "sha256": outcomes.digest()},

@@ -28,8 +28,8 @@ class Pretrained:
     """A classifier whose encoder has the weights of a checkpoint.
 
     Attributes:
-        model: functional tf_keras model that outputs logits. Its head has the checkpoint's weights if that has a head
-            with the same number of classes, and random weights otherwise.
+        model: functional tf_keras model that outputs logits, or what an activation makes of them. Its head has the
+            checkpoint's weights if that has a head with the same number of classes, and random weights otherwise.
         vocabulary: the WordPiece tokens in the order of their ids; empty for image models, or if the checkpoint has
             none.
         lowercase: whether texts are lower-cased before they are tokenized.

@@ -26,6 +26,7 @@ from tfcompress.models.pretrained.checkpoint import (
     has_head,
 )
 from tfcompress.models.pretrained.keras_nlp_weights import as_numpy, image_weights, text_weights
+from tfcompress.models.stock import equal_activation
 from tfcompress.models.vit import fold_normalization
 
 if TYPE_CHECKING:
@@ -99,9 +100,9 @@ def convert(
 ) -> Pretrained:
     """Copies a Keras 3 model of keras-nlp to a tf_keras model, and compares their outputs on a fixed input.
 
-    The copy outputs logits, even if the classifier has a softmax. It takes images in [0, 1]: the scale and offset of
-    the image converter are folded into the patch embedding. Without a converter the source is assumed to take images
-    in [0, 1] as well.
+    The copy outputs logits, even if the classifier has a softmax; any other activation it has itself. It takes images
+    in [0, 1]: the scale and offset of the image converter are folded into the patch embedding. Without a converter the
+    source is assumed to take images in [0, 1] as well.
 
     Args:
         model: a `BertBackbone`, `DistilBertBackbone`, `ViTBackbone` or `DeiTBackbone`, or a classifier with one.
@@ -170,13 +171,25 @@ def _convert(source: _Source, classes: int, length: int, dropout: float) -> Pret
         model = assemble(config, weights, classes, dropout, source.name, family)
         inputs = _example_texts(config)
         _compare(source, model, inputs, inputs, f"block_{config.depth - 1}_norm2", has_head(weights, classes))
+        model = _with_activation(model, source, has_head(weights, classes))
         return Pretrained(model, vocabulary, source.tokenizer is None or bool(source.tokenizer.lowercase))
     image_config, weights = image_weights(source.backbone, source.classifier, source.name)
     model = assemble(image_config, weights, classes, dropout, source.name, "vit")
     images = np.random.default_rng(0).random((2, *source.backbone.image_shape), np.float32)
     prepared = _fold_converter(model, source.image_converter, images)
     _compare(source, model, {"image": images}, prepared, "norm", has_head(weights, classes))
-    return Pretrained(model)
+    return Pretrained(_with_activation(model, source, has_head(weights, classes)))
+
+
+def _with_activation(model: tf_keras.Model, source: _Source, with_head: bool) -> tf_keras.Model:
+    """Returns a model of logits with the activation of the source, unless that is a softmax or the head is new."""
+    activation = source.classifier.output_dense.activation if with_head and source.classifier is not None else None
+    equal = None if activation is None else equal_activation(activation)
+    if activation is not None and equal is None:
+        raise UserError(f"the head of {source.name} has the activation {activation}, which tf_keras does not have")
+    if equal in (None, tf_keras.activations.linear, tf_keras.activations.softmax):
+        return model
+    return tf_keras.Model(model.inputs, tf_keras.layers.Activation(equal)(model.output), name=model.name)
 
 
 def _vocabulary(source: _Source) -> tuple[str, ...]:
