@@ -41,6 +41,14 @@ def node(operator: str, inputs: Sequence[int], outputs: Sequence[int], version: 
     return made
 
 
+def composite(name: str, inputs: Sequence[int], outputs: Sequence[int], body: int) -> schema.OperatorT:
+    """An operator that is computed by another graph of the file unless a runtime knows it by name."""
+    made = node("STABLEHLO_COMPOSITE", inputs, outputs)
+    made.builtinOptions2Type = schema.BuiltinOptions2.StableHLOCompositeOptions
+    made.builtinOptions2 = schema.StableHLOCompositeOptionsT(name, body, np.frombuffer(b"\0\0\1", np.uint8))
+    return made
+
+
 def graph(tensors, nodes, inputs=(0,), outputs=(), name: str = "") -> schema.SubGraphT:
     return schema.SubGraphT(tensors, list(inputs), list(outputs), nodes, name)
 

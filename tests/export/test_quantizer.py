@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from tests.build import build, constant, graph, node, tensor
+from tests.build import build, composite, constant, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert, convert_function
 from tfcompress.export.quantizer import load_quantizer_recipe, needs_calibration, quantize
@@ -164,3 +164,27 @@ def test_a_lookup_without_its_tensors_is_refused(inputs, outputs):
     content = build(lookup, signatures=[("main", 0, {"ids": 0}, {"row": 2})])
     with pytest.raises(UserError, match=r"cannot quantize this model|no weights that this format"):
         quantize(content, "dynamic")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("name", ["odml.rms_norm", "mine.norm"])
+def test_composites_of_any_name_are_left_as_they_are(tmp_path, name, to):
+    """The tensors of both graphs have the same names, and some have none."""
+    rng = np.random.default_rng(0)
+    kernels = [constant("", rng.normal(size=(8, size)).astype(np.float32)) for size in (4, 8)]
+    rows = [tensor(f"y{i}", (1, 8)) for i in range(3)]
+    dense = [node("FULLY_CONNECTED", (0, 1, -1), (3,)), node("FULLY_CONNECTED", (4, 2, -1), (5,))]
+    main = graph(
+        [tensor("x", (1, 4)), *kernels, *rows], [dense[0], composite(name, [3], [4], 1), dense[1]], outputs=(5,)
+    )
+    gain = constant("", rng.normal(size=8).astype(np.float32))
+    body = graph(
+        [tensor("x", (1, 8)), gain, *rows],
+        [node("MUL", (0, 1), (2,)), node("TANH", (2,), (4,))],
+        outputs=(4,),
+    )
+    content = build(main, body, signatures=[("run", 0, {"x": 0}, {"y": 5})])
+    examples = rng.random((8, 4), np.float32)
+    expected = outputs(content, examples, tmp_path)
+    found = outputs(quantize(content, to, [{"x": example[None]} for example in examples]), examples, tmp_path)
+    assert np.abs(found - expected).max() < 0.2 * np.abs(expected).max()

@@ -30,6 +30,7 @@ from tfcompress import progress
 from tfcompress.errors import UserError, first_line
 from tfcompress.export.float16 import to_float16
 from tfcompress.export.formats import CALIBRATED_FORMATS, Format
+from tfcompress.names import distinct_names
 from tfcompress.tflite.graph import Operator
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import requirement, state_runtime
@@ -46,9 +47,15 @@ _CONVOLUTIONS = (
     TFLOperationName.DEPTHWISE_CONV_2D,
     TFLOperationName.CONV_2D_TRANSPOSE,
 )
-_FLOAT_IN_INT8_FULL = (TFLOperationName.INPUT, TFLOperationName.OUTPUT, TFLOperationName.DIV)
-"""What `int8-full` leaves float32: inputs and outputs, whose meaning must not change, and DIV, which only new runtimes
-have in int8."""
+_FLOAT_IN_INT8_FULL = (
+    TFLOperationName.INPUT,
+    TFLOperationName.OUTPUT,
+    TFLOperationName.DIV,
+    TFLOperationName.STABLEHLO_COMPOSITE,
+)
+"""What `int8-full` leaves float32: inputs and outputs, whose meaning must not change; DIV, which only new runtimes have
+in int8; and composites, which the quantizer makes int8 outside and partly float32 inside, so that LiteRT computes them
+wrongly or aborts."""
 
 _INT4_VERSION, _BLOCKWISE_INT4_VERSION = 13, 14
 """FULLY_CONNECTED versions for int4 weights with float input, which no runtime has that computes them wrongly.
@@ -79,6 +86,7 @@ def quantize(
     check_float(content)
     if to == "float16":
         return to_float16(content)
+    content = _with_distinct_names(content)
     for graph in read(content).graphs if needs_calibration(to) else ():
         for tensor in set(graph.inputs) & set(graph.outputs):
             raise UserError(f"output {tensor.name} is an input as it is; leave it out of the model's outputs")
@@ -143,6 +151,18 @@ def _quantized_tensor(content: bytes) -> str | None:
         if len(tensor.scales) or tensor.scale_tensors or (tensor.dtype == "float16" and len(tensor.data)):
             return f"{tensor.name} is {tensor.dtype}"
     return None
+
+
+def _with_distinct_names(content: bytes) -> bytes:
+    """Returns the file with a name of its own for each tensor of all graphs, without which the quantizer refuses it."""
+    model = read(content)
+    tensors = [tensor for graph in model.graphs for tensor in graph.tensors]
+    names = [tensor.name for tensor in tensors]
+    if distinct_names(names, "tensor") == names:
+        return content
+    for tensor, name in zip(tensors, distinct_names(names, "tensor"), strict=True):
+        tensor.name = name
+    return write(model)
 
 
 def _recipe_manager(content: bytes, to: Format | QuantizerRecipe, per_channel: bool) -> RecipeManager:
