@@ -76,6 +76,10 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
     source = _pretrained(recipe, data)
     if source is not None and source.labels:
         _order_head(source, data)
+    elif recipe.model.hugging_face is not None:
+        console.print(
+            f"{recipe.model.hugging_face}: a new head is trained for {len(data.classes)} classes", soft_wrap=True
+        )
     if source is not None and not source.vocabulary:
         return source.model, data
     if source is not None:

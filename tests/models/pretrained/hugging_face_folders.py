@@ -6,6 +6,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "quick", "brown", "\x85", "fox"]
+PARTS = ("query", "key", "value")
 WIDTH, MLP, LENGTH, ROWS = 16, 32, 7, 12
 
 BERT = {
@@ -34,7 +35,7 @@ DISTILBERT = {
 VIT = {**BERT, "model_type": "vit", "architectures": ["ViTForImageClassification"], "image_size": 8, "patch_size": 4}
 
 BERT_LAYER = {
-    **{f"attention.self.{part}": (WIDTH, WIDTH) for part in ("query", "key", "value")},
+    **{f"attention.self.{part}": (WIDTH, WIDTH) for part in PARTS},
     "attention.output.dense": (WIDTH, WIDTH),
     "attention.output.LayerNorm": (WIDTH,),
     "intermediate.dense": (MLP, WIDTH),
@@ -49,7 +50,7 @@ DISTILBERT_LAYER = {
     "output_layer_norm": (WIDTH,),
 }
 VIT_LAYER = {
-    **{f"attention.attention.{part}": (WIDTH, WIDTH) for part in ("query", "key", "value")},
+    **{f"attention.attention.{part}": (WIDTH, WIDTH) for part in PARTS},
     "attention.output.dense": (WIDTH, WIDTH),
     "layernorm_before": (WIDTH,),
     "layernorm_after": (WIDTH,),
@@ -98,7 +99,7 @@ def vit_tensors():
 
 def write(folder, config, tensors, words=WORDS, **files):
     """Writes a checkpoint as the transformers package does, with the type as the prefix of the encoder's names."""
-    heads = ("classifier.", "pre_classifier.")
+    heads = ("classifier.", "pre_classifier.", "cls_classifier.", "distillation_classifier.")
     kind = config["model_type"]
     named = {name if name.startswith(heads) else f"{kind}.{name}": array for name, array in tensors.items()}
     save_file({name: np.ascontiguousarray(array) for name, array in named.items()}, folder / "model.safetensors")

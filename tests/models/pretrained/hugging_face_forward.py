@@ -82,8 +82,9 @@ def vit(tensors, heads, epsilon, images):
         for column in range(0, images.shape[2], size)
     ]
     x = np.stack(patches, 1) + f.tensors["embeddings.patch_embeddings.projection.bias"]
-    token = np.repeat(f.tensors["embeddings.cls_token"], len(images), 0)
-    x = np.concatenate([token, x], 1) + f.tensors["embeddings.position_embeddings"]
+    names = ("embeddings.cls_token", "embeddings.distillation_token")
+    tokens = [np.repeat(f.tensors[name], len(images), 0) for name in names if name in f.tensors]
+    x = np.concatenate([*tokens, x], 1) + f.tensors["embeddings.position_embeddings"]
     for layer in range(sum("attention.attention.query.weight" in name for name in tensors)):
         at = f"encoder.layer.{layer}"
         names = [

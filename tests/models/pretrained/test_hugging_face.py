@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import tf_keras
@@ -9,6 +11,7 @@ from tests.models.pretrained.hugging_face_folders import (
     BERT,
     DISTILBERT,
     LENGTH,
+    PARTS,
     ROWS,
     VIT,
     WIDTH,
@@ -35,12 +38,14 @@ def close(found, expected):
     np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("prefixed", [True, False])
-def test_bert_equals_the_numpy_implementation(tmp_path, prefixed):
+@pytest.mark.parametrize("prefix", ["bert.", "", "model.", "model.bert."])
+def test_bert_equals_the_numpy_implementation(tmp_path, prefix):
     tensors = bert_tensors()
     write(tmp_path, BERT, tensors, tokenizer_config={"do_lower_case": False})
-    if not prefixed:
-        old = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): array for name, array in tensors.items()}
+    if prefix != "bert.":
+        outer = prefix.removesuffix("bert.")
+        old = {(outer if "classifier" in name else prefix) + name: array for name, array in tensors.items()}
+        old = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): array for name, array in old.items()}
         old = {name.replace("LayerNorm.bias", "LayerNorm.beta"): array for name, array in old.items()}
         save_file({**old, "embeddings.position_ids": np.arange(ROWS)}, tmp_path / "model.safetensors")
     loaded = hugging_face.load(tmp_path, 3, LENGTH, dropout=0.1)
@@ -121,7 +126,7 @@ def test_the_labels_are_those_of_a_head_that_is_copied(tmp_path, config, classes
 def test_labels_that_do_not_name_every_score_are_refused(tmp_path, labels):
     write(tmp_path, BERT | {"id2label": labels}, bert_tensors())
     with pytest.raises(
-        UserError, match=r"id2label in config\.json .*, but the head has 3 scores; name .* or set new_head"
+        UserError, match=r"id2label in config\.json .*, but the head has 3 scores; name .* or set model.new_head"
     ):
         hugging_face.load(tmp_path, 3, LENGTH)
 
@@ -137,6 +142,74 @@ def test_a_missing_pooler_stays_random_and_the_activation_is_that_of_the_checkpo
     model = hugging_face.load(write(tmp_path, {**BERT, "hidden_act": "gelu_new"}, tensors), 3, LENGTH).model
     assert model.get_layer("pooler").kernel.shape == (WIDTH, WIDTH)
     assert model.get_layer("block_0_mlp1").activation is approximate_gelu
+
+
+def test_rows_beyond_the_vocabulary_and_settings_left_out_change_nothing(tmp_path):
+    tensors, name = bert_tensors(), "embeddings.word_embeddings.weight"
+    padded = tensors | {name: np.concatenate([tensors[name], np.ones((6, WIDTH), np.float32)])}
+    config = without(without(without(BERT, "model_type"), "hidden_act"), "type_vocab_size")
+    folder = write(tmp_path, BERT, padded)
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": len(WORDS) + 6, "image_size": None}))
+    model = hugging_face.load(folder, 3, LENGTH).model
+    np.testing.assert_array_equal(model.get_layer("token_embedding").get_weights()[0], tensors[name])
+    ids, segments, mask = texts()
+    states = forward.bert(tensors, 2, 1e-5, ids, segments, mask)
+    f = forward.Forward(tensors, 2, 1e-5)
+    close(model([ids, segments, mask]), f.linear(np.tanh(f.linear(states[:, 0], "pooler.dense")), "classifier"))
+
+
+def test_a_long_text_model_takes_all_its_positions(tmp_path):
+    tensors, name = bert_tensors(), "embeddings.position_embeddings.weight"
+    long = tensors | {name: np.random.default_rng(2).normal(size=(600, WIDTH)).astype(np.float32)}
+    model = hugging_face.load(write(tmp_path, {**BERT, "max_position_embeddings": 600}, long), 3, 600).model
+    assert model.input_shape[0] == (None, 600)
+    np.testing.assert_array_equal(model.get_layer("position_embedding").get_weights()[0][0], long[name])
+
+
+@pytest.mark.parametrize("sizes", [[8, 4], {"height": 8, "width": 4}])
+def test_sizes_may_be_pairs(tmp_path, sizes):
+    image, patch = (
+        ([8, 8], [4, 4]) if isinstance(sizes, list) else ({"height": 8, "width": 8}, {"height": 4, "width": 4})
+    )
+    config = {**VIT, "image_size": image, "patch_size": patch, "qkv_bias": False}
+    tensors = {
+        name: array
+        for name, array in vit_tensors().items()
+        if not name.endswith(("query.bias", "key.bias", "value.bias"))
+    }
+    model = hugging_face.load(write(tmp_path, config, tensors, words=None), 3).model
+    zeros = {f"encoder.layer.{n}.attention.attention.{part}.bias": np.zeros(WIDTH) for n in range(2) for part in PARTS}
+    images = np.random.default_rng(1).random((2, 8, 8, 3))
+    states = forward.vit(tensors | zeros, 2, 1e-5, images)
+    close(model(images.astype(np.float32)), forward.Forward(tensors, 2, 1e-5).linear(states[:, 0], "classifier"))
+
+
+def deit_tensors():
+    rng = np.random.default_rng(3)
+    more = {
+        "embeddings.distillation_token": rng.normal(size=(1, 1, WIDTH)).astype(np.float32),
+        "embeddings.position_embeddings": rng.normal(size=(1, 6, WIDTH)).astype(np.float32),
+    }
+    return vit_tensors() | more
+
+
+def test_deit_equals_the_numpy_implementation(tmp_path):
+    config, tensors = {**VIT, "model_type": "deit", "architectures": ["DeiTForImageClassification"]}, deit_tensors()
+    model = hugging_face.load(write(tmp_path, config, tensors, words=None), 3).model
+    images = np.random.default_rng(1).random((2, 8, 8, 3))
+    states = forward.vit(tensors, 2, 1e-5, images)
+    close(model(images.astype(np.float32)), forward.Forward(tensors, 2, 1e-5).linear(states[:, 0], "classifier"))
+
+
+def test_two_heads_are_refused_but_a_new_one_can_be_trained(tmp_path):
+    tensors = deit_tensors()
+    for end in ("weight", "bias"):
+        tensors[f"distillation_classifier.{end}"] = tensors[f"cls_classifier.{end}"] = tensors.pop(f"classifier.{end}")
+    config = {**VIT, "model_type": "deit", "architectures": ["DeiTForImageClassificationWithTeacher"]}
+    folder = write(tmp_path, config, tensors, words=None)
+    with pytest.raises(UserError, match=r"has two heads \(cls_classifier, distillation_classifier\).*new_head"):
+        hugging_face.load(folder, 3)
+    assert hugging_face.load(folder, 3, new_head=True).labels == ()
 
 
 def without(tensors, name):
@@ -164,17 +237,44 @@ def without(tensors, name):
         ),
         ({**BERT, "num_hidden_layers": 3}, bert_tensors(), r"has no encoder\.layer\.2\.attention\.self\.query\.weight"),
         ({**BERT, "num_attention_heads": 3}, bert_tensors(), "3 heads do not divide 16 features"),
-        ({**BERT, "hidden_act": "silu"}, bert_tensors(), "has the activation silu; accepted are gelu, "),
-        (without(BERT, "hidden_act"), bert_tensors(), "config.json of .* has no hidden_act"),
-        (BERT, without(bert_tensors(), "embeddings.LayerNorm.bias"), "model.safetensors of .* has no embeddings.Layer"),
+        ({**BERT, "hidden_act": "silu"}, bert_tensors(), "has hidden_act: silu; input should be 'gelu', "),
+        (without(BERT, "hidden_size"), bert_tensors(), r"config\.json of .* has no hidden_size"),
+        (without(DISTILBERT, "dim"), distilbert_tensors(), r"config\.json of .* has no dim"),
+        ({**BERT, "hidden_act": ["gelu"]}, bert_tensors(), r"has hidden_act: \['gelu'\]; input should be 'gelu', "),
+        (
+            {**BERT, "position_embedding_type": "relative_key"},
+            bert_tensors(),
+            "has position_embedding_type: relative_key",
+        ),
+        ({**BERT, "is_decoder": True}, bert_tensors(), "has is_decoder: True; input should be False"),
+        ({**BERT, "hidden_size": "wide"}, bert_tensors(), "has hidden_size: wide; input should be a valid integer"),
+        ({**BERT, "quantization_config": {"quant_method": "gptq"}}, bert_tensors(), "was quantized by gptq"),
+        ({**BERT, "problem_type": "multi_label_classification"}, bert_tensors(), "any number of its classes hold at"),
+        (
+            BERT,
+            bert_tensors() | {"classifier.bias": np.zeros(2, "f")},
+            r"classifier has weights of shape \(3, 16\) and",
+        ),
+        (
+            BERT,
+            bert_tensors() | {"embeddings.LayerNorm.bias": np.full(WIDTH, np.nan, "f")},
+            "LayerNorm.bias has values th",
+        ),
+        ({**VIT, "image_size": [8, 12]}, vit_tensors(), r"has image_size: \[8, 12\]; accepted are squares"),
+        ({**VIT, "num_channels": 1}, vit_tensors(), "has num_channels: 1; input should be 3"),
+        (
+            {**VIT, "patch_size": 2},
+            vit_tensors(),
+            r"patch embedding has the shape \(16, 3, 4, 4\), but .* \(16, 3, 2, 2\)",
+        ),
+        (BERT, without(bert_tensors(), "embeddings.LayerNorm.bias"), "the checkpoint .* has no embeddings.Layer"),
         (VIT, without(vit_tensors(), "embeddings.cls_token"), "has no embeddings.cls_token"),
-        ({**VIT, "patch_size": 3}, vit_tensors(), "image size 8 is not a multiple of patch size 3"),
         (
             {**VIT, "intermediate_size": 40},
             vit_tensors(),
             "has feed-forward networks of width 40; accepted is a multiple of 16",
         ),
-        ({**VIT, "hidden_act": "gelu_new"}, vit_tensors(), "has the activation gelu_new; accepted for a ViT is gelu"),
+        ({**VIT, "hidden_act": "gelu_new"}, vit_tensors(), "has hidden_act: gelu_new; input should be 'gelu' or "),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_its_config_is_refused(tmp_path, config, tensors, message):
@@ -210,8 +310,8 @@ def test_lengths_vocabularies_and_poolings_that_do_not_fit_are_refused(tmp_path)
     write(vit, VIT, vit_tensors(), words=None)
     with pytest.raises(UserError, match=r"pooling is 'mean', but .*vit is a ViT, .*; leave pooling out"):
         hugging_face.load(vit, 3, pooling="mean")
-    write(tmp_path, BERT, bert_tensors(), words=WORDS[:-1])
-    with pytest.raises(UserError, match="the vocabulary has 9 tokens, but the token embedding has 10 rows"):
+    write(tmp_path, BERT, bert_tensors(), words=[*WORDS, "more"])
+    with pytest.raises(UserError, match="the vocabulary has 11 tokens, but the token embedding has 10 rows"):
         hugging_face.load(tmp_path, 3, LENGTH)
     (tmp_path / "vocab.txt").write_bytes("[PAD]\né\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"vocab\.txt of .* is not UTF-8 in line 2"):

@@ -147,8 +147,8 @@ def test_missing_biases_become_zeros(models):
             "is a RobertaBackbone; accepted are BERT",
         ),
         (
-            lambda m: bert_classifier(m, words=WORDS[:-1]),
-            "the vocabulary has 11 tokens, but the token embedding has 12 rows",
+            lambda m: bert_classifier(m, words=[*WORDS, "more"]),
+            "the vocabulary has 13 tokens, but the token embedding has 12 rows",
         ),
         (lambda m: vit_classifier(m, pooling="gap"), "source has the pooling gap"),
         (lambda m: vit_classifier(m, intermediate_dim=4), "source has intermediate_dim 4"),

@@ -19,6 +19,9 @@ Weights = Mapping[str, Sequence[Array]]
 """The weights of each layer by our layer name, in Keras's order."""
 
 _TOLERANCE = 1e-5
+_PADDING = 1024
+"""Token embeddings are padded to a multiple of a number up to this one."""
+
 _OPTIONAL = ("pooler", "head")
 """Layers that a checkpoint may lack."""
 
@@ -90,15 +93,15 @@ def check_text(config: BertConfig, positions: int, vocabulary: Sequence[str], so
         source: name of the checkpoint in errors.
 
     Raises:
-        UserError: if the sequence is longer than the number of positions, or the size of the vocabulary differs from
-            that of the token embedding.
+        UserError: if the sequence is longer than the number of positions, the token embedding has fewer rows than the
+            vocabulary, or so many more that they do not belong together.
     """
     if not 0 < config.sequence_length <= positions:
         raise UserError(
             f"{source}: sequence_length is {config.sequence_length}; the checkpoint has positions for 1 to {positions} "
             "tokens, so choose a length in this range"
         )
-    if vocabulary and len(vocabulary) != config.vocabulary:
+    if vocabulary and not 0 <= config.vocabulary - len(vocabulary) < _PADDING:
         raise UserError(
             f"{source}: the vocabulary has {len(vocabulary)} tokens, but the token embedding has {config.vocabulary} "
             "rows; use the vocabulary that the model was trained with"

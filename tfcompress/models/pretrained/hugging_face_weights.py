@@ -1,26 +1,29 @@
-"""Maps the configs and weights of Hugging Face's BERT, DistilBERT and ViT to ours.
+"""Maps the weights of Hugging Face's BERT, DistilBERT, ViT and DeiT to ours.
 
-The names of tensors and settings are those of the `transformers` package; its weight matrices are `(outputs, inputs)`.
+The names of tensors are those of the `transformers` package; its weight matrices are `(outputs, inputs)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+
+import numpy as np
 
 from tfcompress.errors import UserError
-from tfcompress.models.bert import BertConfig, Pooling
+from tfcompress.models.bert import BertConfig
 from tfcompress.models.pretrained.checkpoint import Array
+from tfcompress.models.pretrained.hugging_face_config import (
+    IMAGE_TYPES,
+    ImageSettings,
+    TextSettings,
+    image_config,
+    own_pooling,
+    text_config,
+)
 from tfcompress.models.vit import ViTConfig
 
-_BERT_CONFIG = {
-    "width": "hidden_size",
-    "depth": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "mlp": "intermediate_size",
-}
-_DISTILBERT_CONFIG = {"width": "dim", "depth": "n_layers", "heads": "n_heads", "mlp": "hidden_dim"}
-
+_TEXT_ANCHOR, _IMAGE_ANCHOR = "embeddings.word_embeddings.weight", "embeddings.cls_token"
+_PROJECTIONS = ("query", "key", "value")
 _BERT_BLOCK = {
     "query": "attention.self.query",
     "key": "attention.self.key",
@@ -51,101 +54,117 @@ _VIT_BLOCK = {
     "mlp2": "output.dense",
     "norm2": "layernorm_after",
 }
-_GELUS = {"gelu": True, "gelu_new": False, "gelu_pytorch_tanh": False, "gelu_fast": False}
-"""Whether each accepted activation is the exact GELU or its tanh approximation."""
 
 
-class Entries(dict[str, Any]):
-    """The named entries of a file; a missing one raises a `UserError`, and `used` records which ones were read."""
+class Entries(dict[str, Array]):
+    """The tensors of a file by name; a missing one raises a `UserError`, and `used` records which ones were read."""
 
-    def __init__(self, entries: Mapping[str, Any], where: str) -> None:
+    def __init__(self, entries: Mapping[str, Array], where: str) -> None:
         super().__init__(entries)
         self.where = where
         self.used: set[str] = set()
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Array:
         if name not in self:
             raise UserError(f"{self.where} has no {name}; use a complete checkpoint of the type that config.json names")
         self.used.add(name)
         return super().__getitem__(name)
 
 
+def encoder_names(tensors: Mapping[str, Array], kind: str, where: str) -> Entries:
+    """Returns the tensors by the names that they have in an encoder without a head.
+
+    The prefix of the encoder is what stands before the name of its embedding: `bert.`, or that of a user's own module.
+
+    Raises:
+        UserError: there is no encoder of this type, or more than one.
+    """
+    anchor = _IMAGE_ANCHOR if kind in IMAGE_TYPES else _TEXT_ANCHOR
+    prefixes = [name.removesuffix(anchor) for name in tensors if name.endswith(anchor)]
+    if len(prefixes) > 1:
+        raise UserError(f"{where} has {len(prefixes)} encoders, {', '.join(prefixes)}; use a checkpoint with one")
+    if not prefixes:
+        raise UserError(f"{where} has no {anchor}; use a complete checkpoint of the type that config.json names")
+    prefix = prefixes[0]
+    outer = prefix.removesuffix(f"{kind}.")
+    found = {}
+    for name, array in tensors.items():
+        inner = name.removeprefix(prefix) if name.startswith(prefix) else name.removeprefix(outer)
+        # Checkpoints that were converted from TensorFlow have its names.
+        inner = inner.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        found[inner] = array
+    return Entries(found, where)
+
+
 def text_weights(
-    config: Entries, tensors: Entries, source: str, length: int, pooling: str | None
+    settings: TextSettings, kind: str, tensors: Entries, source: str, length: int, pooling: str | None
 ) -> tuple[BertConfig, dict[str, list[Array]]]:
     """Returns the config of a BERT or DistilBERT, and its weights by our layer names.
 
     Args:
-        config: content of config.json.
-        tensors: tensors by the names that they have in an encoder without a head.
+        settings: of config.json.
+        kind: the type of model.
+        tensors: of `encoder_names`.
         source: name of the checkpoint in errors.
         length: sequence length in tokens; the position embedding is truncated to it.
-        pooling: see `BertConfig`; with another pooling than the type's own, the pooler and head are left out.
+        pooling: see `BertConfig`; with another pooling than the type's own, the pooler is left out.
 
     Raises:
-        UserError: if an entry is missing, the activation is not GELU, or the tensors do not match the config.
+        UserError: a tensor is missing, or the tensors do not match the settings.
     """
-    distil = config["model_type"] == "distilbert"
-    names = _DISTILBERT_CONFIG if distil else _BERT_CONFIG
-    own_pooling: Pooling = "relu" if distil else "tanh"
-    bert_config = BertConfig(
-        vocabulary=config["vocab_size"],
-        sequence_length=length,
-        **{ours: config[theirs] for ours, theirs in names.items()},
-        segments=0 if distil else config["type_vocab_size"],
-        epsilon=1e-12 if distil else config["layer_norm_eps"],
-        exact_gelu=_is_exact_gelu(config["activation" if distil else "hidden_act"], source),
-        pooling=cast(Pooling, pooling or own_pooling),
-    )
+    config = text_config(settings, kind, length, pooling)
     table = tensors["embeddings.position_embeddings.weight"]
-    if len(table) != config["max_position_embeddings"]:
+    if len(table) != settings.max_position_embeddings:
         raise UserError(
             f"{source}: the position embedding has {len(table)} rows, but config.json says "
-            f"{config['max_position_embeddings']}; use a checkpoint whose files belong together"
+            f"{settings.max_position_embeddings}; use a checkpoint whose files belong together"
         )
     weights = {
         "token_embedding": [tensors["embeddings.word_embeddings.weight"]],
         "position_embedding": [table[None, :length]],
         "embedding_norm": _norm(tensors, "embeddings.LayerNorm"),
     }
-    if not distil:
+    if config.segments:
         weights["segment_embedding"] = [tensors["embeddings.token_type_embeddings.weight"]]
+    distil = kind == "distilbert"
     prefix, parts = ("transformer", _DISTILBERT_BLOCK) if distil else ("encoder", _BERT_BLOCK)
-    weights |= _blocks(tensors, f"{prefix}.layer", bert_config.depth, parts)
+    weights |= _blocks(tensors, f"{prefix}.layer", config.depth, parts)
     pooler = "pre_classifier" if distil else "pooler.dense"
-    if bert_config.pooling == own_pooling and f"{pooler}.weight" in tensors:
-        weights |= {"pooler": _dense(tensors, pooler)} | _head(config, tensors)
+    if config.pooling == own_pooling(kind) and f"{pooler}.weight" in tensors:
+        weights["pooler"] = _dense(tensors, pooler)
     _check_all_used(tensors)
-    return bert_config, weights
+    return config, weights
 
 
-def vit_weights(config: Entries, tensors: Entries, source: str) -> tuple[ViTConfig, dict[str, list[Array]]]:
-    """Returns the config of a ViT, and its weights by our layer names; see `text_weights` for arguments and errors."""
-    width, mlp = config["hidden_size"], config["intermediate_size"]
-    if mlp % width:
-        raise UserError(f"{source} has feed-forward networks of width {mlp}; accepted is a multiple of {width}")
-    if not _is_exact_gelu(config["hidden_act"], source):
-        raise UserError(f"{source} has the activation {config['hidden_act']}; accepted for a ViT is gelu")
-    vit_config = ViTConfig(
-        image_size=config["image_size"],
-        patch_size=config["patch_size"],
-        width=width,
-        depth=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        mlp_ratio=mlp // width,
-        epsilon=config["layer_norm_eps"],
-    )
+def image_weights(
+    settings: ImageSettings, kind: str, tensors: Entries, source: str
+) -> tuple[ViTConfig, dict[str, list[Array]]]:
+    """Returns the config of a ViT or DeiT, and its weights by our layer names; for the rest see `text_weights`."""
+    config = image_config(settings, kind, source)
     patches = tensors["embeddings.patch_embeddings.projection.weight"]  # (width, channels, rows, columns)
-    kernel = patches.transpose(2, 3, 1, 0).reshape(-1, patches.shape[0])
+    expected = (config.width, 3, config.patch_size, config.patch_size)
+    if patches.shape != expected:
+        raise UserError(
+            f"{source}: the patch embedding has the shape {patches.shape}, but config.json says {expected}; use a "
+            "checkpoint whose files belong together"
+        )
     weights = {
-        "patch_embedding": [kernel, tensors["embeddings.patch_embeddings.projection.bias"]],
+        "patch_embedding": [
+            patches.transpose(2, 3, 1, 0).reshape(-1, config.width),
+            tensors["embeddings.patch_embeddings.projection.bias"],
+        ],
         "class_token": [tensors["embeddings.cls_token"]],
         "position_embedding": [tensors["embeddings.position_embeddings"]],
         "norm": _norm(tensors, "layernorm"),
     }
-    weights |= _blocks(tensors, "encoder.layer", vit_config.depth, _VIT_BLOCK) | _head(config, tensors)
+    if config.distilled:
+        weights["distillation_token"] = [tensors["embeddings.distillation_token"]]
+    if not settings.qkv_bias:
+        names = [f"encoder.layer.{block}.{_VIT_BLOCK[part]}" for block in range(config.depth) for part in _PROJECTIONS]
+        tensors.update({f"{name}.bias": np.zeros(config.width, np.float32) for name in names})
+    weights |= _blocks(tensors, "encoder.layer", config.depth, _VIT_BLOCK)
     _check_all_used(tensors)
-    return vit_config, weights
+    return config, weights
 
 
 def _blocks(tensors: Entries, prefix: str, depth: int, parts: Mapping[str, str]) -> dict[str, list[Array]]:
@@ -156,26 +175,12 @@ def _blocks(tensors: Entries, prefix: str, depth: int, parts: Mapping[str, str])
     }
 
 
-def _head(config: Entries, tensors: Entries) -> dict[str, list[Array]]:
-    """Returns the head if the model classifies whole texts or images; a `classifier` may also classify each token."""
-    architectures = config.get("architectures") or ["ForSequenceClassification"]
-    if not architectures[0].endswith(("ForSequenceClassification", "ForImageClassification")):
-        return {}
-    return {"head": _dense(tensors, "classifier")} if "classifier.weight" in tensors else {}
-
-
 def _dense(tensors: Entries, name: str) -> list[Array]:
     return [tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]]
 
 
 def _norm(tensors: Entries, name: str) -> list[Array]:
     return [tensors[f"{name}.weight"], tensors[f"{name}.bias"]]
-
-
-def _is_exact_gelu(activation: str, source: str) -> bool:
-    if activation not in _GELUS:
-        raise UserError(f"{source} has the activation {activation}; accepted are {', '.join(_GELUS)}")
-    return _GELUS[activation]
 
 
 def _check_all_used(tensors: Entries) -> None:
