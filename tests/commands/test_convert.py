@@ -7,7 +7,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
+from ai_edge_litert.interpreter import Interpreter
 
+from tests.build import build, constant, graph, node, tensor
 from tfcompress.commands.convert import convert_file
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
@@ -110,6 +112,48 @@ def test_saved_models_and_keras_3_are_calibrated_from_arrays(tmp_path):
     np.savez(tmp_path / "examples.npz", **arrays)
     done = convert_file(tmp_path / "model.keras", tmp_path / "out.tflite", "int8", f"{tmp_path}/examples.npz", 12)
     assert (done.calibrated, done.difference.largest_difference < 0.1) == (12, True)
+
+
+@pytest.fixture
+def two_signatures(tmp_path) -> Path:
+    """`encode` takes a row as `x`, and `score` takes two rows of another length as `left` and `right`."""
+    rng = np.random.default_rng(0)
+    kernels = [constant("w", rng.normal(size=(8, size)).astype(np.float32)) for size in (4, 6)]
+    encode = graph(
+        [tensor("row", (1, 4)), kernels[0], tensor("y", (1, 8))], [node("FULLY_CONNECTED", (0, 1, -1), (2,))], [0], [2]
+    )
+    score = graph(
+        [tensor("row", (1, 6)), tensor("row_1", (1, 6)), kernels[1], tensor("sum", (1, 6)), tensor("y", (1, 8))],
+        [node("ADD", (0, 1), (3,)), node("FULLY_CONNECTED", (3, 2, -1), (4,))],
+        [0, 1],
+        [4],
+    )
+    signatures = [("score", 1, {"left": 0, "right": 1}, {"found": 4}), ("encode", 0, {"x": 0}, {"found": 2})]
+    path = tmp_path / "two.tflite"
+    path.write_bytes(build(encode, score, signatures=signatures))
+    return path
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_each_signature_is_calibrated_by_its_own_names(two_signatures, tmp_path, to):
+    rng = np.random.default_rng(1)
+    arrays = {"x": rng.random((8, 4)), "score/left": 9 * rng.random((8, 6)), "right": rng.random((8, 6))}
+    np.savez(tmp_path / "examples.npz", **arrays)
+    found = convert_file(two_signatures, tmp_path / "out.tflite", to, f"{tmp_path}/examples.npz")
+    assert found.difference.largest_difference < 0.2 * found.difference.largest_output
+    outputs = []
+    for path in (two_signatures, found.path):
+        interpreter = Interpreter(str(path))
+        score = interpreter.get_signature_runner("score")
+        outputs.append(score(left=np.float32(arrays["score/left"][:1]), right=np.float32(arrays["right"][:1]))["found"])
+    assert np.abs(outputs[1] - outputs[0]).max() < 0.2 * np.abs(outputs[0]).max()
+
+
+def test_a_signature_without_examples_is_named(two_signatures, tmp_path):
+    examples = [{"x": np.ones(4, np.float32), "left": np.ones(6, np.float32)}]
+    message = r"signature score of .*two\.tflite takes left, right, but .* x, left; right is missing; give it as score/"
+    with pytest.raises(UserError, match=message):
+        convert_file(two_signatures, tmp_path / "out.tflite", "int8", examples)
 
 
 def test_examples_that_do_not_fit_are_named(float_file, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 
-from tfcompress.commands.examples import examples_for
+from tfcompress.commands.calibration import Arrays, calibration_examples
 from tfcompress.data import registry
-from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export import quantizer
 from tfcompress.export.converter import convert_function
@@ -28,14 +24,12 @@ from tfcompress.export.sources import Source, of_model, open_source
 from tfcompress.files import atomic_write
 from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
 from tfcompress.measure.comparison import random_examples
-from tfcompress.measure.interpreter import Example, Port, Runner
+from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.optimize.quantization import load_scope
-from tfcompress.progress import bar, track
+from tfcompress.progress import bar
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.metadata import describe
 from tfcompress.tflite.runtimes import minimum_runtime, newer, requirements
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,8 @@ def convert_file(
         to: a format, or the path of a `.json` recipe of ai-edge-quantizer.
         calibration: what `int8` of a float model, `int8-full` and some quantizer recipes need: a data set, `NAME` or
             `NAME:PATH`, of which training examples are taken; an `.npz` file of arrays by input name; or examples
-            without a batch axis.
+            without a batch axis. A `.tflite` file with several signatures needs examples of each, in which an input is
+            called by its name or by `SIGNATURE/NAME`.
         examples: the largest number of calibration examples.
         per_channel: whether each output of a layer has its own scale; `dynamic` then needs TFLite 2.17, and `int4`
             always has it. By default a layer has one scale, unless the format needs more.
@@ -116,16 +111,16 @@ def convert_file(
         content = _unquantized(opened, target, calibration is not None)
         reference = Path(folder) / "model.tflite"
         reference.write_bytes(content)
-        feeds = None if calibration is None else _examples(calibration, examples, opened, reference)
+        feeds = None if calibration is None else calibration_examples(calibration, examples, opened.name, reference)
         content = _converted(opened, target, content, feeds, bool(per_channel))
         _check_runtime(opened, str(to), content, min_runtime)
         with atomic_write(output) as beside:
             beside.write_bytes(content)
             try:
                 runner = Runner(beside)
-                example = feeds[0] if feeds else random_examples({"": beside}, {"": runner})[0]
+                first = next(iter(feeds.values())) if feeds else random_examples({"": beside}, {"": runner})
                 before = Runner(reference).run_all if opened.serving is None else _as_it_was(opened, runner)
-                difference = compare_models(runner.run_all, before, [example], runner.scores.name)
+                difference = compare_models(runner.run_all, before, first[:1], runner.scores.name)
                 if not difference.finite:
                     raise UserError("its outputs are not all finite numbers; choose another format")
             except UserError as error:
@@ -138,7 +133,7 @@ def convert_file(
         minimum_runtime="" if any(not one.runtime for one in requirements(content)) else minimum_runtime(content),
         inputs={name: str(port) for name, port in runner.inputs.items()},
         outputs={name: str(port) for name, port in runner.results.items()},
-        calibrated=len(feeds or ()),
+        calibrated=len(next(iter(feeds.values()))) if feeds else 0,
         difference=difference,
     )
 
@@ -206,13 +201,19 @@ def _unquantized(source: Source, target: Format | QuantizerRecipe, wanted: bool)
 
 
 def _converted(
-    source: Source, target: Format | QuantizerRecipe, content: bytes, feeds: Sequence[Arrays] | None, per_channel: bool
+    source: Source,
+    target: Format | QuantizerRecipe,
+    content: bytes,
+    feeds: Mapping[str, Sequence[Arrays]] | None,
+    per_channel: bool,
 ) -> bytes:
     if target == "float32" or source.quantized:
         return content
     if source.serving is not None and (target == "float16" or target == "dynamic"):
         return _described(source, _convert(source.serving, target, per_channel))
-    batches = None if feeds is None else [{name: x[None] for name, x in feed.items()} for feed in feeds]
+    batches = feeds and {
+        signature: [{name: x[None] for name, x in row.items()} for row in rows] for signature, rows in feeds.items()
+    }
     try:
         return with_attached_files(content, quantizer.quantize(content, target, batches, per_channel))
     except UserError as error:
@@ -228,73 +229,6 @@ def _convert(serving: ServingFunction, format: ConverterFormat, per_channel: boo
 
 def _described(source: Source, content: bytes) -> bytes:
     return content if source.description is None else describe(content, source.description)
-
-
-def _examples(calibration: str | Sequence[Example], count: int, source: Source, reference: Path) -> list[Arrays]:
-    """Returns calibration examples without a batch axis, by the names of the inputs and in their types."""
-    inputs = Runner(reference).inputs
-    if not isinstance(calibration, str):
-        found: Sequence[Example] = calibration[:count]
-    elif calibration.endswith(".npz"):
-        found = _stored(Path(calibration), count)
-    else:
-        found = _of_data(calibration, count, source, reference)
-    if not len(found):
-        raise UserError("there are no examples to calibrate with; give at least one")
-    rows = [example if isinstance(example, dict) else dict.fromkeys(inputs, example) for example in found]
-    return [_fitting(row, inputs, source.name) for row in rows]
-
-
-def _fitting(row: Arrays, inputs: Mapping[str, Port], model: str) -> Arrays:
-    """Returns an example in the types that a model takes.
-
-    Raises:
-        UserError: an input is missing, or has another shape or type.
-    """
-    if missing := inputs.keys() - row.keys():
-        raise UserError(
-            f"{model} takes {', '.join(inputs)}, but the examples to calibrate with are called {', '.join(row)}; "
-            f"{', '.join(sorted(missing))} is missing"
-        )
-    found = {}
-    for name, port in inputs.items():
-        values = np.asarray(row[name])
-        if values.shape != port.shape[1:] or not np.can_cast(values.dtype, port.dtype, "same_kind"):
-            raise UserError(
-                f"{model} takes {port} as {name}, but an example to calibrate with has {values.dtype} {values.shape}; "
-                f"it must be {port.dtype} {port.shape[1:]}, with an axis for the examples in front in an .npz"
-            )
-        found[name] = values.astype(port.dtype)
-    return found
-
-
-def _stored(path: Path, count: int) -> list[Arrays]:
-    """Reads the first examples of an `.npz` file."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: np.atleast_1d(stored[name])[:count] for name in stored.files}
-    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as an .npz of arrays: {error}") from error
-    sizes = {name: len(array) for name, array in arrays.items()}
-    if len(set(sizes.values())) > 1:
-        raise UserError(f"{path} has arrays of different lengths: {sizes}; all must have the same number of examples")
-    return [{name: array[i] for name, array in arrays.items()} for i in range(max(sizes.values(), default=0))]
-
-
-def _of_data(calibration: str, count: int, source: Source, reference: Path) -> list[Example]:
-    """Returns training examples of a data set, `NAME` or `NAME:PATH`, as the model takes them."""
-    name, _, path = calibration.partition(":")
-    beside = Path(source.name).parent
-    try:
-        if (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
-            Tokenizer.load(beside).save(reference.parent)
-        feeds, *_ = examples_for([reference], name, Path(path) if path else None, count, "train")
-        return [
-            tf.nest.map_structure(np.asarray, example)
-            for example in track(feeds[reference], f"reading {name}", len(feeds[reference]))
-        ]
-    except UserError as error:
-        raise UserError(str(error).replace(str(reference), source.name)) from error
 
 
 def _check_runtime(source: Source, to: str, content: bytes, oldest: str | None) -> None:

@@ -15,7 +15,7 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from tfcompress.names import distinct_names
 from tfcompress.tflite.graph import Operator
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import requirement, state_runtime
-from tfcompress.tflite.tensor import Array
+from tfcompress.tflite.tensor import Array, Shape, Tensor
 from tfcompress.tflite.writing import write
 
 QuantizerRecipe = list[dict[str, Any]]
@@ -69,14 +69,18 @@ _QUANTIZER_ERRORS = (ValueError, RuntimeError, KeyError, TypeError, IndexError, 
 
 
 def quantize(
-    content: bytes, to: Format | QuantizerRecipe, calibration: Sequence[Arrays] | None = None, per_channel: bool = False
+    content: bytes,
+    to: Format | QuantizerRecipe,
+    calibration: Sequence[Arrays] | Mapping[str, Sequence[Arrays]] | None = None,
+    per_channel: bool = False,
 ) -> bytes:
     """Quantizes a float file. Its inputs and outputs stay float32 unless a quantizer recipe says otherwise.
 
     Args:
         content: of a float32 `.tflite` file with a signature.
         to: a format, see `tfcompress.export.formats`, or a quantizer recipe.
-        calibration: examples as dictionaries of inputs by name, each with a batch axis of length 1; required where
+        calibration: examples as dictionaries of inputs by name, each with a batch axis of length 1, of the signature of
+            the first graph; or by the name of each signature in `calibrated_signatures`. They are required where
             `needs_calibration` says so.
         per_channel: use one scale per output of a layer instead of one per tensor. `int4` always does.
 
@@ -95,7 +99,7 @@ def quantize(
         ranges: object = None
     elif isinstance(to, str) and not needs_calibration(to):
         # Only the tables need ranges, and those do not depend on examples, but the quantizer insists on one.
-        ranges = _calibrate(content, manager, [_zeros(content)], True)
+        ranges = _calibrate(content, manager, _zeros(content), True)
     elif not calibration:
         raise UserError(
             f"{to if isinstance(to, str) else 'this recipe'} needs examples to calibrate with; pass them as calibration"
@@ -117,6 +121,23 @@ def needs_calibration(to: Format | QuantizerRecipe) -> bool:
     manager = RecipeManager()
     manager.load_quantization_recipe(to)
     return bool(manager.need_calibration())
+
+
+def calibrated_signatures(content: bytes) -> dict[str, dict[str, Tensor]]:
+    """Returns the signatures that examples are needed for, with their inputs by name: the first one of each graph."""
+    model = read(content)
+    found: dict[str, dict[str, Tensor]] = {}
+    for graph in model.graphs:
+        for signature in model.signatures:
+            if signature.graph is graph:
+                found[signature.name] = signature.inputs
+                break
+    return found
+
+
+def port_shape(tensor: Tensor) -> Shape:
+    """Returns the shape in which an input is fed, where a free length is 1."""
+    return tuple(abs(size) for size in tensor.shape)
 
 
 def load_quantizer_recipe(path: Path) -> QuantizerRecipe:
@@ -203,20 +224,41 @@ def _lookup_names(content: bytes) -> list[str]:
     ]
 
 
-def _zeros(content: bytes) -> Arrays:
-    """Returns an example of zeros, which as ids are valid for every table."""
-    inputs = read(content).signatures[0].inputs
-    return {name: np.zeros([abs(size) for size in tensor.shape], tensor.dtype) for name, tensor in inputs.items()}
+def _zeros(content: bytes) -> dict[str, list[Arrays]]:
+    """Returns an example of zeros for each signature, which as ids are valid for every table."""
+    return {
+        signature: [{name: np.zeros(port_shape(tensor), tensor.dtype) for name, tensor in inputs.items()}]
+        for signature, inputs in calibrated_signatures(content).items()
+    }
 
 
-def _calibrate(content: bytes, manager: RecipeManager, examples: Sequence[Arrays], extremes: bool) -> object:
+def _calibrate(
+    content: bytes,
+    manager: RecipeManager,
+    examples: Sequence[Arrays] | Mapping[str, Sequence[Arrays]],
+    extremes: bool,
+) -> object:
     """Runs the model on examples and returns the ranges of its tensors, as the quantizer takes them."""
     update = {"qsv_update_func": qsv_utils.min_max_update} if extremes else {}
+    signatures = calibrated_signatures(content)
+    given = examples if isinstance(examples, Mapping) else {next(iter(signatures)): examples}
     with _quantizing():
         observer = calibrator.Calibrator(content, num_threads=2, **update)
-        observer.calibrate({read(content).signatures[0].name: examples}, manager)
+        fed = {
+            signature: [
+                {name: _fed(row[name], tensor) for name, tensor in signatures[signature].items()} for row in rows
+            ]
+            for signature, rows in given.items()
+        }
+        observer.calibrate(fed, manager)
         ranges: object = observer.get_model_qsvs()
         return ranges
+
+
+def _fed(values: Array, tensor: Tensor) -> Array:
+    """Returns the values of an example in the shape of an input: a larger batch has copies, and a scalar no batch."""
+    shape = port_shape(tensor)
+    return values.reshape(shape) if not shape else np.broadcast_to(values, shape)
 
 
 @contextlib.contextmanager

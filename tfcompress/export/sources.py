@@ -184,7 +184,7 @@ def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> D
 def _with_signature(content: bytes, name: str) -> bytes:
     """Returns a `.tflite` file with a signature and with operator codes that every reader understands.
 
-    A file without a signature gets one with the tensors' names.
+    If its first graph, which is the one that runs, has no signature, it gets one with the tensors' names.
 
     Raises:
         UserError: the file is damaged or has no outputs.
@@ -193,9 +193,11 @@ def _with_signature(content: bytes, name: str) -> bytes:
     graph = model.graphs[0]
     if not graph.outputs:
         raise UserError(f"{name} has no outputs, so it computes nothing; convert the model again")
-    if not model.signatures:
+    if not any(signature.graph is graph for signature in model.signatures):
         inputs, outputs = _by_name(graph.inputs, "input"), _by_name(graph.outputs, "output")
-        model.signatures.append(Signature("serving_default", graph, inputs, outputs))
+        taken = [signature.name for signature in model.signatures]
+        called = distinct_names([*taken, "serving_default"], "signature")[-1]
+        model.signatures.insert(0, Signature(called, graph, inputs, outputs))
     elif not any(code.source is not None and _is_of_old_kind(code.source) for code in model.codes):
         return content
     return write(model)

@@ -1,0 +1,113 @@
+"""The examples that a file is calibrated with, for each of its signatures."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfcompress.commands.examples import examples_for
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.errors import UserError
+from tfcompress.export.quantizer import calibrated_signatures, port_shape
+from tfcompress.measure.interpreter import Example, Runner
+from tfcompress.progress import track
+from tfcompress.tflite.tensor import Tensor
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def calibration_examples(
+    calibration: str | Sequence[Example], count: int, model: str, reference: Path
+) -> dict[str, list[Arrays]]:
+    """Returns the examples of each signature, that of the first graph first.
+
+    Args:
+        calibration: a data set, `NAME` or `NAME:PATH`; an `.npz` file of arrays by name; or examples without a batch
+            axis. An input is called by its name, or by `SIGNATURE/NAME`, which goes first.
+        count: the largest number of examples.
+        model: what messages call the model.
+        reference: its `.tflite` file, with a signature for its first graph.
+
+    Returns:
+        By the name of the signature, examples without a batch axis by input name, in the types of the inputs.
+
+    Raises:
+        UserError: the examples cannot be read, there are none, or an input is missing or has another shape or type.
+    """
+    signatures = calibrated_signatures(reference.read_bytes())
+    Runner(reference)  # A file that cannot be run is refused before examples are read.
+    if not isinstance(calibration, str):
+        found: Sequence[Example] = calibration[:count]
+    elif calibration.endswith(".npz"):
+        found = _stored(Path(calibration), count)
+    else:
+        found = _of_data(calibration, count, model, reference)
+    if not len(found):
+        raise UserError("there are no examples to calibrate with; give at least one")
+    names = [name for inputs in signatures.values() for name in inputs]
+    rows = [example if isinstance(example, dict) else dict.fromkeys(names, example) for example in found]
+    return {
+        signature: [_fitting(row, signature, inputs, model, len(signatures) > 1) for row in rows]
+        for signature, inputs in signatures.items()
+    }
+
+
+def _fitting(row: Arrays, signature: str, inputs: Mapping[str, Tensor], model: str, several: bool) -> Arrays:
+    """Returns an example in the types that a signature takes.
+
+    Raises:
+        UserError: an input is missing, or has another shape or type.
+    """
+    found = {}
+    for name, tensor in inputs.items():
+        own = f"{signature}/{name}"
+        if own not in row and name not in row:
+            taker, hint = (f"signature {signature} of {model}", f" as {own}") if several else (model, "")
+            raise UserError(
+                f"{taker} takes {', '.join(inputs)}, but the examples to calibrate with are called {', '.join(row)}; "
+                f"{name} is missing; give it{hint}"
+            )
+        values, shape = np.asarray(row[own if own in row else name]), port_shape(tensor)
+        if values.shape != shape[1:] or not np.can_cast(values.dtype, tensor.dtype, "same_kind"):
+            raise UserError(
+                f"{model} takes {tensor.dtype} {shape} as {name}, but an example to calibrate with has {values.dtype} "
+                f"{values.shape}; it must be {tensor.dtype} {shape[1:]}, with an axis for the examples in front in an "
+                ".npz"
+            )
+        found[name] = values.astype(tensor.dtype)
+    return found
+
+
+def _stored(path: Path, count: int) -> list[Example]:
+    """Reads the first examples of an `.npz` file."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: np.atleast_1d(stored[name])[:count] for name in stored.files}
+    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as an .npz of arrays: {error}") from error
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"{path} has arrays of different lengths: {sizes}; all must have the same number of examples")
+    return [{name: array[i] for name, array in arrays.items()} for i in range(max(sizes.values(), default=0))]
+
+
+def _of_data(calibration: str, count: int, model: str, reference: Path) -> list[Example]:
+    """Returns training examples of a data set, `NAME` or `NAME:PATH`, as the model takes them."""
+    name, _, path = calibration.partition(":")
+    beside = Path(model).parent
+    try:
+        if (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
+            Tokenizer.load(beside).save(reference.parent)
+        feeds, *_ = examples_for([reference], name, Path(path) if path else None, count, "train")
+        return [
+            tf.nest.map_structure(np.asarray, example)
+            for example in track(feeds[reference], f"reading {name}", len(feeds[reference]))
+        ]
+    except UserError as error:
+        raise UserError(str(error).replace(str(reference), model)) from error
