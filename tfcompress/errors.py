@@ -1,5 +1,7 @@
 """The exception for mistakes that the user can fix."""
 
+import re
+
 
 class UserError(ValueError):
     """A mistake in the user's input; its message is one line: what was given, what is accepted and what to do next.
@@ -9,5 +11,9 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message, or the name of its type if the message is empty."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Returns the first line of an error's message that says what is wrong, or the name of its type if none does."""
+    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):  # Keras says where, then what
+        del lines[0]
+    return (lines or [type(error).__name__])[0]
