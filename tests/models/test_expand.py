@@ -158,3 +158,12 @@ def test_recurrent_layers_see_the_mask(layer):
     x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
     x = getattr(keras.layers, layer)(4)(x)
     check(keras.Model(ids, keras.layers.Dense(2)(x)), np.array([[3, 4, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]], np.int32))
+
+
+def test_keras_3_gives_no_mask_to_a_recurrent_layer_with_initial_states():
+    first, second = keras.Input((6,), dtype="int32", name="first"), keras.Input((4,), dtype="int32", name="second")
+    embedding = keras.layers.Embedding(9, 8, mask_zero=True)
+    _, state = keras.layers.GRU(5, return_state=True)(embedding(first))
+    x = keras.layers.GRU(5)(embedding(second), initial_state=state)
+    ids = [np.array([[3, 4, 5, 0, 0, 0]], np.int32), np.array([[3, 4, 0, 0]], np.int32)]
+    check(keras.Model([first, second], keras.layers.Dense(2)(x)), ids)

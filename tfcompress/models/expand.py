@@ -154,7 +154,7 @@ class _Recorder:
         self._names.append(layer.name)
         self.last_path = path = "/".join(self._names[1:])
         try:
-            masks = _masks(arguments)
+            masks = _masks(layer, arguments, self._keras)
             if id(layer) in self._apart or not stock.is_stock(layer, self._keras, arguments, masks):
                 expansion = stock.expansion(layer, masks)
                 outputs = original(layer, *args, **kwargs) if expansion is None else expansion(*args, **kwargs)
@@ -233,11 +233,16 @@ def _bound(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[st
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _masks(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the implicit masks of the tensors among a layer's arguments, by the argument's name."""
+def _masks(layer: Any, arguments: Mapping[str, Any], keras: Any) -> dict[str, Any]:
+    """Returns the implicit masks that Keras passes to a call or to what follows it, by the argument's name."""
+    given = {name: tf.nest.flatten(value) for name, value in arguments.items()}
+    given = {name: tensors for name, tensors in given.items() if any(map(tf.is_tensor, tensors))}
+    if keras.__name__ == "keras" and len(given) > 1:  # Keras 3 then wants an argument for the mask of each
+        parameters = inspect.signature(layer.call).parameters
+        given = {name: tensors for name, tensors in given.items() if f"{name}_mask" in parameters}
     found = {}
-    for name, value in arguments.items():
-        masks = [getattr(tensor, "_keras_mask", None) for tensor in tf.nest.flatten(value)]
+    for name, tensors in given.items():
+        masks = [getattr(tensor, "_keras_mask", None) for tensor in tensors]
         if any(mask is not None for mask in masks):
             found[name] = masks[0] if len(masks) == 1 else masks
     return found
