@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 from keras import ops
 
+from tfcompress.errors import UserError
 from tfcompress.models.functional import as_functional
 from tfcompress.models.layers import ScaledDotProductAttention
 
@@ -167,3 +168,29 @@ def test_keras_3_gives_no_mask_to_a_recurrent_layer_with_initial_states():
     x = keras.layers.GRU(5)(embedding(second), initial_state=state)
     ids = [np.array([[3, 4, 5, 0, 0, 0]], np.int32), np.array([[3, 4, 0, 0]], np.int32)]
     check(keras.Model([first, second], keras.layers.Dense(2)(x)), ids)
+
+
+class Product(keras.Model):
+    """Takes two arguments, of which Keras 3 records the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = keras.layers.Dense(3), keras.layers.Dense(3)
+
+    def call(self, x, other=None):
+        return self.left(x) * self.right(other)
+
+
+def test_inputs_that_are_passed_by_keyword():
+    model, rng = Product(), np.random.default_rng(0)
+    features = {name: rng.normal(size=(2, 4)).astype(np.float32) for name in ("x", "other")}
+    expected = np.asarray(model(features["x"], other=features["other"]))
+    functional = as_functional(model, {name: tf.TensorSpec((4,), tf.float32) for name in features})
+    np.testing.assert_allclose(functional(features), expected, atol=1e-5)
+
+
+def test_a_failure_in_the_models_code_is_told_by_its_reason():
+    model = Product()
+    model(tf.zeros((2, 4)), other=tf.zeros((2, 4)))
+    with pytest.raises(UserError, match=r"model \w+ cannot be taken apart.*Inputs to a layer should be tensors"):
+        as_functional(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,8 +62,7 @@ def signature(model: Any, features: Any = None) -> Signature:
     Raises:
         UserError: the inputs are unknown, or more dimensions than the batch are open.
     """
-    args, kwargs = _recorded(model)
-    structure = [args, kwargs]
+    structure = _by_keyword(model, features) or _recorded(model)
     flat = tf.nest.flatten(structure)
     given = features if isinstance(features, Mapping) else {}
     names = _names(structure, flat)
@@ -78,20 +78,33 @@ def signature(model: Any, features: Any = None) -> Signature:
     return Signature(specs, arguments)
 
 
-def _recorded(model: Any) -> tuple[list[Any], dict[str, Any]]:
+def _by_keyword(model: Any, features: Any) -> list[Any] | None:
+    """Returns the arguments of a subclassed model that takes each feature as one of its own, else None.
+
+    Keras 3 records the shape of the first argument only.
+    """
+    if library(model).__name__ != "keras" or getattr(model, "inputs", None) or not isinstance(features, Mapping):
+        return None
+    if len(features) < 2 or not set(features) <= set(inspect.signature(model.call).parameters):
+        return None
+    specs = {name: tf.TensorSpec((None, *spec.shape), spec.dtype, name) for name, spec in features.items()}
+    return [[], specs]
+
+
+def _recorded(model: Any) -> list[Any]:
     """Returns the positional and keyword arguments of a model as structures of `tf.TensorSpec`."""
     keras = library(model)
     if getattr(model, "inputs", None):
         struct = getattr(model, "_inputs_struct" if keras.__name__ == "keras" else "_nested_inputs", None)
-        return [tf.nest.map_structure(_spec_of_input, model.inputs[0] if struct is None else _plain(struct))], {}
+        return [[tf.nest.map_structure(_spec_of_input, model.inputs[0] if struct is None else _plain(struct))], {}]
     if keras.__name__ == "tf_keras":
         saved = model.save_spec()
         if saved is not None:
-            return list(saved[0]), {key: value for key, value in saved[1].items() if key != "training"}
+            return [list(saved[0]), {key: value for key, value in saved[1].items() if key != "training"}]
     elif getattr(model, "_build_shapes_dict", None) and model.built:
         (_, first), *others = model._build_shapes_dict.items()
         rest = {name.removesuffix("_shape"): _specs_of_shapes(shapes, model) for name, shapes in others}
-        return [_specs_of_shapes(first, model)], rest
+        return [[_specs_of_shapes(first, model)], rest]
     raise UserError(
         f"model {model.name} has never been called, so its inputs are not known; call it on one batch, as training or "
         "loading its weights does"
