@@ -194,3 +194,13 @@ def test_a_failure_in_the_models_code_is_told_by_its_reason():
     model(tf.zeros((2, 4)), other=tf.zeros((2, 4)))
     with pytest.raises(UserError, match=r"model \w+ cannot be taken apart.*Inputs to a layer should be tensors"):
         as_functional(model)
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_grouped_convolutions(library):
+    layers = library.layers
+    images = library.Input((8, 8, 3))
+    x = layers.SeparableConv2D(4, 3, dilation_rate=2)(images)
+    x = layers.Conv2D(8, 3, groups=2, activation="swish")(x)
+    model = library.Model(images, layers.Dense(2)(layers.GlobalMaxPooling2D()(x)))
+    check(model, np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32))

@@ -130,6 +130,8 @@ def _relative(expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
     if expected.shape != found.shape:
         return float("inf")
     a, b = expected.astype(np.float64), found.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))  # such as infinity
+    a, b = a[~same], b[~same]
     difference = float(np.abs(a - b).max(initial=0)) / max(1e-6, float(np.abs(a).max(initial=0)))
     return difference if np.isfinite(difference) else float("inf")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Flag, auto
 from typing import Any
 
@@ -115,7 +116,8 @@ class Probe:
         distinct = list({tensor.name: tensor.name for tensor in fetches})
         function = function_from_graph_def(self.trace.graph.as_graph_def(), names, distinct, captures)
         given = [tf.constant(inputs[key], tensor.dtype) for key, tensor in self.trace.inputs.items()]
-        found = dict(zip(distinct, tf.nest.flatten(function(*given)), strict=True))
+        with _without_optimizer():
+            found = dict(zip(distinct, tf.nest.flatten(function(*given)), strict=True))
         return [np.asarray(found[tensor.name]) for tensor in fetches]
 
     def source(self, tensor: tf.Tensor) -> tf.Tensor:
@@ -174,6 +176,17 @@ class Probe:
         return found | (Needs.DATA if "training" in inspect.signature(layer.call).parameters else Needs.NOTHING)
 
 
+@contextmanager
+def _without_optimizer() -> Iterator[None]:
+    """Runs graphs as they are, because TensorFlow fuses grouped convolutions into what the CPU cannot compute."""
+    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+
+
 _READS = {"ReadVariableOp", "ResourceGather", "Const"}
 
 
@@ -184,7 +197,8 @@ def _can_be_fetched(tensor: tf.Tensor) -> bool:
 def random_inputs(probe: Probe, examples: int, seed: int) -> dict[str, Array]:
     """Makes inputs for a traced model: ids within its tables, the second half of every second example padded with 0.
 
-    Numbers are from 0 to 1, and those of pictures from 0 to 255 in the last example.
+    Numbers are from 0 to 1, and those of pictures from 0 to 255 in the last example. If a layer has a mask, series are
+    padded like ids.
     """
     rng = np.random.default_rng(seed)
     found: dict[str, Array] = {}
@@ -201,6 +215,8 @@ def random_inputs(probe: Probe, examples: int, seed: int) -> dict[str, Array]:
             found[name] = rng.uniform(size=shape)
             if len(shape) == 4:
                 found[name][-1] *= 255
+            elif len(shape) == 3 and any(call.masks for call in probe.trace.calls):
+                found[name] *= kept
         else:
             found[name] = kept
     return {name: x.astype(probe.trace.inputs[name].dtype.as_numpy_dtype) for name, x in found.items()}
