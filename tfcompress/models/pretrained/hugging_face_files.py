@@ -151,7 +151,7 @@ def _tensors(content: bytes, name: str, source: str) -> dict[str, Array]:
 
     _check_downloaded(content, name, source)
     try:
-        found = deserialize(content)
+        found = deserialize(content)  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError) as error:
         raise UserError(f"{name} of {source} cannot be read: {error}; {_AGAIN}") from error
     del content
