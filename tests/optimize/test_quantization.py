@@ -6,11 +6,13 @@ from tfcompress.export.converter import convert
 from tfcompress.export.verify import verify
 from tfcompress.measure.interpreter import predict
 from tfcompress.models.bert import BertConfig, bert
+from tfcompress.models.functional import as_functional
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.optimize.clustering import Cluster, LayerClustering
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize, load_scope
 from tfcompress.optimize.technique import Context
+from tfcompress.tflite.reading import read
 from tfcompress.training import Objective, Training, fit
 from tfcompress.traits import kernels, measure
 
@@ -126,3 +128,32 @@ def test_a_table_can_be_left_float(tiny_bert, tiny_text, tmp_path):
     quantized, traits = apply(technique, tiny_bert, tiny_text, tmp_path)
     formats = {t.layer: t.format for t in verify(convert(quantized, "int8"), quantized, traits, "int8")}
     assert (formats["token_embedding"], formats["head"]) == ("float32", "int8")
+
+
+def test_layers_behind_float_ones_keep_zeros_and_clusters(tiny_data, tmp_path, images):
+    layers = tf_keras.layers
+    tf_keras.utils.set_random_seed(0)
+    inputs = tf_keras.Input(images.shape[1:])
+    x = layers.Dense(24, activation="elu", name="first")(layers.Flatten()(inputs))
+    x = layers.Dense(24, activation="swish", name="behind_norm")(layers.BatchNormalization()(x) * 2)
+    x = layers.Dense(24, activation="relu", name="static")(layers.LayerNormalization()(x))
+    model = as_functional(tf_keras.Model(inputs, layers.Dense(10, name="head")(x)))
+    for name in ("first", "behind_norm", "static", "head"):
+        kernel = model.get_layer(name).kernel
+        kernel.assign(np.round(kernel.numpy() / np.abs(kernel.numpy()).max() * 6) * np.float32(0.03))
+    model, traits = apply(QUANTIZE, model, tiny_data, tmp_path)
+    assert {found.scheme for found in traits.values()} == {"PCQAT"}
+    model.save(tmp_path / "model.h5", include_optimizer=False)
+    with load_scope():
+        loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False)
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), expected)
+    content = convert(loaded, "int8", logits=True)
+    found = {tensor.layer: tensor for tensor in verify(content, loaded, traits, "int8")}
+    assert {(name, tensor.format) for name, tensor in found.items()} == {(name, "int8") for name in traits}
+    assert max(tensor.distinct for tensor in found.values()) == 13
+    dense = [operator for operator in read(content).operators() if operator.kind == "FULLY_CONNECTED"]
+    assert [operator.inputs[0].dtype for operator in dense] == ["float32", "float32", "int8", "int8"]
+    (tmp_path / "model.tflite").write_bytes(content)
+    outputs = predict(tmp_path / "model.tflite", images)
+    np.testing.assert_allclose(outputs, expected, atol=0.1 * np.abs(expected).max())

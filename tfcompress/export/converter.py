@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ from tensorflow.lite.python.convert import ConverterError
 from tfcompress.errors import UserError
 from tfcompress.export.float16 import to_float16
 from tfcompress.export.formats import ConverterFormat
+from tfcompress.export.int8_kernels import fake_quantized, store_int8
 from tfcompress.export.serving import ServingFunction, serve_classifier
 from tfcompress.models.outputs import Outputs
 from tfcompress.quiet import native_libraries_quiet
@@ -73,7 +75,10 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
             f"model {serving.name} cannot be converted to {format}: {reason.strip()}; build the model from operators "
             "that TFLite has"
         ) from error
-    return content
+    if format != "int8":
+        return content
+    owner: Any = serving.owner
+    return store_int8(content, fake_quantized(getattr(owner, "weights", None) or owner.variables))
 
 
 def _beyond_float16(owner: object) -> list[str]:

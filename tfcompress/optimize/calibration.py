@@ -30,6 +30,8 @@ def calibrate(wrapped: tf_keras.Model, model: tf_keras.Model, batches: tf.data.D
                 layer = float_model.get_layer(wrapper.layer.name)
                 limits.append((by_name[f"{point}_min"], by_name[f"{point}_max"]))
                 probes.append(_before_activation(layer) if point == "pre_activation" else layer.get_output_at(0))
+    if not probes:
+        return
     extremes = tf.stack([tf.stack([tf.reduce_min(x), tf.reduce_max(x)]) for x in probes])
     probing = tf_keras.Model(float_model.inputs, extremes)
     ranges = np.mean([probing(features).numpy() for features in batches], axis=0)

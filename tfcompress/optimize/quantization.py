@@ -27,32 +27,24 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.default_8bit_quantize_scheme import (
     Default8BitQuantizeScheme,
 )
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_annotate import QuantizeAnnotate
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
-from tfcompress.models.layers import (
-    CUSTOM_LAYERS,
-    MeanOfTokens,
-    NoNorm,
-    ScaledDotProductAttention,
-    Trigram,
-    unquantizable,
-)
+from tfcompress.models.layers import CUSTOM_LAYERS, MeanOfTokens, ScaledDotProductAttention, unquantizable
+from tfcompress.optimize.activation_plan import FLOAT_LAYERS, MOVERS, ActivationPlan, inputs_of
 from tfcompress.optimize.calibration import calibrate
+from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
 from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, protect_established
 from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table, variables
 
 _CALIBRATION_BATCHES = 8
 
-_annotate = tfmot.quantization.keras.quantize_annotate_layer
+_Input = tf_keras.layers.InputLayer
 
-_FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, NoNorm, ScaledDotProductAttention, MeanOfTokens, Trigram)
-"""These compute in float; only their output is quantized, so that the Dense layer that follows takes int8."""
+_annotate = tfmot.quantization.keras.quantize_annotate_layer
 
 _READERS_OF_INT = (tf_keras.layers.Embedding, MeanOfTokens)
 """These take token ids or a mask. With tfmot's own annotation, that input would get a float quantizer."""
-
-_MOVERS = (tf_keras.layers.Reshape, tf_keras.layers.Permute, tf_keras.layers.Flatten, tf_keras.layers.Cropping1D)
-"""These move values without changing them. Annotated, they pass int8 on, for instance from the image to its patches."""
 
 
 class LayerQuantization(Settings):
@@ -76,32 +68,46 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
         return super(Quantize, self.model_copy(update={"types": unasked | self.types})).select(model)
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
-        selected = self.select(model)
-        before_float = _names_before(layer for layer in model.layers if type(layer) in _FLOAT_LAYERS)
-        before_int8 = _names_before(layer for layer in model.layers if layer.name in selected)
+        plan = ActivationPlan(model, self.select(model))
+        before_float = _names_before(layer for layer in model.layers if type(layer) in FLOAT_LAYERS)
+        before_int8 = _names_before(layer for layer in model.layers if layer.name in plan.static)
         supports = plain.Default8BitQuantizeRegistry().supports
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-            annotate: Any = QuantizedReader if type(layer) in _READERS_OF_INT else _annotate
-            if layer.name in selected and is_table(layer):
+            original = model.get_layer(layer.name)
+            reader = type(layer) in _READERS_OF_INT or any(isinstance(x, _Input) for x in inputs_of(original))
+            annotate: Any = QuantizedReader if reader else _annotate
+            if layer.name in plan.static and is_table(layer):
                 config = plain.Default8BitQuantizeConfig(["embeddings"], [], quantize_output=False)
                 return annotate(protect_established(layer, context.traits), config)
-            if layer.name in selected or type(layer) in _MOVERS:
-                return annotate(layer)
-            if type(layer) is ScaledDotProductAttention:
-                layer = ScaledDotProductAttention.from_config({**layer.get_config(), "keep_float": True})
-            if type(layer) in _FLOAT_LAYERS:
+            if layer.name in plan.static or (type(layer) in MOVERS and plan.passes_int8(original)):
+                return _annotate(layer)
+            if type(layer) in FLOAT_LAYERS and plan.feeds_int8(original):
+                if type(layer) is ScaledDotProductAttention:
+                    layer = ScaledDotProductAttention.from_config({**layer.get_config(), "keep_float": True})
                 return annotate(layer, configs.Default8BitOutputQuantizeConfig())
-            layer = protect_established(layer, context.traits)
-            if type(layer) in self.layer_types and layer.name in before_int8:
-                return annotate(layer, FloatWeightsConfig())
+            if layer.name not in plan.dynamic:
+                layer = protect_established(layer, context.traits)
+                if type(layer) in self.layer_types and layer.name in before_int8:
+                    return annotate(layer, FloatWeightsConfig())
             if layer.name in before_float and supports(layer):
                 # Otherwise tfmot would quantize the residual that the LayerNorm reads.
                 return _annotate(layer, configs.NoOpQuantizeConfig())
             return layer
 
+        def quantize_kernels(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+            inner = layer.layer if isinstance(layer, QuantizeWrapperV2) else layer
+            if inner.name not in plan.dynamic:
+                return layer
+            established = context.traits.get(inner.name, KernelTraits())
+            return QuantizedReader(inner, KernelsConfig([KERNELS[type(inner)]], established))
+
         with load_scope():
-            wrapped = tfmot.quantization.keras.quantize_apply(copy_model(model, wrap), _Scheme(context.traits))
+            wrapped = copy_model(model, wrap)
+            if any(isinstance(layer, QuantizeAnnotate) for layer in wrapped.layers):
+                wrapped = tfmot.quantization.keras.quantize_apply(wrapped, _Scheme(context.traits))
+            if plan.dynamic:
+                wrapped = tf_keras.models.clone_model(wrapped, clone_function=quantize_kernels)
         batches = context.data.stream(32, seed=0, first_epoch=0, epochs=1).take(_CALIBRATION_BATCHES)
         calibrate(wrapped, model, batches.map(lambda features, _: features))
         return wrapped
@@ -114,22 +120,6 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         quantized = {name: replace(traits.get(name, KernelTraits()), quantized=True) for name in self.select(model)}
         return {**traits, **quantized}
-
-
-class QuantizedReader(QuantizeWrapperV2):
-    """A quantized layer that takes integers; unlike tfmot's own wrapper, it is not trained when it is frozen."""
-
-    def __init__(self, layer: tf_keras.layers.Layer, quantize_config: Any, **options: Any) -> None:
-        super().__init__(layer, quantize_config, **{"trainable": layer.trainable, **options})
-
-    @property
-    def trainable_weights(self) -> list[tf.Variable]:
-        return list(super().trainable_weights) if self.trainable else []
-
-    @property
-    def non_trainable_weights(self) -> list[tf.Variable]:
-        frozen = [] if self.trainable else super().trainable_weights
-        return [*frozen, *super().non_trainable_weights]
 
 
 class FloatWeightsConfig(configs.Default8BitOutputQuantizeConfig):
@@ -175,7 +165,7 @@ class _Registry(plain.Default8BitQuantizeRegistry):
 
 def load_scope() -> tf_keras.utils.CustomObjectScope:
     """Returns the scope in which a saved quantized model can be loaded."""
-    own = {kind.__name__: kind for kind in (FloatWeightsConfig, QuantizedReader)}
+    own = {kind.__name__: kind for kind in (FloatWeightsConfig, KernelsConfig, QuantizedReader)}
     return tfmot.quantization.keras.quantize_scope({**CUSTOM_LAYERS, **own})
 
 

@@ -1,0 +1,83 @@
+"""Kernels that the converter writes in float32 although they are trained as int8."""
+
+import numpy as np
+import pytest
+import tf_keras
+from ai_edge_litert.interpreter import Interpreter
+
+from tfcompress.export.converter import convert_function
+from tfcompress.export.int8_kernels import fake_quantized
+from tfcompress.export.serving import serve_model
+from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
+from tfcompress.packed import file_weights
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.runtimes import minimum_runtime
+
+layers = tf_keras.layers
+RNG = np.random.default_rng(0)
+
+
+def quantized(layer, *kernels):
+    return QuantizedReader(layer, KernelsConfig(kernels or ["kernel"]))
+
+
+def plain(x):
+    return quantized(layers.Dense(12))(x)
+
+
+def scaled(x):
+    return quantized(layers.Dense(12, use_bias=False))(x) * -3.0
+
+
+def normalized(x):
+    return layers.BatchNormalization()(quantized(layers.Dense(12))(x))
+
+
+@pytest.mark.parametrize("build", [plain, scaled, normalized])
+def test_a_kernel_with_float_activations_becomes_int8(build):
+    model, content = converted(build, (6, 8))
+    assert kinds(content) >= {("FULLY_CONNECTED", 9)}
+    assert minimum_runtime(content) == "2.3.0"
+    check(model, content)
+
+
+def test_kernels_without_a_range_stay_float():
+    _, content = converted(lambda x: layers.Dense(12)(plain(x)), (8,))
+    assert {weights.format for weights in file_weights.weights(content)} == {"int8", "float32"}
+
+
+def converted(build, shape) -> tuple[tf_keras.Model, bytes]:
+    tf_keras.utils.set_random_seed(0)
+    inputs = tf_keras.Input(shape)
+    model = tf_keras.Model(inputs, build(inputs))
+    by_name = {weight.name: weight for weight in model.weights}
+    for name, weight in by_name.items():
+        if "variance" in name or "gamma" in name:
+            weight.assign(RNG.uniform(0.5, 2, weight.shape) * RNG.choice([1, -1 if "gamma" in name else 1]))
+        highest = by_name.get(name.replace(":0", "_max:0"))
+        if highest is not None:
+            highest.assign(np.abs(weight.numpy()).max())
+            by_name[name.replace(":0", "_min:0")].assign(-highest)
+    return model, convert_function(serve_model(model), "int8")
+
+
+def kinds(content) -> set[tuple[str, int]]:
+    return {(operator.kind, operator.code.version) for operator in read(content).operators()}
+
+
+def check(model, content) -> None:
+    """The file must hold the kernels exactly, in nothing but int8, and answer as the model does."""
+    found = file_weights.weights(content)
+    assert {weights.format for weights in found} == {"int8"}
+    assert len(content) < 12_000
+    trained = [np.sort(kernel.values, axis=None) for kernel in fake_quantized(model.weights).values()]
+    for kernel in trained:
+        stored = [np.sort(weights.values, axis=None) for weights in found]
+        assert any(np.array_equal(kernel, x) or np.array_equal(kernel, -x[::-1]) for x in stored)
+    features = RNG.normal(size=(1, *model.input.shape[1:])).astype(np.float32)
+    interpreter = Interpreter(model_content=content)
+    run = interpreter.get_signature_runner()
+    (outputs,) = run(**{next(iter(run.get_input_details())): features}).values()
+    expected = model(features).numpy()
+    # The runtime quantizes activations to 8 bits.
+    np.testing.assert_allclose(outputs, expected, atol=0.02 * np.abs(expected).max())

@@ -1,0 +1,140 @@
+"""Which quantized layers can take int8 activations, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.models.layers import MeanOfTokens, NoNorm, ScaledDotProductAttention, Trigram
+from tfcompress.traits import is_table
+
+FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, NoNorm, ScaledDotProductAttention, MeanOfTokens, Trigram)
+"""These compute in float; only their output is quantized, so that the Dense layer that follows takes int8."""
+
+MOVERS = (tf_keras.layers.Reshape, tf_keras.layers.Permute, tf_keras.layers.Flatten, tf_keras.layers.Cropping1D)
+"""These move values without changing them. Annotated, they pass int8 on, for instance from the image to its patches."""
+
+_PASS_ON = (
+    tf_keras.layers.Dropout,
+    tf_keras.layers.SpatialDropout1D,
+    tf_keras.layers.SpatialDropout2D,
+    tf_keras.layers.GaussianDropout,
+    tf_keras.layers.GaussianNoise,
+    tf_keras.layers.ActivityRegularization,
+)
+"""These are gone in the file."""
+
+_INT8_ACTIVATIONS = ("linear", "relu", "gelu", "softmax", "sigmoid", "tanh")
+"""The activations of a Dense layer that tfmot quantizes and that TFLite has in int8, by the names of functions."""
+
+_INT8_OUTPUTS = (
+    tf_keras.layers.ReLU,
+    tf_keras.layers.LeakyReLU,
+    tf_keras.layers.Add,
+    tf_keras.layers.Concatenate,
+    tf_keras.layers.AveragePooling1D,
+    tf_keras.layers.AveragePooling2D,
+    tf_keras.layers.GlobalAveragePooling1D,
+    tf_keras.layers.GlobalAveragePooling2D,
+)
+"""tfmot quantizes the outputs of these itself if an annotated layer reads them."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """How the activations of a quantized layer are stored.
+
+    Attributes:
+        kind: `static`: int8 with ranges from training; `dynamic`: float, quantized by the runtime as it computes.
+        reason: why they are dynamic; empty if they are static.
+    """
+
+    kind: Literal["static", "dynamic"]
+    reason: str = ""
+
+
+STATIC = Activations("static")
+
+
+class ActivationPlan:
+    """How the activations of each selected layer of a functional model are to be quantized.
+
+    A layer is static if tfmot quantizes everything between it and the last int8 layer before it. Tables have no
+    activations, so they are always static.
+
+    Attributes:
+        found: by the layers' names.
+        static, dynamic: the names of the layers whose activations are so.
+    """
+
+    def __init__(self, model: tf_keras.Model, selected: Collection[str]) -> None:
+        self._before_float = {x.name for one in model.layers if type(one) in FLOAT_LAYERS for x in inputs_of(one)}
+        self.found: dict[str, Activations] = {}
+        # `layers` is sorted by depth, so the layers before a layer come before it.
+        for layer in model.layers:
+            if layer.name in selected:
+                self.found[layer.name] = self._activations(layer)
+        self.static = {name for name, found in self.found.items() if found == STATIC}
+        self.dynamic = self.found.keys() - self.static
+
+    def passes_int8(self, mover: tf_keras.layers.Layer) -> bool:
+        """Returns whether a layer that moves values gets int8 and hands it on to a layer that takes it."""
+        return self._float_source(mover, annotated=True) is None and self.feeds_int8(mover)
+
+    def feeds_int8(self, layer: tf_keras.layers.Layer) -> bool:
+        """Returns whether the output of a layer is to be int8: not all layers that read it want it float."""
+        if not self.static:
+            return False
+        readers = [node.outbound_layer for node in layer.outbound_nodes]
+        passed_on = (*MOVERS, *_PASS_ON)
+        return not readers or any(
+            self.feeds_int8(reader) if type(reader) in passed_on else reader.name not in self.dynamic
+            for reader in readers
+        )
+
+    def _activations(self, layer: tf_keras.layers.Layer) -> Activations:
+        if is_table(layer):
+            return STATIC
+        if len(layer.inbound_nodes) > 1:
+            return Activations("dynamic", "it is called several times")
+        activation = _name(layer.activation)
+        if activation not in _INT8_ACTIVATIONS:
+            return Activations("dynamic", f"its activation {activation} is not among {', '.join(_INT8_ACTIVATIONS)}")
+        (source,) = inputs_of(layer)
+        floating = self._float_source(source, annotated=True)
+        return STATIC if floating is None else Activations("dynamic", f"it reads {floating}, which is float")
+
+    def _float_source(self, source: tf_keras.layers.Layer, annotated: bool) -> str | None:
+        """Returns the nearest layer that makes the output of a layer float; None if the output is int8.
+
+        Args:
+            source: the layer.
+            annotated: whether the layer that reads it is annotated, so that tfmot quantizes what it reads.
+        """
+        kind = type(source)
+        if source.name in self.found:
+            return None if self.found[source.name] == STATIC else source.name
+        if kind in FLOAT_LAYERS or (kind in (tf_keras.layers.Dense, tf_keras.layers.Embedding) and annotated):
+            return None
+        if kind in (*MOVERS, *_PASS_ON):
+            if len(source.inbound_nodes) > 1:
+                return str(source.name)
+            return self._float_source(inputs_of(source)[0], annotated and kind in MOVERS)
+        if isinstance(source, tf_keras.layers.InputLayer):
+            return None if source.dtype == "float32" and annotated else str(source.name)
+        relu = kind is tf_keras.layers.Activation and _name(source.activation) in ("relu", "relu6")
+        quantized = (relu or kind in _INT8_OUTPUTS) and annotated and source.name not in self._before_float
+        return None if quantized and len(source.inbound_nodes) == 1 else str(source.name)
+
+
+def inputs_of(layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
+    """Returns the layers whose outputs a layer reads, in all its calls."""
+    return [source for node in layer.inbound_nodes for source in tf.nest.flatten(node.inbound_layers)]
+
+
+def _name(activation: object) -> str:
+    return getattr(activation, "__name__", type(activation).__name__)
