@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+import tensorflow as tf
 
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
@@ -35,6 +36,16 @@ def test_a_kernel_that_changed_is_missed(tiny_vit):
     kernel.assign(kernel.numpy()[:, ::-1])
     with pytest.raises(UserError, match="block_0_mlp1: no weight tensor in the float32 file holds this kernel"):
         verify(content, tiny_vit, {"block_0_mlp1": KernelTraits(clusters=256)}, "float32")
+
+
+@pytest.mark.parametrize("stored_as", ["float32", "dynamic"])
+def test_a_tensor_of_zeros_is_no_other_kernel(tiny_vit, stored_as):
+    for name in ("block_0_query", "block_0_mlp1"):
+        kernel = tiny_vit.get_layer(name).kernel
+        kernel.assign(tf.zeros_like(kernel))
+    found = {tensor.layer: tensor for tensor in verify(convert(tiny_vit, stored_as), tiny_vit, {}, stored_as)}
+    assert {name for name, tensor in found.items() if tensor.sparsity == 1} == {"block_0_query", "block_0_mlp1"}
+    assert set(found) == set(kernels(tiny_vit))
 
 
 def test_a_broken_trait_is_named(compressed):

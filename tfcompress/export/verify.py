@@ -109,8 +109,8 @@ def _holds(tensor: WeightTensor, kernel: FloatArray) -> bool:
     if tensor.values.size != expected.size or tensor.values.shape[0] != expected.shape[0]:
         return False
     found = tensor.dequantized().reshape(expected.shape)
-    # The largest weight defines the scale, so it is stored exactly.
-    factor = np.abs(found).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    # The largest weight defines the scale, so it is stored exactly. No factor makes zeros of other weights.
+    factor = np.abs(found).max() / np.abs(expected).max() if found.any() and expected.any() else 1
     return bool(np.all(np.abs(found - factor * expected) <= _rounding(tensor, found)))
 
 
