@@ -79,12 +79,17 @@ def is_table(layer: tf_keras.layers.Layer) -> bool:
 
 
 def measure(kernel: npt.NDArray[np.generic]) -> KernelTraits:
-    """Measures the traits of one kernel with float or integer values."""
+    """Measures the traits of one kernel with float or integer values.
+
+    A kernel of one value, such as zero, has none: it was initialized so.
+    """
     distinct = distinct_values(kernel)
+    if distinct == 1:
+        return KernelTraits()
     zeros = float(np.mean(kernel == 0))
     return KernelTraits(
         clusters=distinct if distinct <= min(MAX_CLUSTERS, kernel.size // 4) else None,
-        sparsity=zeros if MIN_SPARSITY <= zeros < 1 else 0.0,
+        sparsity=zeros if zeros >= MIN_SPARSITY else 0.0,
     )
 
 
