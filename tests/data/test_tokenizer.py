@@ -35,15 +35,17 @@ def tokenizer():
 def by_keras_nlp(texts, tokenizer):
     import keras_nlp
 
-    layer = keras_nlp.models.BertTokenizer(list(tokenizer.vocabulary), lowercase=tokenizer.lowercase)
+    layer = keras_nlp.models.BertTokenizer(
+        list(tokenizer.vocabulary), lowercase=tokenizer.lowercase, strip_accents=tokenizer.strip_accents
+    )
     preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(layer, tokenizer.sequence_length)
     rows = list(tf.data.Dataset.from_tensor_slices(texts).map(preprocessor).as_numpy_iterator())
     return {name: np.stack([row[name] for row in rows]).astype(np.int32) for name in rows[0]}
 
 
-@pytest.mark.parametrize("lowercase", [True, False])
-def test_ids_equal_those_of_keras_nlp(lowercase):
-    tokenizer = Tokenizer(VOCABULARY, lowercase, 16)
+@pytest.mark.parametrize(("lowercase", "strip_accents"), [(True, False), (False, False), (True, True), (False, True)])
+def test_ids_equal_those_of_keras_nlp(lowercase, strip_accents):
+    tokenizer = Tokenizer(VOCABULARY, lowercase, 16, strip_accents)
     expected = by_keras_nlp(TEXTS, tokenizer)
     found = tokenizer.encode(TEXTS)
     assert found.keys() == expected.keys() == {"token_ids", "segment_ids", "padding_mask"}
@@ -62,6 +64,13 @@ def test_ids_are_indices_of_tokens(tokenizer):
     ]
     assert tokens("") == ["[CLS]", "[SEP]"]
     assert tokens("the " * 40) == ["[CLS]", *["the"] * 14, "[SEP]"]
+
+
+def test_accents_are_removed_only_if_asked_for():
+    words = (*SPECIAL_TOKENS, "cafe", "café")
+    (kept,), (stripped,) = (Tokenizer(words, True, 3, strip).encode(["CAFÉ"])["token_ids"] for strip in (False, True))
+    assert (words[kept[1]], words[stripped[1]]) == ("café", "cafe")
+    assert Tokenizer(words, True, 3, True).restricted(np.array([5])) == Tokenizer(words[:6], True, 3, True)
 
 
 def test_it_decodes_a_data_set(tokenizer):
@@ -108,7 +117,7 @@ def test_it_can_be_pickled_copied_and_saved(tokenizer, tmp_path):
     for copy in (pickle.loads(pickle.dumps(tokenizer)), dataclasses.replace(tokenizer)):
         assert copy == tokenizer
         np.testing.assert_array_equal(copy.encode(TEXTS)["token_ids"], tokenizer.encode(TEXTS)["token_ids"])
-    odd = Tokenizer((*VOCABULARY, "\u2028", "\x85", "a\u3000"), lowercase=False, sequence_length=7)
+    odd = Tokenizer((*VOCABULARY, "\u2028", "\x85", "a\u3000"), lowercase=False, sequence_length=7, strip_accents=True)
     odd.save(tmp_path / "folder")
     assert Tokenizer.load(tmp_path / "folder") == odd
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["tokenizer.json", "vocab.txt"]

@@ -14,20 +14,23 @@ from tests.golden.lines import lines, vocabulary
 from tfcompress.data.tokenizer import Tokenizer
 
 LENGTH = 128
+HOW = {"ids": (True, False), "cased_ids": (False, False), "stripped_ids": (True, True)}
+"""Whether texts are lower-cased, and whether accents are removed, by the key of the ids."""
+
 _CODE_POINTS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 
 
 def make() -> dict[str, Any]:
-    """Returns the lines with their token ids, with and without lower-casing; padding is left out."""
+    """Returns the lines with their token ids, as they are, in lower case, and without accents; padding is left out."""
     folded = folding()
-    splitting = [chr(code) for pattern in delimiters().values() for code in pattern]
+    splitting = [chr(code) for name in ("dropped", "kept") for code in delimiters()[name]]
     dropped = sorted(one for one, result in folded.items() if not result)[::10]  # 4,000 are in one range
     telling = sorted({one for one, result in folded.items() if result} | {*splitting, *dropped})
     # Ideographs are many and all treated alike, so a sample is enough.
     telling = [one for one in telling if not (0x3400 <= ord(one) < 0xA000 or ord(one) >= 0x20000) or ord(one) % 97 == 0]
     texts = lines(telling)
     known = vocabulary(folded.values())
-    found = {"ids": encode(texts, known, lowercase=True), "cased_ids": encode(texts, known, lowercase=False)}
+    found = {key: encode(texts, known, *how) for key, how in HOW.items()}
     rows = [{"text": text, **{key: found[key][place] for key in found}} for place, text in enumerate(texts)]
     return {
         "format": "tfcompress.golden_tokens",
@@ -38,9 +41,9 @@ def make() -> dict[str, Any]:
     }
 
 
-def encode(texts: list[str], vocabulary: tuple[str, ...], lowercase: bool) -> list[list[int]]:
+def encode(texts: list[str], vocabulary: tuple[str, ...], lowercase: bool, strip_accents: bool) -> list[list[int]]:
     """Returns the token ids of each text without its padding."""
-    found = Tokenizer(vocabulary, lowercase, LENGTH).encode(texts)
+    found = Tokenizer(vocabulary, lowercase, LENGTH, strip_accents).encode(texts)
     lengths = found["padding_mask"].sum(1)
     for row, mask, length in zip(found["token_ids"], found["padding_mask"], lengths, strict=True):
         assert mask[:length].all()
@@ -60,7 +63,8 @@ def table() -> str:
     """Returns `folding` and `delimiters` as text, for a tokenizer that cannot rely on the phone's Unicode version.
 
     A text ends at its first U+0000, and each lone surrogate becomes three U+FFFD. Dropped delimiters separate words;
-    each kept delimiter is a word of its own. A word is folded character by character and then composed (NFC).
+    each kept delimiter is a word of its own. A word is folded character by character and then composed (NFC). Marks
+    are removed from the decomposed text (NFD), if at all, before it is cut into words.
     """
     found = {name: " ".join(_ranges(codes)) for name, codes in delimiters().items()}
     folded = folding()
@@ -74,8 +78,12 @@ def table() -> str:
 
 
 def delimiters() -> dict[str, list[int]]:
-    """Returns the code points that end a word: those that are dropped, and those kept as tokens of their own."""
-    patterns = {"dropped": word_piece.WHITESPACE_REGEX, "kept": word_piece.PUNCTUATION_AND_CJK_REGEX}
+    """Returns the code points that end a word, dropped or kept as tokens of their own, and the marks of accents."""
+    patterns = {
+        "dropped": word_piece.WHITESPACE_REGEX,
+        "kept": word_piece.PUNCTUATION_AND_CJK_REGEX,
+        "marks": r"\p{Mn}",  # the pattern in keras-nlp's `pretokenize`
+    }
     characters = tf.constant([chr(code).encode() for code in _CODE_POINTS])
     found = {name: tf.strings.regex_full_match(characters, pattern).numpy() for name, pattern in patterns.items()}
     return {name: [code for code, hit in zip(_CODE_POINTS, hits, strict=True) if hit] for name, hits in found.items()}

@@ -86,6 +86,17 @@ def test_the_scores_of_a_checkpoint_are_matched_to_the_classes_by_name(reviews, 
     assert told in capsys.readouterr().err
 
 
+def test_an_added_token_that_would_be_cut_is_refused_if_it_occurs(reviews, tmp_path):
+    words = [*SPECIAL_TOKENS, "good", "bad", "film", "number", "a"]
+    folder = write(tmp_path, BERT, bert_tensors(), words[:8], added_tokens={"number": 8, "[E1]": 9})
+    wanted = recipe(reviews, hugging_face=folder)
+    _, data = build_model(wanted, load_data(wanted))
+    assert data.decode == Tokenizer((*words[:9], "[E1]"), True, 8, strip_accents=True)
+    reviews.write_text(reviews.read_text().replace("number 3", "[E1]"))
+    with pytest.raises(UserError, match=r"data set reviews has texts with '\[E1\]', which was added to the checkpoint"):
+        build_model(wanted, load_data(wanted))
+
+
 def test_a_checkpoint_of_other_classes_needs_a_new_head(reviews, tmp_path):
     folder = classifier(tmp_path, id2label={"0": "ham", "1": "spam"})
     wanted = recipe(reviews, hugging_face=folder)

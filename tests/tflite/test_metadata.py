@@ -62,6 +62,7 @@ def packed(content: bytes) -> dict:
         Description("caf\u00e9", "\u2713", tuple("abcdefghij"), ImageInput((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))),
         Description("bytes", input=ImageInput((), ())),
         Description("bert", labels=("x", "", *"abcdefg", ""), input=TextInput(PIECES, lowercase=False)),
+        Description("bert", input=TextInput(PIECES, lowercase=True, strip_accents=True)),
     ],
 )
 def test_a_description_is_read_as_it_was_written(content, description):

@@ -129,7 +129,8 @@ def _feature(name: str) -> str:
 def _tokenizer(file: Path, length: int) -> Tokenizer:
     description = _description(file)
     if description is not None and isinstance(description.input, TextInput):
-        return Tokenizer(description.input.vocabulary, description.input.lowercase is not False, length)
+        takes = description.input
+        return Tokenizer(takes.vocabulary, takes.lowercase is not False, length, takes.strip_accents)
     of_stage = file.parent.parent / "stages" / file.stem.rpartition("-")[0]  # of tflite/NN-name-format.tflite
     last = sorted(file.parent.glob("stages/*"))[-1:]  # of model.tflite
     for folder in (file.parent, of_stage, *last):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -37,9 +37,11 @@ class Tokenizer:
 
     Attributes:
         vocabulary: the tokens; the id of a token is its index. A token that continues a word starts with `##`.
-        lowercase: whether texts are case-folded first; accents are kept.
+        lowercase: whether texts are case-folded first.
         sequence_length: number of tokens per text, including [CLS] and [SEP]; longer texts are truncated, shorter ones
             padded.
+        strip_accents: whether combining marks that take no space are removed first, as uncased checkpoints of Hugging
+            Face do.
 
     Raises:
         UserError: if a special token is missing, a token is empty or occurs twice, or `sequence_length` is less than 3.
@@ -48,6 +50,7 @@ class Tokenizer:
     vocabulary: tuple[str, ...]
     lowercase: bool = True
     sequence_length: int = 128
+    strip_accents: bool = False
 
     def __post_init__(self) -> None:
         missing = [token for token in SPECIAL_TOKENS if token not in self.vocabulary]
@@ -110,7 +113,8 @@ class Tokenizer:
         try:
             vocabulary = parse_vocabulary((folder / "vocab.txt").read_bytes(), str(folder / "vocab.txt"))
             values = read_json(settings)
-            return cls(vocabulary, bool(values["lowercase"]), int(values["sequence_length"]))
+            lowercase, length = bool(values["lowercase"]), int(values["sequence_length"])
+            return cls(vocabulary, lowercase, length, bool(values.get("strip_accents")))  # which may be missing
         except OSError as error:
             raise UserError(
                 f"{error.filename} cannot be read ({error.strerror}); name a folder with vocab.txt and tokenizer.json"
@@ -126,7 +130,8 @@ class Tokenizer:
         """Writes `vocab.txt`, with one token per line, and `tokenizer.json` to a folder."""
         with atomic_write(folder / "vocab.txt") as temporary:
             temporary.write_bytes("".join(f"{token}\n" for token in self.vocabulary).encode())
-        write_json(folder / "tokenizer.json", {"lowercase": self.lowercase, "sequence_length": self.sequence_length})
+        names = ("lowercase", "sequence_length", *(("strip_accents",) if self.strip_accents else ()))
+        write_json(folder / "tokenizer.json", {name: getattr(self, name) for name in names})
 
     def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Tokenizes a scalar string tensor; bytes that are not UTF-8 become U+FFFD.
@@ -164,16 +169,18 @@ class Tokenizer:
         Special tokens and single characters are kept too, so that other words can still be spelled. Texts that consist
         of kept tokens are split as before.
         """
-        return Tokenizer(tuple(self.vocabulary[i] for i in self.kept(ids)), self.lowercase, self.sequence_length)
+        return replace(self, vocabulary=tuple(self.vocabulary[i] for i in self.kept(ids)))
 
-    def __reduce__(self) -> tuple[type[Tokenizer], tuple[tuple[str, ...], bool, int]]:
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[tuple[str, ...], bool, int, bool]]:
         # Leaves out the cached keras-nlp layers, which are created again on first use.
-        return Tokenizer, (self.vocabulary, self.lowercase, self.sequence_length)
+        return Tokenizer, (self.vocabulary, self.lowercase, self.sequence_length, self.strip_accents)
 
     @cached_property
     def _layer(self) -> BertTokenizer:
         with tf.init_scope():  # because its lookup tables must outlive the graph being traced
-            return _keras_nlp().models.BertTokenizer(list(self.vocabulary), lowercase=self.lowercase)
+            return _keras_nlp().models.BertTokenizer(
+                list(self.vocabulary), lowercase=self.lowercase, strip_accents=self.strip_accents
+            )
 
     @cached_property
     def _preprocess(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:

@@ -173,7 +173,7 @@ def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> D
     takes: ImageInput | TextInput | None = None
     if (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.load(folder)
-        takes = TextInput(tokenizer.vocabulary, tokenizer.lowercase)
+        takes = TextInput(tokenizer.vocabulary, tokenizer.lowercase, tokenizer.strip_accents)
     elif len(model.inputs) == 1 and len(model.inputs[0].shape) == 4:
         takes = ImageInput()
     labels = tuple(data.get("classes", ()))

@@ -241,7 +241,8 @@ def _description(file: Model) -> dict[str, str]:
         described["input"] = f"pixels of 0 to 255, less {found.input.mean}, divided by {found.input.std}"
     if isinstance(found.input, TextInput):
         case = {True: ", in lower case", False: ", in its case", None: ""}[found.input.lowercase]
-        described["input"] = f"text{case}, as WordPiece of {len(found.input.vocabulary):,} pieces"
+        accents = " without accents" if found.input.strip_accents else ""
+        described["input"] = f"text{case}{accents}, as WordPiece of {len(found.input.vocabulary):,} pieces"
     return {name: text for name, text in described.items() if text}
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.data import registry, text
-from tfcompress.data.dataset import Dataset, Split
+from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.labels import are_placeholders, places
@@ -80,11 +81,8 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
         console.print(
             f"{recipe.model.hugging_face}: a new head is trained for {len(data.classes)} classes", soft_wrap=True
         )
-    if source is not None and not source.vocabulary:
-        return source.model, data
     if source is not None:
-        tokenizer = Tokenizer(source.vocabulary, source.lowercase, recipe.model.sequence_length)
-        return source.model, replace(data, decode=tokenizer)
+        return source.model, _with_tokenizer_of(source, data, recipe.model.sequence_length)
     model, classes = recipe.model, len(data.classes)
     assert model.preset is not None
     changes: dict[str, Any] = {k: v for k in ("depth", "pooling") if (v := getattr(model, k)) is not None}
@@ -94,6 +92,25 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
     tokenizer = Tokenizer.trained(text.texts(data, "train"), size, model.sequence_length)
     changes |= {"vocabulary": len(tokenizer.vocabulary), "sequence_length": model.sequence_length}
     return presets.build(model.preset, classes, model.dropout, **changes), replace(data, decode=tokenizer)
+
+
+def _with_tokenizer_of(source: Pretrained, data: Dataset, length: int) -> Dataset:
+    """Returns raw texts cut by the tokenizer of a checkpoint, if it has one; other data are unchanged.
+
+    Raises:
+        UserError: a text has a token that was added to the vocabulary, and would be cut into others.
+    """
+    if not (source.vocabulary and _has_texts(data)):
+        return data
+    tokenizer = Tokenizer(source.vocabulary, source.lowercase, length, source.strip_accents)
+    split = [token for token in source.added if tokenizer.used([token]).tolist() != [source.vocabulary.index(token)]]
+    for token, part in product(split, SPLITS):
+        if any(token in one for one in text.texts(data, part)):
+            raise UserError(
+                f"data set {data.name} has texts with {token!r}, which was added to the checkpoint's tokens and is not "
+                "found as one; replace it in the texts by a word, or choose a checkpoint without it"
+            )
+    return replace(data, decode=tokenizer)
 
 
 def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
@@ -134,9 +151,7 @@ def _of_keras_nlp(model: Any, data: Dataset) -> tuple[tf_keras.Model, Dataset] |
         source = keras_nlp.convert(model, len(data.classes), length)
     except UserError:
         return None  # of another family, or changed by its user
-    if _has_texts(data) and source.vocabulary:
-        data = replace(data, decode=Tokenizer(source.vocabulary, source.lowercase, length))
-    return source.model, data
+    return source.model, _with_tokenizer_of(source, data, length)
 
 
 def given_outputs(model: tf_keras.Model, data: Dataset, told: str | None) -> Outputs:

@@ -138,7 +138,7 @@ def _description(stage: Stage, format: ConverterFormat) -> Description:
 def _input(data: Dataset) -> ImageInput | TextInput | None:
     """Returns what the examples are, or None where a phone could not know how to make them."""
     if isinstance(data.decode, Tokenizer):
-        return TextInput(data.decode.vocabulary, data.decode.lowercase)
+        return TextInput(data.decode.vocabulary, data.decode.lowercase, data.decode.strip_accents)
     inspected = data.examples("validation").take(_INSPECTED_EXAMPLES).as_numpy_iterator()
     images = [features for features, _ in inspected if isinstance(features, np.ndarray)]
     if not images or images[0].ndim != 3 or images[0].shape[-1] not in (1, 3):

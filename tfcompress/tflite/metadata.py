@@ -55,10 +55,12 @@ class TextInput:
     Attributes:
         vocabulary: the pieces, at the index of their token id.
         lowercase: whether the text is converted to lower case first; None if a file does not say.
+        strip_accents: whether accents are removed first.
     """
 
     vocabulary: tuple[str, ...]
     lowercase: bool | None = None
+    strip_accents: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ def _files(graph: Graph, description: Description) -> dict[str, bytes]:
     if isinstance(description.input, TextInput):
         tokens = graph.inputs[0].shape[-1]
         settings = {"lowercase": description.input.lowercase, "sequence_length": tokens}
+        if description.input.strip_accents:
+            settings["strip_accents"] = True
         found[VOCABULARY] = _lines(description.input.vocabulary)
         found[TOKENIZER] = json.dumps(settings).encode()
     return found
@@ -226,8 +230,13 @@ def _read_input(content: Content, graph: Fields) -> ImageInput | TextInput | Non
             settings = {}
             if any(file.get("name") == TOKENIZER for file in graph.get("associated_files", ())):
                 settings = json.loads(_member(content, TOKENIZER))
-            lowercase = settings.get("lowercase") if isinstance(settings, dict) else None
-            return TextInput(_read_lines(content, file), lowercase if isinstance(lowercase, bool) else None)
+            given = settings if isinstance(settings, dict) else {}
+            lowercase = given.get("lowercase")
+            return TextInput(
+                _read_lines(content, file),
+                lowercase if isinstance(lowercase, bool) else None,
+                given.get("strip_accents") is True,
+            )
     for tensor in graph.get("input_tensor_metadata", ()):
         if "ImageProperties" in tensor.get("content", {}).get("content_properties", {}):
             units = (unit.get("options", {}).get("NormalizationOptions") for unit in tensor.get("process_units", ()))

@@ -36,6 +36,8 @@ class Pretrained:
         vocabulary: the WordPiece tokens in the order of their ids; empty for image models, or if the checkpoint has
             none.
         lowercase: whether texts are lower-cased before they are tokenized.
+        strip_accents: whether accents are removed before texts are tokenized.
+        added: tokens that are not found in texts by tokenization alone, such as `[E1]`; possibly others as well.
         labels: what the checkpoint calls the classes of its head, in the order of the scores; empty if the head has
             random weights, or `LABEL_0` and so on for classes without names.
     """
@@ -43,6 +45,8 @@ class Pretrained:
     model: tf_keras.Model
     vocabulary: tuple[str, ...] = ()
     lowercase: bool = True
+    strip_accents: bool = False
+    added: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
 

@@ -13,7 +13,6 @@ import tf_keras
 
 from tfcompress import assets
 from tfcompress.errors import UserError
-from tfcompress.files import parse_vocabulary
 from tfcompress.models.pretrained.checkpoint import Array, Pretrained, assemble, check_text
 from tfcompress.models.pretrained.hugging_face_config import (
     IMAGE_TYPES,
@@ -27,6 +26,7 @@ from tfcompress.models.pretrained.hugging_face_config import (
 )
 from tfcompress.models.pretrained.hugging_face_files import Files, read_object, read_optional, read_tensors
 from tfcompress.models.pretrained.hugging_face_head import take_head
+from tfcompress.models.pretrained.hugging_face_tokenizer import read_tokenizer
 from tfcompress.models.pretrained.hugging_face_weights import Entries, encoder_names, image_weights, text_weights
 from tfcompress.models.vit import fold_normalization
 
@@ -43,10 +43,10 @@ def load(
 ) -> Pretrained:
     """Loads a checkpoint from a folder with config.json and model.safetensors, or its shards.
 
-    A text model may also have vocab.txt and tokenizer_config.json, a ViT preprocessor_config.json. The head of a
-    classifier is copied if it has the same number of classes; a missing pooler keeps its random weights. The loaded
-    ViT takes images in [0, 1]: the scale, mean and standard deviation in preprocessor_config.json are folded into the
-    patch embedding. Without that file the checkpoint is assumed to take images in [0, 1] as well.
+    A text model may also have vocab.txt or tokenizer.json, and tokenizer_config.json; a ViT preprocessor_config.json.
+    The head of a classifier is copied if it has the same number of classes; a missing pooler keeps its random weights.
+    The loaded ViT takes images in [0, 1]: the scale, mean and standard deviation in preprocessor_config.json are folded
+    into the patch embedding. Without that file the checkpoint is assumed to take images in [0, 1] as well.
 
     Args:
         folder: folder of the checkpoint.
@@ -122,19 +122,18 @@ def _text_model(
 ) -> Pretrained:
     source = files.source
     settings = checked(DistilBertSettings if kind == "distilbert" else TextSettings, values, f"config.json of {source}")
-    vocabulary: tuple[str, ...] = ()
-    if "vocab.txt" in files.names:
-        vocabulary = parse_vocabulary(files.read("vocab.txt"), f"vocab.txt of {source}")
-    tokenizer = read_optional(files, "tokenizer_config.json")
+    words = read_tokenizer(files, values)
     tensors = _tensors(files, values, kind)
     config, weights = text_weights(settings, kind, tensors, source, sequence_length, pooling)
-    check_text(config, settings.max_position_embeddings, vocabulary, source)
-    if vocabulary:  # Rows beyond it only fill the table up to a round number.
-        config = replace(config, vocabulary=len(vocabulary))
-        weights["token_embedding"] = [weights["token_embedding"][0][: len(vocabulary)]]
+    check_text(config, settings.max_position_embeddings, words.vocabulary, source)
+    if words.vocabulary:  # Rows beyond it only fill the table up to a round number.
+        config = replace(config, vocabulary=len(words.vocabulary))
+        weights["token_embedding"] = [weights["token_embedding"][0][: len(words.vocabulary)]]
     head = take_head(values, tensors, classes, source) if "pooler" in weights and not new_head else None
     model = assemble(config, weights | _head_weights(head), classes, dropout, source, kind)
-    return Pretrained(model, vocabulary, bool(tokenizer.get("do_lower_case", True)), head[1] if head else ())
+    return Pretrained(
+        model, words.vocabulary, words.lowercase, words.strip_accents, words.added, head[1] if head else ()
+    )
 
 
 def _tensors(files: Files, values: dict[str, Any], kind: str) -> Entries:

@@ -91,7 +91,7 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, packedR
         val takes = file.takes as TakesText
         val vocabulary = takes.vocabulary ?: throw BadModel.NoVocabulary()
         return try {
-            WordPiece(vocabulary, takes.lowercase, file.inputs.first().shape.last())
+            WordPiece(vocabulary, takes.lowercase, takes.stripAccents, file.inputs.first().shape.last())
         } catch (e: IllegalArgumentException) {
             throw BadModel.BadVocabulary(e.message.orEmpty(), e)
         }

@@ -34,8 +34,12 @@ internal class Metadata(private val extractor: MetadataExtractor) {
             val file = if (options.vocabFileLength() > 0) options.vocabFile(0).name() else null
             val names = items(graph.inputTensorMetadataLength()) { graph.inputTensorMetadata(it).name().orEmpty() }
             // Files of other tools do not say; BERT models for phones are usually uncased.
-            val lowercase = lines(SETTINGS)?.none { CASED.containsMatchIn(it) } ?: true
-            return TakesText(file?.let(::lines), lowercase, names.ifEmpty { inputs.map(TensorInfo::name) })
+            val settings = lines(SETTINGS).orEmpty()
+            val lowercase = settings.none { CASED.containsMatchIn(it) }
+            val stripAccents = settings.any { STRIPPED.containsMatchIn(it) }
+            return TakesText(
+                file?.let(::lines), lowercase, stripAccents, names.ifEmpty { inputs.map(TensorInfo::name) },
+            )
         }
         return null
     }
@@ -72,9 +76,10 @@ internal class Metadata(private val extractor: MetadataExtractor) {
     }
 
     private companion object {
-        /** In which tfcompress writes whether a text is case-folded. */
+        /** In which tfcompress writes whether a text is case-folded and its accents are removed. */
         const val SETTINGS = "tokenizer.json"
         val CASED = Regex(""""lowercase"\s*:\s*false""")
+        val STRIPPED = Regex(""""strip_accents"\s*:\s*true""")
         const val MOST_BYTES = 1 shl 24
     }
 }

@@ -15,6 +15,12 @@ data class TakesImage(val mean: List<Float>, val std: List<Float>) : Takes
  *
  * @property vocabulary the WordPiece vocabulary; null if the file does not contain it.
  * @property lowercase whether the text is case-folded first.
+ * @property stripAccents whether accents are removed before that.
  * @property names `ids`, `segment_ids` and `mask` in the order of the inputs.
  */
-class TakesText(val vocabulary: List<String>?, val lowercase: Boolean, val names: List<String>) : Takes
+class TakesText(
+    val vocabulary: List<String>?,
+    val lowercase: Boolean,
+    val stripAccents: Boolean,
+    val names: List<String>,
+) : Takes

@@ -8,10 +8,16 @@ class Tokens(val ids: IntArray, val segments: IntArray, val mask: IntArray)
  *
  * @param vocabulary the pieces, in the order of their token ids; a piece that continues a word starts with `##`.
  * @param lowercase whether text is case-folded first, which keeps accents.
+ * @param stripAccents whether accents are removed before that.
  * @param length the number of tokens, including `[CLS]` and `[SEP]`, to which a text is cut or padded.
  * @throws IllegalArgumentException if the vocabulary lacks a special token, or the length is below 3
  */
-class WordPiece(vocabulary: List<String>, private val lowercase: Boolean, private val length: Int) {
+class WordPiece(
+    vocabulary: List<String>,
+    private val lowercase: Boolean,
+    private val stripAccents: Boolean,
+    private val length: Int,
+) {
     private val idOf = HashMap<String, Int>()
     private val longest: Int
     private val start: Int
@@ -47,7 +53,8 @@ class WordPiece(vocabulary: List<String>, private val lowercase: Boolean, privat
     }
 
     private fun pieces(text: String): Sequence<Int> {
-        val words = words(text.substringBefore('\u0000').withoutUnpairedSurrogates())
+        val valid = text.substringBefore('\u0000').withoutUnpairedSurrogates()
+        val words = words(if (stripAccents) Characters.stripAccents(valid) else valid)
         // Folding follows the split: a space into which a character folds must not end a word.
         return (if (lowercase) words.map(Characters::fold) else words).flatMap(::split)
     }

@@ -11,8 +11,8 @@ class WordPieceTest {
     private val vocabulary = golden.getJSONArray("vocabulary").strings()
     private val length = golden.getInt("sequence_length")
 
-    private fun differing(lowercase: Boolean, key: String): List<String> {
-        val tokenizer = WordPiece(vocabulary, lowercase, length)
+    private fun differing(key: String, lowercase: Boolean, stripAccents: Boolean = false): List<String> {
+        val tokenizer = WordPiece(vocabulary, lowercase, stripAccents, length)
         val lines = golden.getJSONArray("lines").objects()
         assertTrue(lines.size >= 2000)
         return lines.mapNotNull { line ->
@@ -25,14 +25,18 @@ class WordPieceTest {
     }
 
     @Test
-    fun `lowercase ids equal those of keras-nlp`() = assertEquals(emptyList<String>(), differing(true, "ids"))
+    fun `lowercase ids equal those of keras-nlp`() = assertEquals(emptyList<String>(), differing("ids", true))
 
     @Test
-    fun `cased ids equal those of keras-nlp`() = assertEquals(emptyList<String>(), differing(false, "cased_ids"))
+    fun `cased ids equal those of keras-nlp`() = assertEquals(emptyList<String>(), differing("cased_ids", false))
+
+    @Test
+    fun `ids without accents equal those of keras-nlp`() =
+        assertEquals(emptyList<String>(), differing("stripped_ids", true, stripAccents = true))
 
     @Test
     fun `a text is padded or cut to the sequence length`() {
-        val tokenizer = WordPiece(listOf("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"), true, 5)
+        val tokenizer = WordPiece(listOf("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"), true, false, 5)
         val short = tokenizer.encode("A")
         assertArrayEquals(intArrayOf(2, 4, 3, 0, 0), short.ids)
         assertArrayEquals(intArrayOf(1, 1, 1, 0, 0), short.mask)
@@ -42,7 +46,7 @@ class WordPieceTest {
 
     @Test
     fun `a vocabulary without a special token is refused`() {
-        val error = assertThrows(IllegalArgumentException::class.java) { WordPiece(listOf("[CLS]"), true, 8) }
+        val error = assertThrows(IllegalArgumentException::class.java) { WordPiece(listOf("[CLS]"), true, false, 8) }
         assertEquals("the vocabulary lacks [SEP]", error.message)
     }
 }

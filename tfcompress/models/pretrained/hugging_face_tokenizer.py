@@ -1,0 +1,179 @@
+"""Reads how a checkpoint in Hugging Face's layout cuts texts, and refuses what is not BERT's WordPiece tokenization.
+
+The settings are those of `BertTokenizer` of transformers, and of tokenizer.json of the tokenizers package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfcompress.errors import UserError
+from tfcompress.files import parse_vocabulary
+from tfcompress.models.pretrained.hugging_face_files import Files, read_optional
+from tfcompress.progress import console
+
+_CLASSES = (
+    "BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast", "BertJapaneseTokenizer",
+    "ElectraTokenizer", "ElectraTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
+)  # fmt: skip
+_SPECIAL = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+_PLAIN = {
+    "do_basic_tokenize": True,
+    "tokenize_chinese_chars": True,
+    "word_tokenizer_type": "basic",
+    "subword_tokenizer_type": "wordpiece",
+}
+"""Settings whose other values mean another tokenization."""
+
+_OTHER_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "merges.txt")
+_TOGETHER = "use a checkpoint whose files belong together"
+
+
+@dataclass(frozen=True)
+class WordPieces:
+    """BERT's WordPiece tokenization, as a checkpoint has it.
+
+    Attributes:
+        vocabulary: the tokens in the order of their ids; empty if the checkpoint has none.
+        lowercase: whether texts are lower-cased first.
+        strip_accents: whether accents are removed first.
+        added: tokens that transformers finds in a text before it cuts it into words.
+    """
+
+    vocabulary: tuple[str, ...] = ()
+    lowercase: bool = True
+    strip_accents: bool = True
+    added: tuple[str, ...] = ()
+
+
+def read_tokenizer(files: Files, config: Mapping[str, Any]) -> WordPieces:
+    """Returns how a checkpoint cuts texts, from vocab.txt, tokenizer.json and its other files.
+
+    Args:
+        files: of the checkpoint.
+        config: content of config.json.
+
+    Raises:
+        UserError: it cuts them in a way that is not supported, or its files contradict each other.
+    """
+    source = files.source
+    settings = read_optional(files, "special_tokens_map.json") | read_optional(files, "tokenizer_config.json")
+    fast = read_optional(files, "tokenizer.json")
+    _check_settings(settings, settings.get("tokenizer_class") or config.get("tokenizer_class"), source)
+    if fast:
+        _check_fast(fast, source)
+    elif "vocab.txt" not in files.names and (other := next((x for x in _OTHER_FILES if x in files.names), None)):
+        raise UserError(f"{source} cuts texts by {other}; accepted are vocab.txt and tokenizer.json of a WordPiece")
+    found = _words(files, fast)
+    added = _added(files, settings, fast)
+    for token, place in sorted(added.items(), key=lambda item: item[1]):
+        if place == len(found) and token not in found:
+            found.append(token)
+        if place >= len(found) or found[place] != token:
+            raise UserError(f"{source} adds the token {token!r} with the id {place}, which is not free; {_TOGETHER}")
+    if not found:
+        return WordPieces()
+    normalizer = fast.get("normalizer") or {}
+    lowercase = _agreed("do_lower_case", settings.get("do_lower_case"), normalizer.get("lowercase"), source)
+    if lowercase is None:
+        lowercase = not _has_capitals(found)
+        if not lowercase:
+            console.print(f"{source}: the vocabulary has capital letters, so texts are not lower-cased", soft_wrap=True)
+    strip = _agreed("strip_accents", settings.get("strip_accents"), normalizer.get("strip_accents"), source)
+    extra = tuple(token for token in added if token not in _SPECIAL.values())
+    return WordPieces(tuple(found), lowercase, lowercase if strip is None else strip, extra)
+
+
+def _check_settings(settings: Mapping[str, Any], kind: object, source: str) -> None:
+    if kind is not None and kind not in _CLASSES:
+        raise UserError(f"{source} has the tokenizer {kind}; accepted are {', '.join(_CLASSES)}")
+    for name, plain in _PLAIN.items():
+        if settings.get(name) not in (None, plain):
+            raise UserError(
+                f"tokenizer_config.json of {source} has {name}: {settings[name]}; accepted is {plain}, which is "
+                "BERT's own tokenization"
+            )
+    for name, token in _SPECIAL.items():
+        value = settings.get(name)
+        given = value.get("content") if isinstance(value, dict) else value
+        if given not in (None, token):
+            raise UserError(f"{source} has {name} {given!r}; accepted is {token}")
+    if settings.get("never_split"):
+        raise UserError(f"{source} has never_split: {settings['never_split']}; accepted are checkpoints without it")
+
+
+def _check_fast(fast: Mapping[str, Any], source: str) -> None:
+    """Raises a `UserError` if tokenizer.json describes anything but BERT's tokenization."""
+    where = f"tokenizer.json of {source}"
+    for part, accepted in (
+        ("model", "WordPiece"),
+        ("normalizer", "BertNormalizer"),
+        ("pre_tokenizer", "BertPreTokenizer"),
+    ):
+        value = fast.get(part)
+        kind = value.get("type") if isinstance(value, dict) else value
+        if kind != accepted:
+            raise UserError(f"{where} has the {part} {kind}; accepted is {accepted}")
+    model, normalizer = fast["model"], fast["normalizer"]
+    for name, found, accepted in (
+        ("continuing_subword_prefix", model.get("continuing_subword_prefix", "##"), "##"),
+        ("unk_token", model.get("unk_token", "[UNK]"), "[UNK]"),
+        ("handle_chinese_chars", normalizer.get("handle_chinese_chars", True), True),
+        ("clean_text", normalizer.get("clean_text", True), True),
+    ):
+        if found != accepted:
+            raise UserError(f"{where} has {name}: {found}; accepted is {accepted}")
+    if not isinstance(model.get("vocab"), dict):
+        raise UserError(f"{where} has no vocabulary; {_TOGETHER}")
+
+
+def _words(files: Files, fast: Mapping[str, Any]) -> list[str]:
+    """Returns the vocabulary without added tokens, in the order of the ids."""
+    source = files.source
+    listed = (
+        list(parse_vocabulary(files.read("vocab.txt"), f"vocab.txt of {source}")) if "vocab.txt" in files.names else []
+    )
+    if not fast:
+        return listed
+    ids = fast["model"]["vocab"]
+    if sorted(ids.values(), key=str) != sorted(range(len(ids)), key=str):
+        raise UserError(f"the ids in tokenizer.json of {source} are not 0 to {len(ids) - 1}, each once; {_TOGETHER}")
+    found = sorted(ids, key=ids.__getitem__)
+    if listed and listed != found:
+        raise UserError(f"{source} has other tokens in vocab.txt than in tokenizer.json; {_TOGETHER}")
+    return found
+
+
+def _added(files: Files, settings: Mapping[str, Any], fast: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the added tokens with their ids, from the three places where a checkpoint may have them."""
+    try:
+        found = {token: int(place) for token, place in read_optional(files, "added_tokens.json").items()}
+        decoder = settings.get("added_tokens_decoder") or {}
+        found |= {str(entry["content"]): int(place) for place, entry in decoder.items()}
+        found |= {str(entry["content"]): int(entry["id"]) for entry in fast.get("added_tokens") or ()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"the added tokens of {files.source} are not tokens with ids; {_TOGETHER}") from None
+    return found
+
+
+def _agreed(name: str, setting: object, normalizer: object, source: str) -> bool | None:
+    """Returns a setting that tokenizer_config.json and tokenizer.json may both have; None if neither has it."""
+    given = [value for value in (setting, normalizer) if value is not None]
+    if not all(isinstance(value, bool) and value == given[0] for value in given):
+        raise UserError(
+            f"{source} has {name}: {setting} in tokenizer_config.json, but {normalizer} in tokenizer.json; correct the "
+            "wrong one"
+        )
+    return bool(given[0]) if given else None
+
+
+def _has_capitals(vocabulary: Sequence[str]) -> bool:
+    return any(token != token.lower() for token in vocabulary if not token.startswith(("[", "<")))
