@@ -139,16 +139,22 @@ def normalized(text: str) -> str:
     Combining marks are part of a word, as vowels are in Hindi and Thai. Characters that are only seen in how others are
     drawn, such as a zero-width joiner, are not.
     """
-    letters = (character for character in unicodedata.normalize("NFC", text.lower()) if not _invisible(character))
-    return " ".join("".join(c if _in_word(c) else " " for c in letters).split()) or text.strip()
+    return " ".join(unicodedata.normalize("NFC", text.lower()).translate(_WORDS).split()) or text.strip()
 
 
-def _in_word(character: str) -> bool:
-    return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
+class _Words(dict[int, str | None]):
+    """Translates, by code point: what is part of a word to itself, what is not seen to nothing, the rest to a space."""
+
+    def __missing__(self, code: int) -> str | None:
+        character, category = chr(code), unicodedata.category(chr(code))
+        if category == "Cf":
+            self[code] = None
+        else:
+            self[code] = character if character.isalnum() or character == "_" or category.startswith("M") else " "
+        return self[code]
 
 
-def _invisible(character: str) -> bool:
-    return unicodedata.category(character) == "Cf"
+_WORDS = _Words()
 
 
 def _lines(member: str) -> list[str]:
