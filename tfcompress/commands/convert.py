@@ -43,7 +43,7 @@ class Conversion:
         minimum_runtime: the oldest TFLite version that runs it; empty if that is not known.
         inputs, outputs: type and shape by name.
         calibrated: number of calibration examples.
-        difference: between the outputs of file and model, on the first calibration example or else on a random one.
+        difference: between the outputs of file and model, on two calibration examples or else on two random ones.
     """
 
     path: Path
@@ -57,9 +57,11 @@ class Conversion:
 
     def __str__(self) -> str:
         runtime = f"for TFLite {self.minimum_runtime}" if self.minimum_runtime else "for an unknown version of TFLite"
-        example = "the first calibration example" if self.calibrated else "a random input"
-        top1 = {1: "; the same top-1", 0: "; another top-1", None: ""}[self.difference.same_top1]
-        difference = f"outputs differ from the model's by {self.difference.largest_difference:.2g} at most{top1}"
+        found = self.difference
+        kind = "calibration example" if self.calibrated else "random input"
+        example = f"{found.examples} {kind}{'s' * (found.examples > 1)}"
+        top1 = "" if found.same_top1 is None else f"; the same top-1 on {found.same_top1} of {found.examples}"
+        difference = f"outputs differ from the model's by {found.largest_difference:.2g} at most{top1}"
         return (
             f"{self.path}: {self.format}, {self.bytes:,} bytes, {runtime}\n"
             f"takes {_ports(self.inputs)}; gives {_ports(self.outputs)}\n"
@@ -114,18 +116,26 @@ def convert_file(
         feeds = None if calibration is None else calibration_examples(calibration, examples, opened.name, reference)
         content = _converted(opened, target, content, feeds, bool(per_channel))
         _check_runtime(opened, str(to), content, min_runtime)
+        # Not beside the output, where it would stay if LiteRT ended the process.
+        converted = Path(folder) / "converted.tflite"
+        converted.write_bytes(content)
+        try:
+            runner = Runner(converted)
+            first = next(iter(feeds.values())) if feeds else random_examples({"": converted}, {"": runner})
+            before = Runner(reference).run_all if opened.serving is None else _as_it_was(opened, runner)
+            difference = compare_models(runner.run_all, before, first[:2], runner.scores.name)
+            if not difference.finite:
+                raise UserError("its outputs are not all finite numbers; choose another format")
+            if _keeps_state(runner.run_all, first) and not _keeps_state(before, first):
+                raise UserError(
+                    "it keeps a state between its calls, which the model does not; convert the Keras model itself, or "
+                    "build its recurrent layers with unroll=True"
+                )
+        except UserError as error:
+            reason = str(error).replace(str(converted), "the file").replace(str(reference), opened.name)
+            raise UserError(f"{opened.name} as {to}: {reason}") from error
         with atomic_write(output) as beside:
             beside.write_bytes(content)
-            try:
-                runner = Runner(beside)
-                first = next(iter(feeds.values())) if feeds else random_examples({"": beside}, {"": runner})
-                before = Runner(reference).run_all if opened.serving is None else _as_it_was(opened, runner)
-                difference = compare_models(runner.run_all, before, first[:1], runner.scores.name)
-                if not difference.finite:
-                    raise UserError("its outputs are not all finite numbers; choose another format")
-            except UserError as error:
-                reason = str(error).replace(str(beside), "the file")
-                raise UserError(f"{opened.name} as {to}: {reason}") from error
     return Conversion(
         path=output,
         format=str(to),
@@ -247,6 +257,14 @@ def _check_runtime(source: Source, to: str, content: bytes, oldest: str | None) 
             f"{source.name} as {to} does not run in TFLite {oldest}: it has {', '.join(wanting)}; choose another "
             "format, or leave out --per-channel"
         )
+
+
+def _keeps_state(predict: Predict, examples: Sequence[Example]) -> bool:
+    """Returns whether a model answers the first example otherwise after another one."""
+    before = predict(examples[0])
+    predict(examples[-1])
+    again = predict(examples[0])
+    return any(not np.array_equal(values, again[name], equal_nan=True) for name, values in before.items())
 
 
 def _as_it_was(source: Source, runner: Runner) -> Predict:
