@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tfcompress.errors import UserError
 from tfcompress.measure.agreement import agreement, compare_models
 
 
@@ -44,3 +45,9 @@ def test_two_models_are_compared_in_all_outputs_whatever_their_names():
     assert (difference.largest_difference, difference.largest_output) == (0.5, 3)
     broken = compare_models(lambda _: {"a": np.float32([np.nan])}, lambda _: {"a": np.float32([1])}, examples, "a")
     assert not broken.finite
+
+
+def test_models_with_other_outputs_cannot_be_compared():
+    for other in ({"y": np.zeros(3, np.float32)}, {"y": np.zeros(2, np.float32), "z": np.float32(0)}):
+        with pytest.raises(UserError, match=r"it gives y \(2,\), but the model that it was made from gives y \("):
+            compare_models(lambda _: {"y": np.zeros(2, np.float32)}, lambda _, other=other: other, [np.zeros(1)], "y")

@@ -3,9 +3,10 @@ import gzip
 import numpy as np
 import pytest
 
-from tests.build import build, graph, node, tensor
+from tests.build import build, constant, graph, node, tensor
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
+from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Runner, inputs, predict
 from tfcompress.measure.latency import latencies, latency
 from tfcompress.measure.memory import memory
@@ -55,6 +56,41 @@ def test_inputs_and_outputs_are_named_apart(tmp_path):
     path.write_bytes(build(tripled))
     found = Runner(path).run_all({"t": ones})
     assert {name: values[0] for name, values in found.items()} == {"t": 1, "output_1": 2, "output_2": 3, "output_3": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "type", "read", "shape_read"),
+    [
+        ("TANH", (0, 4), "float32", "float32", (0, 4)),
+        ("TANH", (1, 0), "float32", "float32", (0,)),
+        ("TANH", (), "float32", "float32", ()),
+        ("LOGICAL_NOT", (1, 4), "bool", "bool", (4,)),
+        ("FLOOR_MOD", (1, 4), "int64", "int64", (4,)),
+        ("WHERE", (1, 4), "float32", "int64", (2,)),
+        ("COMPLEX_ABS", (1, 4), "complex64", "float32", (4,)),
+        ("RFFT2D", (1, 4, 4), "float32", "complex64", (4, 3, 2)),
+    ],
+)
+def test_inputs_and_outputs_of_any_shape_and_type_of_number(tmp_path, kind, shape, type, read, shape_read):
+    """The shape of WHERE's output depends on its input."""
+    sizes = {"FLOOR_MOD": [tensor("x2", shape, type)], "RFFT2D": [constant("size", np.int32([4, 4]))]}.get(kind, [])
+    out = tensor("y", () if kind == "WHERE" else (1, 4, 3) if kind == "RFFT2D" else shape, read)
+    inputs = [0, 1] if kind == "FLOOR_MOD" else [0]
+    operator = node(kind, range(1 + len(sizes)), [1 + len(sizes)])
+    path = tmp_path / "a.tflite"
+    path.write_bytes(build(graph([tensor("x", shape, type), *sizes, out], [operator], inputs, [1 + len(sizes)])))
+    runner = Runner(path)
+    example = random_examples({"": path}, {"": runner})[0]
+    found = runner.run(example)
+    assert (found.dtype, found.shape) == (np.float32, shape_read)
+
+
+def test_texts_are_refused(tmp_path):
+    tensors = [tensor("x", (1,), "string"), constant("shape", np.int32([1, 1])), tensor("y", (1, 1), "string")]
+    path = tmp_path / "a.tflite"
+    path.write_bytes(build(graph(tensors, [node("RESHAPE", (0, 1), (2,))], outputs=(2,))))
+    with pytest.raises(UserError, match=r"a\.tflite: y holds texts; only models whose inputs and outputs are numbers"):
+        Runner(path)
 
 
 def test_a_quantized_file_is_fed_and_read_in_real_numbers(foreign, images):

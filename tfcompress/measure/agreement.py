@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress.errors import UserError
 from tfcompress.measure.interpreter import Example, FloatArray
 
 Outputs = Mapping[str, FloatArray]
@@ -74,15 +75,17 @@ def compare_models(model: Predict, before: Predict, examples: Iterable[Example],
         scores: name of the output whose highest class counts.
 
     Raises:
-        UserError: one of the models cannot be run.
+        UserError: one of the models cannot be run, or they give other outputs.
     """
     largest_difference = largest_output = 0.0
     same: list[bool | None] = []
     finite = True
     for example in examples:
         found, expected = model(example), before(example)
-        if found.keys() != expected.keys():
+        if found.keys() != expected.keys() and len(found) == len(expected):
             expected = dict(zip(found, expected.values(), strict=True))
+        if (given := _shapes(found)) != (wanted := _shapes(expected)):
+            raise UserError(f"it gives {given}, but the model that it was made from gives {wanted}; make it again")
         agreements = {name: agreement(values[None], expected[name][None]) for name, values in found.items()}
         largest_difference = max(largest_difference, *(one.largest_difference for one in agreements.values()))
         largest_output = max(largest_output, *(float(np.abs(values).max(initial=0)) for values in expected.values()))
@@ -91,3 +94,7 @@ def compare_models(model: Predict, before: Predict, examples: Iterable[Example],
         finite = finite and all(bool(np.isfinite(values).all()) for values in found.values())
     same_top1 = None if None in same else sum(map(bool, same))
     return Difference(len(same), largest_difference, largest_output, same_top1, finite)
+
+
+def _shapes(outputs: Outputs) -> str:
+    return ", ".join(f"{name} {values.shape}" for name, values in sorted(outputs.items()))

@@ -307,6 +307,8 @@ def _values(rng: np.random.Generator, port: Port, rows: int) -> npt.NDArray[Any]
         return port.decoded(rng.integers(limits.min, limits.max, shape, endpoint=True))
     if np.issubdtype(port.dtype, np.floating):
         return rng.random(shape, np.float32)
+    if np.issubdtype(port.dtype, np.complexfloating):
+        return rng.random(shape) + 1j * rng.random(shape)
     if rows:
         return rng.integers(0, rows, shape)
     if port.dtype == np.uint8:

@@ -63,8 +63,8 @@ class Port:
         return values.astype(self.dtype)
 
     def decoded(self, stored: npt.NDArray[Any]) -> FloatArray:
-        """Returns the real values that stored values stand for."""
-        values = stored.astype(np.float32)
+        """Returns the real values that stored values stand for; see `real_values`."""
+        values = real_values(stored).astype(np.float32)
         return (values - self.zero_point) * np.float32(self.scale) if self.scale else values
 
 
@@ -85,7 +85,8 @@ class Runner:
         scores: the output that `output` reads: the first with real numbers and rank 2, or else the nearest to that.
 
     Raises:
-        UserError: LiteRT cannot load the file, an input has no fixed size, or the packed runtime is missing.
+        UserError: LiteRT cannot load the file, an input has no fixed size or holds texts, as an output may not either,
+            or the packed runtime is missing.
     """
 
     def __init__(self, path: Path, threads: int = 1, xnnpack: bool = True) -> None:
@@ -101,6 +102,9 @@ class Runner:
         inputs, outputs = _ports(self._interpreter)
         self.inputs = {port.name: port for port in inputs}
         self.results = {port.name: port for port in outputs}
+        for name, port in {**self.results, **self.inputs}.items():
+            if not np.issubdtype(port.dtype, np.number) and port.dtype != np.bool_:
+                raise UserError(f"{path}: {name} holds texts; only models whose inputs and outputs are numbers can run")
         for name, port in self.inputs.items():
             if port.free:
                 raise UserError(f"{path}: input {name} has no fixed size; convert the model for inputs of one size")
@@ -131,9 +135,7 @@ class Runner:
         return {name: self._read(port) for name, port in self.results.items()}
 
     def _read(self, port: Port) -> FloatArray:
-        values = port.decoded(self._interpreter.get_tensor(port.index))
-        found: FloatArray = values[0] if values.ndim > 1 else values
-        return found
+        return port.decoded(without_batch(self._interpreter.get_tensor(port.index)))
 
     def run(self, example: Example) -> FloatArray:
         """Returns the output for an example.
@@ -185,6 +187,17 @@ def predict(path: Path, examples: Iterable[Example]) -> FloatArray:
     """Returns the outputs `(n, classes)` of a file for examples without a batch axis."""
     runner = Runner(path)
     return np.stack([runner.run(example) for example in examples])
+
+
+def real_values(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns complex values as their real and imaginary parts in a last axis, and others as they are."""
+    return np.stack([values.real, values.imag], -1) if np.iscomplexobj(values) else values
+
+
+def without_batch(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns the first of a batch, or all values if they have no batch axis or an empty one."""
+    found: npt.NDArray[Any] = values[0] if values.ndim > 1 and len(values) else values
+    return found
 
 
 def _has_own_operators(interpreter: Interpreter) -> bool:
