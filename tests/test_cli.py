@@ -7,6 +7,7 @@ from importlib.metadata import version
 import pytest
 import tf_keras
 
+from tests.build import build, graph, node, tensor
 from tests.command_line import run
 from tests.measure.phone_reports import report_of
 from tfcompress.export.converter import convert
@@ -100,6 +101,18 @@ def test_a_comparison_that_cannot_be_made_is_one_line(monkeypatch, capsys, optio
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["compare"], ["convert", "-o", "out.tflite", "--to", "dynamic"]])
+def test_a_file_that_crashes_litert_is_one_line_and_leaves_nothing(monkeypatch, capsys, tmp_path, command):
+    """An ADD without its second input."""
+    monkeypatch.chdir(tmp_path)
+    rows = [tensor(name, (1, 4)) for name in "xy"]
+    (tmp_path / "a.tflite").write_bytes(build(graph(rows, [node("ADD", (0, -1), (1,))], outputs=(1,))))
+    status, out, err = run(monkeypatch, capsys, *command, "a.tflite")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "a.tflite: the process died of SIGSEGV; " in err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tflite"]
 
 
 def test_a_model_is_converted_and_a_model_with_code_is_not(monkeypatch, capsys, tmp_path):

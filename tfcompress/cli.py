@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from absl import logging
 from rich.console import Console
 
 from tfcompress.errors import UserError
+from tfcompress.process import call_apart
 from tfcompress.quiet import library_warnings_quiet, native_libraries_quiet
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -146,12 +150,17 @@ def convert(
     imports: _Imports = None,
 ) -> None:
     """Convert a trained model to a .tflite file, and run both to compare them."""
+    settings = (to, calibration, examples, per_channel, min_runtime, allow_code)
+    print(_apart(f"converting {model}", _converted, imports or [], model, output, *settings))
+
+
+def _converted(imports: list[str], model: Path, output: Path, *settings: Any) -> str:
     import_tensorflow()
     from tfcompress.commands.convert import convert_file
     from tfcompress.models.user_code import import_modules
 
-    import_modules(imports or [], allow_code)
-    print(convert_file(model, output, to, calibration, examples, per_channel, min_runtime, allow_code))
+    import_modules(imports, settings[-1])
+    return str(convert_file(model, output, *settings))
 
 
 @app.command()
@@ -172,9 +181,7 @@ def pack(
     """Pack a .tflite file, so that its clustered weights stay clustered at run time."""
     from tfcompress.commands.pack import pack_file
 
-    if data is not None:
-        import_tensorflow()
-    print(pack_file(file, output, activations, data, allow_larger))
+    print(_apart(f"packing {file}", pack_file, file, output, activations, data, allow_larger))
 
 
 @app.command()
@@ -189,9 +196,7 @@ def unpack(
     """Unpack a packed .tflite file, so that any TFLite runs it."""
     from tfcompress.commands.pack import unpack_file
 
-    if data is not None:
-        import_tensorflow()
-    print(unpack_file(file, output, data))
+    print(_apart(f"unpacking {file}", unpack_file, file, output, data))
 
 
 @app.command("sensitivity")
@@ -250,24 +255,16 @@ def compare(
     ] = None,
 ) -> None:
     """Compare .tflite files: bytes, time, memory, outputs, accuracy."""
+    from tfcompress.commands.compare import compare_files
     from tfcompress.measure import phone
-    from tfcompress.measure.comparison import compare as measure
     from tfcompress.report.comparison import print_comparison
 
     counts = _integers("--threads", threads)
     of_phone = None if from_phone is None else phone.load(from_phone)
-    if data is None:
-        if path is not None or examples is not None:
-            raise UserError("--path and --examples belong to a data set; name it with --data")
-        from tfcompress.commands.scores import score_orders
-
-        comparison = measure(files, threads=counts, rounds=rounds, phone=of_phone, orders=score_orders(files))
-    else:
-        import_tensorflow()
-        from tfcompress.commands.examples import examples_for
-
-        feeds, labels, orders = examples_for(files, data, path, examples)
-        comparison = measure(files, feeds, labels, counts, rounds, data, str(path or ""), of_phone, orders)
+    if data is None and (path is not None or examples is not None):
+        raise UserError("--path and --examples belong to a data set; name it with --data")
+    names = ", ".join(map(str, files))
+    comparison = _apart(f"comparing {names}", compare_files, files, data, path, examples, counts, rounds, of_phone)
     if json is not None:
         comparison.save(json)  # Before printing, which fails if the reader of a pipe has gone: measuring took long.
     print_comparison(comparison)
@@ -304,6 +301,12 @@ def inspect(
         print(to_json(contents))
     else:
         print_contents(contents)
+
+
+def _apart(what: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Calls a function that runs somebody's file in a process of its own, which TensorFlow or LiteRT may abort."""
+    advice = "TensorFlow or LiteRT cannot process it; make it again, or try another format"
+    return call_apart(what, advice, function, *args, **kwargs)
 
 
 def _integers(option: str, text: str) -> list[int]:

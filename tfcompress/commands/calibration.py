@@ -15,7 +15,7 @@ from tfcompress.commands.examples import examples_for
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export.quantizer import calibrated_signatures, port_shape
-from tfcompress.measure.interpreter import Example, Runner
+from tfcompress.measure.interpreter import Example
 from tfcompress.progress import track
 from tfcompress.tflite.tensor import Tensor
 
@@ -41,7 +41,6 @@ def calibration_examples(
         UserError: the examples cannot be read, there are none, or an input is missing or has another shape or type.
     """
     signatures = calibrated_signatures(reference.read_bytes())
-    Runner(reference)  # A file that cannot be run is refused before examples are read.
     if not isinstance(calibration, str):
         found: Sequence[Example] = calibration[:count]
     elif calibration.endswith(".npz"):

@@ -24,7 +24,7 @@ from tfcompress.export.sources import Source, of_model, open_source
 from tfcompress.files import atomic_write
 from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
 from tfcompress.measure.comparison import random_examples
-from tfcompress.measure.interpreter import Example, Runner
+from tfcompress.measure.interpreter import Example, Runner, real_values, without_batch
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.progress import bar
 from tfcompress.tflite.attached import with_attached_files
@@ -113,6 +113,8 @@ def convert_file(
         content = _unquantized(opened, target, calibration is not None)
         reference = Path(folder) / "model.tflite"
         reference.write_bytes(content)
+        if opened.content:
+            _check_runs(reference, opened.name)
         feeds = None if calibration is None else calibration_examples(calibration, examples, opened.name, reference)
         content = _converted(opened, target, content, feeds, bool(per_channel))
         _check_runtime(opened, str(to), content, min_runtime)
@@ -196,6 +198,14 @@ def _check_possible(
         )
 
 
+def _check_runs(file: Path, name: str) -> None:
+    """Raises a `UserError` if LiteRT cannot load a file; the quantizer does not end on some of those."""
+    try:
+        Runner(file)
+    except UserError as error:
+        raise UserError(str(error).replace(str(file), name)) from error
+
+
 def _unquantized(source: Source, target: Format | QuantizerRecipe, wanted: bool) -> bytes:
     """Returns the file to quantize and compare with: float32, or int8 after quantization-aware training.
 
@@ -273,6 +283,6 @@ def _as_it_was(source: Source, runner: Runner) -> Predict:
     def predict(example: Example) -> Outputs:
         arrays = example if isinstance(example, dict) else dict.fromkeys(runner.inputs, example)
         outputs = source.run({name: np.asarray(array)[None] for name, array in arrays.items()})
-        return {name: output[0] if output.ndim > 1 else output for name, output in outputs.items()}
+        return {name: real_values(without_batch(output)) for name, output in outputs.items()}
 
     return predict

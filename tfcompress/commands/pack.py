@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -144,12 +145,15 @@ def _written(
     difference, not_run = None, ""
     name, _, path = (data or "").partition(":")
     examples = _examples(source, name, path) if name else None
+    with tempfile.TemporaryDirectory() as folder:  # Not beside the output, where it would stay if LiteRT crashed.
+        made = Path(folder) / output.name
+        made.write_bytes(after)
+        try:
+            difference = _compared(source, made, examples)
+        except UserError as error:
+            not_run = str(error).replace(str(made), str(output))
     with atomic_write(output) as beside:
         beside.write_bytes(after)
-        try:
-            difference = _compared(source, beside, examples)
-        except UserError as error:
-            not_run = str(error).replace(str(beside), str(output))
     now = _Sizes.of(read(after))
     sizes = (before.file, now.file, before.constants, now.constants)
     return PackingResult(output, summary, *sizes, not_packed, difference, not_run, name)
