@@ -48,7 +48,8 @@ class AttentionCopy:
             if fixed is not None:
                 biases.append(self._builder.weight(fixed, False, f"{self._name}_bias"))
             bias = biases[:1] if len(biases) < 2 else [self._sum(biases)]
-            return self._project("output", self._heads([*projected, *bias]))
+            fixed_mode = {} if call.training is None else {"training": call.training}
+            return self._project("output", self._heads([*projected, *bias], **fixed_mode))
 
         return [query, key, value, *masks], make
 

@@ -12,7 +12,7 @@ import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.models import operation_rules, stock
-from tfcompress.models.expand import Call, Trace
+from tfcompress.models.expand import Call, Trace, handle
 from tfcompress.models.layer_copies import LayerCopy, copy_of
 from tfcompress.models.operations import FromBatchSize, Weight
 from tfcompress.models.probing import Array, Probe
@@ -58,7 +58,7 @@ class Builder:
         self._copies: dict[int, LayerCopy] = {}
         self._weights: dict[Any, Any] = {}
         self._shared: dict[Any, Any] = {}
-        self._trainable = {id(_handle(variable)) for variable in model.trainable_variables}
+        self._trainable = {id(handle(variable)) for variable in model.trainable_variables}
         self.made: dict[str, Any] = {}
         self.inputs: dict[str, Any] = {}
 
@@ -80,6 +80,10 @@ class Builder:
             outputs = outputs[0]
         inputs = list(self.inputs.values())
         return tf_keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=self._model.name)
+
+    def part(self, trace: Trace) -> tf_keras.Model:
+        """Returns the copy of a part of the model that has a trace of its own."""
+        return Builder(trace, Probe(trace), self._model).build()
 
     def name(self, wanted: str) -> str:
         """Returns a name that no layer of the copy has yet."""
@@ -129,7 +133,7 @@ class Builder:
     def variable(self, handle: tf.Tensor) -> Array | None:
         """Returns the value of a captured variable by the tensor of its handle."""
         outer = self.probe.captured.get(self.probe.source(handle).name)
-        values = (v for v in self._model.variables if outer is not None and id(_handle(v)) == id(outer))
+        values = (v for v in self._model.variables if outer is not None and id(handle(v)) == id(outer))
         return next((np.asarray(getattr(v, "_value", v)) for v in values), None)
 
     def _output(self, value: Any) -> Any:
@@ -163,7 +167,7 @@ class Builder:
             return path or ("weight" if variables else "constant")
         name = self.trace.graph.get_tensor_by_name(next(iter(variables))).op.name
         for variable in self._model.variables:
-            if id(_handle(variable)) == id(self.probe.captured[next(iter(variables))]):
+            if id(handle(variable)) == id(self.probe.captured[next(iter(variables))]):
                 name = variable.name.partition(":")[0]
         last = name.rpartition("/")[2]
         return f"{path}_{last}" if path else last
@@ -247,10 +251,6 @@ class _Names:
 
 def _bytes(value: Array | None) -> tuple[tuple[int, ...], bytes] | None:
     return None if value is None else (value.shape, value.tobytes())
-
-
-def _handle(variable: Any) -> Any:
-    return getattr(variable, "_value", variable).handle
 
 
 def _where(path: str) -> str:

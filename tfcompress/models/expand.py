@@ -7,7 +7,7 @@ layers. Only stock layers, which tf_keras has too, are recorded as calls.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,9 @@ from tensorflow.python.framework.func_graph import FuncGraph, func_graph_from_py
 from tfcompress.errors import UserError, first_line
 from tfcompress.models import stock
 from tfcompress.models.signature import Signature, library
+
+_UPDATES = {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
+"""Operations that set a variable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,8 @@ class Call:
         masks: the implicit masks of those arguments.
         outputs: the tensors that it returned.
         structure: the structure of these tensors.
-        training: whether the call was made for training; None if nothing says so.
+        training: whether the call was made for training. After `modes.trace_both`, whether it always is; None if it
+            follows the model's mode.
     """
 
     layer: Any
@@ -60,6 +64,7 @@ class Trace:
         calls: the calls of stock layers, in order.
         made_by: for each output of these calls, by tensor name, the call.
         paths: for each operation outside of these calls, by its name, the path of the layer whose code made it.
+        updates: the paths of the user's layers that set variables of theirs, each with the variable's name.
     """
 
     graph: FuncGraph
@@ -68,9 +73,21 @@ class Trace:
     calls: list[Call] = field(default_factory=list)
     made_by: dict[str, Call] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
+    updates: list[tuple[str, str]] = field(default_factory=list)
 
 
-def trace(model: Any, signature: Signature, apart: Collection[int] = (), training: bool = False) -> Trace:
+PassOn = Callable[[Trace, str, Any, str, list[tf.Tensor]], list[tf.Tensor]]
+"""Gets the trace, `inputs` or `outputs`, a layer, its path, and what a stock layer is given or another layer returns;
+returns what takes its place."""
+
+
+def trace(
+    model: Any,
+    signature: Signature,
+    apart: Collection[int] = (),
+    training: bool = False,
+    pass_on: PassOn = lambda *given: given[-1],
+) -> Trace:
     """Traces a model.
 
     Args:
@@ -78,12 +95,13 @@ def trace(model: Any, signature: Signature, apart: Collection[int] = (), trainin
         signature: its inputs.
         apart: the ids of stock layers that are taken apart like composite ones.
         training: whether the model is called for training.
+        pass_on: is called with what stock layers are given and other layers return.
 
     Raises:
         UserError: the model's code cannot run with a free batch axis.
     """
     found = Trace(FuncGraph(model.name))
-    recorder = _Recorder(found, library(model), apart, training)
+    recorder = _Recorder(found, model, apart, training, pass_on)
 
     def call(*tensors: tf.Tensor) -> Any:
         found.inputs = dict(zip(signature.specs, tensors, strict=True))
@@ -120,10 +138,12 @@ def _advice(error: Exception) -> str:
 class _Recorder:
     """Records the calls of stock layers while a model runs."""
 
-    def __init__(self, found: Trace, keras: Any, apart: Collection[int], training: bool) -> None:
+    def __init__(self, found: Trace, model: Any, apart: Collection[int], training: bool, pass_on: PassOn) -> None:
         self._found = found
-        self._keras = keras
+        self._keras = library(model)
         self._apart = apart
+        self._pass_on = pass_on
+        self._variables = {id(handle(variable)): variable.name for variable in model.weights}
         self._names: list[str] = []
         self._training: list[bool | None] = [training]
         self._within_stock = False
@@ -145,7 +165,8 @@ class _Recorder:
             base.__call__ = original
 
     def call(self, original: Any, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._within_stock or tf.compat.v1.get_default_graph() is not self._found.graph:
+        elsewhere = tf.compat.v1.get_default_graph() is not self._found.graph
+        if self._within_stock or elsewhere or _connects_layers(args, kwargs):
             return original(layer, *args, **kwargs)
         start = self._operations()
         arguments = _bound(layer, args, kwargs)
@@ -158,8 +179,11 @@ class _Recorder:
             if id(layer) in self._apart or not stock.is_stock(layer, self._keras, arguments, masks):
                 expansion = stock.expansion(layer, masks)
                 outputs = original(layer, *args, **kwargs) if expansion is None else expansion(*args, **kwargs)
+                outputs = self._passed("outputs", layer, path, outputs)
+                if not type(layer).__module__.startswith(("keras.", "tf_keras.")):
+                    self._find_updates(path, start)
             else:
-                outputs = self._stock_call(original, layer, path, args, kwargs, arguments, masks)
+                outputs = self._stock_call(original, layer, path, args, kwargs)
         finally:
             self._names.pop()
             self._training.pop()
@@ -175,18 +199,18 @@ class _Recorder:
         path: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        arguments: dict[str, Any],
-        masks: dict[str, tf.Tensor],
     ) -> Any:
         self._within_stock = True
-        args, kwargs, arguments = tf.nest.map_structure(_in_graph, (args, kwargs, arguments))
+        args, kwargs = self._passed("inputs", layer, path, tf.nest.map_structure(_in_graph, (args, kwargs)))
+        arguments = _bound(layer, args, kwargs)
+        masks = _masks(layer, arguments, self._keras)
         try:
             with stock.activation_apart(layer) as activation:
                 returned = original(layer, *args, **kwargs)
         finally:
             self._within_stock = False
         # A layer may return its input, so each output becomes a tensor of its own.
-        outputs = tf.nest.map_structure(_own_tensor, returned)
+        outputs = tf.nest.map_structure(own_tensor, returned)
         flat = tf.nest.flatten(outputs)
         call = Call(layer, path, arguments, masks, flat, outputs, self._training[-1])
         self._found.calls.append(call)
@@ -199,6 +223,23 @@ class _Recorder:
             activated._keras_mask = mask
         return activated
 
+    def _passed(self, kind: str, layer: Any, path: str, structure: Any) -> Any:
+        """Returns a structure with the tensors that take the place of those in it."""
+        flat = tf.nest.flatten(structure)
+        places = [i for i, x in enumerate(flat) if isinstance(x, tf.Tensor) and tf.is_symbolic_tensor(x)]
+        passed = self._pass_on(self._found, kind, layer, path, [flat[i] for i in places])
+        for i, tensor in zip(places, passed, strict=True):
+            flat[i] = tensor
+        return tf.nest.pack_sequence_as(structure, flat)
+
+    def _find_updates(self, path: str, start: int) -> None:
+        outer = {inner.name: outer for outer, inner in self._found.graph.captures}
+        for operation in self._found.graph.get_operations()[start:]:
+            if operation.name not in self._found.paths and operation.type in _UPDATES:
+                variable = self._variables.get(id(outer.get(operation.inputs[0].name)))
+                if variable is not None:
+                    self._found.updates.append((path, variable))
+
     def _operations(self) -> int:
         return len(self._found.graph.get_operations())
 
@@ -206,12 +247,23 @@ class _Recorder:
         return [operation.name for operation in self._found.graph.get_operations()[start:]]
 
 
-def _own_tensor(tensor: tf.Tensor) -> tf.Tensor:
+def handle(variable: Any) -> Any:
+    """Returns the handle of a variable of Keras 3 or tf_keras."""
+    return getattr(variable, "_value", variable).handle
+
+
+def own_tensor(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns a tensor of its own with the same values and mask."""
     own = tf.identity(tensor)
     mask = getattr(tensor, "_keras_mask", None)
     if mask is not None:
         own._keras_mask = mask
     return own
+
+
+def _connects_layers(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Returns whether a call is one of the functional API, which a Sequential model makes when it sees a new shape."""
+    return any(type(x).__name__ == "KerasTensor" for x in tf.nest.flatten([args, kwargs]))
 
 
 def _in_graph(value: Any) -> Any:

@@ -12,7 +12,8 @@ import tf_keras
 from tfcompress.errors import UserError
 from tfcompress.models import stock
 from tfcompress.models.emission import Builder, CannotCopyError
-from tfcompress.models.expand import Call, Trace, trace
+from tfcompress.models.expand import Call, Trace
+from tfcompress.models.modes import trace_both
 from tfcompress.models.probing import Probe, random_inputs
 from tfcompress.models.signature import Signature, library, signature
 
@@ -64,7 +65,7 @@ def expanded(model: object, features: Any = None) -> tf_keras.Model:
     inputs = signature(model, features)
     apart: set[int] = set()
     while True:
-        traced = trace(keras_model, inputs, apart)
+        traced = trace_both(keras_model, inputs, apart)
         probe = Probe(traced)
         builder = Builder(traced, probe, keras_model)
         try:

@@ -13,7 +13,8 @@ from tfcompress.models import stock
 from tfcompress.models.attention_copy import AttentionCopy
 from tfcompress.models.expand import Call
 from tfcompress.models.layers import MeanOfTokens
-from tfcompress.models.operations import Masked
+from tfcompress.models.modes import TrainingSide
+from tfcompress.models.operations import ByMode, Masked
 from tfcompress.models.rule import Rule, call_with_weights
 from tfcompress.models.vit import cutters
 
@@ -37,6 +38,8 @@ def copy_of(builder: Builder, call: Call) -> LayerCopy:
         NoEqualError: tf_keras has no equal.
     """
     layer = call.layer
+    if isinstance(layer, TrainingSide):
+        return _BothModes(ByMode(builder.part(layer.trace), len(call.outputs), name=builder.name(layer.name)))
     name, kind = builder.name_of(layer, call.path), type(layer).__name__
     if kind == "MultiHeadAttention":
         return AttentionCopy(builder, layer, name)
@@ -71,10 +74,20 @@ class _Chain:
         def make(tensors: list[Any]) -> Any:
             x = tf.nest.pack_sequence_as(first, tensors)
             for layer, weights in self._parts:
-                x = call_with_weights(layer, weights, x)
+                x = call_with_weights(layer, weights, x, call.training)
             return x
 
         return inputs, make
+
+
+class _BothModes:
+    """Has one call."""
+
+    def __init__(self, layer: ByMode) -> None:
+        self._layer = layer
+
+    def call(self, call: Call) -> Rule:
+        return [*call.arguments["inference"], *call.arguments["given"]], self._layer
 
 
 class _MaskedMean:
@@ -100,12 +113,13 @@ class _Recurrent:
 
         def make(tensors: list[Any]) -> Any:
             if mask is None:
-                return call_with_weights(self._layer, self._weights, tensors if states else tensors[0])
+                inputs = tensors if states else tensors[0]
+                return call_with_weights(self._layer, self._weights, inputs, call.training)
             if self._masked is None:
                 name = self._layer.name
                 self._layer._name = f"{name}_recurrent"
                 self._masked = Masked(self._layer, name=name)
-            return call_with_weights(self._masked, self._weights, tensors)
+            return call_with_weights(self._masked, self._weights, tensors, call.training)
 
         return inputs, make
 

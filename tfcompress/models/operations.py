@@ -149,4 +149,68 @@ class Masked(tf_keras.layers.Wrapper):
         super().build(input_shape[0])
 
 
-LAYERS = (Operation, Weight, FromBatchSize, Masked)
+@_register
+class RandomSeed(tf_keras.layers.Layer):
+    """Returns other random numbers in each call, with which an operation begins its own: a seed.
+
+    Input: any tensor. Output: int64 `(3,)`, or uint64 `(1,)` and `(2,)`, the key and counter of an operation.
+
+    Args:
+        keyed: whether to return key and counter.
+        seed: of the seeds.
+    """
+
+    def __init__(self, keyed: bool, seed: int, **kwargs: object) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self._keyed, self._seed = keyed, seed
+
+    def call(self, inputs: Any) -> Any:
+        numbers = tf.random.uniform((3,), 0, tf.int64.max, tf.int64, seed=self._seed)
+        return list(tf.raw_ops.StatelessRandomGetKeyCounter(seed=numbers[:2])) if self._keyed else numbers
+
+    def get_config(self) -> dict[str, object]:
+        return {**super().get_config(), "keyed": self._keyed, "seed": self._seed}
+
+
+@_register
+class ByMode(tf_keras.layers.Layer):
+    """Returns some of its inputs in inference, and in training what a model computes from the others.
+
+    Inputs: first the outputs in inference, then the model's inputs. Output: a tensor, or a list.
+
+    Args:
+        model: computes the outputs in training; a functional model, or its configuration.
+        outputs: their number.
+    """
+
+    def __init__(self, model: tf_keras.Model | Mapping[str, Any], outputs: int = 1, **kwargs: object) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.model = _model_of(model) if isinstance(model, Mapping) else model
+        self._outputs = outputs
+
+    def call(self, inputs: list[tf.Tensor], training: Any = None) -> Any:
+        inference, given = inputs[: self._outputs], inputs[self._outputs :]
+
+        def in_training() -> list[tf.Tensor]:
+            outputs = tf.nest.flatten(self.model(given[0] if len(given) == 1 else given, training=True))
+            return [tf.ensure_shape(x, like.shape) for x, like in zip(outputs, inference, strict=True)]
+
+        if tf.is_tensor(training):
+            outputs = tf.cond(tf.cast(training, tf.bool), in_training, lambda: [tf.identity(x) for x in inference])
+        else:
+            outputs = in_training() if training else [tf.identity(x) for x in inference]
+        return outputs[0] if self._outputs == 1 else outputs
+
+    def get_config(self) -> dict[str, object]:
+        own = {"model": self.model.get_config(), "outputs": self._outputs}
+        return {**super().get_config(), **own}
+
+
+def _model_of(config: Mapping[str, Any]) -> tf_keras.Model:
+    """Returns the model of a configuration, in which an `.h5` file has our layers under their bare names."""
+    registered = tf_keras.utils.get_custom_objects().items()
+    own = {kind.__name__: kind for name, kind in registered if name.startswith("tfcompress>")}
+    return tf_keras.Model.from_config(dict(config), custom_objects=own)
+
+
+LAYERS = (Operation, Weight, FromBatchSize, Masked, RandomSeed, ByMode)

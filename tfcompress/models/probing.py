@@ -62,6 +62,7 @@ class Probe:
         fixed = [tensor for tensor in self._tensors if not self.depends_on_data(tensor)]
         self._values: dict[str, list[Array]] = {}
         self._shapes: dict[str, list[tuple[int, ...]]] = {}
+        self._last: tuple[tuple[str, ...], Any] | None = None
         with trace.graph.as_default():
             shapes = [tf.shape(tensor) for tensor in self._tensors]
         for batch in _BATCHES:
@@ -74,6 +75,10 @@ class Probe:
 
     def depends_on_data(self, tensor: tf.Tensor) -> bool:
         return bool(self.needs[tensor.name] & Needs.DATA)
+
+    def is_known(self, tensor: tf.Tensor) -> bool:
+        """Returns whether the outputs depend on a tensor, so that its shape is known."""
+        return tensor.name in self._shapes
 
     def shape(self, tensor: tf.Tensor) -> tuple[int | None, ...]:
         """Returns the shape of a tensor; None for the sides that depend on the length of the batch."""
@@ -111,14 +116,21 @@ class Probe:
 
     def run(self, inputs: Mapping[str, Array], fetches: list[tf.Tensor]) -> list[Array]:
         """Runs the traced graph."""
-        names = [tensor.name for tensor in self.trace.inputs.values()]
-        captures = {name.partition(":")[0]: outer for name, outer in self.captured.items()}
-        distinct = list({tensor.name: tensor.name for tensor in fetches})
-        function = function_from_graph_def(self.trace.graph.as_graph_def(), names, distinct, captures)
+        distinct = tuple({tensor.name: tensor.name for tensor in fetches})
+        function = self._function(distinct)
         given = [tf.constant(inputs[key], tensor.dtype) for key, tensor in self.trace.inputs.items()]
         with _without_optimizer():
             found = dict(zip(distinct, tf.nest.flatten(function(*given)), strict=True))
         return [np.asarray(found[tensor.name]) for tensor in fetches]
+
+    def _function(self, fetches: tuple[str, ...]) -> Any:
+        """Returns a function from the inputs to some tensors; the last one again if they are the same."""
+        if self._last is None or self._last[0] != fetches:
+            names = [tensor.name for tensor in self.trace.inputs.values()]
+            captures = {name.partition(":")[0]: outer for name, outer in self.captured.items()}
+            definition = self.trace.graph.as_graph_def()
+            self._last = fetches, function_from_graph_def(definition, names, list(fetches), captures)
+        return self._last[1]
 
     def source(self, tensor: tf.Tensor) -> tf.Tensor:
         """Returns the tensor that a chain of operations hands on unchanged."""
@@ -163,6 +175,8 @@ class Probe:
                 self.needs[tensor.name] = Needs.WEIGHTS if tensor.dtype == tf.resource else Needs.NOTHING
             elif operation.type in ("Shape", "ShapeN", "Size", "Rank"):
                 self.needs[tensor.name] = Needs.BATCH
+            elif operation.type == "StatelessRandomGetKeyCounter" and inputs & Needs.WEIGHTS:
+                self.needs[tensor.name] = Needs.DATA  # a seed that changes from call to call
             elif operation.op_def.is_stateful and operation.type not in _READS:
                 self.needs[tensor.name] = Needs.DATA
             else:

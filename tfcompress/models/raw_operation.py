@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from tfcompress.errors import UserError
-from tfcompress.models.operations import Operation, constant_argument
+from tfcompress.models.operations import Operation, RandomSeed, constant_argument
 from tfcompress.models.rule import Rule, layer_rule
 
 if TYPE_CHECKING:
     from tfcompress.models.emission import Builder
+
+
+_SEEDS = {"StatelessRandomGetKeyCounter", "RngReadAndSkip"}
+"""Operations that take a seed for random numbers from a variable, which they change."""
 
 
 def raw_operation(builder: Builder, tensor: tf.Tensor) -> Rule:
@@ -22,6 +27,10 @@ def raw_operation(builder: Builder, tensor: tf.Tensor) -> Rule:
         UserError: the operation cannot be part of a Keras model.
     """
     probe, operation = builder.probe, tensor.op
+    if operation.type in _SEEDS:
+        name = builder.name_for(tensor, "seed")
+        seed = RandomSeed(operation.type == "StatelessRandomGetKeyCounter", _seed(name), name=name)
+        return layer_rule(next(iter(builder.trace.inputs.values())), seed)
     function = getattr(tf.raw_ops, operation.type, None)
     path = probe.path(tensor)
     where = f"layer {path}" if path else f"model {builder.trace.graph.name}"
@@ -57,9 +66,16 @@ def raw_operation(builder: Builder, tensor: tf.Tensor) -> Rule:
             arguments[python_name] = argument(operation.inputs[position])
         position += count
     name = builder.name_for(tensor, operation.type.lower())
+    if "seed2" in attributes:
+        attributes |= {"seed": 0, "seed2": _seed(name)}
     layer = Operation(operation.type, arguments, attributes, name=name)
     inputs = inputs or [next(iter(builder.trace.inputs.values()))]
     return layer_rule(inputs[0] if len(inputs) == 1 else inputs, layer, large)
+
+
+def _seed(name: str) -> int:
+    """Returns a seed, so that the same model always draws the same random numbers, and each layer others."""
+    return zlib.crc32(name.encode()) & 0x7FFFFFFF
 
 
 def _python_names(operation: tf.Operation, function: Any) -> tuple[list[str], dict[str, Any]]:
