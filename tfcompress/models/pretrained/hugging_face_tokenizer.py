@@ -123,14 +123,14 @@ def _check_fast(fast: Mapping[str, Any], source: str) -> None:
         if kind != accepted:
             raise UserError(f"{where} has the {part} {kind}; accepted is {accepted}")
     model, normalizer = fast["model"], fast["normalizer"]
-    for name, found, accepted in (
-        ("continuing_subword_prefix", model.get("continuing_subword_prefix", "##"), "##"),
-        ("unk_token", model.get("unk_token", "[UNK]"), "[UNK]"),
-        ("handle_chinese_chars", normalizer.get("handle_chinese_chars", True), True),
-        ("clean_text", normalizer.get("clean_text", True), True),
+    for settings, name, plain in (
+        (model, "continuing_subword_prefix", "##"),
+        (model, "unk_token", "[UNK]"),
+        (normalizer, "handle_chinese_chars", True),
+        (normalizer, "clean_text", True),
     ):
-        if found != accepted:
-            raise UserError(f"{where} has {name}: {found}; accepted is {accepted}")
+        if settings.get(name, plain) != plain:
+            raise UserError(f"{where} has {name}: {settings[name]}; accepted is {plain}")
     if not isinstance(model.get("vocab"), dict):
         raise UserError(f"{where} has no vocabulary; {_TOGETHER}")
 
