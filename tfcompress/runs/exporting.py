@@ -15,6 +15,7 @@ from tfcompress.export.converter import convert
 from tfcompress.export.folding import unfold
 from tfcompress.export.formats import ConverterFormat
 from tfcompress.export.quantizer import quantize
+from tfcompress.export.shared_scales import share_scales
 from tfcompress.export.verify import VerifiedTensor, verify
 from tfcompress.files import atomic_write
 from tfcompress.packed.packer import pack
@@ -83,6 +84,7 @@ def _stock(
             content, _ = float32()
         elif format != "int8" and _clustered(stage) and float32()[1]:
             content = quantize(float32()[0], format, per_channel=export.per_channel)
+            content = share_scales(content, _clustered(stage)) if format == "dynamic" else content
         else:
             content = convert(stage.model, format, export.logits, export.per_channel, stage.outputs)
         return describe(content, _description(stage, format))

@@ -1,0 +1,45 @@
+"""Int8 convolutions whose clusters stay clusters, because all of their outputs have the same scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfcompress.tflite.graph import Content
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.tensor import Tensor, constant
+from tfcompress.tflite.writing import write
+from tfcompress.traits import FloatArray
+
+_LARGEST = 127
+
+
+def share_scales(content: Content, kernels: Mapping[str, FloatArray]) -> bytes:
+    """Returns a file in which the scales of an int8 convolution are equal, rounded anew from its trained kernel.
+
+    ai-edge-quantizer gives each output of a convolution a scale of its own, in which one cluster becomes many int8
+    values. One scale for the whole tensor, LiteRT would compute wrongly in such files.
+
+    Args:
+        content: of a `dynamic` `.tflite` file.
+        kernels: the kernels whose clusters have to stay, `(…, inputs, outputs)`, by the names of their layers.
+    """
+    model = read(content)
+    for operator in model.operators():
+        if operator.kind != "CONV_2D":
+            continue
+        stored = operator.inputs[1]
+        for kernel in kernels.values():
+            trained = np.moveaxis(kernel, -1, 0)
+            if len(stored.scales) > 1 and kernel.any() and trained.shape == stored.shape and _holds(stored, trained):
+                scale = np.float32(np.abs(trained).max() / _LARGEST)
+                values = np.round(trained / scale).astype(np.int8)
+                operator.replace_input(1, constant(stored.name, values, np.full(len(stored.scales), scale)))
+                break
+    return write(model)
+
+
+def _holds(stored: Tensor, trained: FloatArray) -> bool:
+    scales = stored.scales.reshape(-1, *(1,) * (trained.ndim - 1))
+    return bool(np.all(np.abs(stored.values() * scales - trained) <= 0.51 * scales))
