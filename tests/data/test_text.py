@@ -115,6 +115,8 @@ def test_a_file_is_split_by_class(csv_file):
         "की का के को कु मीना मेना मैना मोना",  # Hindi: the vowels are combining marks
         "กิน กัน กึน กุน กูน ปิด ปัด ปุด",  # Thai, the same
         "தமிழ் தமழ் বাংলা বংলা",
+        "שָׁלוֹם שלום كَتَبَ كُتِبَ كتب",
+        "각 간 강 가",  # each one character, or two or three when decomposed
         "résumé resume",
     ],
 )
@@ -122,6 +124,14 @@ def test_words_that_differ_in_a_combining_mark_are_different(words):
     normalized = {text.normalized(word) for word in words.split()}
     assert len(normalized) == len(words.split())
     assert normalized == {text.normalized(unicodedata.normalize("NFD", f"{word}!")) for word in words.split()}
+
+
+def test_emoji_are_words_however_they_are_drawn():
+    texts = ["good", "good 😀", "good 😡", "good 😀😡", "good 👩\u200d💻", "good 👩", "good 🇩🇪", "good 🇫🇷"]
+    assert len({text.normalized(one) for one in texts}) == len(texts)
+    assert text.normalized("I ❤\ufe0f it") == text.normalized("i ❤ it!")
+    assert text.normalized("👍🏽") == text.normalized("👍")
+    assert text.normalized("good😀") == text.normalized("good 😀")
 
 
 def test_case_punctuation_and_invisible_characters_make_no_difference():

@@ -136,19 +136,21 @@ def unlabelled(*sources: Dataset, apart_from: Dataset) -> list[str]:
 def normalized(text: str) -> str:
     """Returns the words of a text in lower case; texts for which these are equal count as duplicates.
 
-    Combining marks are part of a word, as vowels are in Hindi and Thai. Characters that are only seen in how others are
-    drawn, such as a zero-width joiner, are not.
+    Combining marks are part of a word, as vowels are in Hindi and Thai. Emoji and other symbols are words. Characters
+    that are only seen in how others are drawn, such as a zero-width joiner or a skin tone, are neither.
     """
     return " ".join(unicodedata.normalize("NFC", text.lower()).translate(_WORDS).split()) or text.strip()
 
 
 class _Words(dict[int, str | None]):
-    """Translates, by code point: what is part of a word to itself, what is not seen to nothing, the rest to a space."""
+    """Translates parts of words to themselves, symbols to words, what is not seen to nothing, the rest to a space."""
 
     def __missing__(self, code: int) -> str | None:
         character, category = chr(code), unicodedata.category(chr(code))
-        if category == "Cf":
+        if category == "Cf" or "VARIATION SELECTOR" in unicodedata.name(character, ""):
             self[code] = None
+        elif category == "So":
+            self[code] = f" {character} "
         else:
             self[code] = character if character.isalnum() or character == "_" or category.startswith("M") else " "
         return self[code]
