@@ -5,12 +5,14 @@ import pytest
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
-from tfcompress.export.converter import convert
+from tfcompress.export.converter import convert, convert_function
 from tfcompress.export.folding import unfold
 from tfcompress.export.quantizer import quantize
+from tfcompress.export.serving import serve_model
 from tfcompress.export.shared_scales import share_scales
 from tfcompress.export.verify import verify
 from tfcompress.optimize.kmeans import clustered
+from tfcompress.tflite.reading import read
 from tfcompress.traits import KernelTraits, kernels
 
 layers = tf_keras.layers
@@ -86,3 +88,17 @@ def test_zeros_survive_without_further_help(model):
     promised = {"dense": KernelTraits(sparsity=0.05)}
     (found,) = (t for t in verify(convert(model, "float32"), model, promised, "float32") if t.layer == "dense")
     assert found.sparsity >= 0.05
+
+
+def test_layers_behind_one_normalization_share_a_multiplication():
+    x = tf_keras.Input((20, 8), name="x")
+    norm = layers.BatchNormalization()(x)
+    made = tf_keras.Model(x, layers.Concatenate()([layers.Dense(12, name=name)(norm) for name in "qkv"]))
+    rng = np.random.default_rng(0)
+    made.set_weights([rng.uniform(0.2, 1.5, weight.shape) for weight in made.get_weights()])
+    folded = convert_function(serve_model(made), "float32")
+    content = unfold(folded, kernels(made))
+    x = rng.normal(size=(1, 20, 8)).astype(np.float32)
+    np.testing.assert_allclose(outputs(content, x), outputs(folded, x), rtol=1e-4, atol=1e-4)
+    kinds = [operator.kind for operator in read(content).graphs[0].operators]
+    assert [kinds.count(kind) for kind in ("MUL", "FULLY_CONNECTED")] == [1, 3]

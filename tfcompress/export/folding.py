@@ -130,6 +130,7 @@ def unfold(content: Content, kernels: Mapping[str, FloatArray]) -> bytes | None:
     model = read(content)
     changed = False
     for graph in model.graphs:
+        before: list[Operator] = []
         for dense in graph.operators:
             if dense.kind not in ("FULLY_CONNECTED", "CONV_2D"):
                 continue
@@ -148,18 +149,24 @@ def unfold(content: Content, kernels: Mapping[str, FloatArray]) -> bytes | None:
                 if np.ptp(factors.outputs):
                     _multiply_after(graph, dense, factors.outputs.reshape(-1))
                 if np.ptp(factors.inputs):
-                    _multiply_before(graph, dense, factors.inputs.reshape(-1))
+                    _multiply_before(graph, dense, factors.inputs.reshape(-1), before)
                 changed = True
                 break
     return write(model) if changed else None
 
 
-def _multiply_before(graph: Graph, dense: Operator, factors: FloatArray) -> None:
+def _multiply_before(graph: Graph, dense: Operator, factors: FloatArray, earlier: list[Operator]) -> None:
+    """Multiplies the input of an operator, by one of the `earlier` MULs if possible; a new one is added to them."""
     x, factors = dense.inputs[0], factors.astype(np.float32)
+    for same in earlier:
+        if same.inputs[0] is x and np.allclose(same.inputs[1].values(), factors, rtol=_TOLERANCE, atol=0):
+            dense.replace_input(0, same.outputs[0])
+            return
     scaled = computed(f"{x.name}_scaled_for_{dense.outputs[0].name}", x.free_shape)
-    before = operator("MUL", [x, constant(f"{scaled.name}_factors", factors)], [scaled], options=schema.MulOptionsT())
+    added = operator("MUL", [x, constant(f"{scaled.name}_factors", factors)], [scaled], options=schema.MulOptionsT())
     dense.replace_input(0, scaled)
-    _insert(graph, graph.operators.index(dense), before)
+    _insert(graph, graph.operators.index(dense), added)
+    earlier.append(added)
 
 
 def _multiply_after(graph: Graph, dense: Operator, factors: FloatArray) -> None:
