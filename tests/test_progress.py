@@ -40,3 +40,12 @@ def test_a_terminal_shows_a_bar(monkeypatch):
     assert len(list(progress.track(range(3), "reading", 3))) == 3
     assert "reading" in text.getvalue()
     assert "3/3" in text.getvalue()
+
+
+def test_the_progress_of_a_task_inside_another_stays_hidden(shown):
+    with progress.bar("rehearsal", 2) as outer:
+        list(progress.track("abcd", "reading", 4))
+        outer.advance(2)
+    list(progress.track("abcd", "reading", 4))
+    assert [line.split(":")[0] for line in shown.getvalue().splitlines()].index("reading") > 0
+    assert shown.getvalue().startswith("rehearsal: 2/2")

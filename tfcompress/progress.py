@@ -16,15 +16,19 @@ console = Console(stderr=True)
 
 _SECONDS_BETWEEN_LINES = 10.0
 
+_open = 0
+"""The number of tasks that are under way."""
+
 
 class Bar:
     """The progress of one task: `advance` it after each step, with an optional note such as the loss."""
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, shown: bool = True) -> None:
         self._what, self._total, self._done, self._skipped = what, total, 0, 0
         self._started = self._printed = self._first = time.monotonic()
         self._progress: Progress | None = None
-        if console.is_terminal:
+        self._shown = shown
+        if shown and console.is_terminal:
             columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "left")
             self._progress = Progress(
                 *columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console
@@ -41,7 +45,7 @@ class Bar:
             self._skipped, self._first = self._done, time.monotonic()
         if self._progress is not None:
             self._progress.update(self._task, advance=steps, note=note)
-        elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+        elif self._shown and time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
             timed = self._done - self._skipped
             pace = (self._printed - self._first) / timed if timed else 0.0
@@ -52,17 +56,20 @@ class Bar:
         """Ends the task; off a terminal, prints how long it took if it is complete and took more than two seconds."""
         if self._progress is not None:
             self._progress.stop()
-        elif self._done >= self._total and time.monotonic() - self._started > 2:
+        elif self._shown and self._done >= self._total and time.monotonic() - self._started > 2:
             console.print(f"{self._what}: done in {time.monotonic() - self._started:.0f} s", soft_wrap=True)
 
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Bar]:
-    """Shows the progress of a task of `total` steps while the block runs."""
-    shown = Bar(what, total)
+    """Shows the progress of a task of `total` steps while the block runs; that of tasks inside it stays hidden."""
+    global _open
+    shown = Bar(what, total, shown=not _open)
+    _open += 1
     try:
         yield shown
     finally:
+        _open -= 1
         shown.close()
 
 
