@@ -23,7 +23,7 @@ _DEQUANTIZE_VERSION = 3  # the first version that takes float16
 def to_float16(content: bytes) -> bytes:
     """Returns the file with its constants in float16.
 
-    A constant with fewer than 128 elements, or with numbers beyond float16's range, stays float32.
+    A constant with fewer than 128 elements, or with NaN or numbers beyond float16's range, stays float32.
 
     Raises:
         UserError: `content` is not a valid `.tflite` file.
@@ -56,6 +56,6 @@ def _half(buffer: Buffer) -> Buffer | None:
     if buffer.data is None:
         return None
     values = np.frombuffer(buffer.data.tobytes(), "<f4")
-    if len(values) < SMALLEST_FLOAT16 or np.abs(values).max() > np.finfo(np.float16).max:
+    if len(values) < SMALLEST_FLOAT16 or not np.abs(values).max() <= np.finfo(np.float16).max:  # It may be NaN.
         return None
     return Buffer(values.astype("<f2").view(np.uint8))

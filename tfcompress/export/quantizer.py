@@ -31,6 +31,7 @@ from tfcompress.errors import UserError, first_line
 from tfcompress.export.float16 import to_float16
 from tfcompress.export.formats import CALIBRATED_FORMATS, Format
 from tfcompress.names import distinct_names
+from tfcompress.tflite.damage import DAMAGE_ERRORS
 from tfcompress.tflite.graph import Operator
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import requirement, state_runtime
@@ -64,7 +65,7 @@ TensorFlow's own list has no entry for this case, so it was measured. With one s
 2.16 and LiteRT 1.0 are wrong and LiteRT 1.2 is right; with one scale per block, 2.0 is still wrong and 2.3 is right.
 """
 
-_QUANTIZER_ERRORS = (ValueError, RuntimeError, KeyError, TypeError, IndexError, NotImplementedError)
+_QUANTIZER_ERRORS = (*DAMAGE_ERRORS, RuntimeError)
 """What ai-edge-quantizer raises for models and recipes that it cannot handle."""
 
 
