@@ -223,12 +223,12 @@ def without(tensors, name):
         (
             {**BERT, "hidden_size": 8},
             bert_tensors(),
-            r"token_embedding has weights of shape \(10, 16\), but its config says",
+            r"word_embeddings\.weight has the shape \(10, 16\), but config\.json says \(10, 8\)",
         ),
         (
             {**BERT, "max_position_embeddings": 9},
             bert_tensors(),
-            "the position embedding has 12 rows, but config.json says 9",
+            r"position_embeddings\.weight has the shape \(12, 16\), but config\.json says \(9, 16\)",
         ),
         (
             {**BERT, "num_hidden_layers": 1},
@@ -261,11 +261,22 @@ def without(tensors, name):
             "LayerNorm.bias has values th",
         ),
         ({**VIT, "image_size": [8, 12]}, vit_tensors(), r"has image_size: \[8, 12\]; accepted are squares"),
+        (
+            {**VIT, "image_size": 4000},
+            vit_tensors(),
+            r"position_embeddings has the shape \(1, 5, 16\), but .*1000001, 16\)",
+        ),
+        (
+            {**BERT, "vocab_size": 9},
+            bert_tensors(),
+            r"word_embeddings\.weight has the shape \(10, 16\), but .* \(9, 16\)",
+        ),
+        (BERT, bert_tensors() | {"embeddings.position_embeddings.weight": np.float32(1)}, r"has the shape \(1,\), but"),
         ({**VIT, "num_channels": 1}, vit_tensors(), "has num_channels: 1; input should be 3"),
         (
             {**VIT, "patch_size": 2},
             vit_tensors(),
-            r"patch embedding has the shape \(16, 3, 4, 4\), but .* \(16, 3, 2, 2\)",
+            r"projection\.weight has the shape \(16, 3, 4, 4\), but .* \(16, 3, 2, 2\)",
         ),
         (BERT, without(bert_tensors(), "embeddings.LayerNorm.bias"), "the checkpoint .* has no embeddings.Layer"),
         (VIT, without(vit_tensors(), "embeddings.cls_token"), "has no embeddings.cls_token"),

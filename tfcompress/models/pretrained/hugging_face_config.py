@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, PositiveInt, ValidationError
 
 from tfcompress.errors import UserError
 from tfcompress.models.bert import BertConfig, Pooling
@@ -37,6 +37,7 @@ def _side(value: object) -> object:
     return value
 
 
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Side = Annotated[PositiveInt, BeforeValidator(_side)]
 
 
@@ -45,7 +46,7 @@ class _Encoder(BaseModel):
     num_hidden_layers: PositiveInt
     num_attention_heads: PositiveInt
     intermediate_size: PositiveInt
-    layer_norm_eps: PositiveFloat = 1e-12
+    layer_norm_eps: _Positive = 1e-12
 
 
 class TextSettings(_Encoder):
@@ -83,10 +84,10 @@ class Preprocessing(BaseModel):
     """How preprocessor_config.json prepares an image: `(pixels * rescale_factor - image_mean) / image_std`."""
 
     do_rescale: bool = True
-    rescale_factor: PositiveFloat = 1 / 255
+    rescale_factor: _Positive = 1 / 255
     do_normalize: bool = True
     image_mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.5, 0.5, 0.5)
-    image_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
+    image_std: tuple[_Positive, _Positive, _Positive] = (0.5, 0.5, 0.5)
 
 
 _Settings = TypeVar("_Settings", bound=BaseModel)

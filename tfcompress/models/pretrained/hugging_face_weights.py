@@ -23,7 +23,7 @@ from tfcompress.models.pretrained.hugging_face_config import (
 from tfcompress.models.vit import ViTConfig
 
 _TEXT_ANCHOR, _IMAGE_ANCHOR = "embeddings.word_embeddings.weight", "embeddings.cls_token"
-_PROJECTIONS = ("query", "key", "value")
+_PROJECTIONS = ("query.weight", "key.weight", "value.weight")
 _BERT_BLOCK = {
     "query": "attention.self.query",
     "key": "attention.self.key",
@@ -113,21 +113,22 @@ def text_weights(
         UserError: a tensor is missing, or the tensors do not match the settings.
     """
     config = text_config(settings, kind, length, pooling)
-    table = tensors["embeddings.position_embeddings.weight"]
-    if len(table) != settings.max_position_embeddings:
-        raise UserError(
-            f"{source}: the position embedding has {len(table)} rows, but config.json says "
-            f"{settings.max_position_embeddings}; use a checkpoint whose files belong together"
-        )
+    distil = kind == "distilbert"
+    prefix, parts = ("transformer", _DISTILBERT_BLOCK) if distil else ("encoder", _BERT_BLOCK)
+    words, positions = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
+    shapes = {
+        words: (config.vocabulary, config.width),
+        positions: (settings.max_position_embeddings, config.width),
+        f"{prefix}.layer.0.{parts['mlp1']}.weight": (config.mlp, config.width),
+    }
+    _check_shapes(tensors, shapes, source)
     weights = {
-        "token_embedding": [tensors["embeddings.word_embeddings.weight"]],
-        "position_embedding": [table[None, :length]],
+        "token_embedding": [tensors[words]],
+        "position_embedding": [tensors[positions][None, :length]],
         "embedding_norm": _norm(tensors, "embeddings.LayerNorm"),
     }
     if config.segments:
         weights["segment_embedding"] = [tensors["embeddings.token_type_embeddings.weight"]]
-    distil = kind == "distilbert"
-    prefix, parts = ("transformer", _DISTILBERT_BLOCK) if distil else ("encoder", _BERT_BLOCK)
     weights |= _blocks(tensors, f"{prefix}.layer", config.depth, parts)
     pooler = "pre_classifier" if distil else "pooler.dense"
     if config.pooling == own_pooling(kind) and f"{pooler}.weight" in tensors:
@@ -141,30 +142,39 @@ def image_weights(
 ) -> tuple[ViTConfig, dict[str, list[Array]]]:
     """Returns the config of a ViT or DeiT, and its weights by our layer names; for the rest see `text_weights`."""
     config = image_config(settings, kind, source)
-    patches = tensors["embeddings.patch_embeddings.projection.weight"]  # (width, channels, rows, columns)
-    expected = (config.width, 3, config.patch_size, config.patch_size)
-    if patches.shape != expected:
-        raise UserError(
-            f"{source}: the patch embedding has the shape {patches.shape}, but config.json says {expected}; use a "
-            "checkpoint whose files belong together"
-        )
+    patches, positions = "embeddings.patch_embeddings.projection", "embeddings.position_embeddings"
+    tokens = (config.image_size // config.patch_size) ** 2 + (2 if config.distilled else 1)
+    shapes = {
+        f"{patches}.weight": (config.width, 3, config.patch_size, config.patch_size),
+        positions: (1, tokens, config.width),
+        f"encoder.layer.0.{_VIT_BLOCK['mlp1']}.weight": (settings.intermediate_size, config.width),
+    }
+    _check_shapes(tensors, shapes, source)
+    kernel = tensors[f"{patches}.weight"].transpose(2, 3, 1, 0).reshape(-1, config.width)
     weights = {
-        "patch_embedding": [
-            patches.transpose(2, 3, 1, 0).reshape(-1, config.width),
-            tensors["embeddings.patch_embeddings.projection.bias"],
-        ],
+        "patch_embedding": [kernel, tensors[f"{patches}.bias"]],
         "class_token": [tensors["embeddings.cls_token"]],
-        "position_embedding": [tensors["embeddings.position_embeddings"]],
+        "position_embedding": [tensors[positions]],
         "norm": _norm(tensors, "layernorm"),
     }
     if config.distilled:
         weights["distillation_token"] = [tensors["embeddings.distillation_token"]]
     if not settings.qkv_bias:
-        names = [f"encoder.layer.{block}.{_VIT_BLOCK[part]}" for block in range(config.depth) for part in _PROJECTIONS]
-        tensors.update({f"{name}.bias": np.zeros(config.width, np.float32) for name in names})
+        names = [name.removesuffix("weight") for name in tensors if name.endswith(_PROJECTIONS)]
+        tensors.update({f"{name}bias": np.zeros(config.width, np.float32) for name in names})
     weights |= _blocks(tensors, "encoder.layer", config.depth, _VIT_BLOCK)
     _check_all_used(tensors)
     return config, weights
+
+
+def _check_shapes(tensors: Entries, expected: Mapping[str, tuple[int, ...]], source: str) -> None:
+    """Checks the tensors that show all sizes, before a model of these sizes is built."""
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            raise UserError(
+                f"{source}: {name} has the shape {tensors[name].shape}, but config.json says {shape}; use a checkpoint "
+                "whose files belong together"
+            )
 
 
 def _blocks(tensors: Entries, prefix: str, depth: int, parts: Mapping[str, str]) -> dict[str, list[Array]]:
