@@ -68,6 +68,7 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
         return super(Quantize, self.model_copy(update={"types": unasked | self.types})).select(model)
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        model = copy_model(model)  # Earlier techniques called the layers that they left alone once more.
         plan = ActivationPlan(model, self.select(model))
         before_float = _names_before(layer for layer in model.layers if type(layer) in FLOAT_LAYERS)
         before_int8 = _names_before(layer for layer in model.layers if layer.name in plan.static)
