@@ -19,7 +19,7 @@ from tfcompress.tflite.writing import write
 from tfcompress.traits import FloatArray
 
 _TOLERANCE = 1e-5
-_ALTERNATIONS = 30
+_ALTERNATIONS = 200
 """The largest number of times that factors per output and per input are fitted in turn."""
 
 _SAMPLE = 32
@@ -75,7 +75,7 @@ def _fit(found: FloatArray, kernel: FloatArray, tolerance: FloatArray) -> Factor
     inputs = _fitted(found, kernel * ones.outputs, found.ndim - 1)
     if _explains(found, kernel, Factors(ones.outputs, inputs), tolerance):
         return Factors(ones.outputs, inputs)
-    if found.ndim != 2 or not _is_product(found, kernel):
+    if found.ndim != 2 or not _is_product(found, kernel, tolerance):
         return None
     factors = Factors(outputs, ones.inputs)
     for _ in range(_ALTERNATIONS):
@@ -106,16 +106,22 @@ def _explains(found: FloatArray, kernel: FloatArray, factors: Factors, tolerance
     return bool(np.all(np.abs(found - product) <= limit))
 
 
-def _is_product(found: FloatArray, kernel: FloatArray) -> bool:
-    """Returns whether factors per output and per input can explain two rows; it spares most kernels the fitting."""
+def _is_product(found: FloatArray, kernel: FloatArray, tolerance: FloatArray) -> bool:
+    """Returns whether factors per output and per input can explain two rows and the zeros.
+
+    It spares most kernels the fitting.
+    """
+    if np.any((kernel == 0) & (np.abs(found) > tolerance)):
+        return False
     rows = np.argsort(-np.count_nonzero(kernel, axis=1))[:2]
     used = np.all((kernel[rows] != 0) & (found[rows] != 0), axis=0)
     if len(rows) < 2 or used.sum() < 2:
-        return False
+        return len(rows) == 2  # These rows do not tell.
     ratios = found[rows][:, used] / kernel[rows][:, used]
     quotients = ratios[0] / ratios[1]
     middle = np.median(quotients)
-    return bool(np.mean(np.abs(quotients - middle) <= 0.1 * np.abs(middle)) > 0.5)
+    uncertain = 0.1 + np.sum(tolerance[rows][:, used] / np.abs(found[rows][:, used]), axis=0)
+    return bool(np.mean(np.abs(quotients - middle) <= uncertain * np.abs(middle)) > 0.5)
 
 
 def unfold(content: Content, kernels: Mapping[str, FloatArray]) -> bytes | None:
