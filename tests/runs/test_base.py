@@ -97,6 +97,15 @@ def test_an_added_token_that_would_be_cut_is_refused_if_it_occurs(reviews, tmp_p
         build_model(wanted, load_data(wanted))
 
 
+def test_texts_need_a_checkpoint_with_a_vocabulary(reviews, tmp_path):
+    folder = write(tmp_path, BERT, bert_tensors(), words=None)
+    wanted = recipe(reviews, hugging_face=folder)
+    with pytest.raises(
+        UserError, match="data set reviews has texts, but the checkpoint has no vocabulary; choose a te"
+    ):
+        build_model(wanted, load_data(wanted))
+
+
 def test_a_checkpoint_of_other_classes_needs_a_new_head(reviews, tmp_path):
     folder = classifier(tmp_path, id2label={"0": "ham", "1": "spam"})
     wanted = recipe(reviews, hugging_face=folder)

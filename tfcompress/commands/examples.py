@@ -62,6 +62,7 @@ def examples_for(
     if not files or (count is not None and count < 1):
         raise UserError(f"{len(files)} files and {count} examples were given; at least one of each is needed")
     feeds: dict[Path, Examples] = {}
+    orders: dict[Path, tuple[int, ...]] = {}
     loaded: dict[int, tuple[Dataset, tf.data.Dataset]] = {}
     fits = True
     for file in dict.fromkeys(files):
@@ -71,6 +72,8 @@ def examples_for(
             data = registry.load(name, path, size)
             loaded[size] = data, _drawn(data, split, count)
         data, drawn = loaded[size]
+        if split == "test":
+            orders |= score_orders([file], data.classes, name)
         if name in registry.TEXT:
             feeds[file] = tokens(file, runner, [text.decode("utf-8", "replace") for text in _features(drawn)])
         else:
@@ -81,7 +84,7 @@ def examples_for(
                 f"{file} gives {runner.scores}, but {name} has {len(data.classes)} classes: accuracy is not measured"
             )
     labels = np.array([label for _, label in drawn.as_numpy_iterator()], np.int64) if fits else None
-    return Fed(feeds, labels, score_orders(feeds, data.classes, name) if split == "test" else {})
+    return Fed(feeds, labels, orders)
 
 
 def decoded(examples: tf.data.Dataset, decode: Decode | None) -> tf.data.Dataset:

@@ -95,13 +95,18 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
 
 
 def _with_tokenizer_of(source: Pretrained, data: Dataset, length: int) -> Dataset:
-    """Returns raw texts cut by the tokenizer of a checkpoint, if it has one; other data are unchanged.
+    """Returns raw texts cut by the tokenizer of a checkpoint; other data are unchanged.
 
     Raises:
-        UserError: a text has a token that was added to the vocabulary, and would be cut into others.
+        UserError: the checkpoint has no vocabulary, or a text has a token that was added to it and would be cut.
     """
-    if not (source.vocabulary and _has_texts(data)):
+    if not _has_texts(data):
         return data
+    if not source.vocabulary:
+        raise UserError(
+            f"data set {data.name} has texts, but the checkpoint has no vocabulary; choose a text model with vocab.txt "
+            "or tokenizer.json"
+        )
     tokenizer = Tokenizer(source.vocabulary, source.lowercase, length, source.strip_accents)
     split = [token for token in source.added if tokenizer.used([token]).tolist() != [source.vocabulary.index(token)]]
     for token, part in product(split, SPLITS):

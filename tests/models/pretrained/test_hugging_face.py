@@ -249,7 +249,11 @@ def without(tensors, name):
         ({**BERT, "is_decoder": True}, bert_tensors(), "has is_decoder: True; input should be False"),
         ({**BERT, "hidden_size": "wide"}, bert_tensors(), "has hidden_size: wide; input should be a valid integer"),
         ({**BERT, "quantization_config": {"quant_method": "gptq"}}, bert_tensors(), "was quantized by gptq"),
-        ({**BERT, "problem_type": "multi_label_classification"}, bert_tensors(), "any number of its classes hold at"),
+        (
+            {**BERT, "problem_type": "multi_label_classification"},
+            bert_tensors(),
+            "multi_label_classification in config.json; use",
+        ),
         (
             BERT,
             bert_tensors() | {"classifier.bias": np.zeros(2, "f")},

@@ -34,7 +34,9 @@ def bert(models, kind="Bert", **options):
 
 
 def bert_classifier(models, kind="Bert", activation=None, words=WORDS):
-    tokenizer = getattr(models, f"{kind}Tokenizer")(vocabulary=words, lowercase=True)
+    tokenizer = getattr(models, f"{kind}Tokenizer")(
+        vocabulary=words, lowercase=True, strip_accents=kind == "DistilBert"
+    )
     preprocessor = getattr(models, f"{kind}TextClassifierPreprocessor")(tokenizer, sequence_length=8)
     make = getattr(models, f"{kind}TextClassifier")
     return random(make(bert(models, kind), 3, preprocessor, activation=activation, name="source"))
@@ -82,7 +84,7 @@ def test_a_text_classifier_is_loaded_with_head_and_vocabulary(models, tmp_path, 
         found = tf_keras.activations.softmax(tf_keras.backend.constant(found)).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert loaded.vocabulary == tuple(WORDS)
-    assert loaded.lowercase
+    assert (loaded.lowercase, loaded.strip_accents) == (True, kind == "DistilBert")
     assert loaded.model.get_layer("block_0_mlp1").activation == (
         approximate_gelu if kind == "Bert" else tf_keras.activations.gelu
     )

@@ -28,7 +28,7 @@ def take_head(
         source: name of the checkpoint in errors.
 
     Raises:
-        UserError: the head cannot be copied: it is damaged, there are two, it gives independent probabilities, or
+        UserError: the head cannot be copied: it is damaged, there are two, it does not choose one class, or
             config.json does not name one class for each score.
     """
     architecture = architecture_of(values)
@@ -47,10 +47,10 @@ def take_head(
         )
     if len(weight) != classes:
         return None
-    if values.get("problem_type") == "multi_label_classification":
+    if values.get("problem_type") not in (None, "single_label_classification"):
         raise UserError(
-            f"{source} has problem_type multi_label_classification in config.json, so any number of its classes hold "
-            f"at once; use a checkpoint that chooses one class, {_ADVICE}"
+            f"{source} has problem_type {values['problem_type']} in config.json; use a checkpoint that chooses one "
+            f"class, {_ADVICE}"
         )
     return [weight.T, bias], _labels(values, classes, source)
 

@@ -172,7 +172,9 @@ def _convert(source: _Source, classes: int, length: int, dropout: float) -> Pret
         inputs = _example_texts(config)
         _compare(source, model, inputs, inputs, f"block_{config.depth - 1}_norm2", has_head(weights, classes))
         model = _with_activation(model, source, has_head(weights, classes))
-        return Pretrained(model, vocabulary, source.tokenizer is None or bool(source.tokenizer.lowercase))
+        lowercase = source.tokenizer is None or bool(source.tokenizer.lowercase)
+        strip_accents = source.tokenizer is not None and bool(source.tokenizer.strip_accents)
+        return Pretrained(model, vocabulary, lowercase, strip_accents)
     image_config, weights = image_weights(source.backbone, source.classifier, source.name)
     model = assemble(image_config, weights, classes, dropout, source.name, "vit")
     images = np.random.default_rng(0).random((2, *source.backbone.image_shape), np.float32)
@@ -197,6 +199,8 @@ def _vocabulary(source: _Source) -> tuple[str, ...]:
         return ()
     if not isinstance(source.tokenizer, _keras_nlp().tokenizers.WordPieceTokenizer):
         raise UserError(f"{source.name} has a {type(source.tokenizer).__name__}; accepted is a WordPieceTokenizer")
+    if not (source.tokenizer.split and source.tokenizer.split_on_cjk and source.tokenizer.suffix_indicator == "##"):
+        raise UserError(f"{source.name} cuts words in a way of its own; accepted are BERT's tokenizers as they come")
     return tuple(source.tokenizer.get_vocabulary())
 
 
