@@ -71,6 +71,16 @@ def test_any_saved_model_with_a_signature_is_opened(tmp_path):
         open_source(tmp_path / "none")
 
 
+def test_a_model_that_scales_its_pixels_says_what_it_takes():
+    image = tf_keras.Input((8, 8, 3))
+    pooled = tf_keras.layers.GlobalAveragePooling2D()
+    scaling, plain = (
+        of_model(tf_keras.Sequential([image, tf_keras.layers.Rescaling(factor), pooled])) for factor in (1 / 255, 1.0)
+    )
+    assert scaling.description.input == ImageInput((0.0,), (1.0,))
+    assert plain.description is None
+
+
 def test_a_stage_gives_probabilities_and_knows_its_data(tiny_vit, images, tmp_path):
     data = {"name": "digits", "classes": list("0123456789")}
     stage = write_stage(tmp_path / "run" / "stages" / "00-base", tiny_vit, **{"data set": data})

@@ -22,6 +22,8 @@ Features: TypeAlias = tf.Tensor | Mapping[str, tf.Tensor]
 FeatureArrays: TypeAlias = npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np.generic]]
 Example: TypeAlias = tuple[Features, tf.Tensor]
 
+PixelRange: TypeAlias = tuple[float, float]
+
 Decode = Callable[[tf.Tensor], Features]
 Augment = Callable[[Features, tf.Tensor, tf.Tensor], Example]
 Targets = Callable[[Split, Features, tf.Tensor, tf.Tensor], tf.Tensor | tuple[tf.Tensor, ...]]
@@ -48,6 +50,8 @@ class Dataset:
             repeatable.
         shuffle_buffer: number of training examples in the shuffle buffer; the shuffle is uniform if the whole
             training split fits.
+        pixel_range: the values of black and white in decoded pictures; only needed if they are neither 0 and 1 nor 0
+            and 255.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Dataset:
     decode: Decode | None = None
     augment: Augment | None = None
     shuffle_buffer: int = 65_536
+    pixel_range: PixelRange | None = None
 
     @classmethod
     def from_arrays(
@@ -144,11 +149,15 @@ class Dataset:
         return max(1, self.size("train") // batch_size)
 
     def describe(self) -> dict[str, Any]:
-        """Returns what identifies this data set: its name, classes, split sizes and a SHA-256 digest of the labels."""
+        """Returns what identifies this data set.
+
+        That is its name, classes, split sizes, a SHA-256 digest of the labels, and the range of its pixels if given.
+        """
         labels = self.labels
         digest = hashlib.sha256(b"".join(labels[split].tobytes() for split in labels)).hexdigest()
         sizes = {str(split): len(found) for split, found in labels.items()}
-        return {"name": self.name, "classes": list(self.classes), "examples": sizes, "labels_sha256": digest}
+        described = {"name": self.name, "classes": list(self.classes), "examples": sizes, "labels_sha256": digest}
+        return described if self.pixel_range is None else described | {"pixel_range": list(self.pixel_range)}
 
     def size(self, split: Split) -> int:
         """Returns the number of examples in a split."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tfcompress.export.serving import (
 from tfcompress.files import read_json
 from tfcompress.models import saved
 from tfcompress.models.outputs import Outputs
+from tfcompress.models.pixels import pixel_range_of
 from tfcompress.models.signature import library
 from tfcompress.names import distinct_names, plain_name
 from tfcompress.quiet import native_libraries_quiet
@@ -127,7 +128,7 @@ def of_model(model: Any, name: str = "") -> Source:
     if getattr(model, "inputs", None) and of_tf_keras:
         shapes = {x.node.layer.name: (None,) if x.dtype == tf.string else tuple(x.shape[1:]) for x in model.inputs}
         check_shapes(shapes, name)
-        return _of_function(serve_model(model), name)
+        return replace(_of_function(serve_model(model), name), description=_description_of_pixels(model))
     if getattr(model, "inputs", None):
         return _of_function(serve_keras_3(model, name), name)
     with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +145,12 @@ def of_model(model: Any, name: str = "") -> Source:
 
 def _of_function(serving: ServingFunction, name: str) -> Source:
     return Source(name, serving, quantized=serving.fake_quantizes)
+
+
+def _description_of_pixels(model: tf_keras.Model) -> Description | None:
+    """Returns what a model says of its pictures by scaling them, or None if it does not."""
+    pixels = pixel_range_of(model)
+    return None if pixels is None else Description(model.name, input=ImageInput.of_range(*pixels))
 
 
 def _stage(path: Path) -> Path | None:
@@ -175,7 +182,7 @@ def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> D
         tokenizer = Tokenizer.load(folder)
         takes = TextInput(tokenizer.vocabulary, tokenizer.lowercase, tokenizer.strip_accents)
     elif len(model.inputs) == 1 and len(model.inputs[0].shape) == 4:
-        takes = ImageInput()
+        takes = ImageInput.of_range(*data.get("pixel_range", (0.0, 1.0)))
     labels = tuple(data.get("classes", ()))
     text = f"Classifies {data['name']} into {len(labels)} classes. " if labels else ""
     return Description(model.name, f"{text}Stage {folder.name.partition('-')[2]}.", labels, takes)

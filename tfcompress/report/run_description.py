@@ -74,6 +74,7 @@ class CompressCall(_Described):
     export: JsonObject
     seed: int
     outputs: str | None = None
+    pixel_range: tuple[float, float] | None = None
 
     @property
     def model_name(self) -> str:

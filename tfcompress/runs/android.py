@@ -14,6 +14,7 @@ from tfcompress import runtime
 from tfcompress.commands.examples import decoded, images, tokens
 from tfcompress.data import text
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.pixels import in_range
 from tfcompress.errors import UserError
 from tfcompress.files import remove_folder, write_json, writing_to
 from tfcompress.measure.comparison import Examples
@@ -96,6 +97,7 @@ class Pictures:
     task = "image"
 
     def __init__(self, data: Dataset, places: Sequence[int]) -> None:
+        data = in_range(data, (0.0, 1.0))
         wanted = tf.constant(places, tf.int64)
         chosen = data.test.enumerate().filter(lambda place, _: tf.reduce_any(place == wanted))
         found = decoded(chosen.map(lambda _, example: example), data.decode).as_numpy_iterator()

@@ -49,6 +49,10 @@ def load_data(recipe: Recipe) -> Dataset:
     """
     data, name = recipe.data, recipe.model.preset
     config = presets.preset(name) if name is not None else None
+    if data.pixel_range is not None:
+        raise UserError(
+            "data.pixel_range belongs to a model given by --model; the recipe's own takes [0, 1]: leave it out"
+        )
     if config is not None and isinstance(config, ViTConfig) == (data.name in registry.TEXT):
         kinds = ("texts", "images") if data.name in registry.TEXT else ("images", "texts")
         raise UserError(f"data set {data.name} has {kinds[0]}, but preset {name} takes {kinds[1]}; choose another")

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.pixels import range_of
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.export.converter import convert
 from tfcompress.export.folding import unfold
@@ -26,8 +25,6 @@ from tfcompress.tflite.metadata import Description, ImageInput, TextInput, descr
 from tfcompress.traits import FloatArray, KernelTraits, Traits, is_table, kernels
 
 _PACKED_FORMATS = ("float32", "int8")
-_INSPECTED_EXAMPLES = 16
-"""Number of validation examples that decide whether a data set holds pictures in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +138,5 @@ def _input(data: Dataset) -> ImageInput | TextInput | None:
     """Returns what the examples are, or None where a phone could not know how to make them."""
     if isinstance(data.decode, Tokenizer):
         return TextInput(data.decode.vocabulary, data.decode.lowercase, data.decode.strip_accents)
-    inspected = data.examples("validation").take(_INSPECTED_EXAMPLES).as_numpy_iterator()
-    images = [features for features, _ in inspected if isinstance(features, np.ndarray)]
-    if not images or images[0].ndim != 3 or images[0].shape[-1] not in (1, 3):
-        return None
-    return ImageInput() if all(image.min() >= 0 and image.max() <= 1 for image in images) else None
+    pixels = range_of(data)
+    return None if pixels is None else ImageInput.of_range(*pixels)

@@ -18,10 +18,11 @@ from tfcompress.report.document import Report, UntreatedLayer, make_report
 from tfcompress.report.page import write_page
 from tfcompress.report.run_description import CompressCall, DataSource, GivenModel, RecipeRun
 from tfcompress.runs import android
-from tfcompress.runs.base import build_model, fingerprint, load_data, load_data_for, take_model
+from tfcompress.runs.base import build_model, check_fit, fingerprint, load_data, load_data_for, take_model
 from tfcompress.runs.chain import Chain
 from tfcompress.runs.exporting import export_stage
 from tfcompress.runs.figures import measure_files
+from tfcompress.runs.pixels import with_pixels_for
 from tfcompress.runs.recipe import Export, Recipe
 from tfcompress.runs.workdir import claim
 from tfcompress.training import Objective
@@ -50,7 +51,14 @@ def run(recipe: Recipe, workdir: Path, model: Path | None = None, allow_code: bo
     data = load_data_for(trained, recipe.data.name, recipe.data.path, file.parent)
     techniques = [step.technique for step in recipe.techniques]
     return compress(
-        trained, data, techniques, workdir, export=recipe.export, seed=recipe.seed, outputs=recipe.model.outputs
+        trained,
+        data,
+        techniques,
+        workdir,
+        export=recipe.export,
+        seed=recipe.seed,
+        outputs=recipe.model.outputs,
+        pixel_range=recipe.data.pixel_range,
     )
 
 
@@ -73,6 +81,7 @@ def compress(
     export: Export = Export(),  # noqa: B008 - immutable
     seed: int = 0,
     outputs: Told | None = None,
+    pixel_range: tuple[float, float] | None = None,
 ) -> Report:
     """Compresses a trained model with the user's own data and techniques.
 
@@ -88,6 +97,8 @@ def compress(
         export: which files are written.
         seed: of shuffling, augmentation, dropout and centroids.
         outputs: what the model outputs, `logits` or `probabilities`, if that cannot be found out.
+        pixel_range: the values of black and white that the model takes, such as (0, 255), if that cannot be found out;
+            the data say theirs, see `Dataset`.
 
     Returns:
         The figures of the run. Its variants name the files; `workdir/model.tflite` is the last that is not packed.
@@ -101,6 +112,8 @@ def compress(
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**31 - 1}")
     functional, data = take_model(model, data)
+    check_fit(functional, data)
+    data = with_pixels_for(functional, data, pixel_range)
     description = CompressCall(
         data=DataSource(name=data.name),
         model=GivenModel(name=functional.name, sha256=fingerprint(functional)),
@@ -109,6 +122,7 @@ def compress(
         export=export.model_dump(mode="json"),
         seed=seed,
         outputs=outputs,
+        pixel_range=pixel_range,
     )
     chain = Chain(Path(workdir), lambda: (functional, data), None, techniques, objective, export, seed, outputs)
     return _Run(description, data, chain).finish()

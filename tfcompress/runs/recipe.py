@@ -40,6 +40,9 @@ class Data(Settings):
     image_size: int | None = Field(
         None, ge=8, description="size of the images of an image_folder in pixels, if the model is not a preset"
     )
+    pixel_range: tuple[float, float] | None = Field(
+        None, description="values of black and white that a model given by --model takes, if the run does not find them"
+    )
 
     @field_validator("name")
     @classmethod

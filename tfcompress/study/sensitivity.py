@@ -21,6 +21,7 @@ from tfcompress.measure.accuracy import Accuracy, Flips, accuracy, flips
 from tfcompress.optimize.technique import KernelSettings
 from tfcompress.progress import bar
 from tfcompress.runs.base import check_fit, fingerprint, given_outputs, take_model
+from tfcompress.runs.pixels import with_pixels_for
 from tfcompress.runs.workdir import claim
 from tfcompress.study.outcomes import Outcome, Outcomes
 from tfcompress.study.treatments import TREATMENTS, treatments
@@ -122,6 +123,7 @@ def sensitivity(
         raise UserError(f"examples is {examples} and tolerance {tolerance}; they must be at least 2 and 0")
     functional, data = take_model(model, data)
     check_fit(functional, data)
+    data = with_pixels_for(functional, data)
     found, traits = kernels(functional), measure_model(functional)
     if not found:
         names = ", ".join(kind.__name__ for kind in KERNELS)

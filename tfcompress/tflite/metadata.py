@@ -47,6 +47,12 @@ class ImageInput:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (255.0,)
 
+    @classmethod
+    def of_range(cls, black: float, white: float) -> ImageInput:
+        """Returns the input of a model for which black and white have these values."""
+        std = 255.0 / (white - black)
+        return cls((0.0 - black * std,), (std,))
+
 
 @dataclass(frozen=True)
 class TextInput:

@@ -1,0 +1,70 @@
+"""Feeds a picture model the pixels that it takes, whatever their range is in the data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import tf_keras
+
+from tfcompress.data.dataset import Dataset, PixelRange
+from tfcompress.data.pixels import in_range, range_of
+from tfcompress.measure.accuracy import flips
+from tfcompress.models.pixels import BYTES, SIGNED, UNIT, pixel_range_of
+from tfcompress.progress import console, track
+
+_EXAMPLES = 64
+"""Number of training examples on which ranges are compared."""
+
+_SIGNIFICANT = 0.01
+"""Largest p-value of the McNemar test at which one range counts as better than another."""
+
+
+def with_pixels_for(model: tf_keras.Model, data: Dataset, told: PixelRange | None = None) -> Dataset:
+    """Returns pictures with the values of black and white that a trained model takes; other data are unchanged.
+
+    The layers at the model's beginning say what it takes, or else the data are taken as they are; but a range in which
+    the model is clearly more accurate on training examples is preferred.
+
+    Args:
+        model: a functional model that fits the data.
+        data: as they are.
+        told: the values, if the user knows them.
+
+    Raises:
+        UserError: the user tells values, but those of the data are not known.
+    """
+    if told is not None:
+        return in_range(data, told)
+    own = range_of(data)
+    if own is None or len(model.inputs) != 1 or model.inputs[0].dtype.is_integer:
+        return data
+    best = pixel_range_of(model) or own
+    right = _right(model, in_range(data, best))
+    for other in (UNIT, BYTES, SIGNED):
+        if other != best and _could_be_better(right):
+            answers = _right(model, in_range(data, other))
+            change = flips(right, answers)
+            if change.gained > change.lost and change.p_value < _SIGNIFICANT:
+                best, right = other, answers
+    if best != own:
+        console.print(
+            f"model {model.name} takes pixels from {best[0]:g} to {best[1]:g}: it is fed such", soft_wrap=True
+        )
+    return in_range(data, best)
+
+
+def _could_be_better(right: npt.NDArray[np.bool_]) -> bool:
+    """Returns whether a model could be significantly more accurate than this."""
+    return flips(right, np.ones_like(right)).p_value < _SIGNIFICANT
+
+
+def _right(model: tf_keras.Model, data: Dataset) -> npt.NDArray[np.bool_]:
+    """Returns which of the same training examples a model classifies correctly."""
+    (features, labels) = next(replace(data, augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
+    what = "trying pixels from {:g} to {:g}".format(*data.pixel_range or UNIT)
+    batches = range(0, len(labels), 8)
+    found = [np.asarray(model(features[i : i + 8], training=False)) for i in track(batches, what, len(batches))]
+    right: npt.NDArray[np.bool_] = np.concatenate(found).argmax(-1) == labels
+    return right
