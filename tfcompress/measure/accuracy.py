@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,15 @@ def accuracy(correct: BoolArray) -> Accuracy:
     hits, examples = int(correct.sum()), len(correct)
     interval = binomtest(hits, examples).proportion_ci(method="wilson")
     return Accuracy(hits, examples, hits / examples, float(interval.low), float(interval.high))
+
+
+def p_value_of_guessing(correct: BoolArray, labels: npt.NDArray[np.integer[Any]]) -> float:
+    """Returns how likely so many answers `(n,)` are right if each is right as often as the most frequent label is.
+
+    The binomial test is one-sided: small values mean that the answers are better than guessing.
+    """
+    share = float(np.bincount(labels).max() / len(labels))
+    return float(binomtest(int(correct.sum()), len(labels), share, alternative="greater").pvalue)
 
 
 def flips(before: BoolArray, after: BoolArray) -> Flips:

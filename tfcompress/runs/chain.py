@@ -18,6 +18,7 @@ from tfcompress.optimize.short_tables import Restore, shorten
 from tfcompress.optimize.technique import Context, Lesson, ModelAndData, Technique, restore_trainable
 from tfcompress.progress import bar
 from tfcompress.runs.base import check_fit, given_outputs
+from tfcompress.runs.guessing import warn_if_guessing
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import BASE, History, Stage, StageStore
 from tfcompress.training import Objective, Training, fit, make_repeatable
@@ -79,7 +80,10 @@ class Chain:
             yield stage
             for number, technique in enumerate(self.techniques, start=1):
                 adapted = technique.adapt(stage.data)
-                stage = self.store.load(technique.name, number, adapted) or self._make(number, stage, adapted, done)
+                kept = self.store.load(technique.name, number, adapted)
+                if kept is None and number == 1:
+                    warn_if_guessing(stage)
+                stage = kept or self._make(number, stage, adapted, done)
                 done[technique.name] = stage
                 yield stage
 
