@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TFCOMPRESS_NO_REHEARSAL", "1")  # It takes longer than most runs here.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # Two test processes share two cores.
 
 import gc

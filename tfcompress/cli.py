@@ -113,6 +113,9 @@ def run(
     ] = None,
     allow_code: _AllowCode = False,
     imports: _Imports = None,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal/--no-rehearsal", help="Try the whole run on two examples first.")
+    ] = True,
 ) -> None:
     """Run a recipe: train, compress, export, verify, measure, report."""
     import_tensorflow()
@@ -122,7 +125,7 @@ def run(
     from tfcompress.runs.recipe import Recipe
 
     import_modules(imports or [], allow_code)
-    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model, allow_code))
+    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model, allow_code, rehearsal))
     print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
 
 

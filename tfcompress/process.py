@@ -30,6 +30,10 @@ _REASON = re.compile(r"Check failed: .*|LLVM ERROR: .*|what\(\): .*|Assertion .*
 """What libraries write before they abort the process."""
 
 
+class CrashError(UserError):
+    """A process died instead of returning a result; the message says of what."""
+
+
 @dataclass
 class _Outcome:
     """What a child sends back.
@@ -60,7 +64,7 @@ def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, 
         **kwargs: its arguments by name.
 
     Raises:
-        UserError: the process died, for instance because a library aborted it.
+        CrashError: the process died, for instance because a library aborted it.
     """
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as name:
         folder = Path(name)
@@ -80,7 +84,7 @@ def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, 
             child.kill()
             child.communicate()
         if child.returncode:
-            raise UserError(f"{what}: {_cause(child.returncode, folder / 'log')}; {advice}")
+            raise CrashError(f"{what}: {_cause(child.returncode, folder / 'log')}; {advice}")
         outcome = pickle.loads((folder / "outcome").read_bytes())
     for text, category in outcome.warnings:
         warnings.warn(text, category, stacklevel=2)

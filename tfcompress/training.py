@@ -34,6 +34,11 @@ class Training(BaseModel):
     )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay, as in AdamW")
 
+    def rehearsed(self) -> Training:
+        """Returns a training of one small step on two examples, from which no loss can become infinite."""
+        rate = min(self.learning_rate, 1e-4)
+        return self.model_copy(update={"epochs": 1, "batch_size": 2, "learning_rate": rate})
+
 
 @dataclass(frozen=True)
 class Objective:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import tensorflow_model_optimization as tfmot
@@ -82,6 +82,14 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
             )
 
         return copy_model(model, wrap)
+
+    def rehearsed(self, model: tf_keras.Model) -> Self:
+        def linear(settings: LayerClustering | Literal[False]) -> LayerClustering | Literal[False]:
+            return settings and settings.model_copy(update={"initialization": "linear"})  # k-means++ takes long.
+
+        found = super().rehearsed(model)
+        types, layers = ({k: linear(v) for k, v in by.items()} for by in (found.types, found.layers))
+        return found.model_copy(update={"initialization": "linear", "types": types, "layers": layers})
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
         return tfmot.clustering.keras.strip_clustering(wrapped)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +114,9 @@ class Distil(Technique):
         texts = text.unlabelled(data, *(registry.load_texts(name) for name in self.unlabelled), apart_from=data)
         train = tf.data.Dataset.from_tensor_slices((texts, np.zeros(len(texts), np.int32)))
         return replace(data, train=train)
+
+    def rehearsed(self, model: tf_keras.Model) -> Self:
+        return super().rehearsed(model).model_copy(update={"unlabelled": ()})
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
         if len(wrapped.outputs) == 1:

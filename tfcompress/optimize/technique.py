@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, Self, TypeVar
 
 import tf_keras
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -151,6 +151,14 @@ class Technique(Settings, ABC):
     def check_earlier(self, stages: Collection[str]) -> None:
         """Raises a `UserError` if a stage that it needs is not among the earlier ones; called before any training."""
 
+    def rehearsed(self, model: tf_keras.Model) -> Self:
+        """Returns the technique as a rehearsal needs it: with a training of one step, and without what takes long.
+
+        Args:
+            model: of the rehearsal, which may lack blocks that the run's model repeats.
+        """
+        return self if self.fit is None else self.model_copy(update={"fit": self.fit.rehearsed()})
+
     def treated_layers(self, model: tf_keras.Model) -> Collection[str]:
         """Returns the names of the layers that it treats one by one; a change of structure treats none of them so."""
         return ()
@@ -174,6 +182,11 @@ class LayerTechnique(Technique, Generic[S]):
 
     def check(self, model: tf_keras.Model) -> None:
         self.select(model)
+
+    def rehearsed(self, model: tf_keras.Model) -> Self:
+        names = [layer.name for layer in model.layers]
+        kept = {key: value for key, value in self.layers.items() if any(re.fullmatch(key, name) for name in names)}
+        return super().rehearsed(model).model_copy(update={"layers": kept})
 
     def treated_layers(self, model: tf_keras.Model) -> Collection[str]:
         return self.select(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import tf_keras
@@ -50,6 +50,9 @@ class TrimVocabulary(Technique):
 
     def adapt(self, data: Dataset) -> Dataset:
         return replace(data, decode=_tokenizer(data).restricted(self._used(data)))
+
+    def rehearsed(self, model: tf_keras.Model) -> Self:
+        return super().rehearsed(model).model_copy(update={"corpus": ()})
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         return traits

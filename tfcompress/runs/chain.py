@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import tf_keras
 
@@ -54,11 +55,12 @@ class Chain:
         assert self.objective.outputs is not None
         return StageStore(self.workdir, self.objective.outputs)
 
-    def stages(self, claim: Callable[[], None]) -> Iterator[Stage]:
+    def stages(self, begin: Begin) -> Iterator[Stage]:
         """Yields the stages, each loaded if an earlier call finished it and made otherwise.
 
         Args:
-            claim: marks the working folder as this run's. It is called after all checks and before anything is written.
+            begin: called after all checks and before anything is written, with this chain, which then knows what the
+                base model gives, that model, and its data.
 
         Raises:
             UserError: model, data, techniques and export do not fit together, or a stage fails.
@@ -67,12 +69,12 @@ class Chain:
         model, data = self.base()
         check_fit(model, data)
         objective = replace(self.objective, outputs=given_outputs(model, data, self.told))
-        yield from replace(self, objective=objective)._checked_stages(model, data, claim)
+        yield from replace(self, objective=objective)._checked_stages(model, data, begin)
 
-    def _checked_stages(self, model: tf_keras.Model, data: Dataset, claim: Callable[[], None]) -> Iterator[Stage]:
+    def _checked_stages(self, model: tf_keras.Model, data: Dataset, begin: Begin) -> Iterator[Stage]:
         """Yields the stages of a base model; it is known what that gives."""
         self._check(model)
-        claim()
+        begin(self, model, data)
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
         with tf_keras.utils.custom_object_scope({**CUSTOM_LAYERS, **own_layers}):
             stage = self.store.load(BASE, 0, data) or self._make_base(model, data)
@@ -167,6 +169,9 @@ class Chain:
         """Returns the lesson that the nearest technique before technique `number` gives to later stages."""
         lessons = (one.lesson_for_later(model, context) for one in reversed(self.techniques[: number - 1]))
         return next((lesson for lesson in lessons if lesson is not None), None)
+
+
+Begin: TypeAlias = Callable[[Chain, tf_keras.Model, Dataset], None]
 
 
 def _unchanged(model: tf_keras.Model) -> tf_keras.Model:

@@ -24,11 +24,18 @@ from tfcompress.runs.exporting import export_stage
 from tfcompress.runs.figures import measure_files
 from tfcompress.runs.pixels import with_pixels_for
 from tfcompress.runs.recipe import Export, Recipe
-from tfcompress.runs.workdir import claim
+from tfcompress.runs.rehearsal import rehearse
+from tfcompress.runs.workdir import claim, release
 from tfcompress.training import Objective
 
 
-def run(recipe: Recipe, workdir: Path, model: Path | None = None, allow_code: bool = False) -> Report:
+def run(
+    recipe: Recipe,
+    workdir: Path,
+    model: Path | None = None,
+    allow_code: bool = False,
+    rehearsal: bool = True,
+) -> Report:
     """Runs a recipe in a working folder. An interrupted run resumes where it stopped; a finished one is only read.
 
     It leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last
@@ -40,12 +47,13 @@ def run(recipe: Recipe, workdir: Path, model: Path | None = None, allow_code: bo
         model: a trained model to compress instead of training the recipe's: a `.h5` or `.keras` file, a SavedModel, or
             a stage of a run.
         allow_code: whether to open a model file that can run code.
+        rehearsal: whether the whole chain is tried on two examples first, so that what cannot work is refused then.
 
     Raises:
         UserError: the folder holds a run of another recipe, or a stage cannot use what it was given.
     """
     if model is None:
-        return _recipe_run(recipe, workdir).finish()
+        return _recipe_run(recipe, workdir, rehearsal).finish()
     file = saved.file_of(model)
     trained = saved.load(file, allow_code)
     data = load_data_for(trained, recipe.data.name, recipe.data.path, file.parent)
@@ -59,13 +67,14 @@ def run(recipe: Recipe, workdir: Path, model: Path | None = None, allow_code: bo
         seed=recipe.seed,
         outputs=recipe.model.outputs,
         pixel_range=recipe.data.pixel_range,
+        rehearsal=rehearsal,
     )
 
 
-def train(recipe: Recipe, workdir: Path) -> Path:
+def train(recipe: Recipe, workdir: Path, rehearsal: bool = True) -> Path:
     """Only trains a recipe's base model and returns its file; `run` with the same folder continues from there."""
-    work = _recipe_run(recipe, workdir)
-    base = next(work.chain.stages(work.claim_folder))
+    work = _recipe_run(recipe, workdir, rehearsal)
+    base = next(work.chain.stages(work.begin))
     return workdir / "stages" / base.folder / "model.h5"
 
 
@@ -82,6 +91,7 @@ def compress(
     seed: int = 0,
     outputs: Told | None = None,
     pixel_range: tuple[float, float] | None = None,
+    rehearsal: bool = True,
 ) -> Report:
     """Compresses a trained model with the user's own data and techniques.
 
@@ -99,6 +109,7 @@ def compress(
         outputs: what the model outputs, `logits` or `probabilities`, if that cannot be found out.
         pixel_range: the values of black and white that the model takes, such as (0, 255), if that cannot be found out;
             the data say theirs, see `Dataset`.
+        rehearsal: whether the whole chain is tried on two examples first, so that what cannot work is refused then.
 
     Returns:
         The figures of the run. Its variants name the files; `workdir/model.tflite` is the last that is not packed.
@@ -125,17 +136,17 @@ def compress(
         pixel_range=pixel_range,
     )
     chain = Chain(Path(workdir), lambda: (functional, data), None, techniques, objective, export, seed, outputs)
-    return _Run(description, data, chain).finish()
+    return _Run(description, data, chain, rehearsal).finish()
 
 
-def _recipe_run(recipe: Recipe, workdir: Path) -> _Run:
+def _recipe_run(recipe: Recipe, workdir: Path, rehearsal: bool) -> _Run:
     data = load_data(recipe)
     techniques = [step.technique for step in recipe.techniques]
     base = lambda: build_model(recipe, data)  # noqa: E731
     chain = Chain(
         workdir, base, recipe.training, techniques, Objective(), recipe.export, recipe.seed, recipe.model.outputs
     )
-    return _Run(RecipeRun.model_validate(recipe.model_dump(mode="json")), data, chain)
+    return _Run(RecipeRun.model_validate(recipe.model_dump(mode="json")), data, chain, rehearsal)
 
 
 @dataclass(frozen=True)
@@ -146,15 +157,30 @@ class _Run:
         description: everything that decides the result. It is kept in `run.json`, so that a folder holds one run only.
         data: as the run got them, before the base model's tokenizer cuts texts.
         chain: the stages.
+        rehearsal: whether the chain is rehearsed before its first stage.
     """
 
     description: RecipeRun | CompressCall
     data: Dataset
     chain: Chain
+    rehearsal: bool
 
     def claim_folder(self) -> None:
         """Marks the working folder as this run's, or raises a `UserError` if it holds another run."""
         claim(self.chain.workdir, "run", {**self.description.settings(), "data set": self.data.describe()})
+
+    def begin(self, chain: Chain, model: tf_keras.Model, data: Dataset) -> None:
+        """Claims the working folder and rehearses the run; if that fails, the folder is left as it was."""
+        workdir = chain.workdir
+        resumed = (workdir / "run.json").is_file()
+        self.claim_folder()
+        try:
+            if self.rehearsal:
+                rehearse(chain, model, data)
+        except BaseException:
+            if not resumed:
+                release(workdir, "run")
+            raise
 
     def finish(self) -> Report:
         """Runs what is left of the run and returns its report."""
@@ -168,7 +194,7 @@ class _Run:
             android.write_folder(workdir, report, self.data)
             return report
         stages, files = [], []
-        for stage in self.chain.stages(self.claim_folder):
+        for stage in self.chain.stages(self.begin):
             stages.append(stage)
             files += export_stage(stage, self.chain.export, workdir)
         remove_folder(workdir / "teacher")

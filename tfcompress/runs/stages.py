@@ -103,18 +103,27 @@ class StageStore:
         folder = self.folder(name, number)
         if isinstance(data.decode, Tokenizer):
             data.decode.save(folder)
-        with atomic_write(self.model_file(name, number)) as beside, warnings.catch_warnings():
-            # Keras recommends .keras, which cannot hold a model that is trained for quantization.
-            warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
-            try:
-                model.save(beside, include_optimizer=False)
-            except RuntimeError as error:  # h5py raises it when the disk is full.
-                raise OSError(str(error)) from error
+        save_model(model, self.model_file(name, number))
         write_logs(self._workdir / "logs" / folder.name, history, model)
         record = {"traits": _dumped(traits), "history": history, "outputs": self._outputs}
         write_json(folder / "stage.json", record)
         delete_checkpoint(folder)
         return Stage(name, folder.name, model, data, traits, history, self._outputs)
+
+
+def save_model(model: tf_keras.Model, path: Path) -> None:
+    """Writes a plain or quantized model to an `.h5` file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with atomic_write(path) as beside, warnings.catch_warnings():
+        # Keras recommends .keras, which cannot hold a model that is trained for quantization.
+        warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
+        try:
+            model.save(beside, include_optimizer=False)
+        except RuntimeError as error:  # h5py raises it when the disk is full.
+            raise OSError(str(error)) from error
 
 
 def _dumped(traits: Traits) -> Mapping[str, object]:

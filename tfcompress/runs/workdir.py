@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tfcompress.errors import UserError
@@ -27,6 +28,13 @@ def claim(workdir: Path, what: str, description: Mapping[str, object]) -> None:
         raise UserError(
             f"{workdir} holds another {what} ({'; '.join(changes)}); choose another folder, or undo the change"
         )
+
+
+def release(workdir: Path, what: str) -> None:
+    """Takes back the mark of `claim`, and removes the folder if nothing else is in it."""
+    (workdir / f"{what}.json").unlink(missing_ok=True)
+    with suppress(OSError):
+        workdir.rmdir()
 
 
 def _differences(before: object, now: object, path: str = "") -> Iterator[str]:

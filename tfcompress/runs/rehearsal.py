@@ -1,0 +1,274 @@
+"""A rehearsal: a run's whole chain on two examples, before the first epoch, so that what cannot work is refused then.
+
+Each stage is trained for one step and exported in all its formats, and every file is verified and run once. That
+happens in a process of its own: a library that crashes ends in one line, and this process stays as it was.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import pickle
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.assets import cache_folder
+from tfcompress.data.dataset import SPLITS, Dataset, Example, FeatureArrays
+from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.errors import UserError, first_line
+from tfcompress.files import read_json, write_json
+from tfcompress.measure.interpreter import Runner
+from tfcompress.models.outputs import Outputs, Told
+from tfcompress.models.shallow import without_repetition
+from tfcompress.one_hot import OneHotLoss, OneHotMetric
+from tfcompress.optimize.quantization import load_scope
+from tfcompress.optimize.technique import LayerTechnique, Technique
+from tfcompress.process import CrashError, call_apart
+from tfcompress.progress import bar, console
+from tfcompress.runs.chain import Chain
+from tfcompress.runs.exporting import export_stage
+from tfcompress.runs.recipe import Export
+from tfcompress.runs.stages import BASE, save_model
+from tfcompress.training import Objective, Training
+
+SWITCH = "TFCOMPRESS_NO_REHEARSAL"
+"""The environment variable that leaves rehearsals out."""
+
+_VERSIONS = ("tfcompress", "tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert")
+_SKIP = "or skip the rehearsal with rehearsal=False, on the command line --no-rehearsal"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A loss, optimizer or metric, as something that another process can make again."""
+
+    kind: type
+    config: dict[str, Any]
+
+    def made(self) -> Any:
+        return self.kind.from_config(self.config)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Script:
+    """What is rehearsed.
+
+    Attributes:
+        name: of the model.
+        techniques: as `Technique.rehearsed` returns them.
+        training: of the base model, or None.
+        loss, optimizer, metrics: of the objective. Parts that no other process can make are left out.
+        export: the files to write.
+        data: name and classes of the data set.
+        splits: features and labels of two examples per split, in the order of `SPLITS`.
+        tokenizer: what cuts the features, if they are texts.
+        augmented: whether training examples are augmented. These here are already.
+        seed: of the run.
+        outputs: what the model gives.
+    """
+
+    name: str
+    techniques: Sequence[Technique]
+    training: Training | None
+    loss: _Part | None
+    optimizer: _Part | None
+    metrics: Sequence[str | _Part]
+    export: Export
+    data: tuple[str, tuple[str, ...]]
+    splits: Sequence[tuple[FeatureArrays, np.ndarray[Any, Any]]]
+    tokenizer: Tokenizer | None
+    augmented: bool
+    seed: int
+    outputs: Told
+
+    @property
+    def objective(self) -> Objective:
+        """The objective, which takes integer labels."""
+        metrics = [metric if isinstance(metric, str) else metric.made() for metric in self.metrics]
+        loss, optimizer = (part and part.made() for part in (self.loss, self.optimizer))
+        return Objective(loss, optimizer, metrics).of_labels(len(self.data[1]))
+
+    @property
+    def dataset(self) -> Dataset:
+        """The two examples of each split."""
+        augment = _unchanged if self.augmented else None
+        return Dataset.from_arrays(*self.data, *self.splits, decode=self.tokenizer, augment=augment)
+
+    def digest(self, model: tf_keras.Model) -> str:
+        """Returns the sha256 of all that decides whether the rehearsal passes, besides the values of the weights."""
+        features = tf.nest.map_structure(lambda x: (x.dtype.str, x.shape[1:]), [x for x, _ in self.splits])
+        parts = [self.loss, self.optimizer, *self.metrics]
+        content = {
+            "model": model.to_json(),
+            "techniques": [
+                {technique.name: technique.model_dump(mode="json", exclude={"fit"})} for technique in self.techniques
+            ],
+            "training": self.training is not None,
+            "objective": [part if part is None or isinstance(part, str) else repr(part) for part in parts],
+            "export": self.export.model_dump(mode="json"),
+            "features": repr(features),
+            "data": [len(self.data[1]), self.tokenizer is not None, self.augmented],
+            "outputs": self.outputs,
+            "versions": [version(package) for package in _VERSIONS],
+        }
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def rehearse(chain: Chain, model: tf_keras.Model, data: Dataset) -> None:
+    """Rehearses a run, unless an equal rehearsal has passed before or the environment variable `SWITCH` is set.
+
+    Args:
+        chain: of the run; it is known what its model gives.
+        model: the base model, before its training.
+        data: as the base model takes them.
+
+    Raises:
+        UserError: a stage or a file of the run cannot be made.
+    """
+    if os.environ.get(SWITCH):
+        return
+    script, short = script_of(chain, model, data)
+    digest = script.digest(short)
+    passed = [chain.workdir / "rehearsal.json", cache_folder() / "rehearsals" / f"{digest}.json"]
+    if any(path.is_file() and read_json(path) == {"passed": digest} for path in passed):
+        return
+    if not _can_be_sent(script):
+        console.print("the run is not rehearsed, because a technique is defined in the script itself", soft_wrap=True)
+        return
+    console.print("rehearsing the run on two examples", soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="tfcompress-") as name:
+        folder = Path(name)
+        save_model(short, folder / "model.h5")
+        advice = f"leave out techniques or formats to find the one that fails, {_SKIP}"
+        try:
+            call_apart(f"model {model.name}", advice, perform, script, folder)
+        except CrashError as error:
+            step = folder / "step"
+            raise CrashError(f"{step.read_text() if step.is_file() else 'rehearsal'}: {error}") from None
+    for path in passed:
+        with suppress(UserError):  # The cache folder may be read-only.
+            write_json(path, {"passed": digest})
+
+
+def perform(script: Script, folder: Path) -> None:
+    """Carries out a rehearsal in this process; `folder` holds the model and takes all files."""
+    tf.config.set_visible_devices([], "GPU")  # The run itself will need it.
+    gc.set_threshold(50_000, 50, 50)  # Building models makes many objects, and looking for cycles takes a fifth of it.
+    with load_scope():
+        model = tf_keras.models.load_model(folder / "model.h5", compile=False)
+    data = script.dataset
+    chain = Chain(
+        folder / "work", lambda: (model, data), script.training, script.techniques, script.objective, script.export,
+        script.seed, script.outputs,
+    )  # fmt: skip
+    names = [BASE, *(technique.name for technique in script.techniques)]
+    stages = chain.stages(lambda *_: None)
+    with bar("rehearsal", 2 * len(names)) as shown:
+        for name in names:
+            (folder / "step").write_text(name)
+            with _explained(name, model), _eager():
+                stage = next(stages)
+            shown.advance(note=f"{name} trained")
+            with _explained(name, model):
+                for file in export_stage(stage, chain.export, chain.workdir):
+                    Runner(file.path).run(next(stage.data.examples("test").as_numpy_iterator())[0])
+            shown.advance(note=f"{name} exported")
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Runs functions without tracing them: that takes longer than two examples need."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@contextmanager
+def _explained(stage: str, model: tf_keras.Model) -> Iterator[None]:
+    """Turns any error of a stage into a `UserError` that names the stage and, if the error does, a layer."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        quoted = re.findall(r"""["']([^"']+)["']""", str(error))
+        layer = next((f"layer {layer.name}" for layer in model.layers if layer.name in quoted), f"model {model.name}")
+        reason = first_line(error).rstrip(".:")[:300]
+        raise UserError(
+            f"{stage}: {layer} cannot be treated or exported ({type(error).__name__}: {reason}); replace it, leave it "
+            f"out of {stage}, {_SKIP}"
+        ) from error
+
+
+def script_of(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[Script, tf_keras.Model]:
+    """Returns what is rehearsed of a run, and the model for it, which has no block more than twice."""
+    settings = [one.select(model) for one in chain.techniques if isinstance(one, LayerTechnique)]
+    model = without_repetition(model, lambda name: [repr(of_layers.get(name)) for of_layers in settings])
+    two = replace(data, **{split: getattr(data, split).take(2) for split in SPLITS})
+    if isinstance(data.decode, Tokenizer):
+        splits = [_arrays(getattr(two, split).batch(2)) for split in SPLITS]
+    else:
+        batches = [two.batches(split, 2) for split in SPLITS[1:]]
+        splits = [_arrays(x) for x in (two.stream(2, chain.seed, first_epoch=0, epochs=1), *batches)]
+    objective = chain.objective
+    parts = [metric if isinstance(metric, str) else _part(metric) for metric in objective.metrics]
+    script = Script(
+        name=model.name,
+        techniques=[technique.rehearsed(model) for technique in chain.techniques],
+        training=chain.training and chain.training.rehearsed(),
+        loss=_part(objective.loss),
+        optimizer=_part(objective.optimizer),
+        metrics=[part for part in parts if part is not None],
+        export=chain.export,
+        data=(data.name, data.classes),
+        splits=splits,
+        tokenizer=data.decode if isinstance(data.decode, Tokenizer) else None,
+        augmented=data.augment is not None,
+        seed=chain.seed,
+        outputs="logits" if objective.outputs_of(model) is Outputs.LOGITS else "probabilities",
+    )
+    return script, model
+
+
+def _arrays(batches: tf.data.Dataset) -> tuple[FeatureArrays, np.ndarray[Any, Any]]:
+    """Returns features and labels of the first batch."""
+    features, labels = next(batches.as_numpy_iterator())
+    return features, labels
+
+
+def _part(given: Any) -> _Part | None:
+    """Returns a part of the objective for another process, or None if only this one can make it."""
+    if given is None:
+        return None
+    if isinstance(given, OneHotLoss):
+        given = given.loss
+    elif isinstance(given, OneHotMetric):
+        given = given.metric
+    part = _Part(type(given), given.get_config())
+    return part if _can_be_sent(part) else None
+
+
+def _can_be_sent(value: object) -> bool:
+    """Returns whether another process can make a value: its classes are in modules that can be imported."""
+    try:
+        return b"__main__" not in pickle.dumps(value)
+    except Exception:  # pickle raises many kinds, and an object's own code any.
+        return False
+
+
+def _unchanged(features: Any, label: tf.Tensor, seed: tf.Tensor) -> Example:
+    return features, label
