@@ -18,8 +18,9 @@ from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Port, Runner
+from tfcompress.models.lookup import Lookup
 from tfcompress.progress import console
-from tfcompress.tflite.metadata import Description, ImageInput, TextInput, read_description
+from tfcompress.tflite.metadata import Description, ImageInput, LookupInput, TextInput, read_description
 
 Labels = npt.NDArray[np.int64]
 
@@ -113,6 +114,10 @@ def tokens(file: Path, runner: Runner, texts: Sequence[str]) -> Examples:
     Raises:
         UserError: the file takes something else, or comes without a tokenizer.
     """
+    description = _description(file)
+    if description is not None and isinstance(description.input, LookupInput):
+        lookup, name = Lookup.of(description.input.described), next(iter(runner.inputs))
+        return [{name: np.asarray(lookup(tf.constant(text)))} for text in texts]
     for name, port in runner.inputs.items():
         if port.real or len(port.shape) != 2:
             raise UserError(f"{file} takes {port} as {name}; texts can only be fed as token ids, int32 (1, length)")

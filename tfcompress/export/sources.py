@@ -26,14 +26,15 @@ from tfcompress.export.serving import (
     serve_saved_model,
 )
 from tfcompress.files import read_json
-from tfcompress.models import saved
+from tfcompress.models import lookup, saved
+from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs
 from tfcompress.models.pixels import pixel_range_of
 from tfcompress.models.signature import library
 from tfcompress.names import distinct_names, plain_name
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.graph import Signature
-from tfcompress.tflite.metadata import Description, ImageInput, TextInput
+from tfcompress.tflite.metadata import Description, ImageInput, LookupInput, TextInput
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Array, Tensor
 from tfcompress.tflite.writing import write
@@ -177,10 +178,12 @@ def _open_stage(folder: Path, allow_code: bool) -> Source:
 
 
 def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> Description:
-    takes: ImageInput | TextInput | None = None
+    takes: ImageInput | TextInput | LookupInput | None = None
     if (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.load(folder)
         takes = TextInput(tokenizer.vocabulary, tokenizer.lowercase, tokenizer.strip_accents)
+    elif (folder / lookup.FILE).is_file():
+        takes = LookupInput(Lookup.load(folder).describe())
     elif len(model.inputs) == 1 and len(model.inputs[0].shape) == 4:
         takes = ImageInput.of_range(*data.get("pixel_range", (0.0, 1.0)))
     labels = tuple(data.get("classes", ()))

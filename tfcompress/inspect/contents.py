@@ -22,7 +22,7 @@ from tfcompress.packed.options import RUNTIMES
 from tfcompress.progress import track
 from tfcompress.tflite.attached import ARCHIVE_ERRORS
 from tfcompress.tflite.graph import Model, Signature
-from tfcompress.tflite.metadata import ImageInput, TextInput, read_description
+from tfcompress.tflite.metadata import LOOKUP, ImageInput, LookupInput, TextInput, read_description
 from tfcompress.tflite.reading import open_file
 from tfcompress.tflite.runtimes import minimum_runtime, requirement, stated_requirement
 from tfcompress.tflite.tensor import Tensor
@@ -243,6 +243,8 @@ def _description(file: Model) -> dict[str, str]:
         case = {True: ", in lower case", False: ", in its case", None: ""}[found.input.lowercase]
         accents = " without accents" if found.input.strip_accents else ""
         described["input"] = f"text{case}{accents}, as WordPiece of {len(found.input.vocabulary):,} pieces"
+    if isinstance(found.input, LookupInput):
+        described["input"] = f"what {LOOKUP}, in the archive at the end of the file, makes of words"
     return {name: text for name, text in described.items() if text}
 
 

@@ -13,6 +13,7 @@ from tfcompress.errors import UserError
 from tfcompress.models import stock
 from tfcompress.models.emission import Builder, CannotCopyError
 from tfcompress.models.expand import Call, Trace
+from tfcompress.models.lookup import Table
 from tfcompress.models.modes import trace_both
 from tfcompress.models.probing import Probe, random_inputs
 from tfcompress.models.signature import Signature, library, signature
@@ -34,10 +35,16 @@ def as_functional(model: object, features: Any = None) -> tf_keras.Model:
     Raises:
         UserError: see `expanded`; or the model has several outputs.
     """
-    copy = expanded(model, features)
+    copy, _ = as_functional_with_tables(model, features)
+    return copy
+
+
+def as_functional_with_tables(model: object, features: Any = None) -> tuple[tf_keras.Model, tuple[Table, ...]]:
+    """Returns `as_functional`'s copy, and what looks words up before it; see `expanded_with_tables`."""
+    copy, tables = expanded_with_tables(model, features)
     if len(copy.outputs) != 1:
         raise UserError(f"the model has {len(copy.outputs)} outputs; it must have one, of shape (batch, classes)")
-    return copy
+    return copy, tables
 
 
 def expanded(model: object, features: Any = None) -> tf_keras.Model:
@@ -60,6 +67,15 @@ def expanded(model: object, features: Any = None) -> tf_keras.Model:
         UserError: the model has inputs of unknown or variable shape, or something in it has no equal; the message
             names the layer.
     """
+    return expanded_with_tables(model, features)[0]
+
+
+def expanded_with_tables(model: object, features: Any = None) -> tuple[tf_keras.Model, tuple[Table, ...]]:
+    """Returns `expanded`'s copy, and what looks words up before it.
+
+    Layers such as `TextVectorization` that read an input of the model are not part of the copy. Its inputs are what
+    they return.
+    """
     keras_model: Any = model
     library(model)
     inputs = signature(model, features)
@@ -74,9 +90,11 @@ def expanded(model: object, features: Any = None) -> tf_keras.Model:
             _take_apart(error.call, apart, str(error))
             continue
         examples = random_inputs(probe, 4, seed=1)
-        difference = _difference(keras_model, inputs, copy, examples)
+        given = examples | {table.feature: table.samples(4, seed=1) for table in traced.tables}
+        looked_up = {t.result: np.stack([t(tf.constant(x)) for x in given[t.feature]]) for t in traced.tables}
+        difference = _difference(keras_model, inputs, copy, given | looked_up, given)
         if difference <= _TOLERANCE:
-            return copy
+            return copy, tuple(traced.tables)
         wrong = _first_difference(traced, probe, builder, examples)
         if wrong is None or id(wrong.layer) in apart:
             raise UserError(
@@ -116,13 +134,18 @@ def _take_apart(call: Call, apart: set[int], reason: str) -> None:
     apart.add(id(call.layer))
 
 
-def _difference(model: Any, inputs: Signature, copy: tf_keras.Model, examples: Arrays) -> float:
-    """Returns the largest difference between the outputs, relative to the largest output."""
+def _difference(
+    model: Any, inputs: Signature, copy: tf_keras.Model, examples: Arrays, before: Arrays | None = None
+) -> float:
+    """Returns the largest difference between the outputs, relative to the largest output.
+
+    The model may take other examples, `before` words are looked up in them.
+    """
     tensors = {name: tf.constant(x) for name, x in examples.items()}
-    args, kwargs = inputs.arguments(tensors)
+    args, kwargs = inputs.arguments(tensors if before is None else {name: tf.constant(x) for name, x in before.items()})
     with stock.in_float32(model):
         expected = tf.nest.flatten(model(*args, training=False, **kwargs))
-    given = [tensors[name] for name in inputs.specs]
+    given = [tensors[name] for name in copy.input_names]
     found = tf.nest.flatten(copy(given[0] if len(given) == 1 else given, training=False))
     return max(_relative(np.asarray(a), np.asarray(b)) for a, b in zip(expected, found, strict=True))
 

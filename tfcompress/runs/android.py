@@ -21,7 +21,7 @@ from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Runner
 from tfcompress.packed.packer import pack
 from tfcompress.report.document import Report
-from tfcompress.tflite.metadata import TextInput, read_description
+from tfcompress.tflite.metadata import LookupInput, TextInput, read_description
 
 SAMPLES = 6
 _INPUTS = 64
@@ -44,7 +44,7 @@ def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
         return
     first = workdir / report.variants[0].file
     description = read_description(first.read_bytes())
-    if description is None or description.input is None:
+    if description is None or description.input is None or isinstance(description.input, LookupInput):
         return
     takes_texts = isinstance(description.input, TextInput)
     with writing_to(folder):

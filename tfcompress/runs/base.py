@@ -19,9 +19,10 @@ from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.labels import are_placeholders, places
-from tfcompress.models import presets
+from tfcompress.models import lookup, presets
 from tfcompress.models.anatomy import input_tables
-from tfcompress.models.functional import as_functional, check_same_outputs
+from tfcompress.models.functional import as_functional_with_tables, check_same_outputs
+from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.pretrained import hugging_face, keras_nlp
 from tfcompress.models.pretrained.checkpoint import Pretrained
@@ -69,11 +70,12 @@ def load_data_for(model: object, name: str, path: Path | None, folder: Path) -> 
         folder: the folder of the model's file.
     """
     try:
-        shapes = [spec.shape for spec in signature(model).specs.values()]
+        specs = list(signature(model).specs.values())
     except UserError:  # open sides, which the data fix, or else `take_model` refuses the model
-        shapes = []
-    sizes = (shape[1] for shape in shapes if len(shape) == 4)
-    return with_tokenizer(registry.load(name, path, next(sizes, None)), folder)
+        specs = []
+    sizes = (spec.shape[1] for spec in specs if len(spec.shape) == 4)
+    data = registry.load(name, path, next(sizes, None))
+    return data if any(spec.dtype == tf.string for spec in specs) else with_tokenizer(data, folder)
 
 
 def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
@@ -123,7 +125,9 @@ def _with_tokenizer_of(source: Pretrained, data: Dataset, length: int) -> Datase
 
 
 def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
-    """Returns texts cut by the tokenizer that a stage saved in `folder` with its model; images are unchanged."""
+    """Returns the data as the model of a stage takes them, with the tokenizer or the lookup in its `folder`."""
+    if (folder / lookup.FILE).is_file():
+        return replace(data, decode=Lookup.load(folder, data.decode))
     return replace(data, decode=Tokenizer.load(folder)) if _has_texts(data) else data
 
 
@@ -131,7 +135,8 @@ def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
     """Returns a user's model in the form that techniques can treat, and the data as it takes them.
 
     `keras_nlp.convert` copies a BERT, DistilBERT, ViT or DeiT of keras-nlp, whose own tokenizer then cuts raw texts.
-    Every other model of tf_keras or Keras 3 is rewritten by `as_functional`.
+    Every other model of tf_keras or Keras 3 is rewritten by `as_functional`. What looks words up at its beginning moves
+    to the data.
 
     Raises:
         UserError: the model cannot be rewritten or copied; or a split is empty or endless or does not hold pairs.
@@ -141,7 +146,9 @@ def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
     if of_keras_nlp is not None:
         return of_keras_nlp
     features = data.examples("train").element_spec[0]
-    functional = as_functional(model, features)
+    functional, tables = as_functional_with_tables(model, features)
+    if tables:
+        return functional, replace(data, decode=Lookup(tables, data.decode))
     sample = data.sample(_COMPARED, seed=0)
     arrays = sample if isinstance(sample, Mapping) else {functional.input_names[0]: sample}
     shapes = {name: np.shape(x)[1:] for name, x in arrays.items()}

@@ -17,11 +17,12 @@ from tfcompress.export.quantizer import quantize
 from tfcompress.export.shared_scales import share_scales
 from tfcompress.export.verify import VerifiedTensor, verify
 from tfcompress.files import atomic_write
+from tfcompress.models.lookup import Lookup
 from tfcompress.packed.packer import pack
 from tfcompress.progress import track
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
-from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
+from tfcompress.tflite.metadata import LOOKUP, Description, ImageInput, LookupInput, TextInput, describe
 from tfcompress.traits import FloatArray, KernelTraits, Traits, is_table, kernels
 
 _PACKED_FORMATS = ("float32", "int8")
@@ -131,12 +132,16 @@ def _description(stage: Stage, format: ConverterFormat) -> Description:
     """Returns a file's metadata."""
     data, scheme = stage.data, quantization_scheme(stage.traits)
     text = f"Classifies {data.name} into {len(data.classes)} classes. Stage {stage.name}, {scheme or format}."
+    if isinstance(data.decode, Lookup):
+        text += f" Takes what {LOOKUP}, in the archive at the end of the file, makes of words."
     return Description(stage.model.name, text, data.classes, _input(data))
 
 
-def _input(data: Dataset) -> ImageInput | TextInput | None:
+def _input(data: Dataset) -> ImageInput | TextInput | LookupInput | None:
     """Returns what the examples are, or None where a phone could not know how to make them."""
     if isinstance(data.decode, Tokenizer):
         return TextInput(data.decode.vocabulary, data.decode.lowercase, data.decode.strip_accents)
+    if isinstance(data.decode, Lookup):
+        return LookupInput(data.decode.describe())
     pixels = range_of(data)
     return None if pixels is None else ImageInput.of_range(*pixels)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.files import atomic_write, read_json, write_json
+from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.runs.logs import write_logs
@@ -56,8 +57,8 @@ class StageStore:
 
     A stage lies in `stages/NN-name`: its model in `model.h5`; its traits, its history and what its model gives in
     `stage.json`, which is written last and so marks the stage as finished; its tokenizer in `vocab.txt` and
-    `tokenizer.json`, if it has one; and the checkpoint of its training until it is finished. What TensorBoard shows of
-    it is in `logs/NN-name`.
+    `tokenizer.json`, or what looks words up in `lookup.json`, if it has one; and the checkpoint of its training until
+    it is finished. What TensorBoard shows of it is in `logs/NN-name`.
     """
 
     def __init__(self, workdir: Path, outputs: Outputs) -> None:
@@ -101,7 +102,7 @@ class StageStore:
             OSError: the disk is full.
         """
         folder = self.folder(name, number)
-        if isinstance(data.decode, Tokenizer):
+        if isinstance(data.decode, (Lookup, Tokenizer)):
             data.decode.save(folder)
         save_model(model, self.model_file(name, number))
         write_logs(self._workdir / "logs" / folder.name, history, model)

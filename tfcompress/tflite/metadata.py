@@ -10,8 +10,9 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,8 @@ from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Buffer, Tensor
 from tfcompress.tflite.writing import write
 
-LABELS, VOCABULARY, TOKENIZER = "labels.txt", "vocab.txt", "tokenizer.json"
-"""The names of the files in the archive. `Tokenizer.load` reads the last two."""
+LABELS, VOCABULARY, TOKENIZER, LOOKUP = "labels.txt", "vocab.txt", "tokenizer.json", "lookup.json"
+"""The names of the files in the archive. `Tokenizer.load` reads the second and third, `Lookup.load` the last."""
 
 TEXT_INPUTS = {"token_ids": "ids", "segment_ids": "segment_ids", "padding_mask": "mask"}
 """The names that MediaPipe expects for the inputs of a BERT, by our names."""
@@ -70,6 +71,17 @@ class TextInput:
 
 
 @dataclass(frozen=True)
+class LookupInput:
+    """How words become ids: as layers of Keras at the beginning of the model did.
+
+    Attributes:
+        described: see `tfcompress.models.lookup.Lookup.describe`.
+    """
+
+    described: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Description:
     """What a `.tflite` file says about itself.
 
@@ -83,7 +95,7 @@ class Description:
     name: str
     text: str = ""
     labels: tuple[str, ...] = ()
-    input: ImageInput | TextInput | None = None
+    input: ImageInput | TextInput | LookupInput | None = None
 
 
 def describe(content: Content, description: Description) -> bytes:
@@ -158,6 +170,8 @@ def _tables(model: Model, description: Description) -> Fields:
         vocabulary = {"name": VOCABULARY, "type": _VOCABULARY_FILE}
         subgraph["input_process_units"] = [{"options": {"BertTokenizerOptions": {"vocab_file": [vocabulary]}}}]
         subgraph["associated_files"] = [{"name": TOKENIZER}]
+    if isinstance(takes, LookupInput):
+        subgraph["associated_files"] = [{"name": LOOKUP}]
     return {
         "name": description.name,
         "description": description.text,
@@ -166,11 +180,11 @@ def _tables(model: Model, description: Description) -> Fields:
     }
 
 
-def _input(name: str, tensor: Tensor, takes: ImageInput | TextInput | None) -> Fields:
+def _input(name: str, tensor: Tensor, takes: ImageInput | TextInput | LookupInput | None) -> Fields:
     """Returns the metadata of an input."""
     if isinstance(takes, TextInput):
         return {"name": TEXT_INPUTS.get(name, name)}
-    if takes is None or len(tensor.shape) != 4:
+    if not isinstance(takes, ImageInput) or len(tensor.shape) != 4:
         return {"name": name}
     height, width, channels = tensor.shape[1:]
     image = {"color_space": _COLOUR_SPACES.get(channels, 0), "default_size": {"width": width, "height": height}}
@@ -193,6 +207,8 @@ def _files(graph: Graph, description: Description) -> dict[str, bytes]:
             settings["strip_accents"] = True
         found[VOCABULARY] = _lines(description.input.vocabulary)
         found[TOKENIZER] = json.dumps(settings).encode()
+    if isinstance(description.input, LookupInput):
+        found[LOOKUP] = json.dumps(description.input.described).encode()
     return found
 
 
@@ -230,7 +246,9 @@ def _labels(content: Content, graph: Fields) -> tuple[str, ...]:
     return ()
 
 
-def _read_input(content: Content, graph: Fields) -> ImageInput | TextInput | None:
+def _read_input(content: Content, graph: Fields) -> ImageInput | TextInput | LookupInput | None:
+    if any(file.get("name") == LOOKUP for file in graph.get("associated_files", ())):
+        return LookupInput(json.loads(_member(content, LOOKUP)))
     for unit in graph.get("input_process_units", ()):
         for file in unit.get("options", {}).get("BertTokenizerOptions", {}).get("vocab_file", ()):
             settings = {}
