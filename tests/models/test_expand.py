@@ -204,3 +204,36 @@ def test_grouped_convolutions(library):
     x = layers.Conv2D(8, 3, groups=2, activation="swish")(x)
     model = library.Model(images, layers.Dense(2)(layers.GlobalMaxPooling2D()(x)))
     check(model, np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32))
+
+
+def own_cell(library):
+    """Returns a recurrent cell of one Dense layer per argument."""
+    layers = library.layers
+
+    class Cell(layers.Layer):
+        def __init__(self, units):
+            super().__init__()
+            self.state_size = self.output_size = units
+            self.of_input, self.of_state = layers.Dense(units), layers.Dense(units, use_bias=False)
+
+        def build(self, shape):
+            self.of_input.build(shape)
+            self.of_state.build((None, self.state_size))
+            super().build(shape)
+
+        def call(self, x, states):
+            state = tf.nn.tanh(self.of_input(x) + self.of_state(states[0]))
+            return state, [state]
+
+    return Cell(5)
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_recurrent_layers_with_a_users_cell_are_unrolled(library):
+    layers = library.layers
+    ids = library.Input((3,), dtype="int32", name="ids")
+    recurrent = layers.RNN(own_cell(library))
+    model = library.Model(ids, layers.Dense(2)(recurrent(layers.Embedding(9, 4, mask_zero=True)(ids))))
+    functional = check(model, np.array([[3, 4, 0], [1, 2, 3]], np.int32))
+    assert kinds(functional).count("Dense") == 3
+    assert not recurrent.unroll

@@ -190,7 +190,8 @@ class _Recorder:
                 outputs = self._looked_up(layer, path, arguments)
             elif id(layer) in self._apart or not stock.is_stock(layer, self._keras, arguments, masks):
                 expansion = stock.expansion(layer, masks)
-                outputs = original(layer, *args, **kwargs) if expansion is None else expansion(*args, **kwargs)
+                with stock.unrolled(layer):
+                    outputs = original(layer, *args, **kwargs) if expansion is None else expansion(*args, **kwargs)
                 outputs = self._passed("outputs", layer, path, outputs)
                 if not type(layer).__module__.startswith(("keras.", "tf_keras.")):
                     self._find_updates(path, start)

@@ -142,6 +142,22 @@ def expansion(layer: Any, masks: Mapping[str, Any]) -> Callable[..., Any] | None
 
 
 @contextmanager
+def unrolled(layer: Any) -> Iterator[None]:
+    """Lets a recurrent layer with a user's own cell, for example, spell its steps out: no loop can be copied."""
+    parts = [layer, getattr(layer, "forward_layer", None), getattr(layer, "backward_layer", None)]
+    before = {id(part): part.unroll for part in parts if hasattr(part, "unroll")}
+    try:
+        for part in parts:
+            if id(part) in before:
+                part.unroll = True
+        yield
+    finally:
+        for part in parts:
+            if id(part) in before:
+                part.unroll = before[id(part)]
+
+
+@contextmanager
 def activation_apart(layer: Any) -> Iterator[Any]:
     """Yields None, or an activation that tf_keras does not know, without which the layer computes meanwhile."""
     activation = getattr(layer, "activation", None)
