@@ -206,6 +206,27 @@ def test_grouped_convolutions(library):
     check(model, np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32))
 
 
+class LastToken(keras.layers.Layer):
+    """Takes the last token that is not padding, by the number of each example."""
+
+    def call(self, x, ids):
+        last = ops.sum(ops.cast(ops.not_equal(ids, 0), "int32"), axis=1) - 1
+        return tf.gather_nd(x, tf.stack([tf.range(tf.shape(x)[0]), last], axis=1))
+
+
+def test_examples_may_be_numbered():
+    ids = keras.Input((6,), dtype="int32", name="ids")
+    x = LastToken()(keras.layers.Embedding(9, 8)(ids), ids)
+    check(keras.Model(ids, keras.layers.Dense(2)(x)), np.array([[3, 4, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]], np.int32))
+
+
+def test_examples_that_depend_on_each_other_are_refused():
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, keras.layers.Dense(2)(x - ops.mean(x, axis=0, keepdims=True)))
+    with pytest.raises(UserError, match="gives an example another output alone than in a batch"):
+        as_functional(model)
+
+
 def own_cell(library):
     """Returns a recurrent cell of one Dense layer per argument."""
     layers = library.layers

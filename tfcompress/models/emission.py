@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.errors import UserError
 from tfcompress.models import operation_rules, stock
 from tfcompress.models.expand import Call, Trace, handle
 from tfcompress.models.layer_copies import LayerCopy, copy_of
@@ -150,11 +149,10 @@ class Builder:
             repeated = (*key, "per example", per_example.shape, per_example.tobytes())
             return self.weight(per_example, self.is_trainable(tensor), name, per_example=True, key=repeated)
         integers = self.probe.from_batch(tensor)
-        if integers is None:
-            raise UserError(
-                f"{_where(self.probe.path(tensor))} computes a tensor that depends on the number of examples in a "
-                "batch; make what it computes for an example independent of the others"
-            )
+        if integers is None:  # such as the numbers of the examples
+            step = self._step(tensor)
+            made = step.make([self.tensor(x) for x in step.inputs])
+            return made[[x.name for x in step.outputs].index(tensor.name)]
         offset, factor = (part.tolist() for part in integers)
         layer = FromBatchSize(offset, factor, tensor.dtype.name, name=self.name_for(tensor, "shape"))
         return layer(self.any_input())
@@ -195,10 +193,14 @@ class Builder:
             key = id(call) if call is not None else tensor.op.name
             if key in steps or tensor.name in self.made or not self.probe.depends_on_data(tensor):
                 continue
-            step = self._call_step(call) if call is not None else self._operation_step(tensor)
+            step = self._step(tensor)
             steps[key] = step
             pending += step.inputs
         return list(steps.values())
+
+    def _step(self, tensor: tf.Tensor) -> Step:
+        call = self.trace.made_by.get(tensor.name)
+        return self._operation_step(tensor) if call is None else self._call_step(call)
 
     def _call_step(self, call: Call) -> Step:
         layer = call.layer
@@ -251,7 +253,3 @@ class _Names:
 
 def _bytes(value: Array | None) -> tuple[tuple[int, ...], bytes] | None:
     return None if value is None else (value.shape, value.tobytes())
-
-
-def _where(path: str) -> str:
-    return f"layer {path}" if path else "the model's own code"

@@ -26,6 +26,9 @@ _TOLERANCE = 1e-5
 A mask that is added to the scores of an attention leaves 4e-18 of what it masks, so that is no exception.
 """
 
+_TOLERANCE_ALONE = 1e-3
+"""The same for the outputs of an example alone and in a batch, which are computed in another order."""
+
 
 def as_functional(model: object, features: Any = None) -> tf_keras.Model:
     """Returns a functional tf_keras copy of a model with one output, in the form that techniques treat best.
@@ -65,7 +68,7 @@ def expanded(model: object, features: Any = None) -> tf_keras.Model:
 
     Raises:
         UserError: the model has inputs of unknown or variable shape, or something in it has no equal; the message
-            names the layer.
+            names the layer; or its outputs for an example depend on the others in the batch.
     """
     return expanded_with_tables(model, features)[0]
 
@@ -94,6 +97,7 @@ def expanded_with_tables(model: object, features: Any = None) -> tuple[tf_keras.
         looked_up = {t.result: np.stack([t(tf.constant(x)) for x in given[t.feature]]) for t in traced.tables}
         difference = _difference(keras_model, inputs, copy, given | looked_up, given)
         if difference <= _TOLERANCE:
+            _check_alone(copy, given | looked_up)
             return copy, tuple(traced.tables)
         wrong = _first_difference(traced, probe, builder, examples)
         if wrong is None or id(wrong.layer) in apart:
@@ -124,6 +128,18 @@ def check_same_outputs(model: Any, copy: tf_keras.Model, features: Arrays) -> No
         )
 
 
+def _check_alone(copy: tf_keras.Model, examples: Arrays) -> None:
+    """Refuses a model whose outputs for an example depend on the others in the batch: a file takes one at a time."""
+    given = [tf.constant(examples[name]) for name in copy.input_names]
+    together, alone = ([np.asarray(y[:1]) for y in _outputs(copy, x)] for x in (given, [x[:1] for x in given]))
+    difference = max(_relative(a, b) for a, b in zip(together, alone, strict=True))
+    if difference > _TOLERANCE_ALONE:
+        raise UserError(
+            f"model {copy.name} gives an example another output alone than in a batch: they differ by {difference:.2g} "
+            "of the largest; make what it computes for an example independent of the others"
+        )
+
+
 def _take_apart(call: Call, apart: set[int], reason: str) -> None:
     """Marks the layer of a call as one that is not copied as a whole."""
     if id(call.layer) in apart:
@@ -145,9 +161,13 @@ def _difference(
     args, kwargs = inputs.arguments(tensors if before is None else {name: tf.constant(x) for name, x in before.items()})
     with stock.in_float32(model):
         expected = tf.nest.flatten(model(*args, training=False, **kwargs))
-    given = [tensors[name] for name in copy.input_names]
-    found = tf.nest.flatten(copy(given[0] if len(given) == 1 else given, training=False))
+    found = _outputs(copy, [tensors[name] for name in copy.input_names])
     return max(_relative(np.asarray(a), np.asarray(b)) for a, b in zip(expected, found, strict=True))
+
+
+def _outputs(copy: tf_keras.Model, given: list[tf.Tensor]) -> list[tf.Tensor]:
+    outputs: list[tf.Tensor] = tf.nest.flatten(copy(given[0] if len(given) == 1 else given, training=False))
+    return outputs
 
 
 def _relative(expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:

@@ -157,7 +157,9 @@ class Probe:
                 continue
             seen.add(tensor.name)
             yield tensor
-            if self.depends_on_data(tensor):
+            if self.depends_on_data(tensor) or (
+                self.needs[tensor.name] & Needs.BATCH and tensor.op.type not in _SHAPES
+            ):
                 pending += self.parents(tensor)
 
     def _find_needs(self, operation: tf.Operation) -> None:
@@ -173,7 +175,7 @@ class Probe:
                 self.needs[tensor.name] = Needs.DATA
             elif tensor.name in self.captured:
                 self.needs[tensor.name] = Needs.WEIGHTS if tensor.dtype == tf.resource else Needs.NOTHING
-            elif operation.type in ("Shape", "ShapeN", "Size", "Rank"):
+            elif operation.type in _SHAPES:
                 self.needs[tensor.name] = Needs.BATCH
             elif operation.type == "StatelessRandomGetKeyCounter" and inputs & Needs.WEIGHTS:
                 self.needs[tensor.name] = Needs.DATA  # a seed that changes from call to call
@@ -201,6 +203,7 @@ def _without_optimizer() -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
 
 
+_SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
 _READS = {"ReadVariableOp", "ResourceGather", "Const"}
 
 
