@@ -3,10 +3,13 @@ import pytest
 
 from tfcompress.errors import UserError
 from tfcompress.optimize.clustering import Cluster
+from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.pruning import Prune
-from tfcompress.optimize.technique import ORDER, Technique, check_order
+from tfcompress.optimize.technique import ORDER, Technique, check_order, warn_of_lost_traits
+from tfcompress.optimize.vocabulary import TrimVocabulary
 from tfcompress.runs.recipe import Step
-from tfcompress.traits import kernels
+from tfcompress.training import Training
+from tfcompress.traits import KernelTraits, kernels
 
 from ..apply import apply
 
@@ -64,3 +67,23 @@ def test_only_what_a_technique_says_of_itself_tells_it_from_others():
 def test_layers_that_are_treated_one_by_one_are_named(tiny_vit):
     assert set(technique("prune").treated_layers(tiny_vit)) == set(Prune().select(tiny_vit))
     assert not technique("halve").treated_layers(tiny_vit)
+
+
+@pytest.mark.parametrize(
+    ("technique", "lost"),
+    [
+        (Distil(teacher="base"), "distil does not keep .* of head, patch_embedding; prune or cluster them after it"),
+        (Prune(), "prune does not keep .* of head; "),
+        (TrimVocabulary(fit=Training()), "trim_vocabulary does not keep .* of head, patch_embedding; "),
+        (TrimVocabulary(), None),
+        (Cluster(), None),
+    ],
+)
+def test_lost_traits_are_said(tiny_vit, technique, lost):
+    before = {"head": KernelTraits(clusters=8), "patch_embedding": KernelTraits(sparsity=0.5)}
+    promised = technique.promises(tiny_vit, before)
+    if lost is None:
+        warn_of_lost_traits(technique.name, before, promised)  # A warning would fail the test.
+        return
+    with pytest.warns(UserWarning, match=lost):
+        warn_of_lost_traits(technique.name, before, promised)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -267,6 +268,22 @@ def protect_established(layer: tf_keras.layers.Layer, traits: Traits) -> tf_kera
     if established.sparsity or established.clusters:
         layer.trainable = False
     return layer
+
+
+def warn_of_lost_traits(technique: str, before: Traits, promised: Traits) -> None:
+    """Warns of kernels whose zeros or clusters a technique does not keep, before it trains."""
+    lost = []
+    for name, had in before.items():
+        has = promised.get(name, KernelTraits())
+        if (had.sparsity and not has.sparsity) or (had.clusters and not has.clusters):
+            lost.append(name)
+    if lost:
+        warnings.warn(
+            f"{technique} does not keep the zeros or the few distinct values of {', '.join(lost)}; prune or cluster "
+            "them after it",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def restore_trainable(finalized: tf_keras.Model, source: tf_keras.Model) -> None:

@@ -55,7 +55,7 @@ class TrimVocabulary(Technique):
         return super().rehearsed(model).model_copy(update={"corpus": ()})
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
-        return traits
+        return traits if self.fit is None else {}  # Its training is of all weights.
 
     def _used(self, data: Dataset) -> IntArray:
         tokenizer = _tokenizer(data)

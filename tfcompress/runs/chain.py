@@ -16,7 +16,14 @@ from tfcompress.errors import UserError
 from tfcompress.models.layers import CUSTOM_LAYERS
 from tfcompress.models.outputs import Outputs, Told
 from tfcompress.optimize.short_tables import Restore, shorten
-from tfcompress.optimize.technique import Context, Lesson, ModelAndData, Technique, restore_trainable
+from tfcompress.optimize.technique import (
+    Context,
+    Lesson,
+    ModelAndData,
+    Technique,
+    restore_trainable,
+    warn_of_lost_traits,
+)
 from tfcompress.progress import bar
 from tfcompress.runs.base import check_fit, given_outputs
 from tfcompress.runs.guessing import warn_if_guessing
@@ -137,6 +144,8 @@ class Chain:
         steps = training.epochs * data.steps_per_epoch(training.batch_size) if training is not None else 0
         earlier = {name: ModelAndData(stage.model, stage.data) for name, stage in done.items()}
         context = Context(data, before.traits, steps, self.seed, self.objective, earlier, self.workdir / "teacher")
+        traits = technique.promises(before.model, before.traits)
+        warn_of_lost_traits(technique.name, before.traits, traits)
         with bar(f"preparing {technique.name}", 1) as shown:
             model = technique.prepare(source, context)
             shown.advance()
@@ -157,7 +166,6 @@ class Chain:
         model = technique.finalize(model)
         restore_trainable(model, source)
         model = restore(model)
-        traits = technique.promises(before.model, before.traits)
         kernel_traits.check_model(model, traits, before.model)
         return self.store.save(technique.name, number, model, adapted, traits, history)
 
