@@ -97,6 +97,15 @@ def test_an_added_token_that_would_be_cut_is_refused_if_it_occurs(reviews, tmp_p
         build_model(wanted, load_data(wanted))
 
 
+def test_texts_that_transformers_cuts_otherwise_are_counted(reviews, tmp_path, capsys):
+    wanted = recipe(reviews, hugging_face=classifier(tmp_path, id2label={"0": "good", "1": "bad"}))
+    build_model(wanted, load_data(wanted))
+    assert "otherwise" not in capsys.readouterr().err
+    reviews.write_text(reviews.read_text().replace("number 3", "größe").replace("number 5", "a\u00a0b"))
+    build_model(wanted, load_data(wanted))
+    assert "4 of 24 texts have characters (U+00A0, U+00DF) that transformers would cut oth" in capsys.readouterr().err
+
+
 def test_texts_need_a_checkpoint_with_a_vocabulary(reviews, tmp_path):
     folder = write(tmp_path, BERT, bert_tensors(), words=None)
     wanted = recipe(reviews, hugging_face=folder)

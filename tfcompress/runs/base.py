@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -34,6 +35,12 @@ from tfcompress.runs.recipe import Recipe
 _TOKENS = 128
 """Sequence length of a text model that comes without a preprocessor."""
 
+
+_CUT_OTHERWISE = "\u00a0\u00ad\u200b-\u200f\ufeff"
+_FOLDED_OTHERWISE = "ßẞς\uac00-\ud7a3"
+"""Characters for which keras-nlp's token ids differ from those of transformers: always, and in lower case."""
+
+_TOLD = 5
 
 _COMPARED = 4
 """Number of training examples on which a model and its copy are compared."""
@@ -88,7 +95,10 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
             f"{recipe.model.hugging_face}: a new head is trained for {len(data.classes)} classes", soft_wrap=True
         )
     if source is not None:
-        return source.model, _with_tokenizer_of(source, data, recipe.model.sequence_length)
+        cut = _with_tokenizer_of(source, data, recipe.model.sequence_length)
+        if recipe.model.hugging_face is not None and isinstance(cut.decode, Tokenizer):
+            _tell_differences(cut, cut.decode)
+        return source.model, cut
     model, classes = recipe.model, len(data.classes)
     assert model.preset is not None
     changes: dict[str, Any] = {k: v for k in ("depth", "pooling") if (v := getattr(model, k)) is not None}
@@ -122,6 +132,20 @@ def _with_tokenizer_of(source: Pretrained, data: Dataset, length: int) -> Datase
                 "found as one; replace it in the texts by a word, or choose a checkpoint without it"
             )
     return replace(data, decode=tokenizer)
+
+
+def _tell_differences(data: Dataset, tokenizer: Tokenizer) -> None:
+    """Says how many texts transformers would cut otherwise, by the characters that are known to differ."""
+    differing = _CUT_OTHERWISE + (_FOLDED_OTHERWISE if tokenizer.lowercase else "")
+    pattern = re.compile(f"[{differing}]")
+    found = [{*pattern.findall(one)} for split in SPLITS for one in text.texts(data, split)]
+    if count := sum(map(bool, found)):
+        characters = ", ".join(f"U+{ord(one):04X}" for one in sorted(set().union(*found))[:_TOLD])
+        console.print(
+            f"{count} of {len(found)} texts have characters ({characters}) that transformers would cut otherwise; the "
+            "checkpoint's own accuracy on them may be higher",
+            soft_wrap=True,
+        )
 
 
 def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
