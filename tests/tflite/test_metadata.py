@@ -13,6 +13,7 @@ from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.interpreter import predict
+from tfcompress.models.outputs import Outputs
 from tfcompress.packed import file_weights
 from tfcompress.runs.exporting import export_stage
 from tfcompress.runs.recipe import Export
@@ -226,7 +227,7 @@ def archive_begins(described: bytes) -> int:
 
 def test_every_file_of_a_stage_is_described(tiny_vit, tiny_data, tiny_text, tmp_path):
     for model, data in ((tiny_vit, tiny_data), (tiny_bert_of(tiny_text), tiny_text)):
-        stage = Stage("base", f"00-{model.name}", model, data, {}, [])
+        stage = Stage("base", f"00-{model.name}", model, data, {}, [], Outputs.LOGITS)
         (file,) = export_stage(stage, Export(formats=("dynamic",)), tmp_path)
         assert file.tensors
         described = read_description(file.path.read_bytes())
@@ -237,10 +238,13 @@ def test_every_file_of_a_stage_is_described(tiny_vit, tiny_data, tiny_text, tmp_
         assert described.input == (ImageInput() if images else TextInput(tiny_text.decode.vocabulary, True))
 
 
-def test_images_outside_0_to_1_are_not_described_as_pixels(tiny_vit, tiny_data, tmp_path):
+def test_images_outside_0_to_1_are_described_as_pixels_if_the_data_say_their_range(tiny_vit, tiny_data, tmp_path):
     import dataclasses
 
     decode = tiny_data.decode
     centred = dataclasses.replace(tiny_data, decode=lambda image: decode(image) * 2 - 1)
-    (file,) = export_stage(Stage("base", "00-base", tiny_vit, centred, {}, []), Export(formats=("float32",)), tmp_path)
-    assert read_description(file.path.read_bytes()).input is None
+    for black, expected in ((None, None), (-1.0, ImageInput((127.5,), (127.5,)))):
+        data = centred if black is None else dataclasses.replace(centred, pixel_range=(black, 1.0))
+        stage = Stage("base", f"00-{black}", tiny_vit, data, {}, [], Outputs.LOGITS)
+        (file,) = export_stage(stage, Export(formats=("float32",)), tmp_path)
+        assert read_description(file.path.read_bytes()).input == expected
