@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
+from tfcompress import layer_kernels
 from tfcompress.errors import UserError
 
 FloatArray = npt.NDArray[np.float32]
@@ -60,12 +61,12 @@ Traits = Mapping[str, KernelTraits]
 
 
 def kernels(model: tf_keras.Model) -> dict[str, FloatArray]:
-    """Returns the kernels of a model's Dense, Conv2D and Embedding layers by layer name.
+    """Returns the kernels of a model's Dense, Conv2D and Embedding layers, and all that are quantized, by name.
 
-    Kernels are `(…, inputs, outputs)`, embedding tables `(rows, width)`. In a QAT model the names are those of the
-    wrapped layers.
+    Kernels are `(…, inputs, outputs)`, embedding tables `(rows, width)`. A kernel has the name of its layer, without
+    that of its QAT wrapper; a further kernel of the same layer is called as in `lstm/recurrent_kernel`.
     """
-    return {layer.name: kernel for layer, kernel in _found(model)}
+    return {name: kernel for _, name, kernel in _found(model)}
 
 
 def variables(layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
@@ -100,7 +101,7 @@ def measure_model(model: tf_keras.Model) -> dict[str, KernelTraits]:
     """
     return {
         layer.name: replace(measure(kernel), sparsity=0.0) if is_table(layer) else measure(kernel)
-        for layer, kernel in _found(model)
+        for layer, _, kernel in _found(model)
     }
 
 
@@ -164,13 +165,18 @@ def check_model(model: tf_keras.Model, promised: Traits, before: tf_keras.Model 
         check(name, kernel, promised.get(name, KernelTraits()), earlier.get(name))
 
 
-def _found(model: tf_keras.Model) -> Iterator[tuple[tf_keras.layers.Layer, FloatArray]]:
-    """Yields each layer that has a kernel, without its QAT wrapper, and the kernel."""
+def _found(model: tf_keras.Model) -> Iterator[tuple[tf_keras.layers.Layer, str, FloatArray]]:
+    """Yields each layer that has a kernel, without its QAT wrapper, with the kernel's name and the kernel."""
     for layer in model.layers:
         inner = getattr(layer, "layer", layer)
-        if type(inner) in KERNELS:
-            # In a QAT model `inner.kernel` is the fake-quantized tensor, so the variable is looked up by name.
-            yield inner, variables(layer)[KERNELS[type(inner)]].numpy()
+        # In a QAT model the layer's own attributes are the fake-quantized tensors.
+        quantized = [variable for variable, *_ in getattr(layer, "_weight_vars", ())]
+        if quantized:
+            kept = zip(layer_kernels.paths(inner), layer_kernels.names(inner), quantized, strict=True)
+            for path, name, variable in kept:
+                yield inner, name, layer_kernels.by_output(inner, path, variable.numpy())
+        elif type(inner) in KERNELS:
+            yield inner, inner.name, variables(layer)[KERNELS[type(inner)]].numpy()
 
 
 def _one_unit(kernel: npt.NDArray[np.generic], pattern: str) -> float:

@@ -157,3 +157,41 @@ def test_layers_behind_float_ones_keep_zeros_and_clusters(tiny_data, tmp_path, i
     (tmp_path / "model.tflite").write_bytes(content)
     outputs = predict(tmp_path / "model.tflite", images)
     np.testing.assert_allclose(outputs, expected, atol=0.1 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_kernels_of_all_kinds_become_int8(tiny_data, tmp_path, images):
+    layers = tf_keras.layers
+    tf_keras.utils.set_random_seed(0)
+    inputs = tf_keras.Input(images.shape[1:])
+    x = layers.BatchNormalization()(layers.Conv2D(8, 3, activation="relu", name="conv")(inputs))
+    x = layers.SeparableConv2D(8, 3, padding="same", name="separable")(x)
+    x = layers.Bidirectional(layers.GRU(6, return_sequences=True), name="both")(layers.Reshape((36, 8))(x))
+    x = layers.LSTM(8, name="lstm")(x, mask=layers.Masking(0.5).compute_mask(x))
+    model = as_functional(tf_keras.Model(inputs, layers.Dense(10, name="head")(x)))
+    kernel = model.get_layer("conv").kernel
+    kernel.assign(np.round(kernel.numpy() / np.abs(kernel.numpy()).max() * 3) * np.float32(0.1))
+    model, traits = apply(QUANTIZE, model, tiny_data, tmp_path)
+    recurrent = {"lstm/layer/recurrent_kernel", "both", "both/forward_layer/recurrent_kernel"}
+    recurrent |= {"both/backward_layer/kernel", "both/backward_layer/recurrent_kernel"}
+    assert set(traits) == {"conv", "separable", "separable/pointwise_kernel", "lstm", "head", *recurrent}
+    expected = model.predict(images, verbose=0)
+    model.save(tmp_path / "model.h5", include_optimizer=False)
+    with load_scope():
+        loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_LAYERS)
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), expected)
+    for made in (model, loaded):
+        found = verify(convert(made, "int8", logits=True), made, traits, "int8")
+        assert {(tensor.layer, tensor.format) for tensor in found} == {(name, "int8") for name in traits}
+    assert {tensor.layer: tensor.distinct for tensor in found}["conv"] == 7
+    (tmp_path / "model.tflite").write_bytes(convert(loaded, "int8", logits=True))
+    outputs = predict(tmp_path / "model.tflite", images)
+    np.testing.assert_allclose(outputs, expected, atol=0.1 * np.abs(expected).max())
+
+
+def test_an_einsum_that_is_no_product_of_matrices_stays_float():
+    layers = tf_keras.layers
+    inputs = tf_keras.Input((4, 8))
+    x = layers.EinsumDense("abc,bcd->abd", (4, 6), name="per_position")(inputs)
+    model = tf_keras.Model(inputs, layers.EinsumDense("abc,cd->abd", (4, 6), name="shared")(x))
+    assert set(QUANTIZE.select(model)) == {"shared"}

@@ -19,7 +19,7 @@ def test_a_kernel_keeps_its_zeros_and_clusters(layer, sparsity, clusters):
     kernel = rng.choice(CENTROIDS, inner.kernel.shape) * (1 if clusters else rng.uniform(0.5, 2, inner.kernel.shape))
     inner.set_weights([kernel.astype(np.float32), np.zeros(6)])
     kernel = inner.get_weights()[0]
-    config = KernelsConfig(["kernel"], KernelTraits(clusters, sparsity))
+    config = KernelsConfig(["kernel"], {"kernel": KernelTraits(clusters, sparsity)})
     wrapper = QuantizedReader(inner, config)
     model = tf_keras.Model(inputs, wrapper(inputs))
     model.compile("adam", "mse")

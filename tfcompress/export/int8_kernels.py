@@ -24,7 +24,7 @@ from tfcompress.tflite.tensor import Tensor, computed, constant
 from tfcompress.tflite.writing import write
 from tfcompress.traits import FloatArray
 
-_WEIGHTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1}
+_WEIGHTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "GATHER": 0}
 """Which input holds the weights, by kind of operator."""
 
 _HYBRID = {"FULLY_CONNECTED": 9, "CONV_2D": 5, "DEPTHWISE_CONV_2D": 6}
@@ -62,9 +62,10 @@ def fake_quantized(weights: Iterable[Any]) -> dict[str, Int8Kernel]:
     """Returns the kernels of a model that have a trained range, by their names.
 
     Args:
-        weights: all variables of the model; the range of the kernel `name` is in `name_min` and `name_max`.
+        weights: all variables of the model; the range of the kernel `name` is in `name_min` and `name_max`, which may
+            begin with tfmot's `quant_`.
     """
-    by_name = {weight.name.partition(":")[0]: weight for weight in weights}
+    by_name = {weight.name.partition(":")[0].removeprefix("quant_"): weight for weight in weights}
     found = {}
     for name, weight in by_name.items():
         highest = by_name.get(f"{name}_max")
@@ -121,7 +122,8 @@ def _quantized(graph: Graph, user: Operator, weights: Tensor, kernels: Mapping[s
     unpacked = graph.producer(weights, "DEQUANTIZE")
     if unpacked is not None and unpacked.inputs[0].dtype == "int8":
         weights = unpacked.inputs[0]
-    if user.inputs[2 if user.kind == "TRANSPOSE_CONV" else 0].dtype != "float32":
+    activations = {"TRANSPOSE_CONV": user.inputs[-1], "GATHER": user.outputs[0]}.get(user.kind, user.inputs[0])
+    if activations.dtype != "float32":
         return None
     numbers = weights.numbers()
     if numbers is None or numbers.ndim < 2 or not np.any(numbers):
@@ -191,9 +193,17 @@ def _use(graph: Graph, user: Operator, place: int, weights: Tensor) -> None:
         if user.kind == "FULLY_CONNECTED":
             user.set_option("asymmetricQuantizeInputs", True)
         return
-    floats = computed(f"{weights.name}_dequantized", weights.shape)
-    user.replace_input(place, floats)
-    user.code = OperatorCode(user.kind, 1 if len(user.inputs) == 3 else 3, custom=False)
-    unpack = operator("DEQUANTIZE", [weights], [floats], 2, schema.DequantizeOptionsT())
     at = graph.operators.index(user)
+    user.replace_input(place, weights)
+    if user.kind == "GATHER":
+        floats, at = user.outputs[0], at + 1
+        packed = computed(f"{floats.name}_int8", floats.free_shape, "int8")
+        packed.scales, packed.zero_points = weights.scales, weights.zero_points
+        user.outputs = (packed,)
+        user.code = OperatorCode(user.kind, max(2, user.code.version), custom=False)
+    else:
+        floats, packed = computed(f"{weights.name}_dequantized", weights.shape), weights
+        user.replace_input(place, floats)
+        user.code = OperatorCode(user.kind, 1 if len(user.inputs) == 3 else 3, custom=False)
+    unpack = operator("DEQUANTIZE", [packed], [floats], 2, schema.DequantizeOptionsT())
     graph.operators = (*graph.operators[:at], unpack, *graph.operators[at:])

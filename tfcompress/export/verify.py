@@ -139,5 +139,6 @@ def _check_format(name: str, tensor: WeightTensor, format: ConverterFormat, prom
         return
     if tensor.format != wanted:
         raise traits.BrokenTraitError(f"{tensor.name} ({name}): stored as {tensor.format} instead of {wanted}")
-    if promised.quantized and len(tensor.scales) != 1:
+    # A convolution with float activations needs one scale per output, which is the same for all until factors differ.
+    if promised.quantized and tensor.values.ndim < 4 and len(tensor.scales) != 1:
         raise traits.BrokenTraitError(f"{tensor.name} ({name}): {len(tensor.scales)} scales instead of one")

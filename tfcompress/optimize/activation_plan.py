@@ -99,6 +99,8 @@ class ActivationPlan:
     def _activations(self, layer: tf_keras.layers.Layer) -> Activations:
         if is_table(layer):
             return STATIC
+        if type(layer) is not tf_keras.layers.Dense:
+            return Activations("dynamic", f"it is a {type(layer).__name__}, not a Dense layer")
         if len(layer.inbound_nodes) > 1:
             return Activations("dynamic", "it is called several times")
         activation = _name(layer.activation)

@@ -30,12 +30,14 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.d
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_annotate import QuantizeAnnotate
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
+from tfcompress import layer_kernels
 from tfcompress.models.layers import CUSTOM_LAYERS, MeanOfTokens, ScaledDotProductAttention, unquantizable
+from tfcompress.models.operations import Masked
 from tfcompress.optimize.activation_plan import FLOAT_LAYERS, MOVERS, ActivationPlan, inputs_of
 from tfcompress.optimize.calibration import calibrate
 from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
 from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, protect_established
-from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table, variables
+from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table, measure
 
 _CALIBRATION_BATCHES = 8
 
@@ -60,11 +62,14 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
     name: ClassVar[str] = "quantize"
     ends_training: ClassVar[bool] = True
     layer_settings: ClassVar[type[Settings]] = LayerQuantization
-    layer_types: ClassVar[tuple[type, ...]] = (tf_keras.layers.Dense, tf_keras.layers.Embedding)
+    layer_types: ClassVar[tuple[type, ...]] = (*layer_kernels.QUANTIZABLE, Masked)
+
+    def can_treat(self, layer: tf_keras.layers.Layer) -> bool:
+        return bool(layer_kernels.paths(layer))
 
     def select(self, model: tf_keras.Model) -> dict[str, LayerQuantization]:
-        # Tables are treated by default as well: they are half of a BERT.
-        unasked = {"Embedding": LayerQuantization()} if any(is_table(layer) for layer in model.layers) else {}
+        # Layers of all classes are treated by default.
+        unasked = {type(layer).__name__: LayerQuantization() for layer in model.layers if self.can_treat(layer)}
         return super(Quantize, self.model_copy(update={"types": unasked | self.types})).select(model)
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
@@ -100,8 +105,11 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
             inner = layer.layer if isinstance(layer, QuantizeWrapperV2) else layer
             if inner.name not in plan.dynamic:
                 return layer
-            established = context.traits.get(inner.name, KernelTraits())
-            return QuantizedReader(inner, KernelsConfig([KERNELS[type(inner)]], established))
+            paths = layer_kernels.paths(inner)
+            established = {path: measure(getattr(*layer_kernels.owner(inner, path)).numpy()) for path in paths}
+            if type(inner) in KERNELS:
+                established = {KERNELS[type(inner)]: context.traits.get(inner.name, KernelTraits())}
+            return QuantizedReader(inner, KernelsConfig(paths, established))
 
         with load_scope():
             wrapped = copy_model(model, wrap)
@@ -119,8 +127,8 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
         return finished
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
-        quantized = {name: replace(traits.get(name, KernelTraits()), quantized=True) for name in self.select(model)}
-        return {**traits, **quantized}
+        names = [name for layer in self.select(model) for name in layer_kernels.names(model.get_layer(layer))]
+        return {**traits, **{name: replace(traits.get(name, KernelTraits()), quantized=True) for name in names}}
 
 
 class FloatWeightsConfig(configs.Default8BitOutputQuantizeConfig):
@@ -173,12 +181,10 @@ def load_scope() -> tf_keras.utils.CustomObjectScope:
 def _set_ranges(model: tf_keras.Model) -> None:
     """Sets the range of each quantized kernel to its present weights; tfmot's is one training step old."""
     for wrapper in model.layers:
-        by_name = variables(wrapper)
-        for name in set(KERNELS.values()):
-            if f"{name}_max" in by_name:
-                largest = tf.reduce_max(tf.abs(by_name[name]))
-                by_name[f"{name}_min"].assign(-largest)
-                by_name[f"{name}_max"].assign(largest)
+        for kernel, _, of_quantizer in getattr(wrapper, "_weight_vars", ()):
+            largest = tf.reduce_max(tf.abs(kernel))
+            of_quantizer["min_var"].assign(-largest)
+            of_quantizer["max_var"].assign(largest)
 
 
 def _names_before(layers: Iterable[tf_keras.layers.Layer]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
+from tfcompress.layer_kernels import owner
 from tfcompress.traits import KernelTraits
 
 
@@ -19,6 +20,18 @@ class QuantizedReader(QuantizeWrapperV2):
 
     def __init__(self, layer: tf_keras.layers.Layer, quantize_config: Any, **options: Any) -> None:
         super().__init__(layer, quantize_config, **{"trainable": layer.trainable, **options})
+
+    def build(self, input_shape: Any) -> None:
+        # tfmot's wrapper lists the weights of a layer in another order if the layer is not built, as when it is loaded.
+        if not self.layer.built:
+            self.layer.build(input_shape)
+            self.layer.built = True
+        super().build(input_shape)
+
+    def _weight_name(self, name: str) -> str:
+        """Returns a weight's name below its layer's, so that the ranges of several cells have different names."""
+        plain = name.partition(":")[0]
+        return plain.partition("/")[2] or plain
 
     @property
     def trainable_weights(self) -> list[tf.Variable]:
@@ -34,20 +47,21 @@ class KernelsConfig(tfmot.quantization.keras.QuantizeConfig):
     """Quantizes some weights of a layer and leaves its activations float.
 
     Args:
-        kernels: the attributes that hold them.
+        kernels: the attributes that hold them, see `tfcompress.layer_kernels.paths`.
         established: what training must keep in them. It is not saved with the model, which is trained by then.
     """
 
-    def __init__(self, kernels: Sequence[str], established: KernelTraits | None = None) -> None:
-        self.kernels, self._established = list(kernels), established or KernelTraits()
+    def __init__(self, kernels: Sequence[str], established: Mapping[str, KernelTraits] | None = None) -> None:
+        self.kernels, self._established = list(kernels), established or {}
 
     def get_weights_and_quantizers(self, layer: tf_keras.layers.Layer) -> list[tuple[tf.Variable, Any]]:
-        weights = [getattr(layer, kernel) for kernel in self.kernels]
-        return [(weight, _KernelQuantizer(weight, self._established)) for weight in weights]
+        weights = [getattr(*owner(layer, kernel)) for kernel in self.kernels]
+        established = [self._established.get(kernel, KernelTraits()) for kernel in self.kernels]
+        return [(weight, _KernelQuantizer(weight, kept)) for weight, kept in zip(weights, established, strict=True)]
 
     def set_quantize_weights(self, layer: tf_keras.layers.Layer, quantize_weights: Sequence[tf.Tensor]) -> None:
         for kernel, quantized in zip(self.kernels, quantize_weights, strict=True):
-            setattr(layer, kernel, quantized)
+            setattr(*owner(layer, kernel), quantized)
 
     def get_activations_and_quantizers(self, layer: tf_keras.layers.Layer) -> list[Any]:
         return []

@@ -192,6 +192,10 @@ class LayerTechnique(Technique, Generic[S]):
     def treated_layers(self, model: tf_keras.Model) -> Collection[str]:
         return self.select(model)
 
+    def can_treat(self, layer: tf_keras.layers.Layer) -> bool:
+        """Returns whether a layer can be treated."""
+        return type(layer) in self.layer_types
+
     def select(self, model: tf_keras.Model) -> dict[str, S]:
         """Returns the settings of each layer that is treated, by the layer's name.
 
@@ -211,7 +215,7 @@ class LayerTechnique(Technique, Generic[S]):
                 raise UserError(
                     f"{self.name}.types: {kind!r} is not a layer type that it can treat; those are {accepted}"
                 )
-        treatable = [layer for layer in model.layers if type(layer) in self.layer_types]
+        treatable = [layer for layer in model.layers if self.can_treat(layer)]
         for what, keys, found in (
             ("types", self.types, {type(layer).__name__ for layer in treatable}),
             ("layers", self.layers, {key for key in self.layers if any(re.fullmatch(key, x.name) for x in treatable)}),

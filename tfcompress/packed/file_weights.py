@@ -13,7 +13,7 @@ from tfcompress.tflite.graph import Content
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Array, Tensor
 
-_WEIGHT_INPUTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "GATHER": 0}
+_WEIGHT_INPUTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "GATHER": 0}
 """The index of the input that holds the weights, by kind of operator."""
 
 
@@ -50,7 +50,7 @@ class WeightTensor:
 
 
 def weights(content: Content) -> list[WeightTensor]:
-    """Returns the constant weights of all FULLY_CONNECTED, CONV_2D and GATHER operators of a file, each tensor once.
+    """Returns the constant weights of all dense, convolution and GATHER operators of a file, each tensor once.
 
     Raises:
         UserError: the content is not a valid `.tflite` file, or its packed weights are damaged.
@@ -73,6 +73,8 @@ def weights(content: Content) -> list[WeightTensor]:
                 unpacked = graph.producer(tensor, "DEQUANTIZE")
                 tensor = unpacked.inputs[0] if unpacked is not None and unpacked.inputs else tensor
                 if len(tensor.data) and tensor.dtype in ("float32", "float16", "int8") and not tensor.sparse:
-                    table = operator.kind == "GATHER"
-                    found[tensor] = WeightTensor(tensor.name, tensor.values(), tensor.scales, len(tensor.data), table)
+                    values, table = tensor.values(), operator.kind == "GATHER"
+                    if operator.kind == "DEPTHWISE_CONV_2D":
+                        values = np.moveaxis(values, -1, 0)
+                    found[tensor] = WeightTensor(tensor.name, values, tensor.scales, len(tensor.data), table)
     return list(found.values())
