@@ -10,6 +10,7 @@ from pathlib import Path
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import range_of
 from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.folding import unfold
 from tfcompress.export.formats import ConverterFormat
@@ -19,7 +20,7 @@ from tfcompress.export.verify import VerifiedTensor, verify
 from tfcompress.files import atomic_write
 from tfcompress.models.lookup import Lookup
 from tfcompress.packed.packer import pack
-from tfcompress.progress import track
+from tfcompress.progress import console, track
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
 from tfcompress.tflite.metadata import LOOKUP, Description, ImageInput, LookupInput, TextInput, describe
@@ -59,7 +60,7 @@ def export_stage(stage: Stage, export: Export, workdir: Path) -> list[ExportedFi
         _stock(stage, stored_as, export, workdir, float32) for stored_as in track(formats, "converting", len(formats))
     ]
     if export.clustered and any(kernel.clusters for kernel in stage.traits.values()):
-        files += [_packed(file) for file in files if file.format in _PACKED_FORMATS]
+        files += [packed for file in files if file.format in _PACKED_FORMATS and (packed := _packed(file))]
     return files
 
 
@@ -107,12 +108,15 @@ def _clustered(stage: Stage) -> dict[str, FloatArray]:
     }
 
 
-def _packed(file: ExportedFile) -> ExportedFile:
-    """Packs a file and writes the result beside it."""
+def _packed(file: ExportedFile) -> ExportedFile | None:
+    """Packs a file and writes the result beside it; a file that cannot be packed is left out, with its reason."""
     path = file.path.with_stem(f"{file.path.stem}_packed")
-    return _verified(
-        file.stage, file.format, path, lambda: pack(file.path.read_bytes(), allow_larger=True), packed=True
-    )
+    try:
+        content = path.read_bytes() if path.is_file() else pack(file.path.read_bytes(), allow_larger=True)
+    except UserError as error:
+        console.print(f"{file.path.name} is not packed: {error}", soft_wrap=True)
+        return None
+    return _verified(file.stage, file.format, path, lambda: content, packed=True)
 
 
 def _verified(
