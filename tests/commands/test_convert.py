@@ -299,12 +299,50 @@ def test_outputs_keep_their_names_and_order(tmp_path, library):
     library.Model([first, second], [both, dense, dense, first]).save(tmp_path / "a.keras")
     found = convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32")
     assert found.difference.largest_difference < 1e-6
-    assert found.outputs == {
-        "both": "float32 (1, 7)",
-        "dense": "float32 (1, 2)",
-        "dense_1": "float32 (1, 2)",
-        "first": "float32 (1, 3)",
-    }
+    assert list(found.outputs.items()) == [
+        ("both", "float32 (1, 7)"),
+        ("dense", "float32 (1, 2)"),
+        ("dense_1", "float32 (1, 2)"),
+        ("first", "float32 (1, 3)"),
+    ]
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+@pytest.mark.parametrize("keys", [("z", "a"), ()])
+def test_outputs_of_a_subclassed_model_keep_their_names_and_order(tmp_path, library, keys):
+    class Heads(library.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = [library.layers.Dense(size) for size in (2, 3)]
+
+        def call(self, x):
+            outputs = [head(x) for head in self.heads]
+            return dict(zip(keys, outputs, strict=True)) if keys else tuple(outputs)
+
+    model = Heads()
+    model(np.zeros((1, 4), np.float32))
+    found = convert_file(model, tmp_path / "a.tflite", "float32")
+    sizes = {"a": 3, "z": 2} if keys else {"output_0": 2, "output_1": 3}  # Keras sorts the keys of a dictionary.
+    assert list(found.outputs.items()) == [(name, f"float32 (1, {size})") for name, size in sizes.items()]
+    assert found.difference.largest_difference < 1e-6
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_a_model_is_left_as_it_was(tmp_path, library):
+    """Conversion computes in float32, without fused layers, and under names that TensorFlow takes."""
+    x = library.Input((5, 3), name="_x")
+    layer = library.layers.LSTM(4, dtype="float16")
+    inner = library.Sequential([library.Input((5, 3)), layer])
+    model = library.Model(x, {"scores": library.layers.Dense(2, dtype="mixed_float16")(inner(x))})
+    before = [*map(np.array, model.get_weights())], getattr(layer, "_could_use_gpu_kernel", None), layer.compute_dtype
+    found = convert_file(model, tmp_path / "a.tflite", "float32")
+    assert (found.inputs, found.outputs) == ({"x": "float32 (1, 5, 3)"}, {"scores": "float32 (1, 2)"})
+    assert found.difference.largest_difference < 1e-5
+    after = [*map(np.array, model.get_weights())], getattr(layer, "_could_use_gpu_kernel", None), layer.compute_dtype
+    assert before[1:] == after[1:]
+    for one, other in zip(before[0], after[0], strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+    assert np.asarray(model(np.zeros((1, 5, 3)))["scores"]).dtype == np.float16
 
 
 @pytest.mark.parametrize("library", [tf_keras, keras])

@@ -17,6 +17,8 @@ from tfcompress.export.int8_kernels import fake_quantized, store_int8
 from tfcompress.export.serving import ServingFunction, serve_classifier
 from tfcompress.models.outputs import Outputs
 from tfcompress.quiet import native_libraries_quiet
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.writing import write
 
 
 def convert(
@@ -75,10 +77,22 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
             f"model {serving.name} cannot be converted to {format}: {reason.strip()}; build the model from operators "
             "that TFLite has"
         ) from error
+    content = _in_order(content, list(concrete.structured_outputs))
     if format != "int8":
         return content
     owner: Any = serving.owner
     return store_int8(content, fake_quantized(getattr(owner, "weights", None) or owner.variables))
+
+
+def _in_order(content: bytes, names: list[str]) -> bytes:
+    """Returns a file with its outputs in the order of these names, which the converter does not keep."""
+    model = read(content)
+    (signature,) = model.signatures
+    ordered = [signature.outputs[name] for name in names]
+    if signature.graph.outputs == ordered or len(signature.graph.outputs) != len(ordered):
+        return content
+    signature.graph.outputs = ordered
+    return write(model)
 
 
 def _beyond_float16(owner: object) -> list[str]:

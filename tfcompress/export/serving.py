@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,8 +19,13 @@ from tfcompress.export.norms import plain_norms
 from tfcompress.models.layers import unquantizable
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.safety import check_safe
+from tfcompress.models.signature import library, signature
+from tfcompress.models.stock import in_float32
 from tfcompress.names import distinct_names
 from tfcompress.quiet import native_libraries_quiet
+
+_NOT_IN_NAME, _BEFORE_NAME = re.compile(r"[^A-Za-z0-9_.\\/>-]"), re.compile(r"^[^A-Za-z0-9.]+")
+"""What TensorFlow replaces in the names of inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,69 +77,39 @@ def serve_classifier(
     return _serve(model, name_output)
 
 
-def serve_model(model: tf_keras.Model) -> ServingFunction:
-    """Returns the function of any model, with its outputs unchanged and named after the layers that compute them.
+def serve_model(model: Any, name: str = "") -> ServingFunction:
+    """Returns the function of any model of tf_keras or Keras 3, traced in inference, with its outputs unchanged.
 
-    Raises:
-        UserError: the model keeps a state between its calls.
-    """
-    _check_stateless(model)
-    model = _in_float32(model, tf_keras.models.clone_model)
-    names = distinct_names([x.node.layer.name for x in model.outputs], "output")
-    return _serve(model, lambda outputs: dict(zip(names, tf.nest.flatten(outputs), strict=True)))
-
-
-def serve_keras_3(model: Any, name: str) -> ServingFunction:
-    """Returns the function of a functional or sequential Keras 3 model, traced in inference.
+    The outputs have the order of Keras. In a dictionary they have its keys as names; else those of a functional model
+    are named after the layers that compute them, and those of other models `output_0`, `output_1` ….
 
     Args:
-        model: with one or more inputs of fixed shape and the TensorFlow backend.
-        name: what error messages call it.
+        model: with inputs of fixed shape, and called before if it is subclassed.
+        name: what error messages call it; by default its own name.
 
     Raises:
-        UserError: an input has no fixed shape, or the model keeps a state between its calls.
+        UserError: an input has no fixed shape or takes texts, or the model keeps a state between its calls.
     """
-    import keras
+    if stateful := [x for x in model._flatten_layers(include_self=False) if getattr(x, "stateful", False)]:
+        raise UserError(
+            f"layer {stateful[-1].name} keeps a state between calls, which a .tflite file of one call cannot; build it "
+            "with stateful=False"
+        )
 
-    _check_stateless(model)
-    inputs = list(model.inputs)
-    check_shapes({x.name: (None,) if x.dtype == "string" else tuple(x.shape[1:]) for x in inputs}, name)
-    model = _in_float32(model, keras.models.clone_model)
-    names = distinct_names(getattr(model, "output_names", None) or ["output_0"], "output")
-    batch_of_one = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.name) for x in inputs]
-    structure = getattr(model, "_inputs_struct", None)
+    def name_outputs(outputs: Any) -> dict[str, tf.Tensor]:
+        flat = tf.nest.flatten(outputs)
+        return dict(zip(_output_names(model, outputs, len(flat)), flat, strict=True))
 
-    @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
-    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        given = keras.tree.pack_sequence_as(structure, list(tensors)) if structure is not None else tensors[0]
-        return dict(zip(names, keras.tree.flatten(model(given, training=False)), strict=True))
-
-    owner = tf.Module()
-    owner.weights = [variable.value for variable in model.variables]
-    return ServingFunction(serve, owner, name)
+    return _serve(model, name_outputs, name)
 
 
-def _check_stateless(model: Any) -> None:
-    for layer in model.layers:
-        if getattr(layer, "stateful", False):
-            raise UserError(
-                f"layer {layer.name} keeps a state between calls, which a .tflite file of one call cannot; build it "
-                "with stateful=False"
-            )
-
-
-def _in_float32(model: Any, clone: Callable[..., Any]) -> Any:
-    """Returns a model that computes in half precision as one that computes in float32, with the same weights."""
-    if not any("16" in str(getattr(layer, "compute_dtype", "")) for layer in model.layers):
-        return model
-
-    def full(layer: Any) -> Any:
-        config = layer.get_config()
-        return type(layer).from_config({**config, "dtype": "float32"} if "16" in str(config.get("dtype")) else config)
-
-    copy = clone(model, clone_function=full)
-    copy.set_weights(model.get_weights())
-    return copy
+def _output_names(model: Any, outputs: Any, count: int) -> list[str]:
+    if isinstance(outputs, Mapping) and len(outputs) == count:
+        return [str(key) for key in sorted(outputs)]
+    if not getattr(model, "inputs", None):
+        return [f"output_{place}" for place in range(count)]
+    own = [x.node.layer.name for x in model.outputs] if library(model) is tf_keras else model.output_names
+    return distinct_names(own, "output")
 
 
 def serve_saved_model(path: Path, name: str, allow_code: bool) -> ServingFunction:
@@ -163,18 +141,25 @@ def serve_saved_model(path: Path, name: str, allow_code: bool) -> ServingFunctio
             f"{name} has the signatures {', '.join(signatures) or 'none'}; a SavedModel needs one that is called "
             "serving_default, or exactly one"
         )
-    signature = signatures["serving_default" if "serving_default" in signatures else next(iter(signatures))]
+    entry = signatures["serving_default" if "serving_default" in signatures else next(iter(signatures))]
     # The order of the inputs changes from process to process.
-    specs = dict(sorted(signature.structured_input_signature[1].items()))
+    specs = dict(sorted(entry.structured_input_signature[1].items()))
     check_shapes({key: _shape_of_example(spec) for key, spec in specs.items()}, name)
     batch_of_one = [tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, key) for key, spec in specs.items()]
 
     @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
     def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs: dict[str, tf.Tensor] = signature(**dict(zip(specs, inputs, strict=True)))
-        return outputs
+        outputs: dict[str, tf.Tensor] = entry(**dict(zip(specs, inputs, strict=True)))
+        # A SavedModel does not keep their order; Keras numbers them, or sorts the keys of a dictionary.
+        return {name: outputs[name] for name in sorted(outputs, key=_by_number)}
 
     return ServingFunction(serve, loaded, name)
+
+
+def _by_number(name: str) -> tuple[str, int]:
+    """Returns a key that sorts `output_10` after `output_9`."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or -1)
 
 
 def check_shapes(inputs: Mapping[str, tuple[int | None, ...]], name: str) -> None:
@@ -187,22 +172,47 @@ def check_shapes(inputs: Mapping[str, tuple[int | None, ...]], name: str) -> Non
             )
 
 
-def _serve(model: tf_keras.Model, name_outputs: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> ServingFunction:
-    batch_of_one = [tf.TensorSpec((1, *x.shape[1:]), x.dtype, name=x.node.layer.name) for x in model.inputs]
-    for layer in model._flatten_layers():
-        if isinstance(layer, tf_keras.layers.LSTM):
-            # Otherwise the converter fuses it into an operator that keeps its state from one inference to the next.
-            layer._could_use_gpu_kernel = False
+def _serve(model: Any, name_outputs: Callable[[Any], dict[str, tf.Tensor]], name: str = "") -> ServingFunction:
+    name = name or model.name
+    for x in getattr(model, "inputs", None) or ():
+        text = tf.as_dtype(x.dtype) == tf.string
+        check_shapes({_name_of_input(x): (None,) if text else tuple(x.shape[1:])}, name)
+    takes = signature(model)
+    keys = distinct_names([_BEFORE_NAME.sub("", _NOT_IN_NAME.sub("_", key)) for key in takes.specs], "input")
+    batch_of_one = [
+        tf.TensorSpec((1, *spec.shape[1:]), tf.float32 if spec.dtype.is_floating else spec.dtype, key)
+        for key, spec in zip(keys, takes.specs.values(), strict=True)
+    ]
+    inference = {"training": False} if "training" in inspect.signature(model.call).parameters else {}
 
     @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
     def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        with plain_norms(model):
-            return name_outputs(model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
+        args, kwargs = takes.arguments(dict(zip(takes.specs, inputs, strict=True)))
+        with in_float32(model), plain_norms(model), _unfused_lstms(model):
+            return name_outputs(model(*args, **kwargs, **inference))
 
     # The converter saves its owner object: saving only the weights takes a quarter of the time of saving the layers.
     owner = tf.Module()
-    owner.weights = model.weights
-    return ServingFunction(serve, owner, model.name)
+    own = model.variables
+    owner.weights = own if library(model) is tf_keras else [variable.value for variable in own]
+    return ServingFunction(serve, owner, name)
+
+
+def _name_of_input(x: Any) -> str:
+    return str(x.node.layer.name if hasattr(x, "node") else x.name)
+
+
+@contextmanager
+def _unfused_lstms(model: Any) -> Iterator[None]:
+    """Keeps the converter from fusing an LSTM of tf_keras into an operator that keeps its state while it is entered."""
+    fused = [layer for layer in model._flatten_layers() if getattr(layer, "_could_use_gpu_kernel", False) is True]
+    for layer in fused:
+        layer._could_use_gpu_kernel = False
+    try:
+        yield
+    finally:
+        for layer in fused:
+            layer._could_use_gpu_kernel = True
 
 
 def _shape_of_example(spec: tf.TensorSpec) -> tuple[int | None, ...]:

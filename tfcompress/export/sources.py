@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +15,10 @@ import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.data.tokenizer import Tokenizer
-from tfcompress.errors import UserError, first_line
+from tfcompress.errors import UserError
 from tfcompress.export.serving import (
     ServingFunction,
-    check_shapes,
     serve_classifier,
-    serve_keras_3,
     serve_model,
     serve_saved_model,
 )
@@ -119,29 +116,15 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
 
 
 def of_model(model: Any, name: str = "") -> Source:
-    """Makes a source of a model of tf_keras or Keras 3; of a subclassed one by the SavedModel that Keras exports.
+    """Makes a source of a model of tf_keras or Keras 3.
 
     Raises:
         UserError: its inputs are unknown or have no fixed shape.
     """
     name = name or model.name
-    of_tf_keras = library(model) is tf_keras
-    if getattr(model, "inputs", None) and of_tf_keras:
-        shapes = {x.node.layer.name: (None,) if x.dtype == tf.string else tuple(x.shape[1:]) for x in model.inputs}
-        check_shapes(shapes, name)
-        return replace(_of_function(serve_model(model), name), description=_description_of_pixels(model))
-    if getattr(model, "inputs", None):
-        return _of_function(serve_keras_3(model, name), name)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            model.export(folder, **({} if of_tf_keras else {"verbose": False}))
-        except (AttributeError, RuntimeError, TypeError, ValueError, tf.errors.OpError) as error:
-            raise UserError(
-                f"{name} has no inputs of known shape; call it on one batch, then call `model.export(folder)`, and "
-                f"convert that folder: {first_line(error)}"
-            ) from error
-        # Keras itself wrote this folder.
-        return _of_function(serve_saved_model(Path(folder), name, allow_code=True), name)
+    source = _of_function(serve_model(model, name), name)
+    functional = library(model) is tf_keras and getattr(model, "inputs", None)
+    return replace(source, description=_description_of_pixels(model)) if functional else source
 
 
 def _of_function(serving: ServingFunction, name: str) -> Source:

@@ -180,6 +180,8 @@ def library_of(layer: Any) -> ModuleType:
 def in_float32(model: Any) -> Iterator[None]:
     """Lets the layers of a model compute in float32 that do not, such as those of a mixed-precision policy.
 
+    Weights of other types are float32 constants meanwhile.
+
     Raises:
         UserError: a layer has quantized weights.
     """
@@ -194,15 +196,27 @@ def in_float32(model: Any) -> Iterator[None]:
         if layer.compute_dtype in ("float16", "bfloat16", "float64"):
             changed.append((layer, policy))
     own = tf_keras.mixed_precision.Policy if keras is tf_keras else keras.dtype_policies.DTypePolicy
+    weights = [(layer, key, value) for layer, _ in changed for key, value in vars(layer).items() if _is_half(value)]
     try:
         for layer, _ in changed:
             layer._dtype_policy = own("float32")
             _cast(layer, "float32")
+        for layer, key, value in weights:
+            with tf.init_scope():
+                vars(layer)[key] = tf.constant(np.asarray(value), tf.float32)
         yield
     finally:
+        for layer, key, value in weights:
+            vars(layer)[key] = value
         for layer, policy in changed:
             layer._dtype_policy = policy
             _cast(layer, policy.compute_dtype)
+
+
+def _is_half(value: Any) -> bool:
+    """Returns whether a value is a variable of real numbers that are not float32."""
+    variable = isinstance(value, tf.Variable) or type(value).__name__ == "Variable"
+    return variable and tf.as_dtype(value.dtype).is_floating and tf.as_dtype(value.dtype) != tf.float32
 
 
 def _cast(layer: Any, dtype: str) -> None:
