@@ -258,3 +258,34 @@ def test_recurrent_layers_with_a_users_cell_are_unrolled(library):
     functional = check(model, np.array([[3, 4, 0], [1, 2, 3]], np.int32))
     assert kinds(functional).count("Dense") == 3
     assert not recurrent.unroll
+
+
+class Repeated(keras.layers.Layer):
+    """Repeats a row, for a number of examples that only the tensor knows."""
+
+    def call(self, x):
+        return tf.broadcast_to(x[:, None], [tf.shape(x)[0], 5, 8])
+
+
+def test_a_shape_made_of_the_batch_is_known_to_the_layers_that_follow():
+    x = keras.Input((8,), name="x")
+    model = keras.Model(x, keras.layers.Flatten()(keras.layers.Dense(2)(Repeated()(x))))
+    check(model, np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32))
+
+
+def python_code(x):
+    return tf.ensure_shape(tf.numpy_function(lambda array: array * 2, [x], tf.float32), [None, 4])
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (python_code, r"layer lambda\w* uses TensorFlow's PyFunc, which runs Python code"),
+        (lambda x: x + tf.random.normal(tf.shape(x)), "gives other outputs each time that it is called"),
+    ],
+)
+def test_functions_that_no_file_can_hold_are_refused_by_what_they_do(function, message):
+    x = tf_keras.Input((4,), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(tf_keras.layers.Lambda(function)(x)))
+    with pytest.raises(UserError, match=message):
+        as_functional(model)

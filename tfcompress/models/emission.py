@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.errors import UserError, first_line
 from tfcompress.models import operation_rules, stock
 from tfcompress.models.expand import Call, Trace, handle
 from tfcompress.models.layer_copies import LayerCopy, copy_of
@@ -223,7 +224,18 @@ class Builder:
     def _operation_step(self, tensor: tf.Tensor) -> Step:
         inputs, make = operation_rules.rule_for(self, tensor)
         outputs = list(tensor.op.outputs)
-        return Step(self.probe.order[tensor.op.name], inputs, outputs, lambda tensors: tf.nest.flatten(make(tensors)))
+
+        def checked(tensors: list[Any]) -> list[Any]:
+            try:
+                return list(tf.nest.flatten(make(tensors)))
+            except (TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
+                path = self.probe.path(tensor)
+                raise UserError(
+                    f"{f'layer {path}' if path else 'the model'} uses TensorFlow's {tensor.op.type}, which cannot be "
+                    f"part of a Keras model: {first_line(error)}; replace it by layers or other operations"
+                ) from error
+
+        return Step(self.probe.order[tensor.op.name], inputs, outputs, checked)
 
 
 class _Names:

@@ -30,12 +30,19 @@ class Operation(tf_keras.layers.Layer):
         arguments: for each argument of the operation the position of an input, a constant as `{"dtype", "value"}` or,
             if it is large and therefore a weight, `{"dtype", "shape"}`, or a list of these.
         attributes: the attributes of the operation that do not follow from its arguments.
+        shape: of the only output, None for open sides, if TensorFlow cannot infer it.
     """
 
     def __init__(
-        self, operation: str, arguments: Mapping[str, Any], attributes: Mapping[str, Any], **kwargs: object
+        self,
+        operation: str,
+        arguments: Mapping[str, Any],
+        attributes: Mapping[str, Any],
+        shape: Sequence[int | None] | None = None,
+        **kwargs: object,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
+        self._shape = shape
         self.operation = operation
         self._arguments = arguments
         self._attributes = attributes
@@ -59,7 +66,11 @@ class Operation(tf_keras.layers.Layer):
 
         arguments = {name: value(argument) for name, argument in self._arguments.items()}
         outputs = getattr(tf.raw_ops, self.operation)(**arguments, **self._attributes)
-        return list(outputs) if isinstance(outputs, (list, tuple)) else outputs
+        if isinstance(outputs, (list, tuple)):
+            return list(outputs)
+        if self._shape is not None:
+            outputs.set_shape(self._shape)
+        return outputs
 
     def _stored(self) -> list[Mapping[str, Any]]:
         flat = [x for part in self._arguments.values() for x in (part if isinstance(part, (list, tuple)) else [part])]
@@ -67,7 +78,7 @@ class Operation(tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, object]:
         own = {"operation": self.operation, "arguments": self._arguments, "attributes": self._attributes}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, "shape": self._shape}
 
 
 def constant_argument(value: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _SEEDS = {"StatelessRandomGetKeyCounter", "RngReadAndSkip"}
 """Operations that take a seed for random numbers from a variable, which they change."""
 
+_PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+
 
 def raw_operation(builder: Builder, tensor: tf.Tensor) -> Rule:
     """Returns what makes a tensor in the copy: an `Operation` that calls the same operation.
@@ -35,7 +38,12 @@ def raw_operation(builder: Builder, tensor: tf.Tensor) -> Rule:
     path = probe.path(tensor)
     where = f"layer {path}" if path else f"model {builder.trace.graph.name}"
     kinds = {x.dtype for x in [*operation.inputs, *operation.outputs]}
-    if function is None or kinds & {tf.resource, tf.variant, tf.string} or _has_functions(operation):
+    if (
+        function is None
+        or operation.type in _PYTHON
+        or kinds & {tf.resource, tf.variant, tf.string}
+        or _has_functions(operation)
+    ):
         raise UserError(
             f"{where} uses TensorFlow's {operation.type}, {_why(operation, kinds)}; replace it by layers or operations "
             "on numbers with a fixed number of steps, or take it out of the model and apply it to the data"
@@ -68,7 +76,9 @@ def raw_operation(builder: Builder, tensor: tf.Tensor) -> Rule:
     name = builder.name_for(tensor, operation.type.lower())
     if "seed2" in attributes:
         attributes |= {"seed": 0, "seed2": _seed(name)}
-    layer = Operation(operation.type, arguments, attributes, name=name)
+    by_batch = any(not probe.depends_on_data(x) and probe.value(x) is None for x in inputs)
+    shape = probe.shape(tensor) if by_batch and len(operation.outputs) == 1 else None
+    layer = Operation(operation.type, arguments, attributes, shape, name=name)
     inputs = inputs or [next(iter(builder.trace.inputs.values()))]
     return layer_rule(inputs[0] if len(inputs) == 1 else inputs, layer, large)
 
@@ -107,6 +117,10 @@ def _has_functions(operation: tf.Operation) -> bool:
 
 
 def _why(operation: tf.Operation, kinds: set[tf.DType]) -> str:
+    if operation.type in _PYTHON:
+        return "which runs Python code"
+    if operation.type in _CALLS:
+        return "a function of a SavedModel"
     if _has_functions(operation):
         return "a loop or condition on values"
     return "which works on texts" if tf.string in kinds else "which keeps a state"
