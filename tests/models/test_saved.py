@@ -150,3 +150,24 @@ def test_a_graph_without_a_model_is_refused(tmp_path):
     dense().export(tmp_path / "exported")
     with pytest.raises(UserError, match="exported contains only a graph, not a tf_keras model"):
         saved.load(tmp_path / "exported")
+
+
+def test_a_file_of_keras_3_is_loaded_by_keras_3(tmp_path):
+    x = keras.Input((4,))
+    model = keras.Model(x, keras.layers.Dense(2)(x))
+    features = np.ones((1, 4), np.float32)
+    for name in ("model.h5", "model.keras"):
+        model.save(tmp_path / name)
+        loaded = saved.load(tmp_path / name)
+        assert isinstance(loaded, keras.Model)
+        np.testing.assert_allclose(loaded(features), model(features), atol=1e-6)
+
+
+def test_the_graph_of_an_unknown_class_is_not_taken_for_it(tmp_path):
+    class Own(tf_keras.layers.Layer):
+        def call(self, x):
+            return x + 1.0
+
+    dense(Own()).save(tmp_path / "saved_model")
+    with pytest.raises(UserError, match=r"saved_model has Own, which is neither part of Keras nor registered"):
+        saved.load(tmp_path / "saved_model")
