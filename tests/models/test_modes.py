@@ -170,6 +170,17 @@ def test_dropout_within_a_condition_of_a_subclassed_model():
     assert not np.allclose(model(X, training=True), model(X))
 
 
+def test_a_shape_of_its_own_in_training_is_refused_by_its_path():
+    class Cropped(keras.layers.Layer):
+        def call(self, x, training=None):
+            return x[:, :4] if training else x
+
+    with pytest.raises(
+        UserError, match=r"layer cropped computes float32 \(None, 4\) in training and float32 \(None, 8\)"
+    ):
+        copied(keras, Cropped())
+
+
 def test_a_layer_with_a_state_is_refused_by_its_path():
     class Centred(keras.layers.Layer):
         def build(self, shape):

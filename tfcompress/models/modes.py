@@ -125,6 +125,12 @@ class _Comparison:
         return [self._both.get((mine.name, other.name), mine) for mine, other in zip(tensors, others, strict=True)]
 
     def _stand_in(self, mine: tf.Tensor, other: tf.Tensor, difference: _Difference, inference: Digests) -> None:
+        if not mine.shape.is_compatible_with(other.shape) or mine.dtype != other.dtype:
+            kinds = [f"{x.dtype.name} {tuple(x.shape)}" for x in (other, mine)]
+            raise UserError(
+                f"layer {difference.path} computes {kinds[0]} in training and {kinds[1]} in inference; make them "
+                "equal, or do it to the data"
+            )
         both = self._both[mine.name, other.name] = own_tensor(mine)
         difference.inference.append(mine)
         difference.training.append(other)
