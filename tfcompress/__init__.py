@@ -7,11 +7,12 @@ if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
     from tfcompress.data.tokenizer import Tokenizer
     from tfcompress.errors import UserError
+    from tfcompress.optimize.activation_plan import LayerQuantization
     from tfcompress.optimize.clustering import Cluster, LayerClustering
     from tfcompress.optimize.distillation import Distil
     from tfcompress.optimize.halving import Halve
     from tfcompress.optimize.pruning import LayerPruning, Prune
-    from tfcompress.optimize.quantization import LayerQuantization, Quantize
+    from tfcompress.optimize.quantization import Quantize
     from tfcompress.optimize.removal import Remove
     from tfcompress.optimize.vocabulary import TrimVocabulary
     from tfcompress.report.document import Report
@@ -45,11 +46,12 @@ _HOMES = {
     "data.dataset": ("Dataset",),
     "data.tokenizer": ("Tokenizer",),
     "errors": ("UserError",),
+    "optimize.activation_plan": ("LayerQuantization",),
     "optimize.clustering": ("Cluster", "LayerClustering"),
     "optimize.distillation": ("Distil",),
     "optimize.halving": ("Halve",),
     "optimize.pruning": ("LayerPruning", "Prune"),
-    "optimize.quantization": ("LayerQuantization", "Quantize"),
+    "optimize.quantization": ("Quantize",),
     "optimize.removal": ("Remove",),
     "optimize.vocabulary": ("TrimVocabulary",),
     "runs.pipeline": ("compress", "run"),

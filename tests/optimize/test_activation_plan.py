@@ -2,9 +2,13 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.errors import UserError
 from tfcompress.models.functional import as_functional
+from tfcompress.models.vit import vit
 from tfcompress.optimize.activation_plan import ActivationPlan
 from tfcompress.optimize.quantization import Quantize
+
+from ..tiny import TINY, tiny_bert_of
 
 layers = tf_keras.layers
 
@@ -66,7 +70,7 @@ def test_a_layer_behind_a_float_one_is_dynamic(between, reason):
 def test_an_activation_without_an_int8_form_makes_a_layer_dynamic(activation):
     inputs = tf_keras.Input((8,))
     model = tf_keras.Model(inputs, layers.Dense(8, activation=activation, name="head")(inputs))
-    found = ActivationPlan(model, {"head"}).found["head"]
+    found = ActivationPlan(model, Quantize().select(model)).found["head"]
     assert found.kind == "dynamic"
     assert getattr(activation, "__name__", activation) in found.reason
 
@@ -74,11 +78,30 @@ def test_an_activation_without_an_int8_form_makes_a_layer_dynamic(activation):
 def test_a_layer_that_is_called_twice_is_dynamic():
     inputs, shared = tf_keras.Input((8,)), layers.Dense(8, name="shared")
     model = tf_keras.Model(inputs, layers.Dense(3, name="head")(shared(shared(inputs))))
-    plan = ActivationPlan(model, {"shared", "head"})
+    plan = ActivationPlan(model, Quantize().select(model))
     assert plan.dynamic == {"shared", "head"}
     assert plan.found["shared"].reason == "it is called several times"
 
 
-def test_our_models_are_static(tiny_vit, tiny_bert):
-    for model in (tiny_vit, tiny_bert):
+def test_our_models_are_static(tiny_text):
+    for model in (vit(TINY, 10), tiny_bert_of(tiny_text)):
         assert not ActivationPlan(model, Quantize().select(model)).dynamic
+
+
+def test_activations_can_be_asked_for():
+    model = vit(TINY, 10)
+    technique = Quantize(layers={"block_0_mlp.": {"activations": "dynamic"}})
+    plan = ActivationPlan(model, technique.select(model))
+    assert plan.dynamic == {"block_0_mlp1", "block_0_mlp2"}
+    reason = "dynamic activations, because it was asked for"
+    assert technique.explain(model) == {"block_0_mlp1": reason, "block_0_mlp2": reason}
+    technique = Quantize(activations="dynamic", layers={"head": {"activations": "static"}})
+    assert ActivationPlan(model, technique.select(model)).static == {"head"}
+    technique.check(model)
+
+
+def test_static_activations_are_refused_by_the_name_of_the_layer():
+    inputs = tf_keras.Input((8,))
+    model = tf_keras.Model(inputs, layers.Dense(3, name="head")(layers.Rescaling(0.5, name="half")(inputs)))
+    with pytest.raises(UserError, match="head cannot have static activations: it reads half, which is float; set"):
+        Quantize(activations="static").check(model)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import tensorflow as tf
 import tf_keras
+from pydantic import Field
 
 from tfcompress.models.layers import MeanOfTokens, NoNorm, ScaledDotProductAttention, Trigram
+from tfcompress.optimize.technique import Settings
 from tfcompress.traits import is_table
 
 FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, NoNorm, ScaledDotProductAttention, MeanOfTokens, Trigram)
@@ -44,6 +46,16 @@ _INT8_OUTPUTS = (
 """tfmot quantizes the outputs of these itself if an annotated layer reads them."""
 
 
+class LayerQuantization(Settings):
+    """How a layer is quantized. Its weights, or its table, become int8 with one scale per tensor in any case."""
+
+    activations: Literal["auto", "static", "dynamic"] = Field(
+        "auto",
+        description="static: int8 activations with ranges from training; dynamic: float activations, which the runtime "
+        "quantizes as it computes; auto: static where that is possible",
+    )
+
+
 @dataclass(frozen=True)
 class Activations:
     """How the activations of a quantized layer are stored.
@@ -58,6 +70,7 @@ class Activations:
 
 
 STATIC = Activations("static")
+ASKED_FOR = Activations("dynamic", "it was asked for")
 
 
 class ActivationPlan:
@@ -71,13 +84,14 @@ class ActivationPlan:
         static, dynamic: the names of the layers whose activations are so.
     """
 
-    def __init__(self, model: tf_keras.Model, selected: Collection[str]) -> None:
+    def __init__(self, model: tf_keras.Model, selected: Mapping[str, LayerQuantization]) -> None:
         self._before_float = {x.name for one in model.layers if type(one) in FLOAT_LAYERS for x in inputs_of(one)}
         self.found: dict[str, Activations] = {}
         # `layers` is sorted by depth, so the layers before a layer come before it.
         for layer in model.layers:
             if layer.name in selected:
-                self.found[layer.name] = self._activations(layer)
+                dynamic = selected[layer.name].activations == "dynamic" and not is_table(layer)
+                self.found[layer.name] = ASKED_FOR if dynamic else self._activations(layer)
         self.static = {name for name, found in self.found.items() if found == STATIC}
         self.dynamic = self.found.keys() - self.static
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -31,9 +31,17 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_annot
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
 from tfcompress import layer_kernels
+from tfcompress.errors import UserError
 from tfcompress.models.layers import CUSTOM_LAYERS, MeanOfTokens, ScaledDotProductAttention, unquantizable
 from tfcompress.models.operations import Masked
-from tfcompress.optimize.activation_plan import FLOAT_LAYERS, MOVERS, ActivationPlan, inputs_of
+from tfcompress.optimize.activation_plan import (
+    FLOAT_LAYERS,
+    MOVERS,
+    STATIC,
+    ActivationPlan,
+    LayerQuantization,
+    inputs_of,
+)
 from tfcompress.optimize.calibration import calibrate
 from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
 from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, protect_established
@@ -47,10 +55,6 @@ _annotate = tfmot.quantization.keras.quantize_annotate_layer
 
 _READERS_OF_INT = (tf_keras.layers.Embedding, MeanOfTokens)
 """These take token ids or a mask. With tfmot's own annotation, that input would get a float quantizer."""
-
-
-class LayerQuantization(Settings):
-    """Has no settings: a layer's weights and activations, or its table, become int8 with one scale per tensor."""
 
 
 class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
@@ -71,6 +75,19 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
         # Layers of all classes are treated by default.
         unasked = {type(layer).__name__: LayerQuantization() for layer in model.layers if self.can_treat(layer)}
         return super(Quantize, self.model_copy(update={"types": unasked | self.types})).select(model)
+
+    def check(self, model: tf_keras.Model) -> None:
+        selected = self.select(model)
+        for name, found in ActivationPlan(model, selected).found.items():
+            if selected[name].activations == "static" and found != STATIC:
+                raise UserError(
+                    f"quantize: {name} cannot have static activations: {found.reason}; set layers.{name}: "
+                    "{activations: auto}"
+                )
+
+    def explain(self, model: tf_keras.Model) -> Mapping[str, str]:
+        found = ActivationPlan(model, self.select(model)).found
+        return {name: f"dynamic activations, because {x.reason}" for name, x in found.items() if x != STATIC}
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         model = copy_model(model)  # Earlier techniques called the layers that they left alone once more.

@@ -164,6 +164,10 @@ class Technique(Settings, ABC):
         """Returns the names of the layers that it treats one by one; a change of structure treats none of them so."""
         return ()
 
+    def explain(self, model: tf_keras.Model) -> Mapping[str, str]:
+        """Returns what the report has to say about how layers of the model were treated, by the layers' names."""
+        return {}
+
 
 class LayerTechnique(Technique, Generic[S]):
     """A technique that treats layers one by one, each with its own settings.

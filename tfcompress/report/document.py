@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, computed_field
@@ -84,6 +84,7 @@ class Report:
         run: the recipe, or the call of `compress`.
         history: for each stage one row per epoch of its training.
         left_alone: layers with weights that no technique treated by itself.
+        explained: how layers were treated, where a technique had a choice, by the layers' names.
         variants: the first is the base model in the first format of the recipe, the last is the most compressed one.
     """
 
@@ -94,6 +95,7 @@ class Report:
     history: dict[str, list[dict[str, float]]]
     left_alone: tuple[UntreatedLayer, ...]
     variants: tuple[Variant, ...]
+    explained: dict[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -129,6 +131,7 @@ def make_report(
     history: dict[str, list[dict[str, float]]],
     untreated: Sequence[UntreatedLayer],
     variants: Sequence[Variant],
+    explained: Mapping[str, str],
 ) -> Report:
     """Returns a report with the present versions, machine and time."""
     return Report(
@@ -139,4 +142,5 @@ def make_report(
         history=history,
         left_alone=tuple(untreated),
         variants=tuple(variants),
+        explained=dict(explained),
     )

@@ -70,6 +70,7 @@ def _run_page(workdir: Path) -> str:
         kernels=_kernels(last, workdir / last.file),
         last=last,
         untreated=report.left_alone,
+        explained=report.explained,
         timings={
             "Time per inference, ratio to row 1": Markup(
                 plots.ratios("time", [(variant.name, variant.latency) for variant in report.variants])
@@ -125,6 +126,7 @@ def _render(files: Sequence[Variant] | Sequence[ComparedFile], **more: object) -
         "curves": {},
         "recipe": "",
         "untreated": (),
+        "explained": {},
         "last": None,
         "seed": None,
         "compared_on": "",

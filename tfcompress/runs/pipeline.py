@@ -200,7 +200,11 @@ class _Run:
         remove_folder(workdir / "teacher")
         history = {stage.folder: stage.history for stage in stages}
         untreated = _untreated(stages[0].model, self.chain.techniques)
-        report = make_report(self.description, history, untreated, measure_files(files, self.chain.export, workdir))
+        explained: dict[str, str] = {}
+        for technique, before in zip(self.chain.techniques, stages, strict=False):
+            explained |= technique.explain(before.model)
+        figures = measure_files(files, self.chain.export, workdir)
+        report = make_report(self.description, history, untreated, figures, explained)
         report.save(path)
         write_page(workdir)
         android.write_folder(workdir, report, self.data)
