@@ -51,12 +51,14 @@ class Objective:
         metrics: tf_keras metrics besides the loss, or their names, such as `accuracy`. They take integer labels, too.
             A loss or metrics of one-hot vectors are made to take labels by `of_labels`.
         outputs: what the outputs of the run's models are; by default each model's are found out when needed.
+        eager: whether steps are computed operation by operation, which saves the time to trace them.
     """
 
     loss: tf_keras.losses.Loss | None = None
     optimizer: tf_keras.optimizers.Optimizer | None = None
     metrics: Sequence[Metric] = field(default=("accuracy",))
     outputs: Outputs | None = None
+    eager: bool = False
 
     def of_labels(self, classes: int) -> Objective:
         """Returns the objective with a loss and metrics that all take integer labels, also if these take one-hot ones.
@@ -176,7 +178,8 @@ def compile_model(model: tf_keras.Model, training: Training, objective: Objectiv
     optimizer = _optimizer(training, objective, training.epochs * steps_per_epoch)
     # Built before the checkpoint is restored, so that the slot variables are restored too.
     optimizer.build(model.trainable_variables)
-    model.compile(optimizer, objective.loss_of(model), metrics=tf.nest.map_structure(fresh, list(objective.metrics)))
+    metrics = tf.nest.map_structure(fresh, list(objective.metrics))
+    model.compile(optimizer, objective.loss_of(model), metrics, run_eagerly=objective.eager or None)
 
 
 def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:

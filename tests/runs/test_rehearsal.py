@@ -5,7 +5,17 @@ import pytest
 import tf_keras
 
 from tests.tiny import TINY
-from tfcompress import Cluster, Export, LayerPruning, Prune, Training, UserError, compress
+from tfcompress import (
+    Cluster,
+    Distil,
+    Export,
+    LayerPruning,
+    Prune,
+    Training,
+    TrimVocabulary,
+    UserError,
+    compress,
+)
 from tfcompress.files import read_json
 from tfcompress.models.vit import vit
 from tfcompress.runs import rehearsal
@@ -142,6 +152,13 @@ def test_two_examples_of_every_split_are_enough(tiny_bert, tiny_text, tiny_data,
     assert script.dataset.size("validation") == 1
     assert script.dataset.augment is not None
     assert next(iter(script.dataset.batches("train", 2)))[0].shape == (2, 8, 8, 3)
+
+
+@pytest.mark.slow
+def test_two_sentences_go_through_a_trimmed_vocabulary_and_a_teacher(tiny_bert, tiny_text, tmp_path):
+    techniques = [TrimVocabulary(), Distil(keep=True), Prune()]
+    rehearse(chain(tmp_path, tiny_bert, tiny_text, techniques), tiny_bert, tiny_text)
+    assert (tmp_path / "rehearsal.json").is_file()
 
 
 @pytest.mark.slow

@@ -95,10 +95,10 @@ class Script:
 
     @property
     def objective(self) -> Objective:
-        """The objective, which takes integer labels."""
+        """The objective, which takes integer labels. Steps are eager: to trace one takes longer than to compute it."""
         metrics = [metric if isinstance(metric, str) else metric.made() for metric in self.metrics]
         loss, optimizer = (part and part.made() for part in (self.loss, self.optimizer))
-        return Objective(loss, optimizer, metrics).of_labels(len(self.data[1]))
+        return Objective(loss, optimizer, metrics, eager=True).of_labels(len(self.data[1]))
 
     @property
     def dataset(self) -> Dataset:
@@ -178,23 +178,12 @@ def perform(script: Script, folder: Path) -> None:
     with bar("rehearsal", 2 * len(names)) as shown:
         for name in names:
             (folder / "step").write_text(name)
-            with _explained(name, model), _eager():
-                stage = next(stages)
-            shown.advance(note=f"{name} trained")
             with _explained(name, model):
+                stage = next(stages)
+                shown.advance(note=f"{name} trained")
                 for file in export_stage(stage, chain.export, chain.workdir):
                     Runner(file.path).run(next(stage.data.examples("test").as_numpy_iterator())[0])
             shown.advance(note=f"{name} exported")
-
-
-@contextmanager
-def _eager() -> Iterator[None]:
-    """Runs functions without tracing them: that takes longer than two examples need."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
 
 
 @contextmanager
