@@ -80,11 +80,13 @@ class ActivationPlan:
     activations, so they are always static.
 
     Attributes:
+        model: the model, whose layers are called in no other one.
         found: by the layers' names.
         static, dynamic: the names of the layers whose activations are so.
     """
 
     def __init__(self, model: tf_keras.Model, selected: Mapping[str, LayerQuantization]) -> None:
+        self.model = model
         self._before_float = {x.name for one in model.layers if type(one) in FLOAT_LAYERS for x in inputs_of(one)}
         self.found: dict[str, Activations] = {}
         # `layers` is sorted by depth, so the layers before a layer come before it.

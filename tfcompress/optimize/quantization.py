@@ -78,7 +78,7 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
 
     def check(self, model: tf_keras.Model) -> None:
         selected = self.select(model)
-        for name, found in ActivationPlan(model, selected).found.items():
+        for name, found in self._plan(model).found.items():
             if selected[name].activations == "static" and found != STATIC:
                 raise UserError(
                     f"quantize: {name} cannot have static activations: {found.reason}; set layers.{name}: "
@@ -86,12 +86,16 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
                 )
 
     def explain(self, model: tf_keras.Model) -> Mapping[str, str]:
-        found = ActivationPlan(model, self.select(model)).found
+        found = self._plan(model).found
         return {name: f"dynamic activations, because {x.reason}" for name, x in found.items() if x != STATIC}
 
+    def _plan(self, model: tf_keras.Model) -> ActivationPlan:
+        """Returns the plan for a copy, because earlier techniques called the layers that they left alone once more."""
+        return ActivationPlan(copy_model(model), self.select(model))
+
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
-        model = copy_model(model)  # Earlier techniques called the layers that they left alone once more.
-        plan = ActivationPlan(model, self.select(model))
+        plan = self._plan(model)
+        model = plan.model
         before_float = _names_before(layer for layer in model.layers if type(layer) in FLOAT_LAYERS)
         before_int8 = _names_before(layer for layer in model.layers if layer.name in plan.static)
         supports = plain.Default8BitQuantizeRegistry().supports
