@@ -9,7 +9,7 @@ NATIVE := tfcompress/runtime/native
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
-.PHONY: demo test check docs install lock wheels
+.PHONY: demo test fuzz check docs install lock wheels
 .PHONY: native-test sanitizer-test arm-test arm-count library-tests android-test android-native-test apk
 .PHONY: bazel-test buildifier
 
@@ -23,6 +23,10 @@ test: install
 	@mkdir -p out
 	$(BIN)/python -m slipcover --json --out out/coverage.json -m pytest
 	$(BIN)/python -m slipcover --merge out/coverage.json --out out/coverage.json --fail-under 90
+
+# Converts and rehearses 200 random models. Each must end right or be refused in one line; `make test` tries 8 of them.
+fuzz: install
+	$(BIN)/python -m tests.fuzz 200
 
 check: install
 	$(BIN)/ruff format --check .
