@@ -75,6 +75,21 @@ def test_a_convolution_takes_the_factors_of_a_normalization_into_its_scales(kind
     check(model, content)
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+def test_weights_halfway_between_two_steps_become_int8(normalized):
+    def halfway(shape, dtype=None):
+        steps = RNG.integers(-120, 120, shape) + 0.5
+        steps.flat[0] = 127
+        return (steps * np.float32(0.0031)).astype(np.float32)
+
+    def build(x):
+        x = quantized(layers.Conv2D(6, 3, kernel_initializer=halfway))(x)
+        return layers.BatchNormalization()(x) if normalized else x
+
+    _, content = converted(build, (8, 8, 4))
+    assert {weights.format for weights in file_weights.weights(content)} == {"int8"}
+
+
 def test_kernels_without_a_range_stay_float():
     _, content = converted(lambda x: layers.Dense(12)(plain(x)), (6, 8))
     assert {weights.format for weights in file_weights.weights(content)} == {"int8", "float32"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.export.folding import folded_factors, unfold
@@ -71,7 +72,9 @@ def fake_quantized(weights: Iterable[Any]) -> dict[str, Int8Kernel]:
         highest = by_name.get(f"{name}_max")
         if highest is not None and weight.shape.rank > 1 and highest.shape.rank == 0 and highest.numpy() > 0:
             scale = np.float32(highest.numpy() / 127)
-            found[name] = Int8Kernel(np.clip(np.rint(weight.numpy() / scale), -127, 127).astype(np.int8), scale)
+            limit = float(highest.numpy())
+            rounded = tf.quantization.fake_quant_with_min_max_vars(weight, -limit, limit, 8, narrow_range=True).numpy()
+            found[name] = Int8Kernel(np.rint(rounded / scale).astype(np.int8), scale)
     return found
 
 
@@ -151,19 +154,16 @@ def _matched(
         return None
     scale = np.abs(numbers).max() / np.abs(kernel.values.astype(np.int16)).max()
     if _is_whole(numbers.ravel()[:_SAMPLE] / scale) and _is_whole(numbers / scale):
-        values = np.rint(numbers / scale).astype(np.int8)
-        counts, of_kernel = (
-            np.bincount(array.ravel().astype(np.int16) + 127, minlength=255) for array in (values, kernel.values)
-        )
-        if np.array_equal(counts, of_kernel) or np.array_equal(counts, of_kernel[::-1]):
-            return values, np.array([scale], np.float32)
+        return np.rint(numbers / scale).astype(np.int8), np.array([scale], np.float32)
     if axis is None:
         return None
     outputs_first = np.moveaxis(numbers, axis, 0)
     trained = np.moveaxis(kernel.numbers.reshape(*kernel.values.shape[:-2], -1) if axis else kernel.numbers, -1, 0)
     if trained.shape[0] != outputs_first.shape[0]:
         return None
-    factors = folded_factors(outputs_first, trained.reshape(outputs_first.shape))
+    # A weight halfway between two steps can have been rounded to the other one.
+    steps = np.abs(outputs_first).max(axis=tuple(range(1, outputs_first.ndim)), keepdims=True) / 126
+    factors = folded_factors(outputs_first, trained.reshape(outputs_first.shape), steps)
     if factors is None or np.ptp(factors.inputs):
         return None
     factor = factors.outputs.reshape(-1)
