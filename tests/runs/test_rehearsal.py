@@ -9,8 +9,11 @@ from tfcompress import (
     Cluster,
     Distil,
     Export,
+    Halve,
     LayerPruning,
     Prune,
+    Quantize,
+    Remove,
     Training,
     TrimVocabulary,
     UserError,
@@ -155,8 +158,10 @@ def test_two_examples_of_every_split_are_enough(tiny_bert, tiny_text, tiny_data,
 
 
 @pytest.mark.slow
-def test_two_sentences_go_through_a_trimmed_vocabulary_and_a_teacher(tiny_bert, tiny_text, tmp_path):
-    techniques = [TrimVocabulary(), Distil(keep=True), Prune()]
+def test_two_sentences_go_through_all_techniques(tiny_bert, tiny_text, tmp_path):
+    techniques = [
+        Halve(), Remove(), TrimVocabulary(), Distil(keep=True), Prune(), Cluster(types={"Embedding": {}}), Quantize()
+    ]  # fmt: skip
     rehearse(chain(tmp_path, tiny_bert, tiny_text, techniques), tiny_bert, tiny_text)
     assert (tmp_path / "rehearsal.json").is_file()
 
