@@ -16,7 +16,7 @@ from tfcompress.export.converter import convert
 from tfcompress.export.formats import FORMATS
 from tfcompress.export.serving import ServingFunction
 from tfcompress.export.sources import Source
-from tfcompress.measure.interpreter import predict
+from tfcompress.measure.interpreter import Runner, predict
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe, read_description
 from tfcompress.tflite.reading import read
 
@@ -384,3 +384,18 @@ def test_weights_beyond_float16_stay_float32(tmp_path):
     with pytest.warns(UserWarning, match=r"large/kernel:0 of model.* stays float32"):
         found = convert_file(model, tmp_path / "a.tflite", "float16")
     assert found.difference.largest_difference < 2e-3 * found.difference.largest_output
+
+
+def test_a_model_with_an_operator_that_tflite_lacks_is_taken_apart(tmp_path):
+    layers = tf_keras.layers
+    pixels = tf_keras.Input((8, 8, 3), name="pixels")
+    patches = tf.image.extract_patches(pixels, (1, 4, 4, 1), (1, 4, 4, 1), (1, 1, 1, 1), "VALID")
+    x = layers.Dense(8, activation="gelu")(layers.Reshape((4, 48))(patches))
+    outputs = [layers.Dense(3, name="second")(x), layers.Dense(2, name="first")(layers.Flatten()(x))]
+    model = tf_keras.Model(pixels, outputs)
+    convert_file(model, tmp_path / "model.tflite", "float32")
+    example = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    found = Runner(tmp_path / "model.tflite").run_all({"pixels": example})
+    assert list(found) == ["second", "first"]
+    for values, expected in zip(found.values(), model(example[None]), strict=True):
+        np.testing.assert_allclose(values, expected[0], atol=1e-5)

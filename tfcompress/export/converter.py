@@ -51,6 +51,7 @@ def convert(
 def convert_function(serving: ServingFunction, format: ConverterFormat, per_channel: bool = False) -> bytes:
     """Converts a model's function; for arguments and errors see `convert`.
 
+    A model with an operator that TFLite does not have is taken apart into stock layers, if that is possible.
     In float16, a weight that is too large for it stays float32, with a warning; the converter would clip it.
     """
     if format == "float16" and (large := _beyond_float16(serving.owner)):
@@ -72,6 +73,9 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
         with native_libraries_quiet():
             content: bytes = converter.convert()
     except ConverterError as error:
+        simpler = serving.taken_apart()
+        if simpler is not None:
+            return convert_function(simpler, format, per_channel)
         reason = next((line for line in str(error).splitlines() if "error:" in line), str(error)[:300])
         raise UserError(
             f"model {serving.name} cannot be converted to {format}: {reason.strip()}; build the model from operators "

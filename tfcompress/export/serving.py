@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import tf_keras
 
 from tfcompress.errors import UserError, first_line
 from tfcompress.export.norms import plain_norms
+from tfcompress.models.functional import expanded
 from tfcompress.models.layers import unquantizable
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.safety import check_safe
@@ -37,11 +38,13 @@ class ServingFunction:
             dictionary by name.
         owner: keeps the function's variables alive.
         name: what error messages call the model.
+        taken_apart: returns the same of stock layers, whose operators TFLite has more often; None if that is not known.
     """
 
     function: tf.types.experimental.PolymorphicFunction
     owner: object
     name: str
+    taken_apart: Callable[[], ServingFunction | None] = lambda: None
 
     @property
     def fake_quantizes(self) -> bool:
@@ -96,11 +99,20 @@ def serve_model(model: Any, name: str = "") -> ServingFunction:
             "with stateful=False"
         )
 
+    names: list[str] = []
+
     def name_outputs(outputs: Any) -> dict[str, tf.Tensor]:
         flat = tf.nest.flatten(outputs)
-        return dict(zip(_output_names(model, outputs, len(flat)), flat, strict=True))
+        names[:] = names or _output_names(model, outputs, len(flat))
+        return dict(zip(names, flat, strict=True))
 
-    return _serve(model, name_outputs, name)
+    def taken_apart() -> ServingFunction | None:
+        try:
+            return _serve(expanded(model), name_outputs, name)
+        except UserError:
+            return None
+
+    return replace(_serve(model, name_outputs, name), taken_apart=taken_apart)
 
 
 def _output_names(model: Any, outputs: Any, count: int) -> list[str]:
