@@ -44,6 +44,7 @@ def given(file: Path) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:distil does not keep the zeros:UserWarning")
 def test_independent_probabilities_leave_every_stage_as_they_are(tmp_path):
     model = classifier("sigmoid")
     techniques = [

@@ -94,7 +94,8 @@ class _KernelQuantizer(tfmot.quantization.keras.quantizers.LastValueQuantizer):
             self._shared = lambda gradient: gradient * kept
 
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
-        shared = inputs if self._shared is None else _with_gradient(inputs, self._shared)
+        # A graph with a gradient of its own cannot be saved, so inference, which is what is converted, has none.
+        shared = _with_gradient(inputs, self._shared) if self._shared is not None and training else inputs
         return super().__call__(shared, training, weights, **kwargs)
 
 
