@@ -34,6 +34,7 @@ def test_the_reference_has_limits_defaults_and_meanings(reference):
         "| `types` | mapping to [LayerPruning](#layerpruning) or `false` | none | settings by layer class |"
         in reference
     )
+    assert "| `pixel_range` | list of 2: number, number | none |" in reference
     assert all(f"### {name}\n" in reference for name in shipped())
 
 

@@ -115,6 +115,8 @@ def _takes(schema: dict[str, Any]) -> str:
         return f"`{json.dumps(schema['const'])}`"
     limits = " ".join(text.format(schema[key]) for key, text in _LIMITS.items() if key in schema)
     kind = schema.get("type")
+    if "prefixItems" in schema:
+        return f"list of {len(schema['prefixItems'])}: {', '.join(map(_takes, schema['prefixItems']))}"
     if kind == "array":
         return f"list of {_takes(schema['items'])}" + (f", {limits}" if limits else "")
     if kind == "object":
