@@ -122,7 +122,7 @@ out/android-test/vit_digits/android: options := training.epochs=10 --set model.d
 out/android-test/bert_half_trec/android: options := training.epochs=1 --set model.depth=2 --set model.vocabulary=1000 \
 	--set model.sequence_length=16
 out/android-test/%/android: | $(BUILT)
-	$(BIN)/tfcompress run $* --workdir out/android-test/$* --set $(options) \
+	$(BIN)/tfcompress run $* --no-rehearsal --workdir out/android-test/$* --set $(options) \
 		--set 'techniques=[{cluster: {fit: {$(short)}}}, {quantize: {fit: {$(short)}}}]'
 
 # Builds what android-native-test takes from native-test and arm-test, for when those have not run.
