@@ -118,9 +118,10 @@ def serve_model(model: Any, name: str = "") -> ServingFunction:
 def _output_names(model: Any, outputs: Any, count: int) -> list[str]:
     if isinstance(outputs, Mapping) and len(outputs) == count:
         return [str(key) for key in sorted(outputs)]
-    if not getattr(model, "inputs", None):
-        return [f"output_{place}" for place in range(count)]
-    own = [x.node.layer.name for x in model.outputs] if library(model) is tf_keras else model.output_names
+    of_tf_keras = library(model) is tf_keras
+    if not getattr(model, "inputs", None) or not (of_tf_keras or hasattr(model, "output_names")):
+        return [f"output_{place}" for place in range(count)]  # Keras 3 names those of functional models only.
+    own = [x.node.layer.name for x in model.outputs] if of_tf_keras else model.output_names
     return distinct_names(own, "output")
 
 
