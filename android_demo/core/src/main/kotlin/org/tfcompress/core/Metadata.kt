@@ -38,7 +38,10 @@ internal class Metadata(private val extractor: MetadataExtractor) {
             val lowercase = settings.none { CASED.containsMatchIn(it) }
             val stripAccents = settings.any { STRIPPED.containsMatchIn(it) }
             return TakesText(
-                file?.let(::lines), lowercase, stripAccents, names.ifEmpty { inputs.map(TensorInfo::name) },
+                file?.let(::lines),
+                lowercase,
+                stripAccents,
+                names.ifEmpty { inputs.map(TensorInfo::name) }
             )
         }
         return null

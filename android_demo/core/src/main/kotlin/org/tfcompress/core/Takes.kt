@@ -22,5 +22,5 @@ class TakesText(
     val vocabulary: List<String>?,
     val lowercase: Boolean,
     val stripAccents: Boolean,
-    val names: List<String>,
+    val names: List<String>
 ) : Takes

@@ -16,7 +16,7 @@ class WordPiece(
     vocabulary: List<String>,
     private val lowercase: Boolean,
     private val stripAccents: Boolean,
-    private val length: Int,
+    private val length: Int
 ) {
     private val idOf = HashMap<String, Int>()
     private val longest: Int
