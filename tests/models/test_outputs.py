@@ -42,11 +42,11 @@ class Own(L.Layer):
 
 
 HEADS = {
-    "dense": (LOGITS, L.Dense(3)),
+    "dense": (LOGITS, lambda x: L.Dense(3)(x)),
     "temperature": (LOGITS, lambda x: L.Dense(3)(x) / 2.0),
     "log_softmax": (LOGITS, lambda x: tf.nn.log_softmax(L.Dense(3)(x))),
     "logarithm": (LOGITS, lambda x: tf.math.log(softmax(x))),
-    "tanh": (LOGITS, L.Dense(3, "tanh")),
+    "tanh": (LOGITS, lambda x: L.Dense(3, "tanh")(x)),
     "batch_norm": (LOGITS, lambda x: L.BatchNormalization()(L.Dense(3)(x))),
     "dense_after_softmax": (LOGITS, lambda x: L.Dense(3)(softmax(x, 4))),
     "gated": (LOGITS, lambda x: softmax(x) * L.Dense(3)(x)),
@@ -66,7 +66,7 @@ HEADS = {
     "other_axis": (PROBABILITIES, lambda x: L.Reshape((3,))(L.Softmax(axis=1)(L.Reshape((3, 1))(L.Dense(3)(x))))),
     "nested": (PROBABILITIES, nested(softmax)),
     "nested_twice": (PROBABILITIES, nested(nested(lambda x: L.Reshape((3,))(softmax(x))))),
-    "sigmoid": (INDEPENDENT, L.Dense(3, "sigmoid")),
+    "sigmoid": (INDEPENDENT, lambda x: L.Dense(3, "sigmoid")(x)),
     "sigmoid_reshaped": (INDEPENDENT, lambda x: L.Reshape((3,))(tf.sigmoid(L.Dense(3)(x)))),
     "average_of_sigmoids": (INDEPENDENT, lambda x: L.Average()([L.Dense(3, "sigmoid")(x), L.Dense(3, "sigmoid")(x)])),
     "two_groups": (INDEPENDENT, lambda x: L.Reshape((6,))(L.Softmax()(L.Reshape((2, 3))(L.Dense(6)(x))))),
