@@ -102,7 +102,8 @@ def test_a_study_that_is_cut_off_goes_on(study, trained, tiny_data, tmp_path, mo
     advance, steps = Bar.advance, []
 
     def cut_off(self, *args, **kwargs):
-        steps.append(1)
+        if (tmp_path / "outcomes").is_dir():  # Before, the pixels that the model takes are looked for.
+            steps.append(1)
         if len(steps) == 12:
             raise KeyboardInterrupt
         advance(self, *args, **kwargs)
