@@ -91,6 +91,8 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
 def _in_order(content: bytes, names: list[str]) -> bytes:
     """Returns a file with its outputs in the order of these names, which the converter does not keep."""
     model = read(content)
+    if not model.signatures:  # TensorFlow could not save the function, and converted its graph instead.
+        return content
     (signature,) = model.signatures
     ordered = [signature.outputs[name] for name in names]
     if signature.graph.outputs == ordered or len(signature.graph.outputs) != len(ordered):
