@@ -90,6 +90,8 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
 
 def _in_order(content: bytes, names: list[str]) -> bytes:
     """Returns a file with its outputs in the order of these names, which the converter does not keep."""
+    if len(names) == 1:
+        return content
     model = read(content)
     if not model.signatures:  # TensorFlow could not save the function, and converted its graph instead.
         return content
