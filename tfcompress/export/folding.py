@@ -171,7 +171,7 @@ def _multiply_before(graph: Graph, dense: Operator, factors: FloatArray, earlier
     scaled = computed(f"{x.name}_scaled_for_{dense.outputs[0].name}", x.free_shape)
     added = operator("MUL", [x, constant(f"{scaled.name}_factors", factors)], [scaled], options=schema.MulOptionsT())
     dense.replace_input(0, scaled)
-    _insert(graph, graph.operators.index(dense), added)
+    graph.insert(graph.operators.index(dense), added)
     earlier.append(added)
 
 
@@ -188,8 +188,4 @@ def _multiply_after(graph: Graph, dense: Operator, factors: FloatArray) -> None:
     dense.set_option("fusedActivationFunction", 0)
     dense.outputs = (scaled,)
     after = operator("MUL", [scaled, constant(f"{out.name}_factors", factors)], [out], options=options)
-    _insert(graph, graph.operators.index(dense) + 1, after)
-
-
-def _insert(graph: Graph, place: int, added: Operator) -> None:
-    graph.operators = (*graph.operators[:place], added, *graph.operators[place:])
+    graph.insert(graph.operators.index(dense) + 1, after)

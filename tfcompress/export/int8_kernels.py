@@ -206,4 +206,4 @@ def _use(graph: Graph, user: Operator, place: int, weights: Tensor) -> None:
         user.replace_input(place, floats)
         user.code = OperatorCode(user.kind, 1 if len(user.inputs) == 3 else 3, custom=False)
     unpack = operator("DEQUANTIZE", [packed], [floats], 2, schema.DequantizeOptionsT())
-    graph.operators = (*graph.operators[:at], unpack, *graph.operators[at:])
+    graph.insert(at, unpack)

@@ -229,6 +229,10 @@ class Graph:
         for operator in self.operators:
             operator.inputs = tuple(new if tensor is old else tensor for tensor in operator.inputs)
 
+    def insert(self, place: int, added: Operator) -> None:
+        """Inserts an operator before the one at an index."""
+        self.operators = (*self.operators[:place], added, *self.operators[place:])
+
     def drop_unused(self) -> None:
         """Removes operators without side effects whose outputs nothing reads."""
         used, kept = set(self.outputs), []
