@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import tf_keras
 
-from tfcompress.models.layers import CUSTOM_LAYERS, ClassToken, MaskBias, PositionEmbedding, ScaledDotProductAttention
+from tfcompress.models.layers import (
+    CUSTOM_OBJECTS,
+    ClassToken,
+    MaskBias,
+    PositionEmbedding,
+    ScaledDotProductAttention,
+    approximate_gelu,
+)
 
 
 def softmax(x):
@@ -57,13 +64,15 @@ def test_masked_positions_get_minus_forty(shape):
     assert MaskBias().compute_output_shape(shape) == bias.shape
 
 
-def test_all_layers_can_be_saved_and_loaded(tmp_path):
+def test_all_layers_and_our_activation_can_be_saved_and_loaded(tmp_path):
     x, mask = tf_keras.Input((3, 4)), tf_keras.Input((4,), dtype="int32")
     h = PositionEmbedding()(ClassToken()(x))
     h = ScaledDotProductAttention(2, dropout=0.1)([h, h, h, MaskBias()(mask)])
-    model = tf_keras.Model([x, mask], h)
+    h = tf_keras.layers.Dense(4, activation=approximate_gelu)(h)
+    model = tf_keras.Model([x, mask], tf_keras.layers.Activation(approximate_gelu)(h))
     for name in ("model.keras", "model.h5"):
         model.save(tmp_path / name)
-        loaded = tf_keras.models.load_model(tmp_path / name, custom_objects=CUSTOM_LAYERS)
+        loaded = tf_keras.models.load_model(tmp_path / name, custom_objects=CUSTOM_OBJECTS)
+        assert [layer.activation for layer in loaded.layers[-2:]] == [approximate_gelu] * 2
         inputs = [np.ones((1, 3, 4), np.float32), np.ones((1, 4), np.int32)]
         np.testing.assert_array_equal(loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0))

@@ -10,7 +10,7 @@ from tfcompress.export.converter import convert
 from tfcompress.export.verify import verify
 from tfcompress.measure.interpreter import predict
 from tfcompress.models.bert import BertConfig
-from tfcompress.models.layers import CUSTOM_LAYERS, NoNorm, Trigram
+from tfcompress.models.layers import CUSTOM_OBJECTS, NoNorm, Trigram
 from tfcompress.models.mobilebert import MobileBertConfig
 from tfcompress.models.presets import from_config
 from tfcompress.optimize.clustering import Cluster
@@ -104,7 +104,7 @@ def test_saving_and_loading_keeps_the_outputs(kind, tmp_path):
     inputs = features(model, 4)
     for name in ("model.h5", "model.keras"):
         model.save(tmp_path / name)
-        loaded = tf_keras.models.load_model(tmp_path / name, custom_objects=CUSTOM_LAYERS, compile=False)
+        loaded = tf_keras.models.load_model(tmp_path / name, custom_objects=CUSTOM_OBJECTS, compile=False)
         np.testing.assert_array_equal(loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0))
 
 

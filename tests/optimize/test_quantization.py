@@ -7,7 +7,7 @@ from tfcompress.export.verify import verify
 from tfcompress.measure.interpreter import predict
 from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.functional import as_functional
-from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.models.layers import CUSTOM_OBJECTS
 from tfcompress.optimize.clustering import Cluster, LayerClustering
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize, load_scope
@@ -48,7 +48,7 @@ def test_the_scheme_follows_from_the_measured_traits(before, tiny_data, tmp_path
         np.testing.assert_array_equal(old, now)
     quantized.save(tmp_path / "model.h5", include_optimizer=False)
     with load_scope():
-        loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_LAYERS)
+        loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_OBJECTS)
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), quantized.predict(images, verbose=0))
 
 
@@ -178,7 +178,7 @@ def test_kernels_of_all_kinds_become_int8(tiny_data, tmp_path, images):
     expected = model.predict(images, verbose=0)
     model.save(tmp_path / "model.h5", include_optimizer=False)
     with load_scope():
-        loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_LAYERS)
+        loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_OBJECTS)
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), expected)
     for made in (model, loaded):
         found = verify(convert(made, "int8", logits=True), made, traits, "int8")

@@ -6,7 +6,7 @@ from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.interpreter import predict
 from tfcompress.models.anatomy import Anatomy
-from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.models.layers import CUSTOM_OBJECTS
 from tfcompress.models.vit import ViTConfig, vit
 from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.removal import Remove
@@ -65,7 +65,7 @@ def test_a_halved_model_is_made_smaller_still_and_converts(tiny_data, images, tm
     smaller = Remove().prepare(halved, Context(tiny_data, {}))
     assert sizes(smaller) == ([1, 1], [16, 16])
     smaller.save(tmp_path / "model.h5")
-    loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_LAYERS)
+    loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_OBJECTS)
     (tmp_path / "model.tflite").write_bytes(convert(loaded, "float32", logits=True))
     expected = smaller.predict(images, verbose=0)
     np.testing.assert_allclose(predict(tmp_path / "model.tflite", images), expected, atol=1e-4)

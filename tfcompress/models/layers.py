@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -166,17 +168,35 @@ class NoNorm(tf_keras.layers.Layer):
         return inputs + (inputs * (self.gamma - 1.0) + self.beta)
 
 
-def gelu(x: tf.Tensor) -> tf.Tensor:
-    """The tanh approximation of GELU, as in keras-nlp's BERT; its absolute error is at most 4.8e-4."""
-    return tf.nn.gelu(x, approximate=True)
+@_register
+class ApproximateGelu:
+    """The tanh approximation of GELU, as in keras-nlp's BERT; its absolute error is at most 4.8e-4.
+
+    It is an object, because Keras cannot load the name of a registered function from an `.h5` file.
+    """
+
+    __name__ = "gelu"
+    """What tfmot knows an activation by; quantization-aware training supports this one as `gelu`."""
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.gelu(x, approximate=True)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns no settings."""
+        return {}
+
+    @classmethod
+    def from_config(cls, _: dict[str, Any]) -> ApproximateGelu:
+        """Returns the one object of this class, `approximate_gelu`."""
+        return approximate_gelu
 
 
-# tfmot identifies activations by `__name__`; quantization-aware training supports this one as `gelu`.
-approximate_gelu = tf_keras.utils.register_keras_serializable("tfcompress", "approximate_gelu")(gelu)
+approximate_gelu = ApproximateGelu()
 
-CUSTOM_LAYERS = {
-    layer.__name__: layer
-    for layer in (
+CUSTOM_OBJECTS = {
+    kind.__name__: kind
+    for kind in (
+        ApproximateGelu,
         ScaledDotProductAttention,
         ClassToken,
         PositionEmbedding,
@@ -187,4 +207,4 @@ CUSTOM_LAYERS = {
         *operations.LAYERS,
     )
 }
-"""Our layers by class name, for loading functions that ignore Keras's registry."""
+"""Our classes by name, for loading functions that ignore Keras's registry."""

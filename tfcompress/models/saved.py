@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError, first_line
-from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.models.layers import CUSTOM_OBJECTS
 from tfcompress.models.safety import check_safe
 
 _BROKEN = (
@@ -104,7 +104,7 @@ def _keras_version(path: Path) -> str:
 
 
 def _load_tf_keras(path: Path, allow_code: bool) -> Any:
-    options: dict[str, object] = {"compile": False, "custom_objects": CUSTOM_LAYERS}
+    options: dict[str, object] = {"compile": False, "custom_objects": CUSTOM_OBJECTS}
     if allow_code:
         options["safe_mode"] = False
     return tf_keras.models.load_model(path, **options)

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError, first_line
-from tfcompress.models.layers import CUSTOM_LAYERS, approximate_gelu
+from tfcompress.models.layers import CUSTOM_OBJECTS, approximate_gelu
 from tfcompress.models.signature import library
 
 _WITH_KERNEL = {
@@ -71,7 +71,7 @@ def is_stock(layer: Any, keras: ModuleType, arguments: Mapping[str, Any], masks:
         arguments: of the call, by name.
         masks: their implicit masks, by name.
     """
-    if type(layer) in CUSTOM_LAYERS.values():
+    if type(layer) in CUSTOM_OBJECTS.values():
         return True
     name = type(layer).__name__
     if name not in _NAMES or type(layer) is not getattr(keras.layers, name, None):

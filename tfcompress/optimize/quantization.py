@@ -32,7 +32,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 
 from tfcompress import layer_kernels
 from tfcompress.errors import UserError
-from tfcompress.models.layers import CUSTOM_LAYERS, MeanOfTokens, ScaledDotProductAttention, unquantizable
+from tfcompress.models.layers import CUSTOM_OBJECTS, MeanOfTokens, ScaledDotProductAttention, unquantizable
 from tfcompress.models.operations import Masked
 from tfcompress.optimize.activation_plan import (
     FLOAT_LAYERS,
@@ -196,7 +196,7 @@ class _Registry(plain.Default8BitQuantizeRegistry):
 def load_scope() -> tf_keras.utils.CustomObjectScope:
     """Returns the scope in which a saved quantized model can be loaded."""
     own = {kind.__name__: kind for kind in (FloatWeightsConfig, KernelsConfig, QuantizedReader)}
-    return tfmot.quantization.keras.quantize_scope({**CUSTOM_LAYERS, **own})
+    return tfmot.quantization.keras.quantize_scope({**CUSTOM_OBJECTS, **own})
 
 
 def _set_ranges(model: tf_keras.Model) -> None:

@@ -13,7 +13,7 @@ from tfcompress import runtime
 from tfcompress import traits as kernel_traits
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
-from tfcompress.models.layers import CUSTOM_LAYERS
+from tfcompress.models.layers import CUSTOM_OBJECTS
 from tfcompress.models.outputs import Outputs, Told
 from tfcompress.optimize.short_tables import Restore, shorten
 from tfcompress.optimize.technique import (
@@ -83,7 +83,7 @@ class Chain:
         self._check(model)
         begin(self, model, data)
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
-        with tf_keras.utils.custom_object_scope({**CUSTOM_LAYERS, **own_layers}):
+        with tf_keras.utils.custom_object_scope({**CUSTOM_OBJECTS, **own_layers}):
             stage = self.store.load(BASE, 0, data) or self._make_base(model, data)
             done = {BASE: stage}
             yield stage
