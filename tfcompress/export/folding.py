@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.tflite.graph import Content, Graph, Operator, operator
-from tfcompress.tflite.reading import read
+from tfcompress.tflite.graph import Graph, Model, Operator, operator
 from tfcompress.tflite.tensor import ABSENT, computed, constant
-from tfcompress.tflite.writing import write
 from tfcompress.traits import FloatArray
 
 _TOLERANCE = 1e-5
@@ -124,16 +122,15 @@ def _is_product(found: FloatArray, kernel: FloatArray, tolerance: FloatArray) ->
     return bool(np.mean(np.abs(quotients - middle) <= uncertain * np.abs(middle)) > 0.5)
 
 
-def unfold(content: Content, kernels: Mapping[str, FloatArray]) -> bytes | None:
-    """Returns a float32 file in which kernels are stored as they were trained, or None if nothing was folded into them.
+def unfold(model: Model, kernels: Mapping[str, FloatArray]) -> bool:
+    """Stores float32 kernels as they were trained; returns whether anything was folded into them.
 
     What the converter multiplied into the kernel of a FULLY_CONNECTED or CONV_2D becomes a MUL of its own.
 
     Args:
-        content: of the `.tflite` file.
+        model: what the converter wrote; it is changed.
         kernels: the kernels to restore, `(…, inputs, outputs)`, by the names of their layers.
     """
-    model = read(content)
     changed = False
     for graph in model.graphs:
         before: list[Operator] = []
@@ -158,7 +155,7 @@ def unfold(content: Content, kernels: Mapping[str, FloatArray]) -> bytes | None:
                     _multiply_before(graph, dense, factors.inputs.reshape(-1), before)
                 changed = True
                 break
-    return write(model) if changed else None
+    return changed
 
 
 def _multiply_before(graph: Graph, dense: Operator, factors: FloatArray, earlier: list[Operator]) -> None:

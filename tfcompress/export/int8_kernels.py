@@ -17,7 +17,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.export.folding import folded_factors, unfold
-from tfcompress.tflite.graph import Content, Graph, Operator, OperatorCode, operator
+from tfcompress.tflite.graph import Content, Graph, Model, Operator, OperatorCode, operator
 from tfcompress.tflite.ordering import order_by_use
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import state_runtime
@@ -89,14 +89,21 @@ def store_int8(content: Content, kernels: Mapping[str, Int8Kernel]) -> bytes:
     """
     if not kernels:
         return bytes(content)
-    stored = _stored(content, kernels)
-    # A kernel of a dense layer that has other factors for each output is not on one grid; they become a MUL.
-    unfolded = unfold(stored, {name: kernel.numbers for name, kernel in kernels.items()})
-    return stored if unfolded is None else _stored(unfolded, kernels)
-
-
-def _stored(content: Content, kernels: Mapping[str, Int8Kernel]) -> bytes:
     model = read(content)
+    changed = _store(model, kernels)
+    # A kernel of a dense layer that has other factors for each output is not on one grid; they become a MUL.
+    if unfold(model, {name: kernel.numbers for name, kernel in kernels.items()}):
+        _store(model, kernels)
+        changed = True
+    if not changed:
+        return bytes(content)
+    order_by_use(model)
+    state_runtime(model, at_least_as_before=True)
+    return write(model)
+
+
+def _store(model: Model, kernels: Mapping[str, Int8Kernel]) -> bool:
+    """Stores the kernels that have float activations; returns whether there are any."""
     changed = False
     done: dict[Tensor, Tensor] = {}
     for graph in model.graphs:
@@ -112,12 +119,7 @@ def _stored(content: Content, kernels: Mapping[str, Int8Kernel]) -> bytes:
                 done[float_weights] = quantized
             _use(graph, user, place, done[float_weights])
             changed = True
-        graph.drop_unused()
-    if not changed:
-        return bytes(content)
-    order_by_use(model)
-    state_runtime(model, at_least_as_before=True)
-    return write(model)
+    return changed
 
 
 def _quantized(graph: Graph, user: Operator, weights: Tensor, kernels: Mapping[str, Int8Kernel]) -> Tensor | None:

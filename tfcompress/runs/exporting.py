@@ -24,6 +24,8 @@ from tfcompress.progress import console, track
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
 from tfcompress.tflite.metadata import LOOKUP, Description, ImageInput, LookupInput, TextInput, describe
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.writing import write
 from tfcompress.traits import FloatArray, KernelTraits, Traits, is_table, kernels
 
 _PACKED_FORMATS = ("float32", "int8")
@@ -95,8 +97,9 @@ def _float32(stage: Stage, export: Export) -> tuple[bytes, bool]:
     """Returns the float32 file with clustered kernels as they were trained, and whether the converter changed them."""
     content = convert(stage.model, "float32", export.logits, export.per_channel, stage.outputs)
     clustered = _clustered(stage)
-    restored = unfold(content, clustered) if clustered else None
-    return (content, False) if restored is None else (restored, True)
+    if clustered and unfold(file := read(content), clustered):
+        return write(file), True
+    return content, False
 
 
 def _clustered(stage: Stage) -> dict[str, FloatArray]:
