@@ -82,6 +82,13 @@ def fresh(metric: Metric) -> Any:
     return type(metric).from_config(metric.get_config())
 
 
+def as_given(part: Any) -> Any:
+    """Returns the loss or metric that the user gave, of one that `loss_of_labels` or `metric_of_labels` returned."""
+    if isinstance(part, OneHotLoss):
+        return part.loss
+    return part.metric if isinstance(part, OneHotMetric) else part
+
+
 class OneHotLoss(tf_keras.losses.Loss):
     """A loss of one-hot vectors that takes integer labels.
 

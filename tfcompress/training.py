@@ -16,7 +16,7 @@ from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError, first_line
 from tfcompress.files import read_json, remove_folder, write_json, writing_to
 from tfcompress.models.outputs import Outputs, outputs_of
-from tfcompress.one_hot import Metric, OneHotLoss, fresh, loss_of_labels, metric_of_labels
+from tfcompress.one_hot import Metric, as_given, fresh, loss_of_labels, metric_of_labels
 from tfcompress.progress import Bar, bar
 
 
@@ -80,7 +80,7 @@ class Objective:
 
     def check_outputs(self) -> None:
         """Raises a `UserError` if the user's loss takes logits for probabilities, or the other way round."""
-        loss = self.loss.loss if isinstance(self.loss, OneHotLoss) else self.loss
+        loss = as_given(self.loss)
         takes_logits = None if loss is None else loss.get_config().get("from_logits")
         if takes_logits is not None and self.outputs is not None and takes_logits != (self.outputs is Outputs.LOGITS):
             raise UserError(

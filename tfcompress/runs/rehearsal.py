@@ -32,7 +32,7 @@ from tfcompress.files import read_json, write_json
 from tfcompress.measure.interpreter import Runner
 from tfcompress.models.outputs import Outputs, Told
 from tfcompress.models.shallow import without_repetition
-from tfcompress.one_hot import OneHotLoss, OneHotMetric
+from tfcompress.one_hot import as_given
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.optimize.technique import LayerTechnique, Technique
 from tfcompress.process import CrashError, call_apart
@@ -243,10 +243,7 @@ def _part(given: Any) -> _Part | None:
     """Returns a part of the objective for another process, or None if only this one can make it."""
     if given is None:
         return None
-    if isinstance(given, OneHotLoss):
-        given = given.loss
-    elif isinstance(given, OneHotMetric):
-        given = given.metric
+    given = as_given(given)
     part = _Part(type(given), given.get_config())
     return part if _can_be_sent(part) else None
 
