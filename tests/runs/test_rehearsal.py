@@ -116,7 +116,7 @@ def test_blocks_are_rehearsed_twice_with_the_settings_of_their_own(tiny_data, tm
     script, short = script_of(chain(tmp_path, model, tiny_data, [prune, cluster]), model, tiny_data)
     blocks = sorted({layer.name[:7] for layer in short.layers if layer.name.startswith("block")})
     assert blocks == ["block_0", "block_1", "block_3"]
-    rehearsed_prune, rehearsed_cluster = script.techniques
+    rehearsed_prune, rehearsed_cluster = script.chain.techniques
     assert rehearsed_prune.layers == {"block_3_.*": LayerPruning(sparsity=0.7)}
     assert rehearsed_cluster.initialization == "linear"
     assert (rehearsed_cluster.fit.epochs, rehearsed_cluster.fit.batch_size) == (1, 2)
@@ -150,10 +150,11 @@ def test_two_examples_of_every_split_are_enough(tiny_bert, tiny_text, tiny_data,
     features = {name: x.numpy() for name, x in next(iter(tiny_text.examples("test")))[0].items()}
     for name, values in next(iter(script.dataset.examples("test")))[0].items():
         np.testing.assert_array_equal(values, features[name])
-    one = replace(tiny_data, validation=tiny_data.validation.take(1))
+    one = replace(tiny_data, validation=tiny_data.validation.take(1), pixel_range=(-1, 1))
     script, _ = script_of(chain(tmp_path, tiny_vit, one, []), tiny_vit, one)
     assert script.dataset.size("validation") == 1
     assert script.dataset.augment is not None
+    assert script.dataset.pixel_range == (-1, 1)
     assert next(iter(script.dataset.batches("train", 2)))[0].shape == (2, 8, 8, 3)
 
 

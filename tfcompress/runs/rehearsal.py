@@ -13,9 +13,9 @@ import os
 import pickle
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,17 @@ from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError, first_line
 from tfcompress.files import read_json, write_json
 from tfcompress.measure.interpreter import Runner
-from tfcompress.models.outputs import Outputs, Told
+from tfcompress.models.outputs import Outputs
 from tfcompress.models.shallow import without_repetition
 from tfcompress.one_hot import as_given
 from tfcompress.optimize.quantization import load_scope
-from tfcompress.optimize.technique import LayerTechnique, Technique
+from tfcompress.optimize.technique import LayerTechnique
 from tfcompress.process import CrashError, call_apart
 from tfcompress.progress import bar, console
 from tfcompress.runs.chain import Chain
 from tfcompress.runs.exporting import export_stage
-from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import BASE, save_model
-from tfcompress.training import Objective, Training
+from tfcompress.training import Objective
 
 SWITCH = "TFCOMPRESS_NO_REHEARSAL"
 """The environment variable that leaves rehearsals out."""
@@ -66,61 +65,52 @@ class Script:
     """What is rehearsed.
 
     Attributes:
-        name: of the model.
-        techniques: as `Technique.rehearsed` returns them.
-        training: of the base model, or None.
+        chain: the run, with techniques and training as their `rehearsed` returns them, but without its base and its
+            objective, which no other process could make.
         loss, optimizer, metrics: of the objective. Parts that no other process can make are left out.
-        export: the files to write.
-        data: name and classes of the data set.
-        splits: features and labels of two examples per split, in the order of `SPLITS`.
-        tokenizer: what cuts the features, if they are texts.
-        augmented: whether training examples are augmented. These here are already.
-        seed: of the run.
-        outputs: what the model gives.
+        data: the arguments of `Dataset.from_arrays`, with two examples per split. They are decoded and augmented, so
+            that only a tokenizer is left of decoding, and of augmentation that there is one.
     """
 
-    name: str
-    techniques: Sequence[Technique]
-    training: Training | None
+    chain: Chain
     loss: _Part | None
     optimizer: _Part | None
     metrics: Sequence[str | _Part]
-    export: Export
-    data: tuple[str, tuple[str, ...]]
-    splits: Sequence[tuple[FeatureArrays, np.ndarray[Any, Any]]]
-    tokenizer: Tokenizer | None
-    augmented: bool
-    seed: int
-    outputs: Told
+    data: Mapping[str, Any]
 
     @property
     def objective(self) -> Objective:
         """The objective, which takes integer labels. Steps are eager: to trace one takes longer than to compute it."""
         metrics = [metric if isinstance(metric, str) else metric.made() for metric in self.metrics]
         loss, optimizer = (part and part.made() for part in (self.loss, self.optimizer))
-        return Objective(loss, optimizer, metrics, eager=True).of_labels(len(self.data[1]))
+        return Objective(loss, optimizer, metrics, eager=True).of_labels(len(self.data["classes"]))
 
     @property
     def dataset(self) -> Dataset:
         """The two examples of each split."""
-        augment = _unchanged if self.augmented else None
-        return Dataset.from_arrays(*self.data, *self.splits, decode=self.tokenizer, augment=augment)
+        return Dataset.from_arrays(**self.data)
 
     def digest(self, model: tf_keras.Model) -> str:
         """Returns the sha256 of all that decides whether the rehearsal passes, besides the values of the weights."""
-        features = tf.nest.map_structure(lambda x: (x.dtype.str, x.shape[1:]), [x for x, _ in self.splits])
+        chain, data = self.chain, self.data
+        features = tf.nest.map_structure(lambda x: (x.dtype.str, x.shape[1:]), [data[split][0] for split in SPLITS])
         parts = [self.loss, self.optimizer, *self.metrics]
         content = {
             "model": model.to_json(),
             "techniques": [
-                {technique.name: technique.model_dump(mode="json", exclude={"fit"})} for technique in self.techniques
+                {technique.name: technique.model_dump(mode="json", exclude={"fit"})} for technique in chain.techniques
             ],
-            "training": self.training is not None,
+            "training": chain.training is not None,
             "objective": [part if part is None or isinstance(part, str) else repr(part) for part in parts],
-            "export": self.export.model_dump(mode="json"),
+            "export": chain.export.model_dump(mode="json"),
             "features": repr(features),
-            "data": [len(self.data[1]), self.tokenizer is not None, self.augmented],
-            "outputs": self.outputs,
+            "data": [
+                len(data["classes"]),
+                data["decode"] is not None,
+                data["augment"] is not None,
+                data["pixel_range"],
+            ],
+            "outputs": chain.told,
             "versions": [version(package) for package in _VERSIONS],
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -169,11 +159,9 @@ def perform(script: Script, folder: Path) -> None:
     with load_scope():
         model = tf_keras.models.load_model(folder / "model.h5", compile=False)
     data = script.dataset
-    chain = Chain(
-        folder / "work", lambda: (model, data), script.training, script.techniques, script.objective, script.export,
-        script.seed, script.outputs,
-    )  # fmt: skip
-    names = [BASE, *(technique.name for technique in script.techniques)]
+    base = lambda: (model, data)  # noqa: E731
+    chain = replace(script.chain, workdir=folder / "work", base=base, objective=script.objective)
+    names = [BASE, *(technique.name for technique in chain.techniques)]
     stages = chain.stages(lambda *_: None)
     with bar("rehearsal", 2 * len(names)) as shown:
         for name in names:
@@ -215,20 +203,23 @@ def script_of(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[Scrip
         splits = [_arrays(x) for x in (two.stream(2, chain.seed, first_epoch=0, epochs=1), *batches)]
     objective = chain.objective
     parts = [metric if isinstance(metric, str) else _part(metric) for metric in objective.metrics]
-    script = Script(
-        name=model.name,
-        techniques=[technique.rehearsed(model) for technique in chain.techniques],
+    attributes = {one.name: getattr(data, one.name) for one in fields(data) if one.name not in SPLITS}
+    attributes["decode"] = data.decode if isinstance(data.decode, Tokenizer) else None
+    attributes["augment"] = data.augment and _unchanged
+    rehearsed = replace(
+        chain,
+        base=_base_elsewhere,
         training=chain.training and chain.training.rehearsed(),
+        techniques=[technique.rehearsed(model) for technique in chain.techniques],
+        objective=Objective(),
+        told="logits" if objective.outputs_of(model) is Outputs.LOGITS else "probabilities",
+    )
+    script = Script(
+        chain=rehearsed,
         loss=_part(objective.loss),
         optimizer=_part(objective.optimizer),
         metrics=[part for part in parts if part is not None],
-        export=chain.export,
-        data=(data.name, data.classes),
-        splits=splits,
-        tokenizer=data.decode if isinstance(data.decode, Tokenizer) else None,
-        augmented=data.augment is not None,
-        seed=chain.seed,
-        outputs="logits" if objective.outputs_of(model) is Outputs.LOGITS else "probabilities",
+        data=attributes | dict(zip(SPLITS, splits, strict=True)),
     )
     return script, model
 
@@ -254,6 +245,10 @@ def _can_be_sent(value: object) -> bool:
         return b"__main__" not in pickle.dumps(value)
     except Exception:  # pickle raises many kinds, and an object's own code any.
         return False
+
+
+def _base_elsewhere() -> tuple[tf_keras.Model, Dataset]:
+    raise AssertionError("`perform` takes the model from its folder")
 
 
 def _unchanged(features: Any, label: tf.Tensor, seed: tf.Tensor) -> Example:
