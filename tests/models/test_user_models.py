@@ -16,6 +16,7 @@ from tfcompress.measure.interpreter import Runner
 from tfcompress.models.functional import as_functional
 from tfcompress.models.layers import ScaledDotProductAttention
 from tfcompress.models.outputs import outputs_of
+from tfcompress.models.saved import load
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.pruning import Prune
 from tfcompress.training import Training
@@ -89,3 +90,10 @@ def examples(features):
 @pytest.mark.parametrize("name", ["llama_like", "causal_and_cross_attention", "mask_zero_attention", "tied_embedding"])
 def test_masks_and_tied_weights_are_kept(name):
     copy_of(KINDS[name])
+
+
+def test_an_adapted_kind_computes_what_its_file_computes(tmp_path):
+    kind = KINDS["resized_and_normalized"]
+    model, features = kind.build(), as_tensors(kind.features(2, seed=1))
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_allclose(load(tmp_path / "model.keras")(features), model(features), atol=1e-6)

@@ -117,3 +117,6 @@ def _disturb(model: Any) -> None:
             weight.assign(value * rng.uniform(0.7, 1.3, value.shape).astype(value.dtype))
         else:
             weight.assign(value + (0.1 * rng.normal(size=value.shape)).astype(value.dtype))
+    for layer in model._flatten_layers():
+        if type(layer).__name__ == "Normalization":
+            layer.finalize_state()  # It computes with what this makes of its weights.
