@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class WrongOutputsError(Exception):
 
 @dataclass(frozen=True)
 class Trial:
-    """A kind, its model, and what the model gives for some examples."""
+    """A kind, its model, and what the model gives in float32 for some examples."""
 
     kind: Kind
     model: Any
@@ -45,7 +46,7 @@ class Trial:
     def of(cls, name: str) -> Trial:
         kind = KINDS[name]
         model, features = kind.build(), kind.features(_EXAMPLES, seed=5)
-        return cls(kind, model, features, np.asarray(model(as_tensors(features), training=False), np.float32))
+        return cls(kind, model, features, _in_float32(model)(as_tensors(features), training=False).numpy())
 
     @property
     def probabilities(self) -> Array:
@@ -91,9 +92,8 @@ def pack(trial: Trial, work: Path) -> str | None:
             centroids = np.quantile(value.astype(np.float32), np.linspace(0.03, 0.97, 16))
             nearest = np.abs(value[..., None].astype(np.float32) - centroids).argmin(axis=-1)
             weight.assign(centroids[nearest].astype(value.dtype))
-    clustered = Trial(
-        trial.kind, copy, trial.features, np.asarray(copy(as_tensors(trial.features), training=False), np.float32)
-    )
+    outputs = _in_float32(copy)(as_tensors(trial.features), training=False).numpy()
+    clustered = Trial(trial.kind, copy, trial.features, outputs)
     convert_file(_saved(clustered, work), work / "model.tflite", "float32", allow_code=True)
     try:
         pack_file(work / "model.tflite", work / "packed.tflite")
@@ -133,6 +133,15 @@ TRIALS: dict[str, Callable[[Trial, Path], str | None]] = {
     "cluster": cluster,
     "quantize": quantize,
 }
+
+
+def _in_float32(model: Any) -> Any:
+    """Returns a copy in float32 of a model in mixed precision, as a file computes in float32; or the model itself."""
+    if all(layer.compute_dtype != "float16" for layer in model._flatten_layers()):
+        return model
+    copy = type(model).from_config(json.loads(json.dumps(model.get_config()).replace("mixed_float16", "float32")))
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _saved(trial: Trial, work: Path) -> Path:
