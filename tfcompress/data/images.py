@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from tfcompress.data.dataset import Augment, Dataset
 from tfcompress.errors import UserError
@@ -36,6 +34,9 @@ UInt8Array = npt.NDArray[np.uint8]
 
 def digits() -> Dataset:
     """Returns scikit-learn's 1,797 handwritten digits, 8 × 8: 1,147 training, 200 validation and 450 test images."""
+    from sklearn.datasets import load_digits  # takes a second to import
+    from sklearn.model_selection import train_test_split
+
     bunch = load_digits()
     # The 17 grey levels are scaled to bytes, so that all image data sets share the same decoding.
     images = np.round(bunch.images[..., None] * (255 / 16)).astype(np.uint8)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from sklearn.model_selection import train_test_split
 
 from tfcompress import assets
 from tfcompress.data.dataset import SPLITS, Dataset, Split
@@ -174,6 +173,8 @@ def _distinct(rows: Iterable[Row]) -> list[Row]:
 
 def _stratified(rows: Sequence[Row], held_out: int) -> dict[Split, list[Row]]:
     """Shuffles and splits rows, stratified by label; the test and validation splits get `held_out` rows each."""
+    from sklearn.model_selection import train_test_split  # takes a second to import
+
     rest, test = train_test_split(rows, test_size=held_out, random_state=0, stratify=[label for _, label in rows])
     train, validation = train_test_split(
         rest, test_size=held_out, random_state=0, stratify=[label for _, label in rest]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from sklearn.cluster import kmeans_plusplus
 
 from tfcompress.traits import FloatArray
 
@@ -34,6 +33,8 @@ def clustered(
     elif initialization == "density":
         centroids = np.quantile(values, (np.arange(clusters) + 0.5) / clusters).astype(np.float64)
     else:
+        from sklearn.cluster import kmeans_plusplus  # takes a second to import
+
         found, _ = kmeans_plusplus(points[:, None], clusters, sample_weight=counts, random_state=seed)
         centroids = np.sort(found[:, 0])
     for _ in range(_ROUNDS):
