@@ -15,6 +15,7 @@ from absl import logging
 from rich.console import Console
 
 from tfcompress.errors import UserError
+from tfcompress.keras3 import without_keras3
 from tfcompress.process import call_apart
 from tfcompress.quiet import library_warnings_quiet, native_libraries_quiet
 
@@ -321,7 +322,7 @@ def _integers(option: str, text: str) -> list[int]:
 
 def import_tensorflow() -> None:
     """Imports TensorFlow without the output of its libraries when they are loaded, and without its warnings."""
-    with native_libraries_quiet():
+    with native_libraries_quiet(), without_keras3():
         import tensorflow as tf
     tf.get_logger().setLevel("ERROR")
     logging.set_verbosity(logging.ERROR)

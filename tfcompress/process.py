@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from tfcompress.errors import UserError, first_line
+from tfcompress.keras3 import without_keras3
 from tfcompress.quiet import library_warnings_quiet
 
 P = ParamSpec("P")
@@ -68,7 +70,7 @@ def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, 
     """
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as name:
         folder = Path(name)
-        (folder / "call").write_bytes(pickle.dumps((function, args, kwargs)))
+        (folder / "call").write_bytes(pickle.dumps(function) + pickle.dumps((args, kwargs)))
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -136,7 +138,10 @@ def _outcome(call: bytes) -> _Outcome:
     try:
         with library_warnings_quiet():
             warnings.showwarning = keep
-            function, args, kwargs = pickle.loads(call)
+            pickled = io.BytesIO(call)
+            with without_keras3():  # The function's module imports TensorFlow; those of the arguments may need Keras 3.
+                function = pickle.load(pickled)
+            args, kwargs = pickle.load(pickled)
             outcome.value = function(*args, **kwargs)
     except Exception as error:
         if not isinstance(error, UserError):
