@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tfcompress.export.stored_kernels import as_stored
 from tfcompress.tflite.graph import Graph, Model, Operator, operator
 from tfcompress.tflite.tensor import ABSENT, computed, constant
 from tfcompress.traits import FloatArray
@@ -141,12 +142,9 @@ def unfold(model: Model, kernels: Mapping[str, FloatArray]) -> bool:
             if stored is None or stored.dtype != np.float32:
                 continue
             for kernel in kernels.values():
-                trained = np.moveaxis(kernel, -1, 0)
-                if trained.size != stored.size or trained.shape[0] != stored.shape[0]:
-                    continue
-                trained = trained.reshape(stored.shape)
-                factors = folded_factors(stored, trained)
-                if factors is None or factors.uniform:
+                trained = as_stored(kernel, stored.shape)
+                factors = None if trained is None else folded_factors(stored, trained)
+                if trained is None or factors is None or factors.uniform:
                     continue
                 dense.replace_input(1, constant(f"{dense.inputs[1].name}_trained", np.ascontiguousarray(trained)))
                 if np.ptp(factors.outputs):

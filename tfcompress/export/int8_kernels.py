@@ -17,6 +17,8 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.export.folding import folded_factors, unfold
+from tfcompress.export.stored_kernels import as_stored
+from tfcompress.packed.file_weights import WEIGHT_INPUTS
 from tfcompress.tflite.graph import Content, Graph, Model, Operator, OperatorCode, operator
 from tfcompress.tflite.ordering import order_by_use
 from tfcompress.tflite.reading import read
@@ -24,9 +26,6 @@ from tfcompress.tflite.runtimes import state_runtime
 from tfcompress.tflite.tensor import Tensor, computed, constant
 from tfcompress.tflite.writing import write
 from tfcompress.traits import FloatArray
-
-_WEIGHTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "GATHER": 0}
-"""Which input holds the weights, by kind of operator."""
 
 _HYBRID = {"FULLY_CONNECTED": 9, "CONV_2D": 5, "DEPTHWISE_CONV_2D": 6}
 """The operator version that takes float32 activations, quantized as it computes, and int8 weights as stored here."""
@@ -108,7 +107,7 @@ def _store(model: Model, kernels: Mapping[str, Int8Kernel]) -> bool:
     done: dict[Tensor, Tensor] = {}
     for graph in model.graphs:
         for user in graph.operators:
-            place = _WEIGHTS.get(user.kind, len(user.inputs))
+            place = WEIGHT_INPUTS.get(user.kind, len(user.inputs))
             if place >= len(user.inputs):
                 continue
             float_weights = user.inputs[place]
@@ -160,12 +159,14 @@ def _matched(
     if axis is None:
         return None
     outputs_first = np.moveaxis(numbers, axis, 0)
-    trained = np.moveaxis(kernel.numbers.reshape(*kernel.values.shape[:-2], -1) if axis else kernel.numbers, -1, 0)
-    if trained.shape[0] != outputs_first.shape[0]:
+    # A depthwise convolution has its outputs on two axes.
+    outputs_last = kernel.numbers.reshape(*kernel.values.shape[:-2], -1) if axis else kernel.numbers
+    trained = as_stored(outputs_last, outputs_first.shape)
+    if trained is None:
         return None
     # A weight halfway between two steps can have been rounded to the other one.
     steps = np.abs(outputs_first).max(axis=tuple(range(1, outputs_first.ndim)), keepdims=True) / 126
-    factors = folded_factors(outputs_first, trained.reshape(outputs_first.shape), steps)
+    factors = folded_factors(outputs_first, trained, steps)
     if factors is None or np.ptp(factors.inputs):
         return None
     factor = factors.outputs.reshape(-1)

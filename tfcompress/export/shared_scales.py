@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tfcompress.export.stored_kernels import as_stored, half_a_step
 from tfcompress.tflite.graph import Content
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Tensor, constant
@@ -31,8 +32,8 @@ def share_scales(content: Content, kernels: Mapping[str, FloatArray]) -> bytes:
             continue
         stored = operator.inputs[1]
         for kernel in kernels.values():
-            trained = np.moveaxis(kernel, -1, 0)
-            if len(stored.scales) > 1 and kernel.any() and trained.shape == stored.shape and _holds(stored, trained):
+            trained = as_stored(kernel, stored.shape)
+            if trained is not None and len(stored.scales) > 1 and kernel.any() and _holds(stored, trained):
                 scale = np.float32(np.abs(trained).max() / _LARGEST)
                 values = np.round(trained / scale).astype(np.int8)
                 operator.replace_input(1, constant(stored.name, values, np.full(len(stored.scales), scale)))
@@ -42,4 +43,4 @@ def share_scales(content: Content, kernels: Mapping[str, FloatArray]) -> bytes:
 
 def _holds(stored: Tensor, trained: FloatArray) -> bool:
     scales = stored.scales.reshape(-1, *(1,) * (trained.ndim - 1))
-    return bool(np.all(np.abs(stored.values() * scales - trained) <= 0.51 * scales))
+    return bool(np.all(np.abs(stored.values() * scales - trained) <= half_a_step(stored.scales, trained.ndim)))

@@ -14,6 +14,7 @@ from tfcompress.errors import UserError
 from tfcompress.export.float16 import SMALLEST_FLOAT16
 from tfcompress.export.folding import folded_factors
 from tfcompress.export.formats import ConverterFormat
+from tfcompress.export.stored_kernels import as_stored, half_a_step
 from tfcompress.packed import file_weights
 from tfcompress.packed.file_weights import WeightTensor
 from tfcompress.traits import FloatArray, KernelTraits, Traits
@@ -105,10 +106,10 @@ def _holds(tensor: WeightTensor, kernel: FloatArray) -> bool:
 
     The factor allows for a multiplication, such as attention's 1/√d, that the converter folded into the weights.
     """
-    expected = kernel if tensor.table else np.moveaxis(kernel, -1, 0)
-    if tensor.values.size != expected.size or tensor.values.shape[0] != expected.shape[0]:
+    expected = as_stored(kernel, tensor.values.shape, tensor.table)
+    if expected is None:
         return False
-    found = tensor.dequantized().reshape(expected.shape)
+    found = tensor.dequantized()
     # The largest weight defines the scale, so it is stored exactly. No factor makes zeros of other weights.
     factor = np.abs(found).max() / np.abs(expected).max() if found.any() and expected.any() else 1
     return bool(np.all(np.abs(found - factor * expected) <= _rounding(tensor, found)))
@@ -116,17 +117,17 @@ def _holds(tensor: WeightTensor, kernel: FloatArray) -> bool:
 
 def _holds_folded(tensor: WeightTensor, kernel: FloatArray) -> bool:
     """Returns whether a tensor holds a kernel, up to rounding and what `tfcompress.export.folding` finds in it."""
-    expected = np.moveaxis(kernel, -1, 0)
-    if tensor.table or tensor.values.size != expected.size or tensor.values.shape[0] != expected.shape[0]:
+    expected = None if tensor.table else as_stored(kernel, tensor.values.shape)
+    if expected is None:
         return False
-    found = tensor.dequantized().reshape(expected.shape)
+    found = tensor.dequantized()
     return folded_factors(found, expected, 2 * _rounding(tensor, found)) is not None
 
 
 def _rounding(tensor: WeightTensor, found: FloatArray) -> npt.NDArray[np.floating[Any]]:
     """Returns by how much the stored values may differ from those that were rounded."""
     if tensor.format == "int8":
-        return tensor.scales.reshape(-1, *(1,) * (found.ndim - 1)) * 0.51
+        return half_a_step(tensor.scales, found.ndim)
     return np.abs(found) * (_FLOAT16_EPSILON if tensor.format == "float16" else 1e-5) + 1e-7
 
 

@@ -13,7 +13,7 @@ from tfcompress.tflite.graph import Content
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Array, Tensor
 
-_WEIGHT_INPUTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "GATHER": 0}
+WEIGHT_INPUTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "GATHER": 0}
 """The index of the input that holds the weights, by kind of operator."""
 
 
@@ -66,7 +66,7 @@ def weights(content: Content) -> list[WeightTensor]:
                     len(packed.tensor.data),
                     operator.kind == TABLE,
                 )
-            place = _WEIGHT_INPUTS.get(operator.kind, len(operator.inputs))
+            place = WEIGHT_INPUTS.get(operator.kind, len(operator.inputs))
             if place < len(operator.inputs):
                 tensor = operator.inputs[place]
                 # A DEQUANTIZE unpacks float16 weights.
