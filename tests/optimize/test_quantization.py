@@ -159,6 +159,16 @@ def test_layers_behind_float_ones_keep_zeros_and_clusters(tiny_data, tmp_path, i
     np.testing.assert_allclose(outputs, expected, atol=0.1 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_recurrent_layer_with_a_mask_is_left_out_by_its_own_class(kind):
+    layers = tf_keras.layers
+    x = tf_keras.Input((5, 4))
+    recurrent = getattr(layers, kind)(6, name="recurrent")(layers.Masking()(x))
+    model = as_functional(tf_keras.Model(x, layers.Dense(3, name="head")(recurrent)))
+    assert set(Quantize().select(model)) == {"recurrent", "head"}
+    assert set(Quantize(types={kind: False}).select(model)) == {"head"}
+
+
 @pytest.mark.slow
 def test_kernels_of_all_kinds_become_int8(tiny_data, tmp_path, images):
     layers = tf_keras.layers

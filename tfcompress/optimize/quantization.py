@@ -44,7 +44,14 @@ from tfcompress.optimize.activation_plan import (
 )
 from tfcompress.optimize.calibration import calibrate
 from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
-from tfcompress.optimize.technique import Context, LayerTechnique, Settings, copy_model, protect_established
+from tfcompress.optimize.technique import (
+    Context,
+    LayerTechnique,
+    Settings,
+    copy_model,
+    kind_of,
+    protect_established,
+)
 from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table, measure
 
 _CALIBRATION_BATCHES = 8
@@ -66,14 +73,14 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
     name: ClassVar[str] = "quantize"
     ends_training: ClassVar[bool] = True
     layer_settings: ClassVar[type[Settings]] = LayerQuantization
-    layer_types: ClassVar[tuple[type, ...]] = (*layer_kernels.QUANTIZABLE, Masked)
+    layer_types: ClassVar[tuple[type, ...]] = layer_kernels.QUANTIZABLE
 
     def can_treat(self, layer: tf_keras.layers.Layer) -> bool:
         return bool(layer_kernels.paths(layer))
 
     def select(self, model: tf_keras.Model) -> dict[str, LayerQuantization]:
         # Layers of all classes are treated by default.
-        unasked = {type(layer).__name__: LayerQuantization() for layer in model.layers if self.can_treat(layer)}
+        unasked = {kind_of(layer): LayerQuantization() for layer in model.layers if self.can_treat(layer)}
         return super(Quantize, self.model_copy(update={"types": unasked | self.types})).select(model)
 
     def check(self, model: tf_keras.Model) -> None:
@@ -115,7 +122,7 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
                 return annotate(layer, configs.Default8BitOutputQuantizeConfig())
             if layer.name not in plan.dynamic:
                 layer = protect_established(layer, context.traits)
-                if type(layer) in self.layer_types and layer.name in before_int8:
+                if type(layer) in (*self.layer_types, Masked) and layer.name in before_int8:
                     return annotate(layer, FloatWeightsConfig())
             if layer.name in before_float and supports(layer):
                 # Otherwise tfmot would quantize the residual that the LayerNorm reads.

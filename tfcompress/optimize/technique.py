@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
+from tfcompress.models.operations import Masked
 from tfcompress.training import Objective, Training
 from tfcompress.traits import FloatArray, KernelTraits, Traits
 
@@ -221,7 +222,7 @@ class LayerTechnique(Technique, Generic[S]):
                 )
         treatable = [layer for layer in model.layers if self.can_treat(layer)]
         for what, keys, found in (
-            ("types", self.types, {type(layer).__name__ for layer in treatable}),
+            ("types", self.types, {kind_of(layer) for layer in treatable}),
             ("layers", self.layers, {key for key in self.layers if any(re.fullmatch(key, x.name) for x in treatable)}),
         ):
             for key in keys:
@@ -232,7 +233,7 @@ class LayerTechnique(Technique, Generic[S]):
                     )
         selected: dict[str, S] = {}
         for layer in treatable:
-            overrides = [self.types[type(layer).__name__]] if type(layer).__name__ in self.types else []
+            overrides = [self.types[kind_of(layer)]] if kind_of(layer) in self.types else []
             overrides += [value for pattern, value in self.layers.items() if re.fullmatch(pattern, layer.name)]
             asked_for = type(layer) is self.layer_types[0] or bool(overrides)
             if asked_for and not (overrides and overrides[-1] is False):
@@ -253,6 +254,11 @@ class LayerTechnique(Technique, Generic[S]):
             raise UserError(
                 f"{self.name}: settings under types or layers contradict those for all layers: {reason}"
             ) from None
+
+
+def kind_of(layer: tf_keras.layers.Layer) -> str:
+    """Returns the name of a layer's class as `types` takes it; a layer within `Masked` keeps its own."""
+    return type(layer.layer if isinstance(layer, Masked) else layer).__name__
 
 
 def copy_model(
