@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tfcompress import process
 from tfcompress.errors import UserError
 from tfcompress.process import call_apart
 
@@ -49,6 +50,12 @@ def test_a_process_that_dies_is_one_line_and_leaves_no_file(temporary, function,
         apart(function, *arguments)
     assert message in str(failed.value)
     assert "\n" not in str(failed.value)
+
+
+def test_a_process_that_does_not_end_is_one_line_and_leaves_no_file(temporary, monkeypatch):
+    monkeypatch.setattr(process, "HOURS", 1 / 3600)
+    with pytest.raises(UserError, match=r"^reading x.tflite: it has not ended in .* hours; write it again$"):
+        apart(time.sleep, 300)
 
 
 def test_errors_are_raised_here(temporary):

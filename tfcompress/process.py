@@ -32,8 +32,12 @@ _REASON = re.compile(r"Check failed: .*|LLVM ERROR: .*|what\(\): .*|Assertion .*
 """What libraries write before they abort the process."""
 
 
+HOURS = 24
+"""How long a call may take. A file of any origin can hold a loop that does not end."""
+
+
 class CrashError(UserError):
-    """A process died instead of returning a result; the message says of what."""
+    """A process died, or did not end, instead of returning a result; the message says of what."""
 
 
 @dataclass
@@ -66,7 +70,7 @@ def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, 
         **kwargs: its arguments by name.
 
     Raises:
-        CrashError: the process died, for instance because a library aborted it.
+        CrashError: the process died, for instance because a library aborted it, or did not end in `HOURS`.
     """
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as name:
         folder = Path(name)
@@ -81,7 +85,9 @@ def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, 
         # The child ends when this end of its standard input is closed, also if this process is killed.
         child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
         try:
-            child.wait()
+            child.wait(HOURS * 3600)
+        except subprocess.TimeoutExpired:
+            raise CrashError(f"{what}: it has not ended in {HOURS} hours; {advice}") from None
         finally:
             child.kill()
             child.communicate()
