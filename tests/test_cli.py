@@ -4,12 +4,14 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 import tf_keras
 
 from tests.build import build, graph, node, tensor
 from tests.command_line import run
 from tests.measure.phone_reports import report_of
+from tfcompress.cli import as_user_sees
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import Comparison
 
@@ -40,6 +42,14 @@ def test_a_mistake_is_one_line_and_status_two(monkeypatch, capsys, tmp_path, cha
     assert (status, out) == (2, "")
     assert err.startswith("error: ")
     assert message in err
+    assert err.count("\n") == 1
+
+
+def test_too_little_memory_is_one_line(capsys):
+    with pytest.raises(SystemExit, match="2"), as_user_sees():
+        np.zeros(1 << 50)
+    err = capsys.readouterr().err
+    assert err.startswith("error: memory ran out (Unable to allocate 8.00 PiB for an array")
     assert err.count("\n") == 1
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from absl import logging
 from rich.console import Console
 
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.keras3 import without_keras3
 from tfcompress.process import call_apart
 from tfcompress.quiet import library_warnings_quiet, native_libraries_quiet
@@ -50,8 +50,16 @@ def as_user_sees() -> Iterator[None]:
         with library_warnings_quiet():
             yield
     except UserError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
-        sys.exit(2)
+        _end(str(error))
+    except MemoryError as error:
+        reason = f" ({first_line(error).rstrip('.')})" if str(error) else ""
+        _end(f"memory ran out{reason}; use smaller data, a smaller batch_size or a smaller model")
+
+
+def _end(message: str) -> NoReturn:
+    """Ends the process with an error message and status 2."""
+    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
+    sys.exit(2)
 
 
 @app.callback(invoke_without_command=True)
