@@ -1,5 +1,7 @@
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError
@@ -129,3 +131,21 @@ def open_shape():
 def test_models_that_cannot_be_rewritten_are_refused(make, message):
     with pytest.raises(UserError, match=message):
         as_functional(make())
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras])
+def test_losses_that_layers_add_are_named_and_those_of_keras_stay(library):
+    class Penalty(library.layers.Layer):
+        def call(self, x):
+            self.add_loss(0.1 * tf.reduce_sum(tf.square(x)) if library is tf_keras else keras.ops.sum(x * x))
+            return x
+
+    x = library.Input((4,))
+    penalized = Penalty(name="penalty")(library.layers.ActivityRegularization(0.1)(x))
+    model = library.Model(x, library.layers.Dense(3, kernel_regularizer="l2")(penalized), name="mine")
+    with pytest.warns(
+        UserWarning, match="^model mine is trained without the losses .* with add_loss, here in penalty;"
+    ):
+        copy = as_functional(model)
+    copy(np.ones((2, 4), np.float32))
+    assert len(copy.losses) == 2

@@ -70,6 +70,7 @@ class Trace:
         made_by: for each output of these calls, by tensor name, the call.
         paths: for each operation outside of these calls, by its name, the path of the layer whose code made it.
         updates: the paths of the user's layers that set variables of theirs, each with the variable's name.
+        losses: the paths of the layers whose code adds losses by `add_loss`, which are not part of the graph.
         tables: what looks words up at the beginning of the model; the inputs are what they return.
     """
 
@@ -80,6 +81,7 @@ class Trace:
     made_by: dict[str, Call] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
     updates: list[tuple[str, str]] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
 
 
@@ -161,18 +163,24 @@ class _Recorder:
 
     @contextmanager
     def patched(self) -> Iterator[None]:
-        """Replaces `Layer.__call__` for as long as the model runs."""
+        """Replaces `Layer.__call__` and `Layer.add_loss` for as long as the model runs."""
         base = self._keras.layers.Layer
-        original, recorder = base.__call__, self
+        original, add_loss, recorder = base.__call__, base.add_loss, self
 
         def recorded(layer: Any, *args: Any, **kwargs: Any) -> Any:
             return recorder.call(original, layer, args, kwargs)
 
-        base.__call__ = recorded
+        def noted(layer: Any, *args: Any, **kwargs: Any) -> None:
+            if recorder._within_stock:
+                add_loss(layer, *args, **kwargs)
+            elif recorder.last_path not in recorder._found.losses:
+                recorder._found.losses.append(recorder.last_path)
+
+        base.__call__, base.add_loss = recorded, noted
         try:
             yield
         finally:
-            base.__call__ = original
+            base.__call__, base.add_loss = original, add_loss
 
     def call(self, original: Any, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         elsewhere = tf.compat.v1.get_default_graph() is not self._found.graph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,23 @@ def as_functional(model: object, features: Any = None) -> tf_keras.Model:
 
 
 def as_functional_with_tables(model: object, features: Any = None) -> tuple[tf_keras.Model, tuple[Table, ...]]:
-    """Returns `as_functional`'s copy, and what looks words up before it; see `expanded_with_tables`."""
-    copy, tables = expanded_with_tables(model, features)
+    """Returns `as_functional`'s copy, and what looks words up before it.
+
+    Layers such as `TextVectorization` that read an input of the model are not part of the copy. Its inputs are what
+    they return.
+    """
+    copy, traced = _traced_copy(model, features)
     if len(copy.outputs) != 1:
         raise UserError(f"the model has {len(copy.outputs)} outputs; it must have one, of shape (batch, classes)")
-    return copy, tables
+    if traced.losses:
+        where = ", ".join(path or "its own code" for path in traced.losses)
+        warnings.warn(
+            f"model {copy.name} is trained without the losses that its layers add with add_loss, here in {where}; what "
+            "they are to achieve can get lost",
+            UserWarning,
+            stacklevel=2,
+        )
+    return copy, tuple(traced.tables)
 
 
 def expanded(model: object, features: Any = None) -> tf_keras.Model:
@@ -70,15 +83,11 @@ def expanded(model: object, features: Any = None) -> tf_keras.Model:
         UserError: the model has inputs of unknown or variable shape, or something in it has no equal; the message
             names the layer; or its outputs for an example depend on the others in the batch.
     """
-    return expanded_with_tables(model, features)[0]
+    return _traced_copy(model, features)[0]
 
 
-def expanded_with_tables(model: object, features: Any = None) -> tuple[tf_keras.Model, tuple[Table, ...]]:
-    """Returns `expanded`'s copy, and what looks words up before it.
-
-    Layers such as `TextVectorization` that read an input of the model are not part of the copy. Its inputs are what
-    they return.
-    """
+def _traced_copy(model: object, features: Any) -> tuple[tf_keras.Model, Trace]:
+    """Returns `expanded`'s copy, and the trace that it was made of."""
     keras_model: Any = model
     library(model)
     inputs = signature(model, features)
@@ -98,7 +107,7 @@ def expanded_with_tables(model: object, features: Any = None) -> tuple[tf_keras.
         difference = _difference(keras_model, inputs, copy, given | looked_up, given)
         if difference <= _TOLERANCE:
             _check_alone(copy, given | looked_up)
-            return copy, tuple(traced.tables)
+            return copy, traced
         wrong = _first_difference(traced, probe, builder, examples)
         if wrong is None or id(wrong.layer) in apart:
             _check_repeats(keras_model, inputs, given)

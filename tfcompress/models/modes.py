@@ -62,6 +62,7 @@ def trace_both(model: Any, signature: Signature, apart: Collection[int] = ()) ->
     comparison = _Comparison(training, recording)
     inference = trace(model, signature, apart, False, comparison.pass_on)
     comparison.finish(inference)
+    inference.losses = training.losses
     return inference
 
 
