@@ -101,7 +101,7 @@ def graph(seed: int) -> tuple[Any, npt.NDArray[Any]]:
     seen = [x]
     for _ in range(rng.integers(2, _STEPS + 1)):
         x = _step(layers, rng, seen)
-        if np.prod(x.shape[1:]) <= _LARGEST:
+        if None not in x.shape[1:] and np.prod(x.shape[1:]) <= _LARGEST:  # Keras 3 forgets shapes in an EinsumDense.
             seen.append(x)
     x = seen[-1]
     if len(x.shape) > 2:
