@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from tfcompress.tflite.tensor import Array, Bytes
 
@@ -14,15 +15,24 @@ _SAMPLE = 1 << 14
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """Weights as centroids and indices.
+    """Weights as centroids and indices, and a scale per row if there are any.
 
     Attributes:
         centroids: float32 or int8, ascending, with distinct bits; -0 comes before 0.
-        indices: uint8, in the shape of the weights.
+        indices: uint8, in the shape of the weights, whose first axis is their rows: the outputs of a dense layer.
+        scales: float32, positive, (rows,), or empty: a weight is its centroid times the scale of its row.
     """
 
     centroids: Array
     indices: Bytes
+    scales: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def values(self) -> Array:
+        """Returns the weights: float32 if there are scales, else of the type of the centroids."""
+        weights: Array = self.centroids[self.indices]
+        if self.scales.size:
+            weights = weights * self.scales.reshape(-1, *[1] * (weights.ndim - 1))
+        return weights
 
 
 def find_codebook(weights: Array) -> Codebook | None:
