@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+
+from tfcompress.packed.codebook import find_codebook
+from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
+
+
+@pytest.fixture(scope="module")
+def layer():
+    """Returns a kernel of (outputs, inputs) and the moments of inputs that depend on each other, as a layer's do."""
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_t(6, (96, 64)) * 0.05 * np.exp(0.3 * rng.normal(size=(96, 1)))
+    x = rng.normal(size=(1000, 20)) @ rng.normal(size=(20, 64)) + rng.normal(size=(1000, 64))
+    x *= np.exp(0.5 * rng.normal(size=64))
+    return kernel.astype(np.float32), x.T @ x
+
+
+def lost(kernel, book, moments):
+    """Returns the squared error of the outputs on the inputs that the moments were taken from."""
+    error = (kernel - book.values()).astype(np.float64)
+    return np.trace(error @ moments @ error.T)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 16, 64, 256])
+@pytest.mark.parametrize("scales", [False, True])
+def test_compensation_costs_a_fraction_of_the_error_of_k_means(layer, clusters, scales):
+    kernel, moments = layer
+    plain = cluster_kernel(kernel, None, Settings(clusters, scales))
+    book = cluster_kernel(kernel, moments, Settings(clusters, scales))
+    assert len(book.centroids) <= clusters
+    assert lost(kernel, book, moments) < (0.5 if clusters == 2 else 0.25) * lost(kernel, plain, moments)
+
+
+def test_a_codebook_gives_float32_values_of_few_distinct_centroids(layer):
+    kernel, moments = layer
+    for scales in (False, True):
+        book = cluster_kernel(kernel, moments, Settings(16, scales))
+        assert (book.centroids.dtype, book.indices.dtype, book.scales.dtype) == (np.float32, np.uint8, np.float32)
+        assert (len(book.centroids), book.indices.shape, book.scales.shape) == (16, (96, 64), (96,) if scales else (0,))
+        assert np.all(np.diff(book.centroids) > 0)
+        if scales:
+            assert np.abs(book.centroids).max() == 127
+            assert np.all(book.scales > 0)
+        else:
+            assert find_codebook(book.values()).indices.tobytes() == book.indices.tobytes()
+
+
+def test_the_same_kernel_gives_the_same_codebook(layer):
+    kernel, moments = layer
+    first, second = (cluster_kernel(kernel.copy(), moments.copy(), Settings(16)) for _ in range(2))
+    assert first.values().tobytes() == second.values().tobytes()
+    assert cluster_kernel(kernel, 1000 * moments, Settings(16)).indices.tobytes() == first.indices.tobytes()
+
+
+def test_inputs_of_a_convolution_are_all_axes_but_the_first(layer):
+    kernel, moments = layer
+    flat = cluster_kernel(kernel, moments, Settings(16, scales=True))
+    patches = cluster_kernel(kernel.reshape(96, 4, 4, 4), moments, Settings(16, scales=True))
+    assert patches.indices.shape == (96, 4, 4, 4)
+    np.testing.assert_array_equal(patches.values().reshape(96, 64), flat.values())
+
+
+@pytest.mark.parametrize("scales", [False, True])
+def test_zeros_of_a_pruned_kernel_stay_zero(layer, scales):
+    kernel, moments = layer
+    pruned = np.where(np.abs(kernel) < np.median(np.abs(kernel)), 0, kernel)
+    book = cluster_kernel(pruned, moments, Settings(16, scales))
+    assert len(book.centroids) <= 16
+    assert np.all(book.values()[pruned == 0] == 0)
+    plain = cluster_kernel(pruned, None, Settings(16, scales))
+    assert np.all(plain.values()[pruned == 0] == 0)
+    assert lost(pruned, book, moments) < 0.5 * lost(pruned, plain, moments)
+
+
+def test_a_single_zero_takes_no_centroid(layer):
+    kernel, moments = layer
+    with_zero = kernel.copy()
+    with_zero[0, 0] = 0
+    assert 0 not in cluster_kernel(with_zero, moments, Settings(4)).centroids
+
+
+def test_kernels_that_are_clustered_already_stay_bit_for_bit():
+    rng = np.random.default_rng(0)
+    kernel = rng.choice(np.float32([-1, -0.0, 0.0, 0.3]), (20, 30))
+    for settings in (Settings(4), Settings(16, scales=True), Settings(256)):
+        assert cluster_kernel(kernel, np.eye(30), settings).values().tobytes() == kernel.tobytes()
+        assert cluster_table(kernel, None, settings).values().tobytes() == kernel.tobytes()
+    assert np.all(cluster_kernel(np.zeros((5, 3), np.float32), None, Settings(2)).values() == 0)
+
+
+def test_inputs_that_never_change_or_are_never_active(layer):
+    kernel, _ = layer
+    x = np.ones((10, 64))
+    x[:, 40:] = 0
+    book = cluster_kernel(kernel, x.T @ x, Settings(16))
+    # The errors of inputs that are always equal cancel out.
+    assert lost(kernel, book, x.T @ x) < 0.05 * lost(kernel, cluster_kernel(kernel, None, Settings(16)), x.T @ x)
+    # Nothing is known of the others, so they are rounded to what is nearest, or to its neighbour.
+    assert np.abs(book.values() - kernel)[:, 40:].max() < 3 * np.diff(book.centroids).max()
+    silent = cluster_kernel(kernel, np.zeros((64, 64)), Settings(16))
+    np.testing.assert_array_equal(silent.values(), cluster_kernel(kernel, None, Settings(16)).values())
+
+
+def test_scales_pay_where_there_are_many_inputs_or_outputs_differ(layer):
+    rng = np.random.default_rng(0)
+    alike = rng.normal(size=(64, 64)).astype(np.float32)
+    differing = alike * np.geomspace(0.01, 1, 64, dtype=np.float32)[:, None]
+    assert not cluster_kernel(alike, None, Settings(16)).scales.size
+    book = cluster_kernel(differing, None, Settings(16))
+    assert book.scales.size
+    forced = cluster_kernel(differing, None, Settings(16, scales=False))
+    # A scale takes 32 bits, half a bit for each of 64 weights, and a bit divides the squared error by 4.
+    assert lost(differing, book, np.eye(64)) < lost(differing, forced, np.eye(64)) / 2
+
+
+def test_rows_of_zeros_have_scales(layer):
+    kernel, moments = layer
+    kernel = kernel.copy()
+    kernel[3] = 0
+    book = cluster_kernel(kernel, moments, Settings(16, scales=True))
+    assert np.all(book.scales > 0)
+    assert np.abs(book.values()[3]).max() < 1e-4 * np.abs(kernel).max()
+
+
+def test_rows_of_a_table_that_are_used_often_are_kept_best():
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(2000, 24)).astype(np.float32)
+    table[:50] += 3
+    counts = np.where(np.arange(2000) < 50, 1000, 0)
+    plain, weighted = (cluster_table(table, c, Settings(16, scales=False)) for c in (None, counts))
+    first = slice(0, 50)
+    assert np.sum((weighted.values() - table)[first] ** 2) < 0.5 * np.sum((plain.values() - table)[first] ** 2)
+    assert len(weighted.centroids) == 16

@@ -1,0 +1,1 @@
+"""Clusters the weights of a float `.tflite` file without training."""
