@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from tfcompress.post_training import kmeans
 from tfcompress.post_training.kmeans import exact_centroids
 
 
@@ -37,6 +38,7 @@ def test_many_values_come_as_close_as_lloyd_max_on_a_normal_distribution():
     # Max (1960): the part of the variance that is lost with so many levels.
     for clusters, lost in ((4, 0.1175), (16, 0.009497), (32, 0.002499)):
         centroids = exact_centroids(values, None, clusters)
+        assert len(centroids) == clusters
         nearest = centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values)]
         assert np.mean((values - nearest) ** 2) == pytest.approx(lost, rel=0.01)
         # Nothing moves: each centroid is the mean of its values.
@@ -65,3 +67,15 @@ def test_values_of_no_weight_hardly_count():
         values[:100], weights[:100], exact_centroids(values[:100], None, 10)
     )
     np.testing.assert_array_equal(exact_centroids(values, 0 * weights, 10), exact_centroids(values, None, 10))
+
+
+def test_values_too_many_to_sort_are_grouped_with_hardly_a_loss(monkeypatch):
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=(300, 100)).astype(np.float32), rng.uniform(size=(300, 1))
+    weights = np.broadcast_to(weights, values.shape)
+    sorted_ = exact_centroids(values, weights, 16)
+    monkeypatch.setattr(kmeans, "_SORTED", 1000)
+    grouped = exact_centroids(values, weights, 16)
+    flat = values.ravel().astype(np.float64), weights.ravel()
+    assert error(*flat, grouped) < 1.001 * error(*flat, sorted_)
+    assert np.all(np.diff(grouped) > 0)

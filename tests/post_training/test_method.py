@@ -21,14 +21,14 @@ def lost(kernel, book, moments):
     return np.trace(error @ moments @ error.T)
 
 
-@pytest.mark.parametrize("clusters", [2, 3, 16, 64, 256])
+@pytest.mark.parametrize(("clusters", "part"), [(2, 0.33), (3, 0.2), (16, 0.15), (64, 0.15), (256, 0.15)])
 @pytest.mark.parametrize("scales", [False, True])
-def test_compensation_costs_a_fraction_of_the_error_of_k_means(layer, clusters, scales):
+def test_compensation_costs_a_fraction_of_the_error_of_k_means(layer, clusters, part, scales):
     kernel, moments = layer
     plain = cluster_kernel(kernel, None, Settings(clusters, scales))
     book = cluster_kernel(kernel, moments, Settings(clusters, scales))
     assert len(book.centroids) <= clusters
-    assert lost(kernel, book, moments) < (0.5 if clusters == 2 else 0.25) * lost(kernel, plain, moments)
+    assert lost(kernel, book, moments) < part * lost(kernel, plain, moments)
 
 
 def test_a_codebook_gives_float32_values_of_few_distinct_centroids(layer):
