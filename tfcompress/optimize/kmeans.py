@@ -1,4 +1,4 @@
-"""One-dimensional k-means (Lloyd, 1982), for tables of millions of values."""
+"""One-dimensional k-means from a chosen beginning, for tables of millions of values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from tfcompress.post_training.kmeans import lloyd, midpoints, running_total
 from tfcompress.traits import FloatArray
 
 _BINS = 65_536
@@ -26,7 +27,6 @@ def clustered(
     sums = np.histogram(values, _BINS, weights=values.astype(np.float64))[0]
     counts, sums = counts[counts > 0], sums[counts > 0]
     points = sums / counts
-    mass, moment = (np.concatenate([[0.0], np.cumsum(x)]) for x in (counts, sums))
     clusters = min(clusters, len(points))
     if initialization == "linear":
         centroids = np.linspace(points[0], points[-1], clusters)
@@ -37,14 +37,7 @@ def clustered(
 
         found, _ = kmeans_plusplus(points[:, None], clusters, sample_weight=counts, random_state=seed)
         centroids = np.sort(found[:, 0])
-    for _ in range(_ROUNDS):
-        # The bins of a cluster are adjacent, so its mean follows from two running totals.
-        borders = np.concatenate([[0], np.searchsorted(points, (centroids[:-1] + centroids[1:]) / 2), [len(points)]])
-        size = np.diff(mass[borders])
-        moved = np.where(size > 0, np.diff(moment[borders]) / np.maximum(size, 1), centroids)
-        if np.array_equal(moved, centroids):
-            break
-        centroids = moved
-    nearest = np.searchsorted((centroids[:-1] + centroids[1:]) / 2, values)
+    centroids = lloyd(points, running_total(counts), running_total(sums), centroids, _ROUNDS)
+    nearest = np.searchsorted(midpoints(centroids), values)
     replaced: FloatArray = centroids.astype(values.dtype)[nearest]
     return replaced
