@@ -1,0 +1,199 @@
+"""Clusters the weights of a whole file, layer by layer on the activations of the layers clustered before."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tfcompress import progress
+from tfcompress.errors import UserError
+from tfcompress.measure.interpreter import Example
+from tfcompress.packed.codebook import Codebook
+from tfcompress.post_training.floats import check_float, check_straight, unpack_weights
+from tfcompress.post_training.kernels import LOOKUPS, SMALLEST_KERNEL, Kernel, find_kernels, left_alone, read_by
+from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
+from tfcompress.post_training.pieces import Pieces
+from tfcompress.tflite.attached import with_attached_files
+from tfcompress.tflite.damage import reporting_damage
+from tfcompress.tflite.graph import Content, Model, Operator
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.tensor import Array, Tensor
+from tfcompress.tflite.writing import write
+
+FEW_EXAMPLES = 16
+"""With fewer calibration examples there is a warning."""
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Clustered:
+    """A file with clustered weights.
+
+    Attributes:
+        content: the bytes of a stock file.
+        codebooks: of the clustered weights by the names of their tensors; `indices` have the tensor's shape.
+        skipped: why other large weights were left as they are, by name.
+    """
+
+    content: bytes
+    codebooks: dict[str, Codebook]
+    skipped: dict[str, str]
+
+
+def cluster(
+    source: Content | Model,
+    settings: Settings | Mapping[str, Settings] | None = None,
+    examples: Sequence[Example] | None = None,
+    only: Collection[str] | None = None,
+) -> Clustered:
+    """Clusters the weights of dense layers, of convolutions that cut patches, and of tables.
+
+    With examples, each kernel is clustered for the inputs that it gets behind the layers clustered before it. Each
+    operator runs once for each example. A kernel of several operators is clustered before the last of them.
+
+    Args:
+        source: the bytes of a float `.tflite` file, or what was read from them, which is changed.
+        settings: for all kernels, or by kernel; kernels that are not named stay as they are.
+        examples: calibration data without labels, features without a batch axis; None clusters by k-means.
+        only: the names of the kernels to cluster; by default all that have at least 1,024 weights.
+
+    Raises:
+        UserError: the file is damaged, computes with integers or has no weights to cluster; a name is not that of a
+            kernel; or the examples do not fit the file, see `Pieces`.
+    """
+    model = source if isinstance(source, Model) else read(source)
+    with reporting_damage("the file"):
+        check_float(model)
+        if examples is not None:
+            check_straight(model)
+        unpack_weights(model)
+        wanted = list(settings) if isinstance(settings, Mapping) and only is None else only
+        kernels = _chosen(model, wanted)
+        settings = Settings() if settings is None else settings
+        chosen = settings if isinstance(settings, Mapping) else dict.fromkeys((one.name for one in kernels), settings)
+        with progress.bar("clustering", len(kernels)) as shown:
+            codebooks = {}
+            for kernel, book in _clustered(model, kernels, chosen, examples):
+                codebooks[kernel.name] = book
+                shown.advance(note=kernel.name)
+        skipped = {name: why for graph in model.graphs for name, why in left_alone(graph).items()}
+    content = with_attached_files(model.content, write(model))
+    return Clustered(content, codebooks, skipped)
+
+
+def _chosen(model: Model, wanted: Collection[str] | None) -> list[Kernel]:
+    """Returns the kernels with the wanted names, by default the large ones."""
+    kernels = [kernel for graph in model.graphs for kernel in find_kernels(graph)]
+    known = {kernel.name for kernel in kernels}
+    unknown = [name for name in wanted or () if name not in known]
+    if unknown:
+        raise UserError(f"the file has no kernel {unknown[0]!r} that can be clustered; it has {', '.join(known)}")
+    if wanted is None:
+        kernels = [kernel for kernel in kernels if kernel.tensor.elements >= SMALLEST_KERNEL]
+    else:
+        kernels = [kernel for kernel in kernels if kernel.name in wanted]
+    if not kernels:
+        raise UserError(
+            f"there is nothing to cluster: no dense layer, patch embedding or table has {SMALLEST_KERNEL:,} constant "
+            "float32 weights or more; give a file of a float transformer"
+        )
+    return kernels
+
+
+def _clustered(
+    model: Model, kernels: Sequence[Kernel], settings: Mapping[str, Settings], examples: Sequence[Example] | None
+) -> Iterator[tuple[Kernel, Codebook]]:
+    """Clusters the kernels one by one, puts their new values into the model, and yields their codebooks."""
+    seen = ((kernel, None) for kernel in kernels) if examples is None else _statistics(model, kernels, examples)
+    for kernel, statistics in seen:
+        own = settings[kernel.name]
+        if kernel.kind == "table":
+            book = cluster_table(kernel.matrix, statistics, own)
+        else:
+            book = cluster_kernel(kernel.matrix, statistics, own)
+        book = replace(book, indices=book.indices.reshape(kernel.tensor.shape))
+        kernel.set_values(book.values())
+        yield kernel, book
+
+
+def _statistics(model: Model, kernels: Sequence[Kernel], examples: Sequence[Example]) -> Iterator[tuple[Kernel, Array]]:
+    """Runs the first graph up to one kernel after another, and yields what `_measured` finds of each one's input.
+
+    What is done to the kernel before the next one is asked for holds for all that follows.
+    """
+    if len(examples) < FEW_EXAMPLES:
+        warnings.warn(
+            f"calibration on {len(examples)} of at least {FEW_EXAMPLES} examples says little about a layer's inputs; "
+            "give a few hundred",
+            UserWarning,
+            stacklevel=2,
+        )
+    # A table that is a dense layer's kernel as well is clustered for that layer's inputs.
+    readers = {
+        operator: kernel
+        for kernel in kernels
+        for operator in kernel.operators
+        if kernel.kind == "table" or operator.kind not in LOOKUPS
+    }
+    left = Counter(readers.values())
+    sums: dict[Kernel, Array] = {}
+    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
+        pieces = Pieces(model, examples, Path(folder))
+        operators = sorted(readers, key=model.graphs[0].operators.index)
+        while operators:
+            pieces.run_to(operators[0])
+            tensor = read_by(operators[0])
+            alike: dict[object, list[Operator]] = {}
+            for operator in operators:
+                if read_by(operator) is tensor:
+                    alike.setdefault(readers[operator].rows_key, []).append(operator)
+            for together in alike.values():
+                found = _measured(pieces, tensor, readers[together[0]])
+                for kernel in map(readers.__getitem__, together):
+                    left[kernel] -= 1
+                    sums[kernel] = sums[kernel] + found if kernel in sums else found
+                    if not left[kernel]:
+                        yield kernel, sums.pop(kernel)
+            operators = [operator for operator in operators if read_by(operator) is not tensor]
+
+
+def _measured(pieces: Pieces, tensor: Tensor, kernel: Kernel) -> Array:
+    """Returns the second moments `(inputs, inputs)` of a kernel's input, or how often each row of a table is used."""
+    size = len(kernel.matrix) if kernel.kind == "table" else kernel.matrix.shape[1]
+    rows = pieces.rows(tensor, kernel.rows)
+    return _counts(rows, size, kernel.name) if kernel.kind == "table" else _moments(rows, size, kernel.name)
+
+
+def _counts(ids: Iterator[Array], rows: int, name: str) -> Array:
+    found = np.zeros(rows)
+    for some in ids:
+        if some.size and not 0 <= some.min() <= some.max() < rows:
+            raise UserError(f"a calibration example looks up row {some.max()} of {name}, which has {rows:,} rows")
+        found += np.bincount(some, minlength=rows)
+    return found
+
+
+def _moments(rows: Iterator[Array], inputs: int, name: str) -> Array:
+    found = np.zeros((inputs, inputs))
+    waiting: list[Array] = []
+
+    def add() -> None:
+        joined = np.concatenate(waiting) if waiting else np.zeros((0, inputs), np.float32)
+        found[:] += joined.T @ joined
+        waiting.clear()
+
+    for some in rows:
+        waiting.append(some)
+        if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
+            add()
+    add()
+    if not np.isfinite(found).all():
+        raise UserError(f"the inputs of {name} are not finite numbers on the calibration examples; give others")
+    return found
