@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from tests.build import build, graph, node, tensor
 from tests.packed.graphs import Model
 from tfcompress.data.images import digits
 from tfcompress.errors import UserError
 from tfcompress.packed.codebook import count_distinct
 from tfcompress.packed.file_weights import weights
 from tfcompress.packed.packer import pack
+from tfcompress.post_training import clustering
 from tfcompress.post_training.clustering import Clustered, cluster
 from tfcompress.post_training.method import Settings, cluster_table
 from tfcompress.tflite.reading import read
@@ -93,7 +95,7 @@ def test_named_kernels_alone_are_clustered_each_as_it_is_told():
     found = cluster(content, {names[1]: Settings(8), names[-1]: Settings(4)}, pictures(20))
     assert {name: len(book.centroids) for name, book in found.codebooks.items()} == {names[1]: 8, names[-1]: 4}
     assert list(cluster(content, PLAIN, only=names[3:4]).codebooks) == names[3:4]
-    with pytest.raises(UserError, match="no kernel 'head' that can be clustered; it has c1"):
+    with pytest.raises(UserError, match="no kernel 'head' that can be clustered; it has c4"):
         cluster(content, only=["head"])
 
 
@@ -173,6 +175,34 @@ def test_inputs_that_are_no_longer_finite_are_refused():
     content = model.file(dense(model, y, (1, 32)))
     with pytest.raises(UserError, match="the inputs of c2 are not finite numbers on the calibration examples"):
         cluster(content, COMPENSATED, [np.full(32, 1e4, np.float32)] * 20)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    model = Model(1, 32)
+    content = model.file(dense(model, 0, (1, 32), model.constant(np.full((32, 32), np.nan))))
+    with pytest.raises(UserError, match="the weights of c1 are not finite numbers"):
+        cluster(content)
+
+
+def test_a_layer_of_too_many_inputs_is_clustered_by_k_means(monkeypatch):
+    monkeypatch.setattr(clustering, "MOST_INPUTS", 63)
+    model = Model(1, 64)
+    content = model.file(dense(model, 0, (1, 32)))
+    with pytest.warns(UserWarning, match="c1 has 64 inputs, .* at most 63 .* by k-means"):
+        found = cluster(content, COMPENSATED, pictures(20, 64))
+    assert found.content == cluster(content, COMPENSATED).content
+
+
+def test_a_file_of_two_graphs_is_clustered_without_calibration():
+    weights = random(model := Model(1, 32), (32, 32))
+    tensors = [tensor("x", (1, 32)), model.tensors[weights], tensor("y", (1, 32))]
+    made = [node("FULLY_CONNECTED", (0, 1, -1), (2,), 6)]
+    content = build(graph(tensors, made, outputs=(2,)), graph(tensors, made, outputs=(2,)))
+    found = cluster(content, COMPENSATED)
+    assert list(found.codebooks) == ["c1"]
+    assert same_as_codebooks(found)
+    with pytest.raises(UserError, match="has 2 graphs"):
+        cluster(content, COMPENSATED, pictures(20, 32))
 
 
 def test_few_examples_are_taken_with_a_warning():

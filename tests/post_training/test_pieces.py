@@ -20,7 +20,7 @@ def outputs(content: bytes, examples, folder: Path, memory: int) -> np.ndarray:
     """The first output, computed with a cut before each operator that has a kernel."""
     model = read(content)
     found = Pieces(model, examples, folder, memory)
-    for kernel in find_kernels(model.graphs[0]):
+    for kernel in find_kernels(model):
         for operator in kernel.operators:
             found.run_to(operator)
     found.run_to(None)
@@ -55,7 +55,7 @@ def test_operators_behind_the_cut_run_with_the_constants_of_the_moment(tmp_path)
     model = Model(1, 32)
     content = model.file(dense(model, dense(model, 0, (1, 32)), (1, 32)))
     read_model = read(content)
-    first, second = find_kernels(read_model.graphs[0])
+    first, second = find_kernels(read_model)
     example = pictures(1, 32)[0]
     found = Pieces(read_model, [example], tmp_path)
     found.run_to(second.operators[0])
@@ -73,7 +73,7 @@ def test_padded_tokens_do_not_count(bert, sentences, tmp_path):
     assert min(tokens) < 12
     found = Pieces(model, some, tmp_path)
     counted = {}
-    for kernel in find_kernels(model.graphs[0]):
+    for kernel in find_kernels(model):
         found.run_to(kernel.operators[0])
         counted[kernel] = [len(rows) for rows in found.rows(read_by(kernel.operators[0]), kernel.rows)]
     assert counted[max(counted, key=lambda kernel: len(kernel.matrix))] == tokens  # the largest is a table

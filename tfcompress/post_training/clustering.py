@@ -29,6 +29,9 @@ from tfcompress.tflite.writing import write
 FEW_EXAMPLES = 16
 """With fewer calibration examples there is a warning."""
 
+MOST_INPUTS = 8192
+"""With more, the second moments of a layer's inputs take more than 512 MiB."""
+
 _ROWS_AT_ONCE = 4096
 
 
@@ -76,54 +79,52 @@ def cluster(
         unpack_weights(model)
         wanted = list(settings) if isinstance(settings, Mapping) and only is None else only
         kernels = _chosen(model, wanted)
-        settings = Settings() if settings is None else settings
-        chosen = settings if isinstance(settings, Mapping) else dict.fromkeys((one.name for one in kernels), settings)
-        with progress.bar("clustering", len(kernels)) as shown:
-            codebooks = {}
-            for kernel, book in _clustered(model, kernels, chosen, examples):
-                codebooks[kernel.name] = book
-                shown.advance(note=kernel.name)
         skipped = {name: why for graph in model.graphs for name, why in left_alone(graph).items()}
+    one = Settings() if settings is None else settings
+    by_name = one if isinstance(one, Mapping) else {kernel.name: one for kernel in kernels}
+    seen = ((kernel, None) for kernel in kernels) if examples is None else _statistics(model, kernels, examples)
+    codebooks: dict[str, Codebook] = {}
+    with progress.bar("clustering", len(kernels)) as shown:
+        for kernel, statistics in seen:
+            codebooks[kernel.name] = book = _codebook(kernel, statistics, by_name[kernel.name])
+            kernel.set_values(book.values())
+            shown.advance(note=kernel.name)
     content = with_attached_files(model.content, write(model))
     return Clustered(content, codebooks, skipped)
 
 
 def _chosen(model: Model, wanted: Collection[str] | None) -> list[Kernel]:
     """Returns the kernels with the wanted names, by default the large ones."""
-    kernels = [kernel for graph in model.graphs for kernel in find_kernels(graph)]
-    known = {kernel.name for kernel in kernels}
-    unknown = [name for name in wanted or () if name not in known]
-    if unknown:
-        raise UserError(f"the file has no kernel {unknown[0]!r} that can be clustered; it has {', '.join(known)}")
+    kernels = find_kernels(model)
     if wanted is None:
         kernels = [kernel for kernel in kernels if kernel.tensor.elements >= SMALLEST_KERNEL]
     else:
+        known = {kernel.name: kernel for kernel in kernels}
+        for name in wanted:
+            if name not in known:
+                raise UserError(f"the file has no kernel {name!r} that can be clustered; it has {', '.join(known)}")
         kernels = [kernel for kernel in kernels if kernel.name in wanted]
     if not kernels:
         raise UserError(
             f"there is nothing to cluster: no dense layer, patch embedding or table has {SMALLEST_KERNEL:,} constant "
             "float32 weights or more; give a file of a float transformer"
         )
+    for kernel in kernels:
+        if not np.isfinite(kernel.matrix).all():
+            raise UserError(f"the weights of {kernel.name} are not finite numbers; train the model again")
     return kernels
 
 
-def _clustered(
-    model: Model, kernels: Sequence[Kernel], settings: Mapping[str, Settings], examples: Sequence[Example] | None
-) -> Iterator[tuple[Kernel, Codebook]]:
-    """Clusters the kernels one by one, puts their new values into the model, and yields their codebooks."""
-    seen = ((kernel, None) for kernel in kernels) if examples is None else _statistics(model, kernels, examples)
-    for kernel, statistics in seen:
-        own = settings[kernel.name]
-        if kernel.kind == "table":
-            book = cluster_table(kernel.matrix, statistics, own)
-        else:
-            book = cluster_kernel(kernel.matrix, statistics, own)
-        book = replace(book, indices=book.indices.reshape(kernel.tensor.shape))
-        kernel.set_values(book.values())
-        yield kernel, book
+def _codebook(kernel: Kernel, statistics: Array | None, settings: Settings) -> Codebook:
+    if kernel.kind == "table":
+        return cluster_table(kernel.matrix, statistics, settings)
+    book = cluster_kernel(kernel.matrix, statistics, settings)
+    return replace(book, indices=book.indices.reshape(kernel.tensor.shape))
 
 
-def _statistics(model: Model, kernels: Sequence[Kernel], examples: Sequence[Example]) -> Iterator[tuple[Kernel, Array]]:
+def _statistics(
+    model: Model, kernels: Sequence[Kernel], examples: Sequence[Example]
+) -> Iterator[tuple[Kernel, Array | None]]:
     """Runs the first graph up to one kernel after another, and yields what `_measured` finds of each one's input.
 
     What is done to the kernel before the next one is asked for holds for all that follows.
@@ -143,7 +144,7 @@ def _statistics(model: Model, kernels: Sequence[Kernel], examples: Sequence[Exam
         if kernel.kind == "table" or operator.kind not in LOOKUPS
     }
     left = Counter(readers.values())
-    sums: dict[Kernel, Array] = {}
+    sums: dict[Kernel, Array | None] = {}
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
         pieces = Pieces(model, examples, Path(folder))
         operators = sorted(readers, key=model.graphs[0].operators.index)
@@ -158,13 +159,14 @@ def _statistics(model: Model, kernels: Sequence[Kernel], examples: Sequence[Exam
                 found = _measured(pieces, tensor, readers[together[0]])
                 for kernel in map(readers.__getitem__, together):
                     left[kernel] -= 1
-                    sums[kernel] = sums[kernel] + found if kernel in sums else found
+                    before = sums.get(kernel)
+                    sums[kernel] = found if before is None or found is None else before + found
                     if not left[kernel]:
                         yield kernel, sums.pop(kernel)
             operators = [operator for operator in operators if read_by(operator) is not tensor]
 
 
-def _measured(pieces: Pieces, tensor: Tensor, kernel: Kernel) -> Array:
+def _measured(pieces: Pieces, tensor: Tensor, kernel: Kernel) -> Array | None:
     """Returns the second moments `(inputs, inputs)` of a kernel's input, or how often each row of a table is used."""
     size = len(kernel.matrix) if kernel.kind == "table" else kernel.matrix.shape[1]
     rows = pieces.rows(tensor, kernel.rows)
@@ -180,7 +182,15 @@ def _counts(ids: Iterator[Array], rows: int, name: str) -> Array:
     return found
 
 
-def _moments(rows: Iterator[Array], inputs: int, name: str) -> Array:
+def _moments(rows: Iterator[Array], inputs: int, name: str) -> Array | None:
+    if inputs > MOST_INPUTS:
+        warnings.warn(
+            f"{name} has {inputs:,} inputs, of which at most {MOST_INPUTS:,} can correct each other's errors; it is "
+            "clustered by k-means",
+            UserWarning,
+            stacklevel=2,
+        )
+        return None
     found = np.zeros((inputs, inputs))
     waiting: list[Array] = []
 

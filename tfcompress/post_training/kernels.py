@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.names import distinct_names
-from tfcompress.tflite.graph import Graph, Operator
+from tfcompress.tflite.graph import Graph, Model, Operator
 from tfcompress.tflite.tensor import Array, Tensor
 
 FloatArray = npt.NDArray[np.float32]
@@ -71,37 +71,43 @@ def read_by(operator: Operator) -> Tensor:
     return operator.inputs[1 - _WEIGHTS[operator.kind]]
 
 
-def find_kernels(graph: Graph) -> list[Kernel]:
-    """Returns the kernels of a graph with float32 weights, in the order in which they are used first.
+def find_kernels(model: Model) -> list[Kernel]:
+    """Returns the kernels of a file with float32 weights, in the order in which they are used first.
 
-    Tensors that share a buffer become one, and those of the kernels get distinct names.
+    Kernels get distinct names. In a graph, tensors that share a buffer and a shape become one. Of kernels that share a
+    buffer all the same, as those of several signatures do, the first is returned, and those of its shape get its name.
     """
-    _merge_shared(graph)
     readers: dict[Tensor, list[Operator]] = {}
-    for operator in graph.operators:
-        place = _WEIGHTS.get(operator.kind)
-        if place is not None and why_not(graph, operator, operator.inputs[place]) is None:
-            readers.setdefault(operator.inputs[place], []).append(operator)
-    for tensor, name in zip(readers, distinct_names([one.name for one in readers], "kernel"), strict=True):
+    for graph in model.graphs:
+        _merge_shared(graph)
+        for operator in graph.operators:
+            place = _WEIGHTS.get(operator.kind)
+            if place is not None and _why_not(graph, operator, operator.inputs[place]) is None:
+                readers.setdefault(operator.inputs[place], []).append(operator)
+    first = {tensor.buffer: tensor for tensor in reversed(readers)}
+    tensors = [tensor for tensor in readers if first[tensor.buffer] is tensor]
+    for tensor, name in zip(tensors, distinct_names([one.name for one in tensors], "kernel"), strict=True):
         tensor.name = name
-    return [Kernel(tensor.name, tensor, tuple(found), _kind(found)) for tensor, found in readers.items()]
+    for tensor in readers:
+        if tensor.shape == first[tensor.buffer].shape:
+            tensor.name = first[tensor.buffer].name
+    return [Kernel(tensor.name, tensor, tuple(readers[tensor]), _kind(readers[tensor])) for tensor in tensors]
 
 
 def left_alone(graph: Graph) -> dict[str, str]:
     """Returns, by name, why the large float constants of a graph that are no kernels cannot be clustered."""
-    kernels = {one.tensor for one in find_kernels(graph)}
     found: dict[str, str] = {}
     for operator in graph.operators:
         for place, tensor in enumerate(operator.inputs):
-            large = tensor.dtype == "float32" and len(tensor.data) and tensor.elements >= SMALLEST_KERNEL
-            if large and tensor not in kernels:
+            if tensor.dtype == "float32" and len(tensor.data) and tensor.elements >= SMALLEST_KERNEL:
                 own = place == _WEIGHTS.get(operator.kind)
-                reason = why_not(graph, operator, tensor) if own else None
-                found.setdefault(tensor.name, reason or f"{operator.kind} reads it")
+                reason = _why_not(graph, operator, tensor) if own else f"{operator.kind} reads it"
+                if reason is not None:
+                    found.setdefault(tensor.name, reason)
     return found
 
 
-def why_not(graph: Graph, operator: Operator, weights: Tensor) -> str | None:
+def _why_not(graph: Graph, operator: Operator, weights: Tensor) -> str | None:
     """Returns why the weights of an operator cannot be clustered; None if they can be."""
     if weights in graph.inputs or weights.numbers() is None or weights.dtype != "float32":
         return "it is not a float32 constant"
