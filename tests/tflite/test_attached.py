@@ -1,4 +1,5 @@
 import io
+import mmap
 import zipfile
 
 import pytest
@@ -12,6 +13,14 @@ def archive(compression: int) -> bytes:
     with zipfile.ZipFile(content, "a", compression) as files:
         files.writestr("labels.txt", "".join(f"label {number}\n" for number in range(1000)))
     return content.getvalue()
+
+
+@pytest.mark.parametrize("content", [archive(zipfile.ZIP_STORED), b"model" * 10])
+def test_a_mapped_file_gives_what_its_bytes_give(content, tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert with_attached_files(mapped, b"other") == with_attached_files(content, b"other")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

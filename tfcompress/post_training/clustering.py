@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 import warnings
 from collections import Counter
@@ -89,6 +90,9 @@ def cluster(
             codebooks[kernel.name] = book = _codebook(kernel, statistics, by_name[kernel.name])
             kernel.set_values(book.values())
             shown.advance(note=kernel.name)
+    if isinstance(model.content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        # Writing needs little of the mapped file, which would take memory beside what is written.
+        model.content.madvise(mmap.MADV_DONTNEED)
     content = with_attached_files(model.content, write(model))
     return Clustered(content, codebooks, skipped)
 

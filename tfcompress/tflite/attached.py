@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import lzma
+import mmap
 import zipfile
 import zlib
+from typing import IO, cast
 
 from tfcompress.errors import UserError, first_line
 from tfcompress.tflite.damage import DAMAGE_ERRORS
@@ -23,7 +25,9 @@ def with_attached_files(source: Content, content: bytes) -> bytes:
     Raises:
         UserError: the archive is damaged, or its files have more than 64 MiB.
     """
-    if not zipfile.is_zipfile(io.BytesIO(source)):
+    # A mapped file is a stream itself, and BytesIO would copy it.
+    stream = cast(IO[bytes], source) if isinstance(source, mmap.mmap) else io.BytesIO(source)
+    if not zipfile.is_zipfile(stream):
         return content
     target = io.BytesIO()
     target.write(content)
