@@ -96,6 +96,7 @@ void AddDense(Bytes* bytes, Graph* graph) {
   spec.bias = bytes->Flip();
   spec.int8_codebook = bytes->Flip();
   spec.scale_by_output = bytes->Flip();
+  spec.flagged = spec.scale_by_output && !spec.int8_codebook;
   spec.shift = static_cast<size_t>(bytes->Below(8));
   for (int y : graph->model.Dense(graph->Last(), spec)) graph->tensors.push_back(y);
 }
@@ -112,8 +113,11 @@ void AddOperator(Bytes* bytes, Graph* graph) {
       const int ids = model.Ids({1, 1 + bytes->Below(9)});
       const int rows = 1 + bytes->Below(20), table_width = 1 + bytes->Below(40);
       graph->tensors.push_back(ids);
-      graph->tensors.push_back(model.Embedding(ids, rows, table_width, 2 + bytes->Below(7), bytes->Flip(),
-                                               static_cast<size_t>(bytes->Below(4))));
+      const int bits = 2 + bytes->Below(7);
+      const bool int8_codebook = bytes->Flip();
+      const int shift = bytes->Below(8);
+      graph->tensors.push_back(
+          model.Embedding(ids, rows, table_width, bits, int8_codebook, static_cast<size_t>(shift % 4), shift >= 4));
       break;
     }
     case 3: {

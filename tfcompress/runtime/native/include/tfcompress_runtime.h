@@ -29,7 +29,8 @@ TFCOMPRESS_EXPORT struct TfLiteDelegate* TfcompressDelegateCreate(const Tfcompre
                                                                   void (*report)(const char* message));
 TFCOMPRESS_EXPORT void TfcompressDelegateDelete(struct TfLiteDelegate* delegate);
 
-/* The versions of this library, such as "0.1.0", and of the packed files that it reads (docs/format.md). */
+/* The version of this library, such as "0.1.0", and the latest one of the packed files that it reads (docs/format.md).
+ */
 TFCOMPRESS_EXPORT const char* TfcompressVersion(void);
 TFCOMPRESS_EXPORT int TfcompressFormatVersion(void);
 

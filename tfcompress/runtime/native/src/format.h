@@ -35,7 +35,7 @@ namespace tfcompress {
 
 static_assert(sizeof(size_t) == 8, "the bytes below, which tensors are checked against, must not overflow");
 
-constexpr uint32_t kFormatVersion = 1;
+constexpr uint32_t kFormatVersion = 2;  // Options of version 1, which can be read too, lack the last word: the flags.
 constexpr int kPackedBlockOutputs = 16;
 constexpr int kPackedBlockInputs = 8;
 constexpr int kLeastBits = 2, kMostBits = 8;  // of an index
@@ -43,6 +43,7 @@ constexpr int kLeastBits = 2, kMostBits = 8;  // of an index
 enum class Activation : uint32_t { kNone, kRelu, kGelu, kGeluTanh, kTanh };
 enum class Computing : uint32_t { kFloat32, kInt8 };
 enum class Residual : uint32_t { kNone, kAdded };
+enum class Flags : uint32_t { kNone, kScales };  // kScales: a scale per output of a dense layer, or per row of a table
 
 // The constants of a segment of a dense operator, in the order of its inputs. An embedding has the first three and, as
 // its fourth, the original centroids.
@@ -55,18 +56,22 @@ struct FullyConnectedOptions {
   Activation activation;
   uint32_t segments;
   Residual residual;
+  Flags flags;
 };
 struct EmbeddingOptions {
   uint32_t version, rows, width, bits;
+  Flags flags;
 };
 struct AttentionOptions {
   uint32_t version, heads;
   float scale;
   Computing computing;
+  Flags flags;
 };
 struct LayerNormOptions {
   uint32_t version;
   float epsilon;
+  Flags flags;
 };
 
 static constexpr int RoundUp(int x, int multiple) { return (x + multiple - 1) / multiple * multiple; }

@@ -54,15 +54,17 @@ TEST(Dense, AllBitsAndActivations) {
 
 TEST(Dense, AllKindsOfCodebooks) {
   for (Computing computing : {Computing::kFloat32, Computing::kInt8}) {
-    for (int kind = 0; kind < 4; ++kind) {
+    for (int kind = 0; kind < 6; ++kind) {
       PackedModel model(static_cast<unsigned>(kind));
       const int x = model.Input({2, 2, 40});
       DenseSpec spec;
       spec.outputs = 33;
       spec.computing = computing;
       spec.centroids = 17;  // fewer than 64
-      spec.int8_codebook = kind > 0;
+      spec.int8_codebook = kind > 0 && kind < 4;
       spec.scale_by_output = kind > 1;
+      spec.flagged = kind > 3;
+      if (kind == 5) spec.outputs = 1;
       spec.bias = kind != 3;
       spec.segments = 3;
       const std::vector<int> y = model.Dense(x, spec);
@@ -106,12 +108,12 @@ TEST(Constants, MayHaveAnyAddress) {
   }
 }
 
-TEST(Embedding, AllBits) {
+TEST(Embedding, AllBitsAndCodebooks) {
   for (int bits = 2; bits <= 8; ++bits) {
-    for (bool int8 : {false, true}) {
+    for (int kind = 0; kind < 4; ++kind) {
       PackedModel model;
       const int ids = model.Ids({2, 3});
-      const int y = model.Embedding(ids, 11, 13, bits, int8);
+      const int y = model.Embedding(ids, 11, 13, bits, kind % 2 == 1, 3, kind > 1);
       Loaded loaded(&model, {y});
       const std::vector<int32_t> given{0, 10, 3, 3, 9, 1};
       memcpy(model.interpreter.tensor(ids).data, given.data(), 24);
@@ -341,7 +343,7 @@ TEST(InstructionSets, AreListedAndChosen) {
 }
 
 TEST(Version, IsReported) {
-  EXPECT_EQ(TfcompressFormatVersion(), 1);
+  EXPECT_EQ(TfcompressFormatVersion(), 2);
   EXPECT_STRNE(TfcompressVersion(), "");
 }
 

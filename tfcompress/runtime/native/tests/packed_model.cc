@@ -87,13 +87,15 @@ std::vector<int> PackedModel::Dense(int x, const DenseSpec& spec) {
   const int centroids = spec.centroids > 0 ? spec.centroids : 1 << spec.bits;
   const bool int8 = spec.computing == Computing::kInt8;
   const auto n = static_cast<size_t>(outputs), k = static_cast<size_t>(inputs);
+  const bool by_output = spec.scale_by_output || spec.flagged;
+  const bool flagged = spec.flagged || (spec.scale_by_output && !int8 && !spec.int8_codebook);
   std::vector<int> tensors{x}, found;
   for (int s = 0; s < spec.segments; ++s) {
     std::vector<uint8_t> indices(n * k), packed(PackedMatrixBytes(outputs, inputs, spec.bits));
     for (uint8_t& index : indices) index = static_cast<uint8_t>(random_() % static_cast<unsigned>(centroids));
     PackMatrix(indices.data(), outputs, inputs, spec.bits, packed.data());
     std::vector<float> codebook = Normal(static_cast<size_t>(centroids), 1 / std::sqrt(static_cast<float>(inputs)));
-    std::vector<float> scales = Normal(spec.scale_by_output ? n : 1, 0);
+    std::vector<float> scales = Normal(by_output ? n : 1, 0);
     for (float& scale : scales) scale = 0.01F * static_cast<float>(1 + random_() % 8) / 8;
     std::vector<int8_t> codebook8;
     if (int8 || spec.int8_codebook) {
@@ -105,7 +107,7 @@ std::vector<int> PackedModel::Dense(int x, const DenseSpec& spec) {
     std::vector<int32_t> sums(n, 0);
     std::vector<double> weights(n * k);
     for (size_t i = 0; i < n * k; ++i) {
-      const double scale = codebook8.empty() ? 1 : scales[spec.scale_by_output ? i / k : 0];
+      const double scale = codebook8.empty() && !flagged ? 1 : scales[by_output ? i / k : 0];
       weights[i] = scale * codebook[indices[i]];
       sums[i / k] += static_cast<int32_t>(codebook[indices[i]]);
     }
@@ -113,7 +115,8 @@ std::vector<int> PackedModel::Dense(int x, const DenseSpec& spec) {
     tensors.push_back(interpreter.AddConstant(kTfLiteUInt8, packed, spec.shift));
     tensors.push_back(codebook8.empty() ? interpreter.AddConstant(kTfLiteFloat32, codebook, spec.shift)
                                         : interpreter.AddConstant(kTfLiteInt8, codebook8, spec.shift));
-    tensors.push_back(codebook8.empty() ? -1 : interpreter.AddConstant(kTfLiteFloat32, scales, spec.shift));
+    const bool scaled = flagged || !codebook8.empty();
+    tensors.push_back(scaled ? interpreter.AddConstant(kTfLiteFloat32, scales, spec.shift) : -1);
     tensors.push_back(int8 ? interpreter.AddConstant(kTfLiteInt32, sums, spec.shift) : -1);
     tensors.push_back(spec.bias ? interpreter.AddConstant(kTfLiteFloat32, bias, spec.shift) : -1);
     tensors.push_back(-1);
@@ -131,42 +134,53 @@ std::vector<int> PackedModel::Dense(int x, const DenseSpec& spec) {
   }
   if (spec.residual >= 0) tensors.push_back(spec.residual);
   const auto word = [](int value) { return static_cast<uint32_t>(value); };
-  const FullyConnectedOptions options = {
-      kFormatVersion, word(inputs),    word(outputs),       word(spec.bits),
-      spec.computing, spec.activation, word(spec.segments), spec.residual >= 0 ? Residual::kAdded : Residual::kNone};
+  const FullyConnectedOptions options = {0,
+                                         word(inputs),
+                                         word(outputs),
+                                         word(spec.bits),
+                                         spec.computing,
+                                         spec.activation,
+                                         word(spec.segments),
+                                         spec.residual >= 0 ? Residual::kAdded : Residual::kNone,
+                                         flagged ? Flags::kScales : Flags::kNone};
   interpreter.AddNode("tfcompress.ClusteredFullyConnected", BytesOf(options), tensors, found);
   return found;
 }
 
-int PackedModel::Embedding(int ids, int rows, int width, int bits, bool int8_codebook, size_t shift) {
+int PackedModel::Embedding(int ids, int rows, int width, int bits, bool int8_codebook, size_t shift,
+                           bool scale_by_row) {
   const auto count = static_cast<size_t>(rows) * static_cast<size_t>(width);
   std::vector<uint8_t> indices(count);
   for (uint8_t& index : indices) index = static_cast<uint8_t>(random_() % (1U << bits));
   std::vector<float> codebook = Normal(size_t{1} << bits, 1);
-  const std::vector<float> scale{0.5F};
+  std::vector<float> scale{0.5F};
+  while (scale_by_row && scale.size() < static_cast<size_t>(rows)) scale.push_back(scale.back() / 2 + 0.1F);
   std::vector<int8_t> codebook8;
   for (float& c : codebook) {
     if (!int8_codebook) break;
     codebook8.push_back(static_cast<int8_t>(std::clamp(c * 30, -127.0F, 127.0F)));
-    c = scale[0] * codebook8.back();
+    c = codebook8.back();
   }
+  const bool scaled = int8_codebook || scale_by_row;
   const std::vector<int> tensors{ids,
                                  interpreter.AddConstant(kTfLiteUInt8, PackRows(indices, rows, width, bits), shift),
                                  int8_codebook ? interpreter.AddConstant(kTfLiteInt8, codebook8, shift)
                                                : interpreter.AddConstant(kTfLiteFloat32, codebook, shift),
-                                 int8_codebook ? interpreter.AddConstant(kTfLiteFloat32, scale, shift) : -1, -1};
+                                 scaled ? interpreter.AddConstant(kTfLiteFloat32, scale, shift) : -1, -1};
   Shape shape = ShapeOf(interpreter.tensor(ids));
   shape.push_back(width);
   const int y = interpreter.AddTensor(kTfLiteFloat32, shape);
   const auto word = [](int value) { return static_cast<uint32_t>(value); };
-  const EmbeddingOptions options = {kFormatVersion, word(rows), word(width), word(bits)};
+  const EmbeddingOptions options = {0, word(rows), word(width), word(bits),
+                                    scale_by_row ? Flags::kScales : Flags::kNone};
   interpreter.AddNode("tfcompress.ClusteredEmbedding", BytesOf(options), tensors, {y});
   Expect([=](Values* values) {
     const TfLiteTensor& tensor = interpreter.tensor(ids);
     const auto* id = static_cast<const int32_t*>(tensor.data);
     for (size_t i = 0; i < tensor.bytes / sizeof(int32_t); ++i) {
       for (int c = 0; c < width; ++c) {
-        (*values)[y].push_back(codebook[indices[static_cast<size_t>(id[i] * width + c)]]);
+        const double one = scaled ? scale[scale_by_row ? static_cast<size_t>(id[i]) : 0] : 1;
+        (*values)[y].push_back(one * codebook[indices[static_cast<size_t>(id[i] * width + c)]]);
       }
     }
   });
@@ -179,7 +193,7 @@ int PackedModel::Attention(int q, int k, int v, int heads, int mask, Computing c
   const int y = Output(q, static_cast<int>(d));
   std::vector<int> tensors{q, k, v};
   if (mask >= 0) tensors.push_back(mask);
-  const AttentionOptions options = {kFormatVersion, static_cast<uint32_t>(heads), scale, computing};
+  const AttentionOptions options = {0, static_cast<uint32_t>(heads), scale, computing, Flags::kNone};
   interpreter.AddNode("tfcompress.Attention", BytesOf(options), tensors, {y});
   Expect([=](Values* values) {
     const int length = ShapeOf(interpreter.tensor(inputs_.front()))[1];  // as it is at that time
@@ -213,7 +227,7 @@ int PackedModel::LayerNorm(int x, size_t shift) {
   const int width = ShapeOf(interpreter.tensor(x)).back(), y = Output(x, width);
   const auto k = static_cast<size_t>(width);
   const std::vector<float> gamma = Normal(k, 1), beta = Normal(k, 1);
-  const LayerNormOptions options = {kFormatVersion, 1e-6F};
+  const LayerNormOptions options = {0, 1e-6F, Flags::kNone};
   const int gammas = interpreter.AddConstant(kTfLiteFloat32, gamma, shift);
   const int betas = interpreter.AddConstant(kTfLiteFloat32, beta, shift);
   interpreter.AddNode("tfcompress.LayerNorm", BytesOf(options), {x, gammas, betas}, {y});

@@ -23,7 +23,8 @@ struct DenseSpec {
   bool bias = true;
   bool int8_codebook = false;
   bool scale_by_output = false;
-  size_t shift = 0;  // bytes by which constants are out of alignment
+  bool flagged = false;  // version 2 with kScales, which scale_by_output of float32 centroids implies
+  size_t shift = 0;      // bytes by which constants are out of alignment
 };
 
 class PackedModel {
@@ -34,7 +35,8 @@ class PackedModel {
   int Ids(const Shape& shape);    // int32, zeros
 
   std::vector<int> Dense(int x, const DenseSpec& spec);
-  int Embedding(int ids, int rows, int width, int bits, bool int8_codebook = false, size_t shift = 0);
+  int Embedding(int ids, int rows, int width, int bits, bool int8_codebook = false, size_t shift = 0,
+                bool scale_by_row = false);
   // q, k and v must have as many tokens as the first input of the model.
   int Attention(int q, int k, int v, int heads, int mask = -1, Computing computing = Computing::kFloat32);
   int LayerNorm(int x, size_t shift = 0);
@@ -62,11 +64,12 @@ class PackedModel {
   std::vector<std::function<void(Values*)>> steps_;
 };
 
-// Options as they are in the file.
+// Options as they are in the file, in the first version that has them.
 template <typename Options>
-std::vector<uint8_t> BytesOf(const Options& options) {
+std::vector<uint8_t> BytesOf(Options options) {
+  options.version = options.flags == Flags::kNone ? 1 : 2;
   const auto* bytes = reinterpret_cast<const uint8_t*>(&options);
-  return std::vector<uint8_t>(bytes, bytes + sizeof(options));
+  return std::vector<uint8_t>(bytes, bytes + sizeof(options) - (options.version == 1 ? sizeof(Flags) : 0));
 }
 
 // Packs the rows of an embedding's table as docs/format.md says.

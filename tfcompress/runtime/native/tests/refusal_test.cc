@@ -15,7 +15,7 @@ struct Graph {
   PackedModel model;
   int x, residual, mask, ids, y;
 
-  explicit Graph(Computing computing = Computing::kInt8) {
+  explicit Graph(Computing computing = Computing::kInt8, bool scaled = false) {
     x = model.Input({1, 2, 24});
     residual = model.Input({1, 2, 20});
     mask = model.Input({1, 2});
@@ -24,10 +24,11 @@ struct Graph {
     spec.outputs = 20;
     spec.computing = computing;
     spec.residual = residual;
+    spec.flagged = scaled;
     const int hidden = model.Dense(x, spec)[0];
     const int normal = model.LayerNorm(hidden);
     y = model.Attention(normal, normal, normal, 4, mask, computing);
-    const int embedded = model.Embedding(ids, 7, 24, 5, true);
+    const int embedded = model.Embedding(ids, 7, 24, 5, true, 0, scaled);
     model.interpreter.SetOutputs({y, embedded});
   }
 
@@ -70,9 +71,23 @@ TEST_P(Broken, IsRefusedWithAReason) {
   EXPECT_NE(said.find(GetParam().message), std::string::npos) << said;
 }
 
+// The same, with a graph of version 2: with a scale per output, and per row of the table.
+class BrokenScales : public Broken {};
+
+TEST_P(BrokenScales, AreRefusedWithAReason) {
+  for (Computing computing : {Computing::kFloat32, Computing::kInt8}) {
+    Graph graph(computing, true);
+    GetParam().breaks(&graph);
+    const std::string said = graph.Load();
+    EXPECT_NE(said.find(GetParam().message), std::string::npos) << said;
+  }
+}
+
 TEST(Valid, IsAccepted) {
   EXPECT_EQ(Graph(Computing::kInt8).Load(), "");
   EXPECT_EQ(Graph(Computing::kFloat32).Load(), "");
+  EXPECT_EQ(Graph(Computing::kInt8, true).Load(), "");
+  EXPECT_EQ(Graph(Computing::kFloat32, true).Load(), "");
 }
 
 TEST(Valid, WithoutBiasAndMask) {
@@ -84,12 +99,14 @@ TEST(Valid, WithoutBiasAndMask) {
 
 const Case kOptions[] = {
     {"NoOptions", [](Graph* g) { g->model.interpreter.node(kDense).custom_initial_data = nullptr; },
-     "tfcompress.ClusteredFullyConnected (node 0): the options have version 0 in 0 bytes; this runtime reads version "
-     "1"},
+     "tfcompress.ClusteredFullyConnected (node 0): the options have version 0 in 0 bytes; this runtime reads versions "
+     "1 to 2"},
     {"OptionsOfTwoBytes", [](Graph* g) { g->model.interpreter.node(kNorm).custom_initial_data_size = 2; },
      "tfcompress.LayerNorm (node 1): the options have version 0 in 2 bytes"},
-    {"LaterVersion", [](Graph* g) { g->SetOption(kAttention, 0, 2); },
-     "tfcompress.Attention (node 2): the options have version 2 in 16 bytes; this runtime reads version 1"},
+    {"LaterVersion", [](Graph* g) { g->SetOption(kAttention, 0, 3); },
+     "tfcompress.Attention (node 2): the options have version 3 in 16 bytes; this runtime reads versions 1 to 2"},
+    {"VersionWithoutItsFlags", [](Graph* g) { g->SetOption(kAttention, 0, 2); },
+     "tfcompress.Attention (node 2): the options have 16 bytes; expected 20"},
     {"FewerOptions", [](Graph* g) { g->model.interpreter.node(kEmbedding).custom_initial_data_size = 12; },
      "tfcompress.ClusteredEmbedding (node 3): the options have 12 bytes; expected 16"},
     {"MoreOptions", [](Graph* g) { g->model.interpreter.node(kDense).custom_initial_data_size = 36; },
@@ -171,6 +188,26 @@ const Case kConstants[] = {
     {"BetaLeftOut", [](Graph* g) { g->LeaveOut(kNorm, 2); }, "betas are missing (tensor -1)"},
 };
 
+const Case kScaled[] = {
+    {"ScalesLeftOut", [](Graph* g) { g->LeaveOut(kDense, At(kScale)); },
+     "scales are missing (tensor -1); expected float32 (20)"},
+    {"OneScale",
+     [](Graph* g) { g->constant(kDense, At(kScale)).dims->data[0] = 1, g->constant(kDense, At(kScale)).bytes = 4; },
+     "are float32 (1) in 4 bytes; expected float32 (20)"},
+    {"ScalesCutOff", [](Graph* g) { g->constant(kDense, At(kScale)).bytes = 76; }, "are float32 (20) in 76 bytes"},
+    {"TableWithoutScales", [](Graph* g) { g->LeaveOut(kEmbedding, At(kScale)); },
+     "tfcompress.ClusteredEmbedding (node 3): scales are missing (tensor -1); expected float32 (7)"},
+    {"TableWithOneScale",
+     [](Graph* g) {
+       g->constant(kEmbedding, At(kScale)).dims->data[0] = 1, g->constant(kEmbedding, At(kScale)).bytes = 4;
+     },
+     "are float32 (1) in 4 bytes; expected float32 (7)"},
+    {"ReservedFlag", [](Graph* g) { g->SetOption(kDense, 8, 2); }, "option flags is 2; expected 0 to 1"},
+    {"UnknownFlag", [](Graph* g) { g->SetOption(kEmbedding, 4, 1U << 31); },
+     "option flags is 2147483648; expected 0 to 1"},
+    {"FirstVersionWithFlags", [](Graph* g) { g->SetOption(kDense, 0, 1); }, "the options have 36 bytes; expected 32"},
+};
+
 const Case kActivations[] = {
     {"InputLeftOut", [](Graph* g) { g->LeaveOut(kDense, 0); }, "an input is missing (tensor -1)"},
     {"KeysLeftOut", [](Graph* g) { g->LeaveOut(kAttention, 1); }, "an input is missing (tensor -1)"},
@@ -247,6 +284,7 @@ std::string NameOfCase(const testing::TestParamInfo<Case>& info) { return info.p
 INSTANTIATE_TEST_SUITE_P(Options, Broken, testing::ValuesIn(kOptions), NameOfCase);
 INSTANTIATE_TEST_SUITE_P(Counts, Broken, testing::ValuesIn(kCounts), NameOfCase);
 INSTANTIATE_TEST_SUITE_P(Constants, Broken, testing::ValuesIn(kConstants), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Scales, BrokenScales, testing::ValuesIn(kScaled), NameOfCase);
 INSTANTIATE_TEST_SUITE_P(Activations, Broken, testing::ValuesIn(kActivations), NameOfCase);
 INSTANTIATE_TEST_SUITE_P(Shapes, Broken, testing::ValuesIn(kShapes), NameOfCase);
 

@@ -28,7 +28,7 @@ struct TileOutput {
   const float* residual;  // of the same stride; null, or y itself
   int stride, columns;
   Activation activation;
-  // By column, if the results are scale * sum + bias; otherwise null.
+  // By column, if the results of a float tile are scale * sum + bias; otherwise null.
   const float* scale = nullptr;
   const float* bias = nullptr;
 };
@@ -44,12 +44,7 @@ void StoreActivated(const float* tile, int rows, const TileOutput& output) {
     for (int c = 0; c < kTileColumns; c += 2 * kLanes, tile += 2 * kLanes) {
       FloatVector v[2];
       for (int j = 0; j < 2; ++j) {
-        v[j] = hn::Load(kFloats, tile + j * kLanes);
-        if (to.scale != nullptr) {
-          const int at_scale = c + j * kLanes;
-          v[j] = hn::MulAdd(v[j], hn::LoadU(kFloats, to.scale + at_scale), hn::LoadU(kFloats, to.bias + at_scale));
-        }
-        v[j] = Activated<kActivation>(v[j]);
+        v[j] = Activated<kActivation>(hn::Load(kFloats, tile + j * kLanes));
       }
       for (int j = 0; j < 2; ++j) {
         const int first = c + j * kLanes, left = to.columns - first;
@@ -86,7 +81,7 @@ HWY_NOINLINE void StoreFromStack(const float* tile, int rows, const TileOutput& 
 // right before it is stored, so that there are never two copies of all of them.
 template <int kRows, int kVectors, class Sum>
 HWY_INLINE void StoreTile(const Sum& sum, const TileOutput& to) {
-  if (to.activation == Activation::kNone && to.scale == nullptr && to.columns >= kVectors * kLanes) {
+  if (to.activation == Activation::kNone && to.columns >= kVectors * kLanes) {
     const auto stride = static_cast<size_t>(to.stride);
     float* const y = to.y;
     const float* const residual = to.residual;
@@ -163,6 +158,15 @@ HWY_NOINLINE void FloatTile(const FloatTileInput& in, const TileOutput& to) {
       const FloatVector value = hn::Set(kFloats, x[i * x_stride + k]);
       TFCOMPRESS_UNROLL
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(value, weights[j], sums[i][j]);
+    }
+  }
+  if (to.scale != nullptr) {
+    TFCOMPRESS_UNROLL
+    for (int j = 0; j < kVectors; ++j) {
+      const FloatVector scale = hn::LoadU(kFloats, to.scale + j * kLanes);
+      const FloatVector bias = hn::LoadU(kFloats, to.bias + j * kLanes);
+      TFCOMPRESS_UNROLL
+      for (int i = 0; i < kRows; ++i) sums[i][j] = hn::MulAdd(sums[i][j], scale, bias);
     }
   }
   StoreTile<kRows, kVectors>([&sums](int i, int j) { return sums[i][j]; }, to);

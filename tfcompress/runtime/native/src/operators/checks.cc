@@ -26,12 +26,14 @@ Refusal ReadOptions(const TfLiteNode& node, void* options, size_t bytes) {
   const int size = node.custom_initial_data == nullptr ? 0 : node.custom_initial_data_size;
   uint32_t version = 0;
   if (size >= static_cast<int>(sizeof(version))) memcpy(&version, node.custom_initial_data, sizeof(version));
-  if (version != kFormatVersion) {
-    return Refuse("the options have version %u in %d bytes; this runtime reads version %u: pack the file again",
+  if (version < 1 || version > kFormatVersion) {
+    return Refuse("the options have version %u in %d bytes; this runtime reads versions 1 to %u: pack the file again",
                   version, size, kFormatVersion);
   }
-  if (size != static_cast<int>(bytes)) return Refuse("the options have %d bytes; expected %zu", size, bytes);
-  memcpy(options, node.custom_initial_data, bytes);
+  const size_t expected = version == 1 ? bytes - sizeof(Flags) : bytes;
+  if (size != static_cast<int>(expected)) return Refuse("the options have %d bytes; expected %zu", size, expected);
+  memset(options, 0, bytes);
+  memcpy(options, node.custom_initial_data, expected);
   return {};
 }
 

@@ -4,19 +4,16 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "format.h"
 #include "refusal.h"
 #include "shape.h"
 #include "tflite_abi.h"
 
 namespace tfcompress {
 
-// Copies the options, which may lie at any address, if their version and size are right.
+// Copies the options, which may lie at any address, if their version and size are right. Those of version 1 get no
+// flags.
 Refusal ReadOptions(const TfLiteNode& node, void* options, size_t bytes);
-
-template <typename Options>
-Refusal ReadOptions(const TfLiteNode& node, Options* options) {
-  return ReadOptions(node, options, sizeof(Options));
-}
 
 Refusal CheckRange(const char* option, uint32_t value, uint32_t least, uint32_t most);
 
@@ -24,6 +21,13 @@ Refusal CheckRange(const char* option, uint32_t value, uint32_t least, uint32_t 
 template <typename Enum>
 Refusal CheckEnum(const char* option, Enum value, Enum last) {
   return CheckRange(option, static_cast<uint32_t>(value), 0, static_cast<uint32_t>(last));
+}
+
+// `last` is the last of the flags that the operator may have.
+template <typename Options>
+Refusal ReadOptions(const TfLiteNode& node, Options* options, Flags last = Flags::kNone) {
+  if (Refusal why = ReadOptions(node, options, sizeof(Options))) return why;
+  return CheckEnum("flags", options->flags, last);
 }
 
 Refusal CheckCounts(const TfLiteNode& node, int least_inputs, int most_inputs, int outputs);

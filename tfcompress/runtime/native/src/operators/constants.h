@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "aligned.h"
+#include "format.h"
 #include "refusal.h"
 #include "tflite_abi.h"
 
@@ -35,13 +36,19 @@ struct PackedWeights {
   int indices, codebook, scale;
 };
 
-// Checks for `bytes` of indices, a codebook of at most 2^bits centroids, which must be int8 if `int8` is set, and, with
-// an int8 codebook only, one scale or one per output.
+// What the scales of packed weights are.
+struct WeightScales {
+  Flags flags;
+  size_t rows;  // how many there are with kScales; without it, an int8 codebook has as many or one
+};
+
+// Checks for `bytes` of indices, a codebook of at most 2^bits centroids, which must be int8 if `int8` is set, and the
+// scales. Without kScales, a float32 codebook has none.
 Refusal CheckPackedWeights(const TfLiteContext& context, const PackedWeights& weights, size_t bytes, int bits,
-                           bool int8, size_t outputs);
+                           bool int8, WeightScales scales);
 
 // Makes 2^bits float centroids of a codebook of either type, with zeros after the codebook's end. A single scale is
-// multiplied in; scales per output are not. Returns false if there is not enough memory.
+// multiplied in; scales per row are not. Returns false if there is not enough memory.
 bool CopyFloatCentroids(const TfLiteContext& context, const PackedWeights& weights, int bits,
                         AlignedArray<float>* centroids);
 

@@ -19,7 +19,7 @@ constexpr size_t kLeastParallelProducts = size_t{1} << 19;
 
 Refusal DenseOperator::ReadNode(const TfLiteContext& context, const TfLiteNode& node) {
   FullyConnectedOptions options;
-  if (Refusal why = ReadOptions(node, &options)) return why;
+  if (Refusal why = ReadOptions(node, &options, Flags::kScales)) return why;
   if (Refusal why = CheckRange("inputs", options.inputs, 1, kLargestSide)) return why;
   if (Refusal why = CheckRange("outputs", options.outputs, 1, kLargestSide)) return why;
   if (Refusal why = CheckRange("bits", options.bits, kLeastBits, kMostBits)) return why;
@@ -43,7 +43,9 @@ Refusal DenseOperator::ReadNode(const TfLiteContext& context, const TfLiteNode& 
     segment.packed = {constants[kIndices], constants[kCodebook], constants[kScale]};
     segment.sums = constants[kSums];
     segment.bias = constants[kBias];
-    if (Refusal why = CheckPackedWeights(context, segment.packed, bytes, bits_, int8(), outputs)) return why;
+    if (Refusal why = CheckPackedWeights(context, segment.packed, bytes, bits_, int8(), {options.flags, outputs})) {
+      return why;
+    }
     if (int8()) {
       if (Refusal why = CheckConstant(context, segment.sums, "sums", kTfLiteInt32, outputs)) return why;
     }

@@ -1,5 +1,7 @@
 #include "operators/embedding.h"
 
+#include <cstring>
+
 #include "operators/checks.h"
 #include "operators/parallel.h"
 
@@ -12,7 +14,7 @@ constexpr int kLargestTable = 1 << 28;  // rows
 
 Refusal EmbeddingOperator::ReadNode(const TfLiteContext& context, const TfLiteNode& node) {
   EmbeddingOptions options;
-  if (Refusal why = ReadOptions(node, &options)) return why;
+  if (Refusal why = ReadOptions(node, &options, Flags::kScales)) return why;
   if (Refusal why = CheckRange("rows", options.rows, 1, kLargestTable)) return why;
   if (Refusal why = CheckRange("width", options.width, 1, kLargestSide)) return why;
   if (Refusal why = CheckRange("bits", options.bits, kLeastBits, kMostBits)) return why;
@@ -24,11 +26,14 @@ Refusal EmbeddingOperator::ReadNode(const TfLiteContext& context, const TfLiteNo
   inputs_ = {node.inputs->data[0]};
   const int* constants = node.inputs->data + 1;
   tensors_ = {constants[kIndices], constants[kCodebook], constants[kScale]};
-  return CheckPackedWeights(context, tensors_, options.rows * PackedTableRowBytes(width_, bits_), bits_, false, 1);
+  scaled_ = options.flags == Flags::kScales;
+  const WeightScales scales = {options.flags, scaled_ ? options.rows : 1};
+  return CheckPackedWeights(context, tensors_, options.rows * PackedTableRowBytes(width_, bits_), bits_, false, scales);
 }
 
 bool EmbeddingOperator::AllocateConstants(const TfLiteContext& context) {
   indices_ = static_cast<const uint8_t*>(context.tensors[tensors_.indices].data);
+  if (scaled_ && table_rows_ > 1) scales_ = static_cast<const char*>(context.tensors[tensors_.scale].data);
   return CopyFloatCentroids(context, tensors_, bits_, &centroids_);
 }
 
@@ -62,6 +67,10 @@ Refusal EmbeddingOperator::Run(const Invocation& invocation) const {
       UnpackTableRow(indices_ + static_cast<size_t>(ids[i]) * bytes, width_, bits_, indices);
       float* to = y + static_cast<size_t>(i) * static_cast<size_t>(width_);
       for (int c = 0; c < width_; ++c) to[c] = centroids[indices[c]];
+      if (scales_ == nullptr) continue;
+      float scale;
+      memcpy(&scale, scales_ + static_cast<size_t>(ids[i]) * sizeof(scale), sizeof(scale));
+      for (int c = 0; c < width_; ++c) to[c] *= scale;
     }
   });
   return {};

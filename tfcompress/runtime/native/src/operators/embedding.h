@@ -29,8 +29,10 @@ class EmbeddingOperator : public Operator {
  private:
   int table_rows_ = 0, width_ = 0, bits_ = 0;
   PackedWeights tensors_{};
+  bool scaled_ = false;               // by row
   const uint8_t* indices_ = nullptr;  // in the file
-  AlignedArray<float> centroids_;     // 2^bits_, times the scale
+  const char* scales_ = nullptr;      // by row, in the file, at any address; null if the centroids are the values
+  AlignedArray<float> centroids_;     // 2^bits_, times the scale if there is a single one
   int ids_ = 0;
 };
 
