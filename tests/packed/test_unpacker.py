@@ -57,7 +57,7 @@ def test_other_versions_and_damaged_options_are_refused(stock):
     node = next(one for one in reading.read(packed).graphs[0].operators if one.code.custom)
     norm = "tfcompress.LayerNorm"
     for options, message in (
-        (b"\2" + node.custom_options[1:], "options of version 2"),
+        (b"\3" + node.custom_options[1:], "options of version 3"),
         (b"", "version 0 in 0 bytes"),
         (node.custom_options[:-1], "bytes of options"),
         (np.array([1, -1], "<i4").tobytes(), "invalid options"),  # NaN

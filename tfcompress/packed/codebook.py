@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,38 @@ class Codebook:
         if self.scales.size:
             weights = weights * self.scales.reshape(-1, *[1] * (weights.ndim - 1))
         return weights
+
+
+class ScaledCentroids(NamedTuple):
+    """A codebook with scales, without the indices: see `Codebook`."""
+
+    centroids: npt.NDArray[np.float32]
+    scales: npt.NDArray[np.float32]
+
+
+def scaled_centroids(book: Codebook) -> ScaledCentroids:
+    """Returns a codebook with scales without its indices."""
+    return ScaledCentroids(book.centroids.astype(np.float32), book.scales)
+
+
+def find_scaled_codebook(weights: Array, known: ScaledCentroids) -> Codebook | None:
+    """Returns the codebook of float32 weights whose centroids and positive scales are known.
+
+    Where several centroids give a weight, it has the first of them, so that the indices follow from the weights.
+
+    Returns None if not each weight is the product of a centroid and the scale of its row, to the bit.
+    """
+    centroids, scales = known
+    if weights.dtype != np.float32 or len(scales) != len(weights):
+        return None
+    indices = np.empty(weights.shape, np.uint8)
+    for row, scale, found in zip(weights, scales, indices, strict=True):
+        products, keys = _keys(centroids * scale), _keys(row)
+        places = np.minimum(np.searchsorted(products, keys), len(products) - 1)
+        if (products[places] != keys).any():
+            return None
+        found[...] = places
+    return Codebook(centroids, indices, scales)
 
 
 def find_codebook(weights: Array) -> Codebook | None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from tfcompress.packed import layout
-from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook, find_codebook
-from tfcompress.packed.options import ALIGNMENT, Activation, Computing, DenseOptions, TableOptions
+from tfcompress.packed.codebook import (
+    MAX_CENTROIDS,
+    Codebook,
+    ScaledCentroids,
+    find_codebook,
+    find_scaled_codebook,
+)
+from tfcompress.packed.options import ALIGNMENT, Activation, Computing, DenseOptions, Flags, TableOptions
 from tfcompress.tflite.graph import Graph, Operator, custom_operator, reshape
 from tfcompress.tflite.tensor import ABSENT, Array, Tensor, computed, constant
 
@@ -61,7 +68,7 @@ class SkippedWeights:
 
 @dataclass(frozen=True)
 class _Weights:
-    """The weights of an operator: float32 without scales, or int8 with one scale or one per output."""
+    """The weights of an operator: float32 without scales, or int8 with one scale, or one per output or row."""
 
     tensor: Tensor
     values: Array
@@ -74,6 +81,7 @@ class _PackedConstants:
     """The constants of packed weights, with `ABSENT` for a part that they lack. Tables have no `sums`."""
 
     bits: int
+    flags: Flags
     indices: Tensor
     codebook: Tensor
     scale: Tensor
@@ -89,12 +97,14 @@ class WeightPacker:
         graph: the graph to pack.
         computing: the type to compute in; None chooses it by the weights of each layer.
         allow_larger: also pack weights that take more bytes packed, unless they need 8 bits each.
+        codebooks: the codebooks that are known, by the name of the weights.
         skipped: the weights that were not packed so far.
     """
 
     graph: Graph
     computing: Computing | None
     allow_larger: bool
+    codebooks: Mapping[str, ScaledCentroids]
     skipped: list[SkippedWeights] = field(default_factory=list)
     _packed: dict[tuple[Tensor, Computing | None], _PackedConstants | None] = field(default_factory=dict)
 
@@ -107,10 +117,10 @@ class WeightPacker:
         return found
 
     def pack_tables(self) -> list[tuple[Operator, list[Operator]]]:
-        """Returns each GATHER that can be packed, or the DEQUANTIZE after it, and the operators that replace it."""
+        """Returns each lookup that can be packed, or the DEQUANTIZE after it, and the operators that replace it."""
         found = []
         for operator in self.graph.operators:
-            if operator.kind == "GATHER" and (packed := self._table(operator)):
+            if operator.kind in ("GATHER", "EMBEDDING_LOOKUP") and (packed := self._table(operator)):
                 found.append(packed)
         return found
 
@@ -144,24 +154,25 @@ class WeightPacker:
             x = flat
         rows = (*x.free_shape[:-1], outputs)
         target = out if rows == out.free_shape else computed(f"{out.name}_rows", rows)
-        own = DenseOptions(inputs, outputs, packed.bits, computing, activation)
+        own = DenseOptions(inputs, outputs, packed.bits, computing, activation, flags=packed.flags)
         constants = (packed.indices, packed.codebook, packed.scale, packed.sums, bias, packed.original)
         made.append(custom_operator(own.name, [x, *constants], [target], own.pack()))
         if target is not out:
             made.append(reshape(target, out))
         return made
 
-    def _table(self, gather: Operator) -> tuple[Operator, list[Operator]] | None:
-        last: Operator | None = gather
-        table, ids = gather.inputs[:2]
+    def _table(self, lookup: Operator) -> tuple[Operator, list[Operator]] | None:
+        last: Operator | None = lookup
+        gathers = lookup.kind == "GATHER"
+        table, ids = lookup.inputs[:2] if gathers else lookup.inputs[1::-1]
         weights = self._weights(table)
-        if weights is None or gather.option("axis") or gather.option("batchDims"):
+        if weights is None or lookup.option("axis") or lookup.option("batchDims"):
             return None
         if ids.dtype != "int32":
             self._skip(weights.tensor.name, f"its ids are {ids.dtype}, not int32")
             return None
-        if len(weights.scales):
-            last = self.graph.only_consumer(gather.outputs[0])
+        if len(weights.scales) and gathers:
+            last = self.graph.only_consumer(lookup.outputs[0])
             if last is None or last.kind != "DEQUANTIZE" or len(weights.scales) > 1:
                 self._skip(weights.tensor.name, "its rows are read as int8, or each row has its own scale")
                 return None
@@ -169,7 +180,7 @@ class WeightPacker:
         if packed is None or last is None:
             return None
         rows, width = weights.values.shape
-        own = TableOptions(rows, width, packed.bits)
+        own = TableOptions(rows, width, packed.bits, packed.flags)
         inputs = [ids, packed.indices, packed.codebook, packed.scale, packed.original]
         return last, [custom_operator(own.name, inputs, [last.outputs[0]], own.pack())]
 
@@ -199,20 +210,22 @@ class WeightPacker:
 
     def _make_constants(self, weights: _Weights, computing: Computing | None) -> _PackedConstants | None:
         name = weights.tensor.name
-        book = find_codebook(weights.values)
+        known = self.codebooks.get(name)
+        book = None if known is None else find_scaled_codebook(weights.values, known)
+        book = book or find_codebook(weights.values)
         if book is None:
-            self._skip(name, f"it has more than {MAX_CENTROIDS} distinct values")
+            why = f"it has more than {MAX_CENTROIDS} distinct values"
+            self._skip(name, why if known is None else f"{why}, and its codebook with scales does not give them")
             return None
         bits = layout.bits_for(len(book.centroids))
         table = computing is None
         indices = layout.pack_rows(book.indices, bits) if table else layout.pack_matrix(book.indices, bits)
         parts: dict[str, Array] = {"codebook": book.centroids}
-        if len(weights.scales):
-            parts["scale"] = weights.scales
-        elif computing == Computing.INT8:
-            scale = _scale(book)
-            rounded = np.round(book.centroids / scale).astype(np.int8)
-            parts = {"codebook": rounded, "scale": np.array([scale], np.float32), "original": book.centroids}
+        if scales := [one for one in (weights.scales, book.scales) if len(one)]:
+            parts["scale"] = scales[0]
+        if computing == Computing.INT8 and not len(weights.scales):
+            parts = _rounded(book)
+        flags = Flags.SCALES if len(book.scales) or (table and len(weights.scales) > 1) else Flags.NONE
         if computing == Computing.INT8:
             parts["sums"] = parts["codebook"].astype(np.int32)[book.indices].sum(1, dtype=np.int32)
         size = _stored_bytes(name, indices, *parts.values())
@@ -224,7 +237,9 @@ class WeightPacker:
         def part(which: str) -> Tensor:
             return constant(f"{name}/{which}", parts[which]) if which in parts else ABSENT
 
-        return _PackedConstants(bits, constant(name, indices), *map(part, ("codebook", "scale", "sums", "original")))
+        return _PackedConstants(
+            bits, flags, constant(name, indices), *map(part, ("codebook", "scale", "sums", "original"))
+        )
 
     def _skip(self, name: str, reason: str) -> list[Operator]:
         """Notes why weights are not packed, and returns no operators."""
@@ -237,6 +252,22 @@ class WeightPacker:
 def _stored_bytes(name: str, *constants: Array) -> int:
     """Returns about how many bytes constants take in a packed file, with their tensors and buffers."""
     return sum(-(-values.nbytes // ALIGNMENT) * ALIGNMENT + len(name) + _TABLES_BYTES for values in constants)
+
+
+def _rounded(book: Codebook) -> dict[str, Array]:
+    """Returns the constants of float32 weights that are multiplied as int8: the centroids over the step size, rounded.
+
+    With scales, the step size is a power of two, because the scales and the centroids, which are kept, absorb it. It is
+    1 if the centroids reach 127, as those of `tfcompress cluster` do.
+    """
+    if not len(book.scales):
+        step = _scale(book)
+        scale, original = np.array([step], np.float32), book.centroids
+    else:
+        largest = max(np.abs(book.centroids).max(), np.finfo(np.float32).tiny)
+        step = np.exp2(np.ceil(np.log2(largest / np.float32(127.49))))
+        scale, original = book.scales * step, book.centroids / step
+    return {"codebook": np.round(book.centroids / step).astype(np.int8), "scale": scale, "original": original}
 
 
 def _scale(book: Codebook) -> np.float32:

@@ -13,7 +13,8 @@ from tfcompress.tflite.graph import Content
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Array, Tensor
 
-WEIGHT_INPUTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "TRANSPOSE_CONV": 1, "GATHER": 0}
+WEIGHT_INPUTS = dict.fromkeys(("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), 1)
+WEIGHT_INPUTS |= {"GATHER": 0, "EMBEDDING_LOOKUP": 1}
 """The index of the input that holds the weights, by kind of operator."""
 
 
@@ -27,7 +28,7 @@ class WeightTensor:
             were before packing.
         scales: float32; empty, one scale for the tensor, or one scale per output channel.
         bytes: the size in the file; for packed weights, the size of their indices.
-        table: whether an operator looks up its rows (GATHER), as of the table of an Embedding.
+        table: whether an operator looks up its rows (GATHER, EMBEDDING_LOOKUP), as of the table of an Embedding.
     """
 
     name: str
@@ -61,7 +62,7 @@ def weights(content: Content) -> list[WeightTensor]:
             for packed in weights_of(operator):
                 found[packed.tensor] = WeightTensor(
                     packed.tensor.name,
-                    packed.values(),
+                    packed.stock_codebook.values(),
                     packed.stock_scale,
                     len(packed.tensor.data),
                     operator.kind == TABLE,
@@ -73,7 +74,7 @@ def weights(content: Content) -> list[WeightTensor]:
                 unpacked = graph.producer(tensor, "DEQUANTIZE")
                 tensor = unpacked.inputs[0] if unpacked is not None and unpacked.inputs else tensor
                 if len(tensor.data) and tensor.dtype in ("float32", "float16", "int8") and not tensor.sparse:
-                    values, table = tensor.values(), operator.kind == "GATHER"
+                    values, table = tensor.values(), operator.kind in ("GATHER", "EMBEDDING_LOOKUP")
                     if operator.kind == "DEPTHWISE_CONV_2D":
                         values = np.moveaxis(values, -1, 0)
                     found[tensor] = WeightTensor(tensor.name, values, tensor.scales, len(tensor.data), table)

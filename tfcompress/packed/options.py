@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import ClassVar, Literal
 
 from tfcompress.errors import UserError
-from tfcompress.tflite.graph import Model
+from tfcompress.tflite.graph import Model, Operator
 
-VERSION = 1
+VERSION = 2
+"""The latest version of the format. Operators without flags are written in version 1."""
 
 PREFIX = "tfcompress."
 DENSE, TABLE = "tfcompress.ClusteredFullyConnected", "tfcompress.ClusteredEmbedding"
@@ -46,6 +48,14 @@ class Activation(IntEnum):
     TANH = 4
 
 
+class Flags(IntFlag):
+    """What the weights of an operator have besides what version 1 of the format knows, with its bit in a file."""
+
+    NONE = 0
+    SCALES = 1
+    """A scale per output of a dense layer, or per row of a table."""
+
+
 DENSE_CONSTANTS = 6
 """The number of inputs per segment: indices, codebook, scale, sums, bias and original."""
 
@@ -54,22 +64,33 @@ MAX_SEGMENTS = 16
 
 _SIDE, _ROWS = (1, 1 << 24), (1, 1 << 28)
 _BITS, _COMPUTING = (2, 8), (Computing.FLOAT32, Computing.INT8)
-_ENUMS = {"computing": Computing, "activation": Activation}
+_ENUMS = {"computing": Computing, "activation": Activation, "flags": Flags}
 _AGAIN = "copy the file or pack the stock file again"
 _FINITE = (-3.4028235e38, 3.4028235e38)
 
 
 @dataclass(frozen=True)
 class _Options:
-    """Options of fixed-width fields: a `struct` layout, and for each field the least and the greatest value."""
+    """Options of fixed-width fields: a `struct` layout, and for each field the least and the greatest value.
+
+    In version 2 of the format, flags follow. A kind of operator that has any names them in its last field.
+    """
 
     layout: ClassVar[str]
     name: ClassVar[str]
     limits: ClassVar[tuple[tuple[float, float], ...]]
 
+    @property
+    def has_flags(self) -> bool:
+        """Whether a flag is set, which needs version 2."""
+        return getattr(self, "flags", Flags.NONE) != Flags.NONE
+
     def pack(self) -> bytes:
-        """Returns the options as they are in a file."""
-        return struct.pack(f"<I{self.layout}", VERSION, *astuple(self))
+        """Returns the options as they are in a file, in the first version that has them."""
+        values = astuple(self)
+        if self.has_flags:
+            return struct.pack(f"<I{self.layout}I", 2, *values)
+        return struct.pack(f"<I{self.layout}", 1, *values[: len(self.limits)])
 
 
 @dataclass(frozen=True)
@@ -85,6 +106,7 @@ class DenseOptions(_Options):
     activation: Activation = Activation.NONE
     segments: int = 1
     residual: int = 0
+    flags: Flags = Flags.NONE
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,7 @@ class TableOptions(_Options):
     rows: int
     width: int
     bits: int
+    flags: Flags = Flags.NONE
 
 
 @dataclass(frozen=True)
@@ -136,20 +159,34 @@ def read_options(name: str, content: bytes) -> Options:
             f"{name} is not an operator of this version of the format, which has "
             f"{', '.join(_KINDS)}; use a newer tfcompress"
         )
-    version = int.from_bytes(content[:4], "little")
-    if len(content) < 4 or version != VERSION:
+    version = _version(content)
+    if not 1 <= version <= VERSION:
         raise UserError(
-            f"{name} has options of version {version} in {len(content)} bytes, but this tfcompress reads version "
+            f"{name} has options of version {version} in {len(content)} bytes, but this tfcompress reads versions 1 to "
             f"{VERSION}; use the tfcompress that packed the file, or pack the stock file again"
         )
-    layout = f"<4x{kind.layout}"
+    layout = f"<4x{kind.layout}{'I' if version > 1 else ''}"
     if len(content) != struct.calcsize(layout):
         raise UserError(f"{name} has {len(content)} bytes of options instead of {struct.calcsize(layout)}; {_AGAIN}")
-    values = dict(zip((field.name for field in fields(kind)), struct.unpack(layout, content), strict=True))
-    for (low, high), value in zip(kind.limits, values.values(), strict=True):
+    names = [field.name for field in fields(kind)]
+    found = struct.unpack(layout, content)
+    values = dict(zip(names, found, strict=False))
+    for (low, high), value in zip(kind.limits, found, strict=False):
         if not low <= value <= high:
             raise UserError(f"{name} has invalid options: {values}; {_AGAIN}")
+    known = Flags.SCALES if "flags" in names else Flags.NONE
+    if version > 1 and found[-1] & ~int(known):
+        raise UserError(f"{name} has flags {found[-1]:#x} that this tfcompress does not know; use a newer tfcompress")
     return kind(**values | {name: enum(values[name]) for name, enum in _ENUMS.items() if name in values})
+
+
+def _version(content: bytes) -> int:
+    return int.from_bytes(content[:4], "little") if len(content) >= 4 else 0
+
+
+def latest_version(operators: Iterable[Operator]) -> int:
+    """Returns the latest version of the format in which one of the operators is written."""
+    return max(_version(operator.custom_options) for operator in operators if operator.kind.startswith(PREFIX))
 
 
 def is_packed(model: Model) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from tfcompress.errors import UserError
 from tfcompress.packed import file_weights
 from tfcompress.packed.attention import find_attentions
-from tfcompress.packed.codebook import MAX_CENTROIDS, count_distinct
+from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook, ScaledCentroids, count_distinct, scaled_centroids
 from tfcompress.packed.dense import SkippedWeights, WeightPacker, absorb_biases
 from tfcompress.packed.float_activations import dequantize_activations, has_quantized_activations
 from tfcompress.packed.fusion import dense_options, fuse_activations, fuse_residuals, merge_neighbours, sink_reshapes
@@ -23,11 +24,12 @@ from tfcompress.packed.options import (
     METADATA_ENTRY,
     RUNTIMES,
     TABLE,
-    VERSION,
     Activations,
     Computing,
     is_packed,
+    latest_version,
 )
+from tfcompress.packed.stock_codebooks import CODEBOOKS_ENTRY, read_codebooks
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.damage import reporting_damage
 from tfcompress.tflite.graph import Content, Graph, Metadata, Model
@@ -64,8 +66,13 @@ def pack(content: bytes, activations: Activations | None = None, allow_larger: b
     return pack_counted(content, activations, allow_larger).content
 
 
-def pack_counted(source: Content | Model, activations: Activations | None = None, allow_larger: bool = False) -> Packed:
-    """Packs a stock file whose dense layers have at most 256 distinct weights each.
+def pack_counted(
+    source: Content | Model,
+    activations: Activations | None = None,
+    allow_larger: bool = False,
+    codebooks: Mapping[str, Codebook] | None = None,
+) -> Packed:
+    """Packs a stock file whose dense layers have at most 256 distinct weights each, or codebooks with scales.
 
     Operators that are not recognised stay as they are, and so do weights that would take no fewer bytes. Quantized
     activations become float32 (or int8, quantized row by row at run time), while quantized weights keep their values.
@@ -75,6 +82,8 @@ def pack_counted(source: Content | Model, activations: Activations | None = None
         activations: the type that dense layers and attention compute in; by default int8 where weights are int8.
         allow_larger: also pack weights that become larger but need fewer than 8 bits each, and return a file that is
             larger than the source.
+        codebooks: those of weights with a scale per row by the names of their tensors, besides those in the file's
+            metadata. One that does not give the weights in the file is not used.
 
     Raises:
         UserError: the file is not a valid `.tflite` file, is already packed, has nothing to pack, would become larger,
@@ -84,7 +93,9 @@ def pack_counted(source: Content | Model, activations: Activations | None = None
     if is_packed(model):
         raise UserError("the file is already packed; `tfcompress unpack` restores the stock file")
     with reporting_damage("the file"):
-        packed = _packed(model, activations, allow_larger)
+        known = read_codebooks(model)
+        known |= {name: scaled_centroids(book) for name, book in (codebooks or {}).items() if len(book.scales)}
+        packed = _packed(model, activations, allow_larger, known)
     before, after = len(model.content), len(packed.content)
     if after > before and not allow_larger:
         raise UserError(
@@ -94,14 +105,16 @@ def pack_counted(source: Content | Model, activations: Activations | None = None
     return packed
 
 
-def _packed(model: Model, activations: Activations | None, allow_larger: bool) -> Packed:
+def _packed(
+    model: Model, activations: Activations | None, allow_larger: bool, codebooks: Mapping[str, ScaledCentroids]
+) -> Packed:
     computing = None if activations is None else Computing[activations.upper()]
     skipped: list[SkippedWeights] = []
     for graph in model.graphs:
         if has_quantized_activations(graph):
             dequantize_activations(graph)
         absorb_biases(graph)
-        packer = WeightPacker(graph, computing, allow_larger)
+        packer = WeightPacker(graph, computing, allow_larger, codebooks)
         graph.replace(packer.pack_dense_layers())
         graph.replace(packer.pack_tables())
         skipped += packer.skipped
@@ -111,9 +124,9 @@ def _packed(model: Model, activations: Activations | None, allow_larger: bool) -
         _fuse(graph, _attention_computing(graph) if computing is None else computing)
     counts = Counter(operator.kind for operator in model.operators())
     dense = sum(dense_options(operator).segments for operator in model.operators() if operator.kind == DENSE)
-    version = np.frombuffer(str(VERSION).encode(), np.uint8)
+    version = np.frombuffer(str(latest_version(model.operators())).encode(), np.uint8)
     model.metadata = [
-        *(entry for entry in model.metadata if entry.name != METADATA_ENTRY),
+        *(entry for entry in model.metadata if entry.name not in (METADATA_ENTRY, CODEBOOKS_ENTRY)),
         Metadata(METADATA_ENTRY, Buffer(version)),
     ]
     order_by_use(model)

@@ -8,6 +8,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.errors import UserError
+from tfcompress.packed.codebook import Codebook
 from tfcompress.packed.float_activations import HYBRID_VERSIONS
 from tfcompress.packed.options import (
     ALIGNMENT,
@@ -23,6 +24,7 @@ from tfcompress.packed.options import (
     is_packed,
     read_options,
 )
+from tfcompress.packed.stock_codebooks import write_codebooks
 from tfcompress.packed.weights import PackedWeights, check, dense_weights, table_weights
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.damage import reporting_damage
@@ -35,6 +37,7 @@ from tfcompress.tflite.tensor import ABSENT, Array, Shape, Tensor, computed, con
 from tfcompress.tflite.writing import write
 
 _RELU = 1  # in the schema's ActivationFunctionType
+_LOOKUP_VERSION = 4  # of EMBEDDING_LOOKUP in int8 tables with a scale per row
 
 
 def unpack(source: Content | Model) -> bytes:
@@ -53,11 +56,13 @@ def unpack(source: Content | Model) -> bytes:
     model = source if isinstance(source, Model) else read(source)
     if not is_packed(model):
         raise UserError("the file is not packed; TFLite runs it as it is")
+    codebooks: dict[str, Codebook] = {}
     with reporting_damage("the packed file"):
         for graph in model.graphs:
             ours = [operator for operator in graph.operators if operator.kind.startswith(PREFIX)]
             weights: dict[Tensor, Tensor] = {}
-            graph.replace((operator, _StockOperators(weights).of(operator)) for operator in ours)
+            graph.replace((operator, _StockOperators(weights, codebooks).of(operator)) for operator in ours)
+        write_codebooks(model, codebooks)
         model.metadata = [entry for entry in model.metadata if entry.name != METADATA_ENTRY]
         order_by_use(model)
         state_runtime(model, at_least_as_before=False, custom=RUNTIMES)
@@ -69,12 +74,13 @@ class _StockOperators:
 
     Attributes:
         weights: the unpacked weights so far, by the tensor of their indices.
+        codebooks: those of the unpacked weights so far, by their names.
         made: the operators built so far.
         name: the prefix of the names of new tensors.
     """
 
-    def __init__(self, weights: dict[Tensor, Tensor]) -> None:
-        self.weights, self.made = weights, list[Operator]()
+    def __init__(self, weights: dict[Tensor, Tensor], codebooks: dict[str, Codebook]) -> None:
+        self.weights, self.codebooks, self.made = weights, codebooks, list[Operator]()
         self.name = ""
 
     def of(self, operator: Operator) -> list[Operator]:
@@ -109,7 +115,9 @@ class _StockOperators:
 
     def _unpacked(self, packed: PackedWeights) -> Tensor:
         if packed.tensor not in self.weights:
-            self.weights[packed.tensor] = constant(packed.tensor.name, packed.values(), packed.stock_scale)
+            book = packed.stock_codebook
+            self.codebooks[packed.tensor.name] = book
+            self.weights[packed.tensor] = constant(packed.tensor.name, book.values(), packed.stock_scale)
         return self.weights[packed.tensor]
 
     def _dense(self, operator: Operator, options: DenseOptions) -> None:
@@ -149,13 +157,28 @@ class _StockOperators:
         out = operator.outputs[0]
         weights = table_weights(options, operator.inputs)
         table = self._unpacked(weights)
+        ids = operator.inputs[0]
         if not len(weights.stock_scale):
-            self._add("GATHER", [table, operator.inputs[0]], out, schema.GatherOptionsT())
+            self._add("GATHER", [table, ids], out, schema.GatherOptionsT())
+            return
+        if len(weights.stock_scale) > 1:
+            self._lookup(ids, table, out)
             return
         rows = computed(f"{self.name}/rows", out.free_shape, "int8")
         rows.scales, rows.zero_points = table.scales, table.zero_points
-        self._add("GATHER", [table, operator.inputs[0]], rows, schema.GatherOptionsT(), 2)
+        self._add("GATHER", [table, ids], rows, schema.GatherOptionsT(), 2)
         self._dequantized(rows, False, out)
+
+    def _lookup(self, ids: Tensor, table: Tensor, out: Tensor) -> None:
+        """Looks up the rows of an int8 table that have a scale each, which only EMBEDDING_LOOKUP can."""
+        flat, rows = ids, out
+        if len(ids.free_shape) != 1:
+            flat = computed(f"{self.name}/ids", (-1,), "int32")
+            self.made.append(reshape(ids, flat))
+            rows = computed(f"{self.name}/rows", (-1, table.free_shape[1]))
+        self._add("EMBEDDING_LOOKUP", [flat, table], rows, version=_LOOKUP_VERSION)
+        if rows is not out:
+            self.made.append(reshape(rows, out))
 
     def _layer_norm(self, operator: Operator, options: LayerNormOptions) -> None:
         out = operator.outputs[0]

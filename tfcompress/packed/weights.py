@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from tfcompress.errors import UserError
 from tfcompress.packed import layout
+from tfcompress.packed.codebook import Codebook
 from tfcompress.packed.options import (
     DENSE,
     DENSE_CONSTANTS,
     TABLE,
     Computing,
     DenseOptions,
+    Flags,
     TableOptions,
     read_options,
 )
@@ -32,7 +34,8 @@ class PackedWeights:
         indices: uint8 `(outputs, inputs)`, or `(rows, width)` of a table.
         bits: the number of bits per index.
         codebook: float32 or int8 `(centroids,)`.
-        scale: float32, one or one per output; empty with a float32 codebook.
+        scale: float32, one, or one per output or row; empty if the codebook has the weights themselves.
+        scaled: whether `Flags.SCALES` is set: `scale` is the stock weights' as well, for each output or row.
         original: float32, the centroids that an int8 codebook was rounded from; None if it was not.
         bias: the tensor of the bias, or `ABSENT`.
         parts: the tensors besides the indices and the bias.
@@ -44,6 +47,7 @@ class PackedWeights:
     bits: int
     codebook: Array
     scale: npt.NDArray[np.float32]
+    scaled: bool
     original: npt.NDArray[np.float32] | None
     bias: Tensor
     parts: tuple[Tensor, ...]
@@ -51,23 +55,24 @@ class PackedWeights:
 
     @property
     def type(self) -> str:
-        """The bits per index and the type of the codebook, such as `6-bit float32`."""
-        return f"{self.bits}-bit {self.codebook.dtype}"
+        """The bits per index and the type of the codebook, such as `6-bit float32`, and whether each row is scaled."""
+        return f"{self.bits}-bit {self.codebook.dtype}{' with scales' if self.scaled else ''}"
 
     @property
     def stock_scale(self) -> npt.NDArray[np.float32]:
         """The scale of the weights in the stock file; empty if they are float32."""
-        return self.scale if self.original is None else self.scale[:0]
+        return self.scale if self.centroids.dtype == np.int8 else self.scale[:0]
 
     @property
     def centroids(self) -> Array:
-        """The distinct weights in the stock file: float32, or int8 to be multiplied by `stock_scale`."""
+        """The distinct weights in the stock file without their scales: float32 or int8."""
         return self.codebook if self.original is None else self.original
 
-    def values(self) -> Array:
-        """Returns the weights as they are in the stock file, in the shape of `indices`."""
-        found: Array = self.centroids[self.indices]
-        return found
+    @property
+    def stock_codebook(self) -> Codebook:
+        """The weights as they are in the stock file; those with `stock_scale` without it."""
+        scales = self.scale if self.scaled and self.centroids.dtype == np.float32 else self.scale[:0]
+        return Codebook(self.centroids, self.indices, scales)
 
 
 def dense_weights(options: DenseOptions, inputs: Sequence[Tensor]) -> list[PackedWeights]:
@@ -89,7 +94,7 @@ def dense_weights(options: DenseOptions, inputs: Sequence[Tensor]) -> list[Packe
         if options.computing == Computing.INT8:
             _vector(sums, "int32", options.outputs)
         places = indices, codebook, scale, sums, bias, original
-        found.append(_weights(options.bits, unpacked, places))
+        found.append(_weights(options, unpacked, places))
         fits = options.computing != Computing.INT8 or found[-1].codebook.dtype == np.int8
         check(fits, "a layer that computes in int8 has a float32 codebook")
     return found
@@ -105,26 +110,29 @@ def table_weights(options: TableOptions, inputs: Sequence[Tensor]) -> PackedWeig
     _, indices, codebook, scale, original = inputs
     packed = _vector(indices, "uint8", options.rows * layout.row_bytes(options.width, options.bits))
     unpacked = layout.unpack_rows(packed, options.rows, options.width, options.bits)
-    found = _weights(options.bits, unpacked, (indices, codebook, scale, ABSENT, ABSENT, original))
-    check(len(found.scale) <= 1, "a table has more than one scale")
+    found = _weights(options, unpacked, (indices, codebook, scale, ABSENT, ABSENT, original))
+    check(found.scaled or len(found.scale) <= 1, "a table has more than one scale")
     return found
 
 
-def _weights(bits: int, indices: Bytes, places: tuple[Tensor, ...]) -> PackedWeights:
+def _weights(options: DenseOptions | TableOptions, indices: Bytes, places: tuple[Tensor, ...]) -> PackedWeights:
     tensor, codebook, scale, sums, bias, original = places
+    bits, scaled = options.bits, options.flags == Flags.SCALES
     book = codebook.numbers()
     fits = book is not None and book.ndim == 1 and book.dtype in (np.float32, np.int8) and 0 < len(book) <= 2**bits
     check(fits, f"a codebook for {bits}-bit indices is not 1 to {2**bits} float32 or int8 numbers")
     assert book is not None
     check(int(indices.max()) < len(book), f"index {indices.max()} exceeds a codebook of {len(book)} numbers")
     scales = np.zeros(0, np.float32)
-    if book.dtype == np.int8:
-        one = scale.numbers()
-        scales = _vector(scale, "float32", 1 if one is None or one.size == 1 else len(indices))
+    check(scaled or book.dtype == np.int8 or scale is ABSENT, "float32 centroids have a scale without its flag")
+    if scaled or book.dtype == np.int8:
+        given = scale.numbers()
+        one = not scaled and (given is None or given.size == 1)
+        scales = _vector(scale, "float32", 1 if one else len(indices))
     source = None if original is ABSENT else _vector(original, "float32", len(book))
     parts, read = (codebook, scale, sums, original), (codebook, scale, sums, bias)
     used, used_read = (tuple(one for one in tensors if one is not ABSENT) for tensors in (parts, read))
-    return PackedWeights(tensor, indices, bits, book, scales, source, bias, used, used_read)
+    return PackedWeights(tensor, indices, bits, book, scales, scaled, source, bias, used, used_read)
 
 
 def _vector(tensor: Tensor, kind: str, size: int) -> Array:
