@@ -25,6 +25,7 @@ _STOCK = {
     "RELU": lambda x: np.maximum(x, 0),
     "RELU6": lambda x: np.clip(x, 0, 6),
     "RESHAPE": lambda x, shape: x.reshape(shape),
+    "TRANSPOSE": lambda x, order: x.transpose(order),
 }
 
 

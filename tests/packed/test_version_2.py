@@ -145,6 +145,21 @@ def test_a_looked_up_float_table_is_packed_like_a_gathered_one():
     check(content, packed, IDS.ravel(), 0)
 
 
+def test_a_convolution_has_a_scale_per_output():
+    model, book = Model(1, 8, 8, 3), scaled(N, 48)
+    weights = model.constant(book.values().reshape(N, 4, 4, 3))
+    own = schema.Conv2DOptionsT(1, 4, 4, 0, 1, 1)
+    content = model.file(model.add("CONV_2D", (0, weights, model.constant(some(N))), (1, 2, 2, N), own=own))
+    shaped = Codebook(book.centroids, book.indices.reshape(N, 4, 4, 3), book.scales)
+    packed = pack_counted(content, codebooks={f"c{weights}": shaped}, allow_larger=True).content
+    assert options(packed, 3).flags == Flags.SCALES
+    expected = stock(content, some(1, 8, 8, 3))
+    atol = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(reference.run(packed, some(1, 8, 8, 3)), expected, atol=atol)
+    np.testing.assert_allclose(stock(unpack(packed), some(1, 8, 8, 3)), expected, atol=atol)
+    assert pack(unpack(packed), allow_larger=True) == packed
+
+
 def test_layers_with_scales_merge_with_each_other_alone():
     model, books, made = Model(2, K), {}, []
     for seed in range(2):

@@ -17,6 +17,7 @@ from tfcompress.packed.codebook import (
     find_scaled_codebook,
 )
 from tfcompress.packed.options import ALIGNMENT, Activation, Computing, DenseOptions, Flags, TableOptions
+from tfcompress.packed.patches import cut_patches
 from tfcompress.tflite.graph import Graph, Operator, custom_operator, reshape
 from tfcompress.tflite.tensor import ABSENT, Array, Tensor, computed, constant
 
@@ -109,10 +110,10 @@ class WeightPacker:
     _packed: dict[tuple[Tensor, Computing | None], _PackedConstants | None] = field(default_factory=dict)
 
     def pack_dense_layers(self) -> list[tuple[Operator, list[Operator]]]:
-        """Returns each FULLY_CONNECTED that can be packed, and the operators that replace it."""
+        """Returns each FULLY_CONNECTED or CONV_2D that can be packed, and the operators that replace it."""
         found = []
         for operator in self.graph.operators:
-            if operator.kind == "FULLY_CONNECTED" and (packed := self._dense(operator)):
+            if operator.kind in ("FULLY_CONNECTED", "CONV_2D") and (packed := self._dense(operator)):
                 found.append((operator, packed))
         return found
 
@@ -127,7 +128,13 @@ class WeightPacker:
     def _dense(self, operator: Operator) -> list[Operator]:
         activation = _FUSED.get(int(operator.option("fusedActivationFunction")))
         x, bias = operator.inputs[0], operator.inputs[2] if len(operator.inputs) > 2 else ABSENT
-        weights = self._weights(operator.inputs[1])
+        made: list[Operator] = []
+        if convolves := operator.kind == "CONV_2D":
+            cut = cut_patches(operator)
+            if cut is None:
+                return []
+            made, x = cut
+        weights = self._weights(operator.inputs[1], 4 if convolves else 2)
         if weights is None or x.dtype != "float32" or len(operator.outputs) != 1:
             return []
         name, out = weights.tensor.name, operator.outputs[0]
@@ -147,7 +154,6 @@ class WeightPacker:
         outputs, inputs = weights.values.shape
         if biases is not None and (bias.free_shape != (outputs,) or self.graph.producer(bias) is not None):
             bias = constant(bias.name, biases.reshape(outputs))
-        made: list[Operator] = []
         if x.free_shape[-1:] != (inputs,):
             flat = computed(f"{x.name}_rows", (*out.free_shape[:-1], inputs))
             made.append(reshape(x, flat))
@@ -184,15 +190,19 @@ class WeightPacker:
         inputs = [ids, packed.indices, packed.codebook, packed.scale, packed.original]
         return last, [custom_operator(own.name, inputs, [last.outputs[0]], own.pack())]
 
-    def _weights(self, tensor: Tensor) -> _Weights | None:
-        """Returns the constant weights that a tensor stands for; None if there are none or they cannot be packed."""
+    def _weights(self, tensor: Tensor, rank: int = 2) -> _Weights | None:
+        """Returns the constant weights that a tensor stands for; None if there are none or they cannot be packed.
+
+        Of more than two axes, those behind the first are joined.
+        """
         hybrid = True
         unpacked = self.graph.producer(tensor, "DEQUANTIZE")
         if unpacked is not None and unpacked.inputs[0].dtype == "int8":
             tensor, hybrid = unpacked.inputs[0], False
         values = self.graph.numbers(tensor)
-        if values is None or values.ndim != 2 or not values.size or values.dtype not in (np.float32, np.int8):
+        if values is None or values.ndim != rank or not values.size or values.dtype not in (np.float32, np.int8):
             return None
+        values = values.reshape(len(values), -1)
         if values.dtype == np.float32:
             return _Weights(tensor, values, np.zeros(0, np.float32), False)
         scales = tensor.scales
