@@ -6,6 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tests.native import has_runtime
 from tests.packed import reference
+from tests.packed.damage import damaged_bytes, damaged_model
 from tests.packed.graphs import DENSE, K, Model, N, some, stock
 from tests.packed.reference import kinds, options
 from tfcompress import runtime
@@ -253,3 +254,22 @@ def test_missing_scales_are_refused():
     operator.replace_input(3, operator.inputs[2])
     with pytest.raises(UserError, match=rf"need float32 \({N},\) and have float32 \(64,\)"):
         unpack(writing.write(model, 64))
+
+
+def test_damaged_files_end_in_a_user_error_or_a_file(tmp_path):
+    content, books = layers()
+    packed = pack_counted(content, "int8", codebooks=books, allow_larger=True).content
+    book = scaled(ROWS, WIDTH)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "damaged.tflite"
+    refused = 0
+    for whole in (packed, pack_counted(table(book), codebooks={"c1": book}, allow_larger=True).content):
+        for _ in range(60):
+            broken = damaged_model(whole, rng) if rng.random() < 0.7 else damaged_bytes(whole, rng)
+            try:
+                unpack(broken)
+                path.write_bytes(broken)
+                inspect(path)
+            except UserError:
+                refused += 1
+    assert 40 < refused < 120
