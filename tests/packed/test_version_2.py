@@ -193,6 +193,14 @@ def test_inspect_shows_centroids_and_scales(tmp_path):
     assert (row.type, row.shape, row.unique) == ("6-bit float32 with scales", (N, K), 64)
 
 
+def test_a_lookup_reads_the_scales_of_its_rows(tmp_path):
+    book = scaled(ROWS, WIDTH)
+    path = tmp_path / "packed.tflite"
+    path.write_bytes(pack_counted(table(book), codebooks={"c1": book}, allow_larger=True).content)
+    row = 3 * 6 + 4  # 20 indices of 6 bits, and a scale
+    assert inspect(path).weight_bytes_read == 6 * row + 64 * 4
+
+
 def with_entry(content: bytes, change) -> bytes:
     model = reading.read(content)
     entry = model.entry(CODEBOOKS_ENTRY)

@@ -105,10 +105,11 @@ def bytes_read(operator: Operator) -> int:
 
 def _bytes_read_packed(packed: PackedWeights, operator: Operator) -> int:
     """Returns how many bytes of packed weights an operator reads; of a table, only the rows that it looks up."""
-    size = len(packed.tensor.data)
+    scales = packed.scale.nbytes if packed.scaled else 0  # one for each row
+    size = len(packed.tensor.data) + scales
     if operator.kind == TABLE and operator.outputs:
         size = _bytes_looked_up(size, operator, packed.indices.size)
-    return size + sum(len(part.data) for part in packed.parts_read)
+    return size + sum(len(part.data) for part in packed.parts_read) - scales
 
 
 def _bytes_looked_up(size: int, operator: Operator, elements: int) -> int:
