@@ -10,6 +10,7 @@ from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.comparison import RANDOM_EXAMPLES, Comparison, compare
+from tfcompress.measure.divergence import Mean
 from tfcompress.measure.interpreter import predict
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.measure.size import size
@@ -48,6 +49,10 @@ def test_all_is_measured_against_the_first_file(files, images, tiny_data, tmp_pa
     assert second.agreement.examples == len(images)
     assert second.agreement.largest_difference == pytest.approx(np.abs(outputs - expected).max())
     assert second.agreement.top1_agreement == np.mean(outputs.argmax(1) == expected.argmax(1))
+    assert first.divergence is second.cosine is None
+    lost = (expected * np.log(expected / outputs)).sum(axis=1)
+    assert second.divergence.value == pytest.approx(lost.mean(), rel=0.01)
+    assert second.divergence.low < second.divergence.value < second.divergence.high
     assert second.accuracy == accuracy(outputs.argmax(1) == labels)
     assert second.flips == flips(expected.argmax(1) == labels, outputs.argmax(1) == labels)
     assert found.versions["ai-edge-litert"].startswith("2.")
@@ -85,11 +90,19 @@ def test_random_ids_stay_in_the_table(foreign):
     assert found.files[1].agreement.largest_difference == 0
 
 
+def test_outputs_that_are_no_class_scores_are_embeddings(foreign):
+    files = [foreign["signatures"]] * 2
+    embedded = compare(files, rounds=2).files[1]
+    assert (embedded.divergence, embedded.cosine) == (None, Mean(1, 1, 1))
+    named = compare(files, rounds=2, orders={files[0]: range(4)}).files[1]
+    assert (named.divergence, named.cosine) == (Mean(0, 0, 0), None)
+
+
 def test_other_outputs_are_not_compared(foreign):
     found = compare([foreign["several"], foreign["signatures"]], rounds=2)
     assert found.files[0].output == "logits: float32 (1, 3)"
     assert found.files[1].output == "double: float32 (1, 4)"
-    assert found.files[1].agreement is None
+    assert found.files[1].agreement is found.files[1].divergence is found.files[1].cosine is None
 
 
 def test_each_file_may_have_its_own_examples(foreign, images):

@@ -7,6 +7,7 @@ from rich.console import Console
 from tests.measure.phone_reports import report_of
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import compare
+from tfcompress.measure.divergence import Mean
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.report.comparison import print_comparison
 
@@ -30,11 +31,13 @@ def test_costs_and_answers_have_a_row_a_file(tiny_vit, images, tiny_data, tmp_pa
     assert f"{time.ratio:.3f} ({time.ratio_low:.3f}-{time.ratio_high:.3f})" in cost
     assert f"{second.costs[0].memory.peak_rss / 2**20:.1f} MiB" in cost
     assert f"{second.agreement.top1_agreement:.1%}" in answers
+    mean = second.divergence
+    assert f"{mean.value:.3g} ({mean.low:.3g}-{mean.high:.3g})" in answers
     assert f"{second.accuracy.top1:.2%}" in answers
     assert f"{second.flips.lost}/{second.flips.gained} ({second.flips.p_value:.2f})" in answers
     assert "digits, 64 test examples" in text
 
-    bare = replace(second, agreement=None, accuracy=None, flips=None, output="boxes: float32 (1, 4)")
+    bare = replace(second, agreement=None, accuracy=None, flips=None, divergence=None, output="boxes: float32 (1, 4)")
     bare = replace(bare, costs=(replace(second.costs[0], memory=None, no_memory="its process died of SIGSEGV"),))
     first = replace(found.files[0], accuracy=None)
     text = printed(replace(found, data="", files=(first, bare)))
@@ -45,7 +48,10 @@ def test_costs_and_answers_have_a_row_a_file(tiny_vit, images, tiny_data, tmp_pa
     )
     assert "64 random inputs" in text
     assert "lost/gained" not in text
-    alone = replace(second, agreement=replace(second.agreement, top1_agreement=None), accuracy=None)
+    assert "KL" not in text
+    alone = replace(second, agreement=replace(second.agreement, top1_agreement=None), accuracy=None, divergence=None)
+    embedded = replace(alone, cosine=Mean(0.5, None, None))
+    assert "0.50000 │" in printed(replace(found, files=(first, embedded)))
     assert "│ dynamic │" + 12 * " " + "│" in printed(replace(found, files=(first, alone)))
     assert "same top-1" not in printed(replace(found, files=(first,)))
 

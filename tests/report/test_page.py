@@ -13,6 +13,7 @@ from selenium import webdriver
 from tests.measure.phone_reports import report_of
 from tfcompress import Cluster, Prune, Quantize, Report, UserError, compress
 from tfcompress.measure.comparison import GIVEN, Comparison, compare
+from tfcompress.measure.divergence import Mean
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.report.page import _yaml, write_page
 from tfcompress.runs.recipe import Recipe
@@ -143,11 +144,17 @@ def test_a_comparison_says_what_it_was_made_on_and_how(comparison_page, tmp_path
     assert "Compared on 32 random inputs." in text
     assert "<pre>tfcompress compare" in text
     found = replace(Comparison.load(comparison_page.with_suffix(".json")), data=GIVEN)
+    mean = found.files[1].divergence
+    assert f'<td>{mean.value:.3g} <span class="quiet">{mean.low:.3g}–{mean.high:.3g}</span></td></tr>' in text
+    assert "cosine" not in text
     alone = replace(found.files[1], agreement=replace(found.files[1].agreement, top1_agreement=None))
+    alone = replace(alone, divergence=None, cosine=Mean(0.5, None, None))
     found = replace(found, files=(found.files[0], alone))
     found.save(tmp_path / "given.json")
     text = write_page(tmp_path / "given.json").read_text()
     assert "Compared on 32 given examples." in text
+    assert "<td>0.50000</td></tr>" in text
+    assert "KL" not in text
     assert f"{alone.name}</td><td></td>".replace("<b>&", "&lt;b&gt;&amp;") in text
     assert "Call <code>tfcompress.measure.comparison.compare</code> with the same files and examples." in text
 

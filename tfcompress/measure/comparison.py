@@ -18,6 +18,7 @@ from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
 from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.agreement import agreement
+from tfcompress.measure.divergence import Mean, are_probabilities, cosine, divergence
 from tfcompress.measure.figures import Figures
 from tfcompress.measure.interpreter import Example, FloatArray, Port, Runner
 from tfcompress.measure.latency import Latency, latencies
@@ -64,12 +65,18 @@ class ComparedFile(Figures):
         path: as it was given.
         output: name, type and shape of the output that was read.
         costs: one for each number of threads.
+        divergence: Kullback-Leibler divergence of its class scores from the first file's, in nats; None if the outputs
+            are no class scores, have another shape or are not finite, and for the first file.
+        cosine: similarity of its embeddings to the first file's; None if the outputs are class scores or single
+            numbers, and in the other cases of `divergence`.
     """
 
     name: str
     path: str
     output: str
     costs: tuple[Cost, ...]
+    divergence: Mean | None = None
+    cosine: Mean | None = None
 
     @property
     def latency(self) -> Latency:
@@ -166,7 +173,10 @@ def compare(
         data: name of the data set that the examples belong to; by default `GIVEN`.
         data_path: where the data set is.
         phone: what a phone measured of these files, and possibly of others.
-        orders: for each file whose scores have another order than the classes, the index of the score of each class.
+        orders: for each file that names its classes, the index of the score of each class.
+
+    Outputs are class scores if there are labels, if a file names its classes or calls its output logits, or if they
+    are probabilities. Others are embeddings.
 
     Raises:
         UserError: a file cannot be run, the files take different inputs, or the examples do not fit a file.
@@ -198,6 +208,13 @@ def compare(
     correct = None if labels is None else {name: _correct(name, found, labels) for name, found in outputs.items()}
     costs = _costs(paths, {name: next(iter(feed)) for name, feed in feeds.items()}, threads, rounds)
     first = outputs[names[0]]
+    steps = {name: runner.scores.scale for name, runner in runners.items()}
+    scores = (
+        labels is not None
+        or any(path in (orders or {}) for path in files)
+        or any(runner.scores.name == "logits" for runner in runners.values())
+        or all(are_probabilities(found, steps[name]) for name, found in outputs.items())
+    )
     compared = [
         ComparedFile(
             name=name,
@@ -211,6 +228,10 @@ def compare(
             else None,
             accuracy=accuracy(correct[name]) if correct else None,
             flips=flips(correct[names[0]], correct[name]) if correct and name != names[0] else None,
+            divergence=_divergence(outputs[name], first, (steps[name], steps[names[0]]))
+            if scores and name != names[0]
+            else None,
+            cosine=_cosine(outputs[name], first) if not scores and name != names[0] else None,
         )
         for name, path in paths.items()
     ]
@@ -226,6 +247,20 @@ def compare(
         files=tuple(compared),
         phone=phone,
     )
+
+
+def _divergence(found: FloatArray, expected: FloatArray, steps: tuple[float, float]) -> Mean | None:
+    fit = found.ndim == 2 and found.shape[1] > 1 and _comparable(found, expected)
+    return Mean.of(divergence(found, expected, steps)) if fit else None
+
+
+def _cosine(found: FloatArray, expected: FloatArray) -> Mean | None:
+    fit = found.ndim > 1 and found.shape[-1] > 1 and _comparable(found, expected)
+    return Mean.of(cosine(found, expected)) if fit else None
+
+
+def _comparable(found: FloatArray, expected: FloatArray) -> bool:
+    return found.shape == expected.shape and bool(np.isfinite(found).all() and np.isfinite(expected).all())
 
 
 def _names(files: Sequence[Path]) -> list[str]:

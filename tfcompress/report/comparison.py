@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tfcompress.measure.comparison import ComparedFile, Comparison, Cost
+from tfcompress.measure.divergence import Mean
 from tfcompress.measure.phone import PhoneReport
 
 
@@ -39,11 +40,23 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 def _print_outputs(comparison: Comparison, console: Console) -> None:
     first = comparison.files[0]
     labelled = first.accuracy is not None
-    outputs = _table("same top-1", "mean difference", "largest", *(("top-1 (95 %)", "lost/gained (p)") * labelled))
+    divergent = any(file.divergence is not None for file in comparison.files)
+    embedded = any(file.cosine is not None for file in comparison.files)
+    outputs = _table(
+        "same top-1",
+        "mean diff.",
+        "largest",
+        *(["KL (95 %)"] * divergent),
+        *(["cosine (95 %)"] * embedded),
+        *(["top-1 (95 %)", "lost/gained (p)"] * labelled),
+    )
     for file in comparison.files:
-        outputs.add_row(escape(file.name), *_agreement(file), *(_correctness(file) if labelled else ()))
+        found = [_mean(file.divergence, ".3g")] * divergent + [_mean(file.cosine, ".5f")] * embedded
+        outputs.add_row(escape(file.name), *_agreement(file), *found, *(_correctness(file) if labelled else ()))
     console.print(outputs)
-    note = " The p of 'lost/gained' is of the exact McNemar test." * labelled
+    note = " 'KL' is the Kullback-Leibler divergence of the scores from the first file's, in nats." * divergent
+    note += " 'cosine' is the similarity of the embeddings to the first file's." * embedded
+    note += " The p of 'lost/gained' is of the exact McNemar test." * labelled
     if not comparison.data:
         note += " Real examples tell more: name a data set with --data."
     console.print(escape(f"Compared with the first file on {comparison.described_data}.{note}"), style="dim")
@@ -96,6 +109,13 @@ def _agreement(file: ComparedFile) -> tuple[str, ...]:
         return "", "", ""
     top1 = "" if found.top1_agreement is None else f"{found.top1_agreement:.1%}"
     return top1, f"{found.mean_difference:.1e}", f"{found.largest_difference:.1e}"
+
+
+def _mean(mean: Mean | None, digits: str) -> str:
+    if mean is None:
+        return ""
+    interval = "" if mean.low is None else f" ({mean.low:{digits}}-{mean.high:{digits}})"
+    return f"{mean.value:{digits}}{interval}"
 
 
 def _correctness(file: ComparedFile) -> tuple[str, ...]:
