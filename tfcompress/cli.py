@@ -141,7 +141,10 @@ def run(
 @app.command()
 def convert(
     model: Annotated[
-        Path, typer.Argument(help="A SavedModel folder, a .h5, .keras or float .tflite file, a run's folder or stage.")
+        Path,
+        typer.Argument(
+            help="A SavedModel or Hugging Face folder, a .h5, .keras or float .tflite file, a run's folder or stage."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .tflite file to write.")],
     to: Annotated[

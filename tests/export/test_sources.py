@@ -11,11 +11,21 @@ import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
 from tests.build import build, constant, dense_file, graph, node, tensor
+from tests.models.pretrained.hugging_face_folders import (
+    BERT,
+    ROWS,
+    VIT,
+    WIDTH,
+    WORDS,
+    bert_tensors,
+    vit_tensors,
+)
+from tests.models.pretrained.hugging_face_folders import write as write_checkpoint
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.sources import of_model, open_source
 from tfcompress.optimize.quantization import load_scope
-from tfcompress.tflite.metadata import ImageInput, TextInput
+from tfcompress.tflite.metadata import Description, ImageInput, TextInput
 from tfcompress.tflite.reading import read
 
 
@@ -101,6 +111,30 @@ def test_a_stage_of_texts_has_its_vocabulary_and_may_give_logits(tiny_bert, tiny
     assert source.description.input == TextInput(tiny_text.decode.vocabulary, True)
 
 
+def test_a_hugging_face_folder_says_what_it_takes(tmp_path):
+    image, text = tmp_path / "image", tmp_path / "text"
+    for folder in (image, text):
+        folder.mkdir()
+    labels = {str(place): name for place, name in enumerate(("cat", "dog", "tree"))}
+    write_checkpoint(image, {**VIT, "id2label": labels}, vit_tensors(), words=None, preprocessor_config={})
+    source = open_source(image)
+    assert source.run({"image": np.ones((1, 8, 8, 3))})["probabilities"].sum() == pytest.approx(1)
+    assert source.description == Description("image", labels=("cat", "dog", "tree"), input=ImageInput((0.0,), (255.0,)))
+
+    write_checkpoint(
+        text, {**BERT, "architectures": ["BertModel"]}, bert_tensors(), tokenizer_config={"do_lower_case": False}
+    )
+    source = open_source(text)
+    ids = {name: np.ones((1, ROWS), np.int32) for name in ("token_ids", "segment_ids", "padding_mask")}
+    assert source.run(ids)["last_hidden_state"].shape == (1, ROWS, WIDTH)
+    assert source.description.input == TextInput(tuple(WORDS), lowercase=False)
+
+    write_checkpoint(text, {**BERT, "problem_type": "regression"}, bert_tensors())
+    source = open_source(text)
+    assert source.run(ids)["logits"].shape == (1, 3)
+    assert source.description.labels == ()
+
+
 def test_a_working_folder_stands_for_its_last_stage_and_quantization_is_detected(compressed, tiny_vit, tmp_path):
     write_stage(tmp_path / "stages" / "00-base", tiny_vit)
     write_stage(tmp_path / "stages" / "01-quantize", compressed["quantize"][0])
@@ -162,7 +196,7 @@ def test_other_files_are_refused(tmp_path):
         "model.pkl": r"model\.pkl is not a model file that can be read",
         "broken.tflite": r"broken\.tflite is not a valid \.tflite",
         "unreadable.tflite": r"cannot read .*unreadable\.tflite: Input/output error",
-        "empty": "empty holds neither a SavedModel nor",
+        "empty": "empty holds no SavedModel, no Hugging Face model and no",
         "": "cannot be loaded as a SavedModel",
     }.items():
         with pytest.raises(UserError, match=message):

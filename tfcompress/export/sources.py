@@ -23,10 +23,12 @@ from tfcompress.export.serving import (
     serve_saved_model,
 )
 from tfcompress.files import read_json
+from tfcompress.labels import are_placeholders
 from tfcompress.models import lookup, saved
 from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs
 from tfcompress.models.pixels import pixel_range_of
+from tfcompress.models.pretrained import hugging_face
 from tfcompress.models.signature import library
 from tfcompress.names import distinct_names, plain_name
 from tfcompress.quiet import native_libraries_quiet
@@ -39,8 +41,8 @@ from tfcompress.tflite.writing import write
 Arrays = dict[str, Array]
 
 _ACCEPTED = (
-    "a SavedModel folder, a .h5 or .keras file, a float .tflite, or a run's working folder or one of its stages "
-    "(workdir/stages/NN-name)"
+    "a SavedModel folder, a .h5 or .keras file, a float .tflite, a Hugging Face folder (config.json and "
+    "model.safetensors), or a run's working folder or one of its stages (workdir/stages/NN-name)"
 )
 
 
@@ -53,7 +55,7 @@ class Source:
         serving: its inference function; None for a `.tflite` file.
         content: the bytes of a `.tflite` file, which has a signature; otherwise empty.
         quantized: whether it went through quantization-aware training.
-        description: what is known beyond its graph; a run's stage knows its classes and its tokenizer.
+        description: what is known beyond its graph; a run's stage and a checkpoint know their classes and tokenizer.
     """
 
     name: str
@@ -80,12 +82,14 @@ class Source:
 def open_source(path: Path, allow_code: bool = False) -> Source:
     """Opens a trained model.
 
-    A stage of a run returns `probabilities` or `logits`, as the run's own files do. Any other model keeps its outputs.
+    A stage of a run returns `probabilities` or `logits`, as the run's own files do. So does a classifier of Hugging
+    Face, and any other checkpoint its `last_hidden_state`. Any other model keeps its outputs.
 
     Args:
         path: a SavedModel folder with a signature, a `.keras` or `.h5` file of Keras 2 or 3, a float `.tflite` file, a
-            stage of a run, or the working folder of a run, which stands for its last stage. Open a stage with
-            quantization-aware training within `tfcompress.optimize.quantization.load_scope`.
+            Hugging Face folder (see `tfcompress.models.pretrained.hugging_face.load_whole`), a stage of a run, or the
+            working folder of a run, which stands for its last stage. Open a stage with quantization-aware training
+            within `tfcompress.optimize.quantization.load_scope`.
         allow_code: also open files that can run code; see `tfcompress.models.safety.check_safe`.
 
     Raises:
@@ -98,8 +102,12 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
         return _open_stage(stage, allow_code)
     if (path / "saved_model.pb").is_file():
         return _of_function(serve_saved_model(path, str(path), allow_code), str(path))
+    if (path / "config.json").is_file():
+        return _open_checkpoint(path)
     if path.is_dir():
-        raise UserError(f"{path} holds neither a SavedModel nor a finished stage of a run; give {_ACCEPTED}")
+        raise UserError(
+            f"{path} holds no SavedModel, no Hugging Face model and no finished stage of a run; give {_ACCEPTED}"
+        )
     try:
         with path.open("rb") as file:
             file.read(1)
@@ -158,6 +166,21 @@ def _open_stage(folder: Path, allow_code: bool) -> Source:
     if quantized:
         serving = serve_classifier(model, logits, True, outputs)
     return Source(str(folder), serving, b"", quantized, _description(model, folder, settings.get("data set", {})))
+
+
+def _open_checkpoint(folder: Path) -> Source:
+    found = hugging_face.load_whole(folder)
+    model, labels = found.model, () if are_placeholders(found.labels) else found.labels
+    takes: ImageInput | TextInput | None = None
+    if len(model.inputs[0].shape) == 4:
+        takes = ImageInput.of_range(0.0, 1.0)
+    elif found.vocabulary:
+        takes = TextInput(found.vocabulary, found.lowercase, found.strip_accents)
+    if found.gives == "last hidden states":
+        serving = serve_model(model, str(folder))
+    else:
+        serving = serve_classifier(model, found.gives == "other scores", outputs=Outputs.LOGITS)
+    return Source(str(folder), serving, description=Description(folder.resolve().name, "", labels, takes))
 
 
 def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> Description:

@@ -68,6 +68,41 @@ def test_distilbert_equals_the_numpy_implementation(tmp_path):
     assert loaded.lowercase
 
 
+def test_a_whole_checkpoint_keeps_its_own_head(tmp_path):
+    tensors = bert_tensors()
+    labels = {str(i): name for i, name in enumerate("abc")}
+    write(tmp_path, {**BERT, "id2label": labels}, tensors)
+    found = hugging_face.load_whole(tmp_path)
+    assert (found.gives, found.labels) == ("logits of one class", ("a", "b", "c"))
+    assert found.model.inputs[0].shape[1] == ROWS  # as many as it has positions
+    ids, segments, mask = texts(length=ROWS)
+    close(found.model([ids, segments, mask]), hugging_face.load(tmp_path, 3, ROWS).model([ids, segments, mask]))
+    write(tmp_path, {**BERT, "problem_type": "multi_label_classification"}, tensors)
+    assert hugging_face.load_whole(tmp_path).gives == "other scores"
+    single = {name: array[:1] if "classifier" in name else array for name, array in tensors.items()}
+    assert hugging_face.load_whole(write(tmp_path, BERT, single)).gives == "other scores"
+    write(tmp_path, {**BERT, "id2label": {"0": "a"}}, tensors)
+    with pytest.raises(UserError, match=r"name the class of each score from 0 to 2$"):
+        hugging_face.load_whole(tmp_path)
+
+
+def test_a_checkpoint_without_a_head_gives_its_last_hidden_states(tmp_path):
+    tensors = bert_tensors()
+    write(tmp_path, {**BERT, "architectures": ["BertModel"]}, tensors)
+    found = hugging_face.load_whole(tmp_path, LENGTH)
+    ids, segments, mask = texts()
+    close(found.model([ids, segments, mask]), forward.bert(tensors, 2, 1e-5, ids, segments, mask))
+    assert (found.gives, found.labels, found.vocabulary) == ("last hidden states", (), tuple(WORDS))
+    write(tmp_path, {**BERT, "architectures": ["BertForMaskedLM"]}, tensors)
+    with pytest.warns(UserWarning, match=r"the head of .* \(BertForMaskedLM\) is left out"):
+        hugging_face.load_whole(tmp_path, LENGTH)
+
+    bare = {name: array for name, array in vit_tensors().items() if "classifier" not in name}
+    found = hugging_face.load_whole(write(tmp_path, {**VIT, "architectures": ["ViTModel"]}, bare, words=None))
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    close(found.model(images), forward.vit(bare, 2, 1e-5, images))
+
+
 @pytest.mark.parametrize(
     ("preprocessing", "prepare"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ Array = npt.NDArray[np.float32]
 
 Weights = Mapping[str, Sequence[Array]]
 """The weights of each layer by our layer name, in Keras's order."""
+
+Gives = Literal["logits of one class", "other scores", "last hidden states"]
+"""Logits of one right class; scores that are no alternatives, or a single one; or states `(batch, tokens, width)`."""
 
 _TOLERANCE = 1e-5
 _PADDING = 1024
@@ -40,6 +44,7 @@ class Pretrained:
         added: tokens that are not found in texts by tokenization alone, such as `[E1]`; possibly others as well.
         labels: what the checkpoint calls the classes of its head, in the order of the scores; empty if the head has
             random weights, or `LABEL_0` and so on for classes without names.
+        gives: what the model outputs.
     """
 
     model: tf_keras.Model
@@ -48,6 +53,7 @@ class Pretrained:
     strip_accents: bool = False
     added: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    gives: Gives = "logits of one class"
 
 
 def assemble(config: Config, weights: Weights, classes: int, dropout: float, source: str, name: str) -> tf_keras.Model:

@@ -5,6 +5,7 @@ Only the `safetensors` package is needed; such files contain arrays and no code.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tfcompress.models.pretrained.hugging_face_config import (
     type_of,
 )
 from tfcompress.models.pretrained.hugging_face_files import Files, read_object, read_optional, read_tensors
-from tfcompress.models.pretrained.hugging_face_head import take_head
+from tfcompress.models.pretrained.hugging_face_head import chooses_one_class, take_head
 from tfcompress.models.pretrained.hugging_face_tokenizer import read_tokenizer
 from tfcompress.models.pretrained.hugging_face_weights import Entries, encoder_names, image_weights, text_weights
 from tfcompress.models.vit import fold_normalization
@@ -65,6 +66,22 @@ def load(
     return read_checkpoint(Files.of_folder(folder), classes, sequence_length, dropout, pooling, new_head)
 
 
+def load_whole(folder: Path, sequence_length: int = 128) -> Pretrained:
+    """Loads a checkpoint as it is: with its own head or, without one that reads whole texts or images, without any.
+
+    Args:
+        folder: see `load`.
+        sequence_length: input length of a text model in tokens; shorter if the checkpoint has fewer positions.
+
+    Returns:
+        The model and what it gives; its last hidden states if it has no head.
+
+    Raises:
+        UserError: see `load`.
+    """
+    return read_checkpoint(Files.of_folder(folder), None, sequence_length, 0.0, None)
+
+
 def minilm_l6(classes: int, sequence_length: int = 128, dropout: float = 0.0, pooling: str | None = None) -> Pretrained:
     """Loads MiniLM-L6 (Wang et al., arXiv 2002.10957; all-MiniLM-L6-v2), which is downloaded once; see `load`.
 
@@ -79,9 +96,14 @@ def minilm_l6(classes: int, sequence_length: int = 128, dropout: float = 0.0, po
 
 
 def read_checkpoint(
-    files: Files, classes: int, sequence_length: int, dropout: float, pooling: str | None, new_head: bool = False
+    files: Files,
+    classes: int | None,
+    sequence_length: int,
+    dropout: float,
+    pooling: str | None,
+    new_head: bool = False,
 ) -> Pretrained:
-    """Loads a checkpoint from its files; for the rest see `load`."""
+    """Loads a checkpoint from its files; for the rest see `load`, or without a number of classes `load_whole`."""
     source = files.source
     values = read_object(files, "config.json")
     kind = type_of(values, source)
@@ -95,7 +117,7 @@ def read_checkpoint(
 
 
 def _image_model(
-    files: Files, values: dict[str, Any], kind: str, classes: int, dropout: float, new_head: bool
+    files: Files, values: dict[str, Any], kind: str, classes: int | None, dropout: float, new_head: bool
 ) -> Pretrained:
     source = files.source
     settings = checked(ImageSettings, values, f"config.json of {source}")
@@ -104,17 +126,18 @@ def _image_model(
     tensors = _tensors(files, values, kind)
     config, weights = image_weights(settings, kind, tensors, source)
     head = None if new_head else take_head(values, tensors, classes, source)
-    model = assemble(config, weights | _head_weights(head), classes, dropout, source, kind)
+    model = assemble(config, weights | _head_weights(head), _count(classes, head), dropout, source, kind)
     if preprocessing:
         _fold_preprocessing(model, scaling)
-    return Pretrained(model, labels=head[1] if head else ())
+    found = Pretrained(model, labels=head[1] if head else ())
+    return found if classes is not None else _as_it_is(found, values, "norm", source)
 
 
 def _text_model(
     files: Files,
     values: dict[str, Any],
     kind: str,
-    classes: int,
+    classes: int | None,
     sequence_length: int,
     dropout: float,
     pooling: str | None,
@@ -123,6 +146,8 @@ def _text_model(
     source = files.source
     settings = checked(DistilBertSettings if kind == "distilbert" else TextSettings, values, f"config.json of {source}")
     words = read_tokenizer(files, values)
+    if classes is None:
+        sequence_length = min(sequence_length, settings.max_position_embeddings)
     tensors = _tensors(files, values, kind)
     config, weights = text_weights(settings, kind, tensors, source, sequence_length, pooling)
     check_text(config, settings.max_position_embeddings, words.vocabulary, source)
@@ -130,17 +155,43 @@ def _text_model(
         config = replace(config, vocabulary=len(words.vocabulary))
         weights["token_embedding"] = [weights["token_embedding"][0][: len(words.vocabulary)]]
     head = take_head(values, tensors, classes, source) if "pooler" in weights and not new_head else None
-    model = assemble(config, weights | _head_weights(head), classes, dropout, source, kind)
-    return Pretrained(
+    model = assemble(config, weights | _head_weights(head), _count(classes, head), dropout, source, kind)
+    found = Pretrained(
         model, words.vocabulary, words.lowercase, words.strip_accents, words.added, head[1] if head else ()
     )
+    return found if classes is not None else _as_it_is(found, values, f"block_{config.depth - 1}_norm2", source)
 
 
 def _tensors(files: Files, values: dict[str, Any], kind: str) -> Entries:
     return encoder_names(read_tensors(files, architecture_of(values)), kind, f"the checkpoint {files.source}")
 
 
-def _head_weights(head: tuple[list[Array], tuple[str, ...]] | None) -> dict[str, list[Array]]:
+_Head = tuple[list[Array], tuple[str, ...]]
+
+
+def _count(classes: int | None, head: _Head | None) -> int:
+    """Returns the number of scores to build a model with; any, if its head is left out afterwards."""
+    return classes if classes is not None else len(head[1]) if head else 1
+
+
+def _as_it_is(found: Pretrained, values: dict[str, Any], last: str, source: str) -> Pretrained:
+    """Returns a model that gives what its checkpoint does; `last` is the layer of the last hidden states."""
+    if found.labels:
+        chooses = chooses_one_class(values, len(found.labels))
+        return replace(found, gives="logits of one class" if chooses else "other scores")
+    architecture = architecture_of(values)
+    if "For" in architecture:
+        warnings.warn(
+            f"the head of {source} ({architecture}) is left out; the model gives its last hidden states",
+            UserWarning,
+            stacklevel=2,
+        )
+    states = tf_keras.layers.Activation("linear", name="last_hidden_state")(found.model.get_layer(last).output)
+    inputs = found.model.inputs
+    return replace(found, model=tf_keras.Model(inputs, states, name=found.model.name), gives="last hidden states")
+
+
+def _head_weights(head: _Head | None) -> dict[str, list[Array]]:
     return {} if head is None else {"head": head[0]}
 
 
