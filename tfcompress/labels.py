@@ -45,6 +45,43 @@ def places(labels: Sequence[str], classes: Sequence[str], model: str, data: str,
     return tuple(found[name] for name in wanted)
 
 
+def places_of_some(
+    labels: Sequence[str], classes: Sequence[str], model: str, data: str, remedy: str
+) -> tuple[int, ...]:
+    """Returns for each class the index of the model's label for it, where the model may have more labels.
+
+    Names are equal as in `places`; labels like `LABEL_0` are classes that are called `0` or `LABEL_0`.
+
+    Args:
+        labels: names of the model's scores, in their order.
+        classes: names of the data's classes, all of them different.
+        model: names the model in errors.
+        data: names the data in errors.
+        remedy: what to do if the names do not match, for errors.
+
+    Raises:
+        UserError: a class is not among the labels, or is more than one of them.
+    """
+    names, wanted = list(labels), list(classes)
+    if are_placeholders(labels) and not are_placeholders(classes):
+        names = [label.removeprefix("LABEL_") for label in labels]
+    if not set(wanted) <= set(names):  # Exact names may tell apart what looks alike in lower case.
+        names, wanted = [_normal(name) for name in names], [_normal(name) for name in wanted]
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        found.setdefault(name, []).append(place)
+    missing = [own for own, name in zip(classes, wanted, strict=True) if name not in found]
+    if missing:
+        raise UserError(
+            f"{model} names its classes {_listed(labels)}, but {data} has {_listed(classes)}, of which "
+            f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} not among them; {remedy}"
+        )
+    for own, name in zip(classes, wanted, strict=True):
+        if len(found[name]) > 1:
+            raise UserError(f"{model} names {len(found[name])} classes {own!r}, so {data} cannot be judged; {remedy}")
+    return tuple(found[name][0] for name in wanted)
+
+
 def are_placeholders(labels: Sequence[str]) -> bool:
     """Returns whether all labels are like `LABEL_0`, which transformers writes where a class has no name."""
     return all(re.fullmatch(r"LABEL_\d+", label) for label in labels)

@@ -175,6 +175,26 @@ def test_labels_of_a_file_are_matched_to_the_folders_by_name(written, cat_and_do
     assert [file.agreement.top1_agreement for file in compared[1:]] == [0, 1, 1]
 
 
+def test_some_of_a_files_classes_are_evaluated(written, cat_and_dog):
+    model = network((8, 8, 3), 4)
+    kernel = np.ones((192, 1), np.float32)
+    model.layers[-1].set_weights([np.hstack([0 * kernel, -kernel, 0 * kernel, kernel]), np.float32([0, 96, 0, -96])])
+    content = convert(model, "float32")
+    labels = {"one": ("bird", "dog", "fish", "cat"), "other": ("cat", "bird", "fish", "dog")}
+    one, other = (written(f"{n}.tflite", describe(content, Description(n, labels=x))) for n, x in labels.items())
+    unnamed = written("unnamed.tflite", content)
+    feeds, found, orders = examples_for([one, other, unnamed], "image_folder_test", cat_and_dog)
+    assert sorted(found) == [1, 1, 1, 1, 3, 3, 3, 3]
+    compared = compare([one, other, unnamed], feeds, found, rounds=2, orders=orders).files
+    # The other file's bright pictures are dogs, and its dark ones birds.
+    assert [file.accuracy.top1 for file in compared] == [1, 0, 1]
+    with pytest.raises(UserError, match="image_folder_test is for evaluation only"):
+        examples_for([one], "image_folder_test", cat_and_dog, split="train")
+    birds = of_brightness(written, "bird.tflite", ("bird", "cat"))
+    with pytest.raises(UserError, match="bird, cat, but image_folder_test has cat, dog, of which dog is not among"):
+        examples_for([birds], "image_folder_test", cat_and_dog)
+
+
 def test_files_without_data_are_compared_class_by_class(written):
     one = of_brightness(written, "one.tflite", ("cat", "dog"))
     other = of_brightness(written, "other.tflite", ("dog", "cat"))

@@ -121,6 +121,28 @@ def test_a_truncated_image_is_named(class_folders, name):
         load("image_folder", class_folders, 16)
 
 
+def test_a_folder_for_evaluation_is_all_test(class_folders):
+    data = load("image_folder_test", class_folders, image_size=16)
+    assert data.classes == ("cat", "dog")
+    labels = np.array([label for _, label in data.test.as_numpy_iterator()])
+    assert np.bincount(labels).tolist() == [10, 10]
+    assert 0 < labels[:10].sum() < 10  # in a mixed order
+    shown = pixels(data, "test")
+    assert ((shown.mean(axis=(1, 2, 3)) > 0.4) == labels).all()
+    (class_folders / "owl").mkdir()
+    with pytest.raises(UserError, match=r"owl has 0 pictures .*; a class needs at least one"):
+        load("image_folder_test", class_folders, 16)
+
+
+@pytest.mark.parametrize(("height", "width", "cut"), [(16, 16, True), (18, 30, True), (19, 19, False), (15, 16, False)])
+def test_the_middle_is_cut_out_of_pictures_of_nearly_the_right_size(height, width, cut):
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    top, left = (height - 16) // 2, (width - 16) // 2
+    middle = picture[top : top + 16, left : left + 16] / np.float32(255)
+    expected = middle if cut else images.crop_and_resize(picture, 16).numpy()
+    np.testing.assert_allclose(images.fit(picture, 16), expected, atol=1e-6)
+
+
 def test_an_empty_class_folder_is_named(class_folders):
     (class_folders / "owl").mkdir()
     with pytest.raises(UserError, match=r"owl has 0 pictures \(.*\); a class needs at least three"):

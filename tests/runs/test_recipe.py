@@ -77,6 +77,7 @@ def test_a_setting_can_be_changed_from_outside(override, read):
             "techniques=[quantize, prune]",
             "techniques: prune cannot follow quantize: after quantize, the model can only be exported",
         ),
+        ("data.name=image_folder_test", "data.name: image_folder_test is for evaluation only"),
         ("data.name=cifar", "data.name: unknown data set 'cifar'; the data sets are digits, "),
         ("model.pooling=mean", "model: pooling is given, but vit_digits takes images; leave pooling out"),
         ("model={keras_nlp: bert, pooling: mean}", "model: pooling is given, but keras_nlp keeps its own"),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfcompress.commands.scores import score_orders
+from tfcompress.commands.scores import evaluated_classes, score_orders
 from tfcompress.data import registry
 from tfcompress.data.dataset import Dataset, Decode, Split
 from tfcompress.data.tokenizer import Tokenizer
@@ -48,6 +48,8 @@ def examples_for(
     stage. Images are resized to the size that the file takes and normalised as its metadata says, by default to [0, 1];
     a file that takes bytes gets bytes.
 
+    The classes of a data set for evaluation only may be some of a file's; labels are then places among the file's.
+
     Args:
         files: paths of `.tflite` files.
         name: of the data set.
@@ -60,6 +62,8 @@ def examples_for(
             other classes in its metadata than those of the test split.
     """
     registry.check_name(name)
+    if split != "test":
+        registry.check_splits(name)
     if not files or (count is not None and count < 1):
         raise UserError(f"{len(files)} files and {count} examples were given; at least one of each is needed")
     feeds: dict[Path, Examples] = {}
@@ -73,18 +77,21 @@ def examples_for(
             data = registry.load(name, path, size)
             loaded[size] = data, _drawn(data, split, count)
         data, drawn = loaded[size]
+        classes, chosen = data.classes, tuple(range(len(data.classes)))
+        if name in registry.FOR_EVALUATION:
+            classes, chosen = evaluated_classes(files, data.classes, name)
         if split == "test":
-            orders |= score_orders([file], data.classes, name)
+            orders |= score_orders([file], classes, name)
         if name in registry.TEXT:
             feeds[file] = tokens(file, runner, [text.decode("utf-8", "replace") for text in _features(drawn)])
         else:
             feeds[file] = images(file, runner, decoded(drawn, data.decode))
-        if split == "test" and runner.scores.shape[-1] != len(data.classes):
+        if split == "test" and runner.scores.shape[-1] != len(classes):
             fits = False
             console.print(
-                f"{file} gives {runner.scores}, but {name} has {len(data.classes)} classes: accuracy is not measured"
+                f"{file} gives {runner.scores}, but {name} has {len(classes)} classes: accuracy is not measured"
             )
-    labels = np.array([label for _, label in drawn.as_numpy_iterator()], np.int64) if fits else None
+    labels = np.array([chosen[label] for _, label in drawn.as_numpy_iterator()], np.int64) if fits else None
     return Fed(feeds, labels, orders)
 
 

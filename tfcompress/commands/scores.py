@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfcompress.errors import UserError
-from tfcompress.labels import places
+from tfcompress.labels import places, places_of_some
 from tfcompress.tflite.metadata import read_labels
 
 _REMEDY = "rename the classes of the data as the file does, or choose the data that the file was made for"
@@ -35,6 +35,29 @@ def score_orders(
         if labels and len(labels) == len(classes):
             found[file] = places(labels, classes, str(file), data, _REMEDY)
     return found
+
+
+def evaluated_classes(
+    files: Iterable[Path], classes: Sequence[str], data: str
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Finds the classes of data for evaluation among those that a file names, which may be more.
+
+    Args:
+        files: paths of `.tflite` files; the first one with labels that can be read counts.
+        classes: names of the data's classes.
+        data: whose classes these are, for errors.
+
+    Returns:
+        The names of all classes of the file, and the place among them of each class of the data. If no file has
+        labels, its scores are taken for those of the data's classes in their order.
+
+    Raises:
+        UserError: a class of the data is not among the labels.
+    """
+    for file in files:
+        if labels := _labels(file):
+            return labels, places_of_some(labels, classes, str(file), data, _REMEDY)
+    return tuple(classes), tuple(range(len(classes)))
 
 
 def _labels(file: Path) -> tuple[str, ...]:

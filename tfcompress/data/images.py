@@ -6,6 +6,7 @@ import gzip
 import struct
 import warnings
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,23 +103,9 @@ def image_folder(folder: Path, image_size: int) -> Dataset:
         UserError: if the folder does not exist, has fewer than two sub-folders or fewer than three images in one, or
             if a file cannot be decoded.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; image_folder takes a folder with one sub-folder per class")
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
-    if len(classes) < 2:
-        raise UserError(
-            f"{folder} has {len(classes)} sub-folders; image_folder needs one sub-folder per class, at least two"
-        )
+    classes = _classes(folder)
     splits: dict[str, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
-    left_out: list[Path] = []
-    for label, name in enumerate(classes):
-        found = sorted(path for path in (folder / name).iterdir() if not _is_hidden(path))
-        files = [str(path) for path in found if path.suffix.lower() in _SUFFIXES]
-        left_out += [path for path in found if path.suffix.lower() not in _SUFFIXES]
-        if len(files) < 3:
-            raise UserError(
-                f"{folder / name} has {len(files)} pictures ({_KINDS}); a class needs at least three, one per split"
-            )
+    for label, files in enumerate(_pictures(folder, classes, 3, "one per split")):
         shuffled = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
         held_out = max(1, round(0.15 * len(files)))
         for split, part in (
@@ -131,17 +118,81 @@ def image_folder(folder: Path, image_size: int) -> Dataset:
     def decode(path: tf.Tensor) -> tf.Tensor:
         return crop_and_resize(decode_image(tf.io.read_file(path)), image_size)
 
-    paths = [path for part in splits.values() for path, _ in part]
+    _check_decoded(folder, [path for part in splits.values() for path, _ in part], decode)
+    arrays = {split: _arrays(part) for split, part in splits.items()}
+    return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=random_flip)
+
+
+def evaluation_folder(folder: Path, image_size: int) -> Dataset:
+    """Returns the user's own pictures for evaluation only, from a folder with one sub-folder per class.
+
+    All pictures are test, in a seeded order, so that the first N have many classes; the other splits are empty. What is
+    taken and left out is as in `image_folder`; the size of pictures is changed by `fit`.
+
+    Args:
+        folder: contains one sub-folder per class, with at least one picture in each.
+        image_size: side of the model's input in pixels.
+
+    Raises:
+        UserError: if the folder does not exist, has fewer than two sub-folders or no pictures in one, or if a file
+            cannot be decoded.
+    """
+    classes = _classes(folder)
+    found = [
+        (path, label) for label, files in enumerate(_pictures(folder, classes, 1, "to be evaluated")) for path in files
+    ]
+    shuffled = [found[i] for i in np.random.default_rng(0).permutation(len(found))]
+
+    def decode(path: tf.Tensor) -> tf.Tensor:
+        return fit(decode_image(tf.io.read_file(path)), image_size)
+
+    _check_decoded(folder, [path for path, _ in found], decode)
+    none = _arrays([])
+    return Dataset.from_arrays(folder.name, classes, none, none, _arrays(shuffled), decode=decode)
+
+
+def _classes(folder: Path) -> list[str]:
+    """Returns the names of the sub-folders that are classes."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; image_folder takes a folder with one sub-folder per class")
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
+    if len(classes) < 2:
+        raise UserError(
+            f"{folder} has {len(classes)} sub-folders; image_folder needs one sub-folder per class, at least two"
+        )
+    return classes
+
+
+def _pictures(folder: Path, classes: Sequence[str], needed: int, why: str) -> list[list[str]]:
+    """Returns the paths of the pictures in each sub-folder, and says how many other files are left out."""
+    pictures: list[list[str]] = []
+    left_out: list[Path] = []
+    for name in classes:
+        found = sorted(path for path in (folder / name).iterdir() if not _is_hidden(path))
+        files = [str(path) for path in found if path.suffix.lower() in _SUFFIXES]
+        left_out += [path for path in found if path.suffix.lower() not in _SUFFIXES]
+        if len(files) < needed:
+            raise UserError(
+                f"{folder / name} has {len(files)} pictures ({_KINDS}); a class needs at least "
+                f"{'three' if needed == 3 else 'one'}, {why}"
+            )
+        pictures.append(files)
+    if left_out:
+        others = "" if len(left_out) == 1 else f" and {len(left_out) - 1} more"
+        warnings.warn(f"{left_out[0]}{others} left out: not a picture ({_KINDS})", UserWarning, stacklevel=2)
+    return pictures
+
+
+def _check_decoded(folder: Path, paths: Sequence[str], decode: Callable[[tf.Tensor], tf.Tensor]) -> None:
     for path in track(paths, f"reading {folder}", len(paths)):
         try:
             decode(tf.constant(path))
         except tf.errors.OpError as error:
             raise UserError(f"{path} cannot be decoded as {_KINDS}; replace or remove it") from error
-    if left_out:
-        others = "" if len(left_out) == 1 else f" and {len(left_out) - 1} more"
-        warnings.warn(f"{left_out[0]}{others} left out: not a picture ({_KINDS})", UserWarning, stacklevel=2)
-    arrays = {split: (np.array([p for p, _ in part]), np.array([y for _, y in part])) for split, part in splits.items()}
-    return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=random_flip)
+
+
+def _arrays(part: Sequence[tuple[str, int]]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
+    return np.array([path for path, _ in part], np.str_), np.array([label for _, label in part], np.int64)
 
 
 def _is_hidden(path: Path) -> bool:
@@ -163,6 +214,24 @@ def crop_and_resize(image: tf.Tensor, size: int) -> tf.Tensor:
     cropped = tf.image.resize_with_crop_or_pad(image, side, side)
     resized = tf.image.resize(tf.cast(cropped, tf.float32) / 255.0, (size, size), antialias=True)
     return tf.ensure_shape(tf.clip_by_value(resized, 0.0, 1.0), (size, size, 3))
+
+
+def fit(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Makes a uint8 picture `(height, width, 3)` as large as a model's input, as is usual in evaluation.
+
+    A picture whose shorter side is the model's input or up to 256/224 of it was resized for such models before: its
+    middle is cut out. Any other is cut to the central square and resized.
+
+    Returns:
+        float32 `(size, size, 3)` in [0, 1].
+    """
+    shorter = tf.reduce_min(tf.shape(image)[:2])
+    prepared = tf.logical_and(shorter >= size, shorter * 224 <= size * 256)
+
+    def middle() -> tf.Tensor:
+        return tf.cast(tf.image.resize_with_crop_or_pad(image, size, size), tf.float32) / 255.0
+
+    return tf.ensure_shape(tf.cond(prepared, middle, lambda: crop_and_resize(image, size)), (size, size, 3))
 
 
 def random_flip(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -76,6 +76,7 @@ def load_data_for(model: object, name: str, path: Path | None, folder: Path) -> 
         path: the data set's file or folder, if it needs one.
         folder: the folder of the model's file.
     """
+    registry.check_splits(name)
     try:
         specs = list(signature(model).specs.values())
     except UserError:  # open sides, which the data fix, or else `take_model` refuses the model

@@ -48,6 +48,7 @@ class Data(Settings):
     @classmethod
     def _known(cls, name: str) -> str:
         registry.check_name(name)
+        registry.check_splits(name)
         return name
 
 
