@@ -1,4 +1,4 @@
-"""Converts a trained model to all our formats and with ai-edge-quantizer's quantizer recipes, for comparison.
+"""Converts a trained model to all our formats and with litert-quantizer's quantizer recipes, for comparison.
 
 python benchmarks/formats.py --model=out/demo/stages/00-base --data=digits --output=out/formats
 tfcompress compare out/formats/{float32,float16,dynamic,int*,peer-*}.tflite out/demo/model.tflite --data digits
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from ai_edge_quantizer import quantizer, recipe
+from litert_quantizer import quantizer, recipe
 
 from tfcompress.commands.convert import convert_file
 from tfcompress.commands.examples import examples_for
@@ -29,7 +29,7 @@ _PEERS = {
     "peer-dynamic-int8": recipe.dynamic_wi8_afp32(),
     "peer-dynamic-int4": recipe.dynamic_wi4_afp32(),
 }
-"""ai-edge-quantizer's quantizer recipes by the name of the file that each produces."""
+"""litert-quantizer's quantizer recipes by the name of the file that each produces."""
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Real files, written by the converter and by ai-edge-quantizer from trained models."""
+"""Real files, written by the converter and by litert-quantizer from trained models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from ai_edge_quantizer import quantizer, recipe
+from litert_quantizer import quantizer, recipe
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.export.converter import convert
@@ -57,7 +57,7 @@ def _quantized(content: bytes, name: str) -> bytes:
 
 
 def _dense() -> bytes:
-    """One layer so large, over 256 KiB in int4, that ai-edge-quantizer stores its weights after the flatbuffer."""
+    """One layer so large, over 256 KiB in int4, that litert-quantizer stores its weights after the flatbuffer."""
     weights = np.random.default_rng(0).normal(size=(768, 768)).astype(np.float32)
     return dense_file(constant("w", weights), signatures=[("main", 0, {"x": 0}, {"y": 2})])
 

@@ -148,7 +148,7 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .tflite file to write.")],
     to: Annotated[
-        str, typer.Option(help="float32, float16, dynamic, int8, int8-full, int4, or a recipe of ai-edge-quantizer.")
+        str, typer.Option(help="float32, float16, dynamic, int8, int8-full, int4, or a recipe of litert-quantizer.")
     ],
     calibration: Annotated[
         str | None, typer.Option(metavar="NAME[:PATH]|FILE.npz", help="Examples for int8 and int8-full.")

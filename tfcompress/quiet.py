@@ -14,7 +14,6 @@ from rich.console import Console
 _LIBRARIES = (
     "absl",
     "ai_edge_litert",
-    "ai_edge_quantizer",
     "flatbuffers",
     "google",
     "h5py",
@@ -22,6 +21,7 @@ _LIBRARIES = (
     "keras",
     "keras_hub",
     "keras_nlp",
+    "litert_quantizer",
     "numpy",
     "tensorboard",
     "tensorflow",

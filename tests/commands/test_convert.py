@@ -223,7 +223,7 @@ def test_settings_that_do_not_go_together_are_said(float_file, tmp_path):
     assert convert_file(float_file, tmp_path / "out.tflite", recipe).difference.largest_difference < 0.1
     for settings, message in (
         ({"to": "int7"}, r"format 'int7' is neither one of float32, .* nor a \.json recipe"),
-        ({"to": "none.json"}, r"none\.json is not a recipe of ai-edge-quantizer"),
+        ({"to": "none.json"}, r"none\.json is not a recipe of litert-quantizer"),
         ({"to": "int8"}, "int8 needs examples to calibrate with: --calibration NAME"),
         ({"to": "int4", "per_channel": False}, "leave out --per-tensor"),
         ({"to": recipe, "per_channel": True}, r"recipe\.json itself says how scales are shared"),

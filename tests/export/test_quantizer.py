@@ -2,7 +2,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import ai_edge_quantizer
+import litert_quantizer
 import numpy as np
 import pytest
 import tf_keras
@@ -17,7 +17,7 @@ from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import minimum_runtime, requirements
 
 FORMATS = ["float16", "dynamic", "int8", "int8-full", "int4"]
-RECIPES = Path(ai_edge_quantizer.__file__).parent / "recipes"
+RECIPES = Path(litert_quantizer.__file__).parent / "recipes"
 
 
 def outputs(content, examples, folder):
@@ -134,7 +134,7 @@ def test_a_recipe_of_the_quantizer_is_followed(vit, tmp_path):
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"regex": ".*"}]', "nothing", '[{"regex": ".*", "operation": "SIN"}]'])
 def test_an_invalid_recipe_is_refused(tmp_path, text):
     (tmp_path / "recipe.json").write_text(text)
-    with pytest.raises(UserError, match=r"recipe\.json is not a recipe of ai-edge-quantizer"):
+    with pytest.raises(UserError, match=r"recipe\.json is not a recipe of litert-quantizer"):
         load_quantizer_recipe(tmp_path / "recipe.json")
 
 
@@ -149,7 +149,7 @@ def test_models_that_cannot_be_quantized_are_refused(vit, tmp_path):
     weightless = of_model(tf_keras.Model(x, tf_keras.layers.ReLU()(x)))
     with pytest.raises(UserError, match="no weights that this format quantizes"):
         quantize(convert_function(weightless.serving, "float32"), "dynamic")
-    with pytest.raises(UserError, match="ai-edge-quantizer cannot quantize this model"):
+    with pytest.raises(UserError, match="litert-quantizer cannot quantize this model"):
         quantize(content, "int8", [{"picture": np.zeros((1, 8, 8, 3), np.float32)}])
     blocks = json.loads((RECIPES / "dynamic_wi8_afp32_recipe.json").read_text())
     blocks[0]["op_config"]["weight_tensor_config"] |= {"num_bits": 4, "granularity": "BLOCKWISE_32"}

@@ -12,7 +12,7 @@ def places(content: bytes) -> list[int]:
 
 
 def with_constants_after(content: bytes) -> bytes:
-    """The file with its larger constants after the flatbuffer, where ai-edge-quantizer stores large ones."""
+    """The file with its larger constants after the flatbuffer, where litert-quantizer stores large ones."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     moved = [
         (buffer, bytes(buffer.data)) for buffer in model.buffers if buffer.data is not None and len(buffer.data) > 99

@@ -84,7 +84,7 @@ def convert_file(
     Args:
         source: a model of tf_keras or Keras 3, or anything that `open_source` takes.
         output: the `.tflite` file to write. An existing file is replaced once the new one has run.
-        to: a format, or the path of a `.json` recipe of ai-edge-quantizer.
+        to: a format, or the path of a `.json` recipe of litert-quantizer.
         calibration: what `int8` of a float model, `int8-full` and some quantizer recipes need: a data set, `NAME` or
             `NAME:PATH`, of which training examples are taken; an `.npz` file of arrays by input name; or examples
             without a batch axis. A `.tflite` file with several signatures needs examples of each, in which an input is
@@ -161,9 +161,7 @@ def _target(to: Format | Path | str) -> Format | QuantizerRecipe:
             return known
     if Path(to).suffix == ".json":
         return quantizer.load_quantizer_recipe(Path(to))
-    raise UserError(
-        f"format {str(to)!r} is neither one of {', '.join(FORMATS)} nor a .json recipe of ai-edge-quantizer"
-    )
+    raise UserError(f"format {str(to)!r} is neither one of {', '.join(FORMATS)} nor a .json recipe of litert-quantizer")
 
 
 def _opened(source: Any, allow_code: bool) -> Source:

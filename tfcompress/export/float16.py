@@ -1,7 +1,7 @@
 """Stores the constants of a float32 `.tflite` file in float16, as TensorFlow's converter does.
 
 Each large constant becomes a float16 constant and a DEQUANTIZE, which runtimes fold into the operators that read it.
-ai-edge-quantizer does this only for dense layers and convolutions. It leaves tables alone, which are half of a small
+litert-quantizer does this only for dense layers and convolutions. It leaves tables alone, which are half of a small
 BERT.
 """
 

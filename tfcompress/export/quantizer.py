@@ -1,10 +1,10 @@
-"""Post-training quantization of a float `.tflite` file with ai-edge-quantizer.
+"""Post-training quantization of a float `.tflite` file with litert-quantizer.
 
 This module adds three things to it:
 
 - Tables that a GATHER looks rows up in become int8 too.
 - Ranges are the extremes over all examples, not a moving average, which halved the mean error of a ViT and a BERT.
-- The file states the operator versions that it needs. ai-edge-quantizer keeps the versions of the float model, so older
+- The file states the operator versions that it needs. litert-quantizer keeps the versions of the float model, so older
   runtimes load files that they cannot run: TFLite 2.14 and 2.16 crash on its int4 weights or return random outputs.
 """
 
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_quantizer import calibrator, quantizer
-from ai_edge_quantizer.algorithm_manager import AlgorithmName
-from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
-from ai_edge_quantizer.recipe_manager import RecipeManager
-from ai_edge_quantizer.utils import progress_utils, qsv_utils
+from litert_quantizer import calibrator, quantizer
+from litert_quantizer.algorithm_manager import AlgorithmName
+from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
+from litert_quantizer.recipe_manager import RecipeManager
+from litert_quantizer.utils import progress_utils, qsv_utils
 
 from tfcompress import progress
 from tfcompress.errors import UserError, first_line
@@ -39,7 +39,7 @@ from tfcompress.tflite.tensor import Array, Shape, Tensor
 from tfcompress.tflite.writing import write
 
 QuantizerRecipe = list[dict[str, Any]]
-"""A recipe of ai-edge-quantizer: its rules, as they are in JSON."""
+"""A recipe of litert-quantizer: its rules, as they are in JSON."""
 
 Arrays = dict[str, Array]
 
@@ -66,7 +66,7 @@ TensorFlow's own list has no entry for this case, so it was measured. With one s
 """
 
 _QUANTIZER_ERRORS = (*DAMAGE_ERRORS, RuntimeError)
-"""What ai-edge-quantizer raises for models and recipes that it cannot handle."""
+"""What litert-quantizer raises for models and recipes that it cannot handle."""
 
 
 def quantize(
@@ -142,7 +142,7 @@ def port_shape(tensor: Tensor) -> Shape:
 
 
 def load_quantizer_recipe(path: Path) -> QuantizerRecipe:
-    """Reads a recipe of ai-edge-quantizer from a JSON file.
+    """Reads a recipe of litert-quantizer from a JSON file.
 
     Raises:
         UserError: the file cannot be read or is not such a recipe.
@@ -154,7 +154,7 @@ def load_quantizer_recipe(path: Path) -> QuantizerRecipe:
         RecipeManager().load_quantization_recipe(recipe)
     except (OSError, *_QUANTIZER_ERRORS) as error:
         raise UserError(
-            f"{path} is not a recipe of ai-edge-quantizer: {_reason(error)}; it must be a JSON list of rules with "
+            f"{path} is not a recipe of litert-quantizer: {_reason(error)}; it must be a JSON list of rules with "
             "regex, operation, algorithm_key and op_config"
         ) from error
     return recipe
@@ -275,13 +275,13 @@ def _quantizing() -> Iterator[None]:
             yield
     except _QUANTIZER_ERRORS as error:
         raise UserError(
-            f"ai-edge-quantizer cannot quantize this model: {_reason(error)}; choose another format"
+            f"litert-quantizer cannot quantize this model: {_reason(error)}; choose another format"
         ) from error
 
 
 @contextlib.contextmanager
 def _our_progress_bar() -> Iterator[None]:
-    """Replaces the progress bar of ai-edge-quantizer, which has no option for it, while the block runs."""
+    """Replaces the progress bar of litert-quantizer, which has no option for it, while the block runs."""
     original = progress_utils.ProgressBar
     progress_utils.ProgressBar = _Bar
     try:
@@ -291,7 +291,7 @@ def _our_progress_bar() -> Iterator[None]:
 
 
 class _Bar(progress.Bar):
-    """A progress bar with the interface of ai-edge-quantizer's own."""
+    """A progress bar with the interface of litert-quantizer's own."""
 
     def __init__(self, total_steps: int, description: str = "", *_: object, **__: object) -> None:
         super().__init__(description.rstrip(":").lower() or "quantizing", total_steps)

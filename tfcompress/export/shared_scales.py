@@ -19,7 +19,7 @@ _LARGEST = 127
 def share_scales(content: Content, kernels: Mapping[str, FloatArray]) -> bytes:
     """Returns a file in which the scales of an int8 convolution are equal, rounded anew from its trained kernel.
 
-    ai-edge-quantizer gives each output of a convolution a scale of its own, in which one cluster becomes many int8
+    litert-quantizer gives each output of a convolution a scale of its own, in which one cluster becomes many int8
     values. One scale for the whole tensor, LiteRT would compute wrongly in such files.
 
     Args:

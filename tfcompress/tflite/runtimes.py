@@ -2,7 +2,7 @@
 
 Both tables come from TensorFlow's `tensorflow/compiler/mlir/lite/tools/versioning` at commit 03f49db. `runtimes.csv` is
 `runtime_version.cc`: the first runtime that has a version of an operator. `_VERSIONS_FOR_WEIGHTS` is from
-`op_version.cc`: the version that quantized weights need. It matters because ai-edge-quantizer keeps the versions of the
+`op_version.cc`: the version that quantized weights need. It matters because litert-quantizer keeps the versions of the
 float model in the file, with which TFLite 2.14 loads int8 weights that have one scale per channel and computes zeros.
 """
 
