@@ -3,6 +3,7 @@ import pytest
 import tf_keras
 
 from tfcompress.export.converter import convert
+from tfcompress.export.serving import serve_classifier
 from tfcompress.export.verify import verify
 from tfcompress.measure.interpreter import predict
 from tfcompress.models.bert import BertConfig, bert
@@ -167,6 +168,23 @@ def test_a_recurrent_layer_with_a_mask_is_left_out_by_its_own_class(kind):
     model = as_functional(tf_keras.Model(x, layers.Dense(3, name="head")(recurrent)))
     assert set(Quantize().select(model)) == {"recurrent", "head"}
     assert set(Quantize(types={kind: False}).select(model)) == {"head"}
+
+
+def test_float_activations_have_no_range(tiny_data, images):
+    layers = tf_keras.layers
+    inputs = tf_keras.Input(images.shape[1:])
+    x = layers.Conv2D(8, 3, activation="swish", name="dynamic")(inputs)
+    x = layers.LayerNormalization()(layers.Reshape((36, 8))(x))
+    x = layers.Dense(8, activation="relu", name="static")(x)
+    model = as_functional(tf_keras.Model(inputs, layers.Dense(10)(layers.GlobalMaxPooling1D()(x))))
+    wrapped = QUANTIZE.prepare(model, Context(tiny_data, {}, 1))
+    function = serve_classifier(wrapped, quantized=True).function.get_concrete_function()
+    ranges = {variable.name for variable in function.graph.variables if variable.shape == ()}
+    assert {name for name in ranges if "/dynamic" in name or "_dynamic" in name} == {
+        "quant_dynamic/kernel_min:0",
+        "quant_dynamic/kernel_max:0",
+    }
+    assert "quant_static/post_activation_max:0" in ranges
 
 
 @pytest.mark.slow

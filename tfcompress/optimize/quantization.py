@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -28,7 +28,6 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit.d
     Default8BitQuantizeScheme,
 )
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_annotate import QuantizeAnnotate
-from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 
 from tfcompress import layer_kernels
 from tfcompress.errors import UserError
@@ -105,7 +104,8 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
         model = plan.model
         before_float = _names_before(layer for layer in model.layers if type(layer) in FLOAT_LAYERS)
         before_int8 = _names_before(layer for layer in model.layers if layer.name in plan.static)
-        supports = plain.Default8BitQuantizeRegistry().supports
+        scheme = _Scheme(context.traits, plan.dynamic)
+        supports = scheme.get_quantize_registry().supports
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             original = model.get_layer(layer.name)
@@ -120,29 +120,29 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
                 if type(layer) is ScaledDotProductAttention:
                     layer = ScaledDotProductAttention.from_config({**layer.get_config(), "keep_float": True})
                 return annotate(layer, configs.Default8BitOutputQuantizeConfig())
-            if layer.name not in plan.dynamic:
-                layer = protect_established(layer, context.traits)
-                if type(layer) in (*self.layer_types, Masked) and layer.name in before_int8:
-                    return annotate(layer, FloatWeightsConfig())
+            if layer.name in plan.dynamic:
+                return layer
+            layer = protect_established(layer, context.traits)
+            if type(layer) in (*self.layer_types, Masked) and layer.name in before_int8:
+                return annotate(layer, FloatWeightsConfig())
             if layer.name in before_float and supports(layer):
                 # Otherwise tfmot would quantize the residual that the LayerNorm reads.
                 return _annotate(layer, configs.NoOpQuantizeConfig())
             return layer
 
         def quantize_kernels(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-            inner = layer.layer if isinstance(layer, QuantizeWrapperV2) else layer
-            if inner.name not in plan.dynamic:
+            if layer.name not in plan.dynamic:
                 return layer
-            paths = layer_kernels.paths(inner)
-            established = {path: measure(getattr(*layer_kernels.owner(inner, path)).numpy()) for path in paths}
-            if type(inner) in KERNELS:
-                established = {KERNELS[type(inner)]: context.traits.get(inner.name, KernelTraits())}
-            return QuantizedReader(inner, KernelsConfig(paths, established))
+            paths = layer_kernels.paths(layer)
+            established = {path: measure(getattr(*layer_kernels.owner(layer, path)).numpy()) for path in paths}
+            if type(layer) in KERNELS:
+                established = {KERNELS[type(layer)]: context.traits.get(layer.name, KernelTraits())}
+            return QuantizedReader(layer, KernelsConfig(paths, established))
 
         with load_scope():
             wrapped = copy_model(model, wrap)
             if any(isinstance(layer, QuantizeAnnotate) for layer in wrapped.layers):
-                wrapped = tfmot.quantization.keras.quantize_apply(wrapped, _Scheme(context.traits))
+                wrapped = tfmot.quantization.keras.quantize_apply(wrapped, scheme)
             if plan.dynamic:
                 wrapped = tf_keras.models.clone_model(wrapped, clone_function=quantize_kernels)
         batches = context.data.stream(32, seed=0, first_epoch=0, epochs=1).take(_CALIBRATION_BATCHES)
@@ -178,17 +178,21 @@ class _OutputOfFloat(tfmot.quantization.keras.quantizers.MovingAverageQuantizer)
 class _Scheme(Default8BitQuantizeScheme):
     """Chooses QAT, PQAT, CQAT or PCQAT per layer from its traits; tfmot's own schemes choose one per model."""
 
-    def __init__(self, traits: Traits) -> None:
-        self._registry = _Registry(traits)
+    def __init__(self, traits: Traits, dynamic: Collection[str]) -> None:
+        self._registry = _Registry(traits, dynamic)
 
     def get_quantize_registry(self) -> _Registry:
         return self._registry
 
 
 class _Registry(plain.Default8BitQuantizeRegistry):
-    def __init__(self, traits: Traits) -> None:
+    def __init__(self, traits: Traits, dynamic: Collection[str]) -> None:
         super().__init__()
-        self._traits = traits
+        self._traits, self._dynamic = traits, dynamic
+
+    def supports(self, layer: tf_keras.layers.Layer) -> bool:
+        # tfmot quantizes the output of every layer that it supports and that an annotated one reads.
+        return layer.name not in self._dynamic and super().supports(layer)
 
     def get_quantize_config(self, layer: tf_keras.layers.Layer) -> tfmot.quantization.keras.QuantizeConfig:
         scheme = self._traits.get(layer.name, KernelTraits()).scheme
