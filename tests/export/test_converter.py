@@ -62,3 +62,11 @@ def test_an_operator_that_tflite_does_not_have_is_named():
     model = tf_keras.Model(x, tf_keras.layers.Dense(2)(tf.math.erfinv(x)))
     with pytest.raises(UserError, match=r"cannot be converted to float32: .*[eE]rfinv"):
         convert(model, "float32")
+
+
+def test_a_file_keeps_its_names_if_a_layer_reads_a_variable_that_is_not_its_own():
+    global_scale, x = tf.Variable(2.0), tf_keras.Input((4,), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(tf_keras.layers.Lambda(lambda y: y * global_scale)(x)))
+    runner = Interpreter(model_content=convert(model, "float32", logits=True)).get_signature_runner()
+    values = np.ones((1, 4), np.float32)
+    np.testing.assert_allclose(runner(x=values)["logits"], model(values), atol=1e-6)

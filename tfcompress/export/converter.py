@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert import ConverterError
 
 from tfcompress.errors import UserError
@@ -62,7 +63,10 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
         )
         return to_float16(convert_function(serving, "float32"))
     concrete = serving.function.get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], serving.owner)
+    # Without a variable that it reads, such as a global one, TensorFlow cannot save the function.
+    owner = tf.Module()
+    owner.parts = [serving.owner, *concrete.graph.variables]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], owner)
     if format != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if format == "float16":
@@ -81,20 +85,23 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
             f"model {serving.name} cannot be converted to {format}: {reason.strip()}; build the model from operators "
             "that TFLite has"
         ) from error
-    content = _in_order(content, list(concrete.structured_outputs))
+    content = _in_order(content, list(concrete.structured_outputs), serving.name)
     if format != "int8":
         return content
-    owner: Any = serving.owner
-    return store_int8(content, fake_quantized(getattr(owner, "weights", None) or owner.variables))
+    quantized: Any = serving.owner
+    return store_int8(content, fake_quantized(getattr(quantized, "weights", None) or quantized.variables))
 
 
-def _in_order(content: bytes, names: list[str]) -> bytes:
-    """Returns a file with its outputs in the order of these names, which the converter does not keep."""
+def _in_order(content: bytes, names: list[str], name: str) -> bytes:
+    """Returns the file of a model with its outputs in the order of these names, which the converter does not keep."""
+    if not schema.Model.GetRootAs(content, 0).SignatureDefsLength():
+        raise UserError(
+            f"model {name} cannot be converted with the names of its inputs and outputs, because TensorFlow cannot "
+            "save it; make everything that its layers use, such as a lookup table, their own attribute"
+        )
     if len(names) == 1:
         return content
     model = read(content)
-    if not model.signatures:  # TensorFlow could not save the function, and converted its graph instead.
-        return content
     (signature,) = model.signatures
     ordered = [signature.outputs[name] for name in names]
     if signature.graph.outputs == ordered or len(signature.graph.outputs) != len(ordered):
