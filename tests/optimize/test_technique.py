@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import tf_keras
 
 from tfcompress.errors import UserError
+from tfcompress.models.operations import Weight
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.pruning import Prune
+from tfcompress.optimize.quantization import Quantize
 from tfcompress.optimize.technique import ORDER, Technique, check_order, warn_of_lost_traits
 from tfcompress.optimize.vocabulary import TrimVocabulary
 from tfcompress.runs.recipe import Step
@@ -87,3 +90,14 @@ def test_lost_traits_are_said(tiny_vit, technique, lost):
         return
     with pytest.warns(UserWarning, match=lost):
         warn_of_lost_traits(technique.name, before, promised)
+
+
+@pytest.mark.parametrize("technique", [Prune(), Cluster(), Quantize()])
+def test_a_layer_that_no_input_reaches_is_left_alone(technique):
+    layers, x = tf_keras.layers, tf_keras.Input((4, 8))
+    queries = layers.LayerNormalization()(Weight([1, 4, 8], per_example=True)(x))
+    shared, constant = layers.Dense(8, name="shared"), layers.Dense(8, name="constant")
+    model = tf_keras.Model(x, layers.Add()([constant(shared(queries)), shared(x)]))
+    assert set(technique.treated_layers(model)) == {"shared"}
+    assert set(technique.promises(model, {})) == {"shared"}
+    assert "does not depend on the input" in technique.explain(model)["constant"]

@@ -79,7 +79,7 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
 
     def select(self, model: tf_keras.Model) -> dict[str, LayerQuantization]:
         # Layers of all classes are treated by default.
-        unasked = {kind_of(layer): LayerQuantization() for layer in model.layers if self.can_treat(layer)}
+        unasked = {kind_of(layer): LayerQuantization() for layer in self.treatable(model)}
         return super(Quantize, self.model_copy(update={"types": unasked | self.types})).select(model)
 
     def check(self, model: tf_keras.Model) -> None:
@@ -93,7 +93,8 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
 
     def explain(self, model: tf_keras.Model) -> Mapping[str, str]:
         found = self._plan(model).found
-        return {name: f"dynamic activations, because {x.reason}" for name, x in found.items() if x != STATIC}
+        dynamic = {name: f"dynamic activations, because {x.reason}" for name, x in found.items() if x != STATIC}
+        return {**super().explain(model), **dynamic}
 
     def _plan(self, model: tf_keras.Model) -> ActivationPlan:
         """Returns the plan for a copy, because earlier techniques called the layers that they left alone once more."""

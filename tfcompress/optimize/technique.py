@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
 from tfcompress.models.operations import Masked
+from tfcompress.models.reach import unreached
 from tfcompress.training import Objective, Training
 from tfcompress.traits import FloatArray, KernelTraits, Traits
 
@@ -201,6 +202,19 @@ class LayerTechnique(Technique, Generic[S]):
         """Returns whether a layer can be treated."""
         return type(layer) in self.layer_types
 
+    def treatable(self, model: tf_keras.Model) -> list[tf_keras.layers.Layer]:
+        """Returns the layers of a model that can be treated, without those whose kernels no file has."""
+        constant = unreached(model)
+        return [layer for layer in model.layers if self.can_treat(layer) and layer.name not in constant]
+
+    def explain(self, model: tf_keras.Model) -> Mapping[str, str]:
+        constant = unreached(model)
+        return {
+            layer.name: "left alone, because its output does not depend on the input, so the file holds the output"
+            for layer in model.layers
+            if self.can_treat(layer) and layer.name in constant
+        }
+
     def select(self, model: tf_keras.Model) -> dict[str, S]:
         """Returns the settings of each layer that is treated, by the layer's name.
 
@@ -220,7 +234,7 @@ class LayerTechnique(Technique, Generic[S]):
                 raise UserError(
                     f"{self.name}.types: {kind!r} is not a layer type that it can treat; those are {accepted}"
                 )
-        treatable = [layer for layer in model.layers if self.can_treat(layer)]
+        treatable = self.treatable(model)
         for what, keys, found in (
             ("types", self.types, {kind_of(layer) for layer in treatable}),
             ("layers", self.layers, {key for key in self.layers if any(re.fullmatch(key, x.name) for x in treatable)}),
