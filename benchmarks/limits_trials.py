@@ -18,6 +18,8 @@ from tfcompress.commands.convert import convert_file
 from tfcompress.commands.pack import pack_file
 from tfcompress.errors import UserError
 from tfcompress.measure.interpreter import Runner
+from tfcompress.models.signature import library
+from tfcompress.models.user_code import import_modules
 from tfcompress.optimize.technique import Technique
 
 Array = npt.NDArray[Any]
@@ -145,14 +147,17 @@ def _in_float32(model: Any) -> Any:
 
 
 def _saved(trial: Trial, work: Path) -> Path:
-    """Saves a model as its author would: in a file if that can be loaded, in a SavedModel if it has own classes."""
-    classes = {type(layer).__module__.split(".")[0] for layer in trial.model._flatten_layers()}
-    if "tests" in classes:
-        options = {"verbose": False} if trial.kind.keras == "Keras 3" else {}
-        trial.model.export(str(work / "saved"), **options)
-        return work / "saved"
-    trial.model.save(work / "model.keras")
-    return work / "model.keras"
+    """Saves a model as its author would: in a `.keras` file if Keras can load that itself, else in a SavedModel."""
+    path, keras = work / "model.keras", library(trial.model)
+    own = {type(layer).__module__ for layer in trial.model._flatten_layers()}
+    import_modules(sorted(name for name in own if name.startswith("tests.")), allow_code=True)
+    trial.model.save(path)
+    try:
+        keras.models.load_model(path, compile=False, safe_mode=False)
+    except (TypeError, ValueError):  # A class that no module defines, or tf_keras and a lambda as an activation.
+        path = work / "saved"
+        trial.model.export(str(path), **({"verbose": False} if trial.kind.keras == "Keras 3" else {}))
+    return path
 
 
 def _compressed(trial: Trial, work: Path, technique: Technique, near: bool = False) -> Any:
