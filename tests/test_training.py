@@ -52,6 +52,14 @@ def test_training_that_was_killed_twice_ends_with_the_same_bits(tiny_data, tmp_p
             np.testing.assert_array_equal(expected, found)
 
 
+@pytest.mark.parametrize(("epochs", "traced"), [(2, False), (3, True)])
+def test_only_a_training_of_many_steps_is_traced(tiny_data, tmp_path, epochs, traced):
+    layers = tf_keras.layers
+    model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(10)])
+    fit(model, tiny_data, Training(epochs=epochs, batch_size=32), Objective(), 0, tmp_path)
+    assert model.run_eagerly is not traced
+
+
 def test_another_seed_gives_other_weights(tiny_data, tmp_path):
     first, _ = train(tiny_data, tmp_path / "first")
     make_repeatable(8)

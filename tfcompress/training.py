@@ -19,6 +19,9 @@ from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.one_hot import Metric, as_given, fresh, loss_of_labels, metric_of_labels
 from tfcompress.progress import Bar, bar
 
+_FEW_STEPS = 8
+"""To compute so many steps operation by operation takes less time than to trace one."""
+
 
 class Training(BaseModel):
     """Number of epochs, batch size and learning rate of a stage."""
@@ -51,14 +54,12 @@ class Objective:
         metrics: tf_keras metrics besides the loss, or their names, such as `accuracy`. They take integer labels, too.
             A loss or metrics of one-hot vectors are made to take labels by `of_labels`.
         outputs: what the outputs of the run's models are; by default each model's are found out when needed.
-        eager: whether steps are computed operation by operation, which saves the time to trace them.
     """
 
     loss: tf_keras.losses.Loss | None = None
     optimizer: tf_keras.optimizers.Optimizer | None = None
     metrics: Sequence[Metric] = field(default=("accuracy",))
     outputs: Outputs | None = None
-    eager: bool = False
 
     def of_labels(self, classes: int) -> Objective:
         """Returns the objective with a loss and metrics that all take integer labels, also if these take one-hot ones.
@@ -175,11 +176,12 @@ def delete_checkpoint(folder: Path) -> None:
 
 def compile_model(model: tf_keras.Model, training: Training, objective: Objective, steps_per_epoch: int) -> None:
     """Compiles a model for a training, with a fresh optimizer that is already built."""
-    optimizer = _optimizer(training, objective, training.epochs * steps_per_epoch)
+    steps = training.epochs * steps_per_epoch
+    optimizer = _optimizer(training, objective, steps)
     # Built before the checkpoint is restored, so that the slot variables are restored too.
     optimizer.build(model.trainable_variables)
     metrics = tf.nest.map_structure(fresh, list(objective.metrics))
-    model.compile(optimizer, objective.loss_of(model), metrics, run_eagerly=objective.eager or None)
+    model.compile(optimizer, objective.loss_of(model), metrics, run_eagerly=steps <= _FEW_STEPS or None)
 
 
 def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:

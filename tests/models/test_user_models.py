@@ -53,14 +53,8 @@ def copy_of(kind: Kind) -> tf_keras.Model:
     return copy
 
 
-@pytest.fixture
-def eager(monkeypatch):
-    """One eager step takes less time than to trace it."""
-    monkeypatch.setattr(tf_keras.Model, "run_eagerly", property(lambda _: True, lambda *_: None))
-
-
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_a_model_survives_pruning_clustering_and_conversion(name, tmp_path, eager):
+def test_a_model_survives_pruning_clustering_and_conversion(name, tmp_path):
     kind = KINDS[name]
     data, copy = few(kind), copy_of(kind)
     assert sum(type(layer) is ScaledDotProductAttention for layer in copy.layers) == ATTENTIONS[name]

@@ -80,10 +80,10 @@ class Script:
 
     @property
     def objective(self) -> Objective:
-        """The objective, which takes integer labels. Steps are eager: to trace one takes longer than to compute it."""
+        """The objective, which takes integer labels."""
         metrics = [metric if isinstance(metric, str) else metric.made() for metric in self.metrics]
         loss, optimizer = (part and part.made() for part in (self.loss, self.optimizer))
-        return Objective(loss, optimizer, metrics, eager=True).of_labels(len(self.data["classes"]))
+        return Objective(loss, optimizer, metrics).of_labels(len(self.data["classes"]))
 
     @property
     def dataset(self) -> Dataset:
