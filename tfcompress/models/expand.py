@@ -19,14 +19,11 @@ from tensorflow.python.framework.func_graph import FuncGraph, func_graph_from_py
 from tfcompress.errors import UserError, first_line
 from tfcompress.models import stock
 from tfcompress.models.lookup import KINDS, Table
+from tfcompress.models.lookup_inputs import LookupInputs
 from tfcompress.models.signature import Signature, library
 
 _UPDATES = {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
 """Operations that set a variable."""
-
-
-_SAME_VALUES = {"Identity", "Reshape", "ExpandDims", "Squeeze", "Cast"}
-"""Operations that leave the values of an input as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +114,7 @@ def trace(
         args, kwargs = signature.arguments(found.inputs)
         with recorder.patched():
             found.outputs = model(*args, training=training, **kwargs)
-        recorder.drop_looked_up()
+        recorder.lookups.drop_unread(found.inputs)
         return tf.nest.flatten(found.outputs)
 
     eager = tf.config.functions_run_eagerly()
@@ -153,8 +150,7 @@ class _Recorder:
         self._keras = library(model)
         self._apart = apart
         self._pass_on = pass_on
-        self._features: dict[str, tf.Tensor] = {}
-        self._tables: dict[tuple[int, str], tf.Tensor] = {}
+        self.lookups = LookupInputs(found.tables)
         self._variables = {id(handle(variable)): getattr(variable, "name", "") for variable in model.weights}
         self._names: list[str] = []
         self._training: list[bool | None] = [training]
@@ -195,7 +191,11 @@ class _Recorder:
         try:
             masks = _masks(layer, arguments, self._keras)
             if type(layer).__name__ in KINDS and type(layer) is getattr(self._keras.layers, type(layer).__name__):
-                outputs = self._looked_up(layer, path, arguments)
+                self._within_stock = True  # its table is called, too
+                try:
+                    outputs = self.lookups.replaced(layer, path, arguments, self._found.inputs)
+                finally:
+                    self._within_stock = False
             elif id(layer) in self._apart or not stock.is_stock(layer, self._keras, arguments, masks):
                 expansion = stock.expansion(layer, masks)
                 with stock.unrolled(layer):
@@ -243,41 +243,6 @@ class _Recorder:
         if mask is not None:
             activated._keras_mask = mask
         return activated
-
-    def _looked_up(self, layer: Any, path: str, arguments: Mapping[str, Any]) -> tf.Tensor:
-        """Returns a new input in place of what a layer looks up."""
-        tensor = next(x for x in tf.nest.flatten(arguments) if tf.is_tensor(x))
-        source = tensor
-        while source.op.type in _SAME_VALUES:
-            source = source.op.inputs[0]
-        self._features = self._features or dict(self._found.inputs)
-        feature = next((name for name, x in self._features.items() if x is source), None)
-        if feature is None or None in tensor.shape[1:]:
-            raise UserError(
-                f"layer {path} ({type(layer).__name__}) looks up what is not an input of fixed shape; apply it to the "
-                "data instead, and build the model without it"
-            )
-        if (id(layer), feature) not in self._tables:
-            first = all(table.feature != feature for table in self._found.tables)
-            result = feature if first and source.dtype == tf.string else f"{feature}_{layer.name}"
-            self._within_stock = True
-            try:
-                with tf.init_scope():
-                    table = Table.of(layer, path, feature, tensor.shape[1:], result)
-                    sample = table(tf.constant(table.samples(1, 0)[0]))
-            finally:
-                self._within_stock = False
-            self._found.tables.append(table)
-            ids = tf.compat.v1.placeholder(sample.dtype, (None, *sample.shape), result)
-            self._found.inputs[result] = self._tables[id(layer), feature] = ids
-        return self._tables[id(layer), feature]
-
-    def drop_looked_up(self) -> None:
-        """Drops the inputs that only tables read."""
-        results = {table.result for table in self._found.tables}
-        for name in {table.feature for table in self._found.tables} - results:
-            if self._features[name].dtype == tf.string or not self._features[name].consumers():
-                del self._found.inputs[name]
 
     def _passed(self, kind: str, layer: Any, path: str, structure: Any) -> Any:
         """Returns a structure with the tensors that take the place of those in it."""
