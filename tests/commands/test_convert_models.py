@@ -1,0 +1,170 @@
+"""Models of all kinds as `convert` takes them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from tfcompress.commands.convert import convert_file
+from tfcompress.errors import UserError
+from tfcompress.export.serving import ServingFunction
+from tfcompress.export.sources import Source
+from tfcompress.measure.interpreter import Runner, predict
+from tfcompress.tflite.reading import read
+
+
+def test_all_outputs_are_compared(tmp_path):
+    x = tf_keras.Input((4,), name="x")
+    outputs = [tf_keras.layers.Dense(n, name=f"dense_of_{n}")(x) for n in (3, 1)]
+    done = convert_file(tf_keras.Model(x, outputs), tmp_path / "out.tflite", "float32")
+    assert done.outputs == {"dense_of_3": "float32 (1, 3)", "dense_of_1": "float32 (1, 1)"}
+    assert done.difference.largest_difference < 1e-6
+
+
+@pytest.mark.parametrize(
+    "layer", [keras.layers.LSTM(4), keras.layers.GRU(4), keras.layers.Bidirectional(keras.layers.LSTM(4))]
+)
+def test_recurrent_layers_of_keras_3_are_converted(tmp_path, layer):
+    keras.Sequential([keras.Input((6, 3)), layer, keras.layers.Dense(2)]).save(tmp_path / "a.keras")
+    assert convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32").difference.largest_difference < 1e-5
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, tf_keras.layers.Bidirectional])
+def test_a_recurrent_layer_forgets_its_state_after_each_inference(tmp_path, wrap):
+    x = tf_keras.Input((6, 3), name="x")
+    model = tf_keras.Model(x, wrap(tf_keras.layers.LSTM(4))(x))
+    convert_file(model, tmp_path / "a.tflite", "float32")
+    series = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
+    found = predict(tmp_path / "a.tflite", list(series))
+    np.testing.assert_allclose(found, model(series), atol=1e-5)
+
+
+def test_a_file_that_keeps_a_state_is_refused(tmp_path):
+    """The converter fuses this layer, as it does in a SavedModel, into an operator with a state."""
+    x = tf_keras.Input((6, 3), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.LSTM(4)(x))
+    spec = [tf.TensorSpec((1, 6, 3), tf.float32, "x")]
+    serve = tf.function(lambda x: {"y": model(x)}, spec, autograph=False)
+    with pytest.raises(UserError, match="mine as float32: it keeps a state between its calls"):
+        convert_file(Source("mine", ServingFunction(serve, model, "mine")), tmp_path / "a.tflite", "float32")
+    assert not list(tmp_path.iterdir())
+
+
+def test_augmentation_of_keras_3_is_left_out(tmp_path):
+    layers = keras.layers
+    augment = [layers.RandomFlip(), layers.RandomRotation(0.1), layers.Dropout(0.5), layers.GaussianNoise(0.1)]
+    keras.Sequential([keras.Input((8, 8, 3)), *augment, layers.Flatten(), layers.Dense(2)]).save(tmp_path / "a.keras")
+    found = convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-5
+    assert len(list(read((tmp_path / "a.tflite").read_bytes()).operators())) <= 2
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_outputs_keep_their_names_and_order(tmp_path, library):
+    first, second = library.Input((3,), name="first"), library.Input((4,), name="second")
+    dense = library.layers.Dense(2, name="dense")(second)
+    both = library.layers.Concatenate(name="both")([first, second])
+    library.Model([first, second], [both, dense, dense, first]).save(tmp_path / "a.keras")
+    found = convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-6
+    assert list(found.outputs.items()) == [
+        ("both", "float32 (1, 7)"),
+        ("dense", "float32 (1, 2)"),
+        ("dense_1", "float32 (1, 2)"),
+        ("first", "float32 (1, 3)"),
+    ]
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+@pytest.mark.parametrize("keys", [("z", "a"), ()])
+def test_outputs_of_a_subclassed_model_keep_their_names_and_order(tmp_path, library, keys):
+    class Heads(library.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = [library.layers.Dense(size) for size in (2, 3)]
+
+        def call(self, x):
+            outputs = [head(x) for head in self.heads]
+            return dict(zip(keys, outputs, strict=True)) if keys else tuple(outputs)
+
+    model = Heads()
+    model(np.zeros((1, 4), np.float32))
+    found = convert_file(model, tmp_path / "a.tflite", "float32")
+    sizes = {"a": 3, "z": 2} if keys else {"output_0": 2, "output_1": 3}  # Keras sorts the keys of a dictionary.
+    assert list(found.outputs.items()) == [(name, f"float32 (1, {size})") for name, size in sizes.items()]
+    assert found.difference.largest_difference < 1e-6
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_a_model_is_left_as_it_was(tmp_path, library):
+    """Conversion computes in float32, without fused layers, and under names that TensorFlow takes."""
+    x = library.Input((5, 3), name="_x")
+    layer = library.layers.LSTM(4, dtype="float16")
+    inner = library.Sequential([library.Input((5, 3)), layer])
+    model = library.Model(x, {"scores": library.layers.Dense(2, dtype="mixed_float16")(inner(x))})
+    before = [*map(np.array, model.get_weights())], getattr(layer, "_could_use_gpu_kernel", None), layer.compute_dtype
+    found = convert_file(model, tmp_path / "a.tflite", "float32")
+    assert (found.inputs, found.outputs) == ({"x": "float32 (1, 5, 3)"}, {"scores": "float32 (1, 2)"})
+    assert found.difference.largest_difference < 1e-5
+    after = [*map(np.array, model.get_weights())], getattr(layer, "_could_use_gpu_kernel", None), layer.compute_dtype
+    assert before[1:] == after[1:]
+    for one, other in zip(before[0], after[0], strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+    assert np.asarray(model(np.zeros((1, 5, 3)))["scores"]).dtype == np.float16
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+@pytest.mark.parametrize("half", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_is_converted_as_float32(tmp_path, library, half):
+    x = library.Input((8, 8, 3), name="image")
+    features = library.layers.Flatten()(library.layers.Conv2D(4, 3, dtype=half)(x))
+    library.Model(x, library.layers.Dense(3, dtype="float32")(features)).save(tmp_path / "a.keras")
+    found = convert_file(tmp_path / "a.keras", tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-5
+
+
+def test_what_a_file_cannot_do_is_refused(tmp_path):
+    x = tf_keras.Input((5, 3), batch_size=1)
+    tf_keras.Model(x, tf_keras.layers.GRU(4, stateful=True, name="counter")(x)).save(tmp_path / "state.keras")
+    vectorizer = tf_keras.layers.TextVectorization(output_sequence_length=4, vocabulary=["a", "b"])
+    text = tf_keras.Input((), dtype="string", name="text")
+    tf_keras.Model(text, tf_keras.layers.Embedding(4, 2)(vectorizer(text))).save(tmp_path / "text.keras")
+    for name, message in {
+        "state": "layer counter keeps a state between calls",
+        "text": r"input text must be a tensor of numbers \(not of texts\)",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            convert_file(tmp_path / f"{name}.keras", tmp_path / "a.tflite", "float32")
+
+
+def test_an_output_that_is_an_input_cannot_be_quantized(tmp_path):
+    x = tf_keras.Input((4,), name="x")
+    model = tf_keras.Model(x, [x, tf_keras.layers.Dense(3)(x)])
+    with pytest.raises(UserError, match="is an input as it is"):
+        convert_file(model, tmp_path / "a.tflite", "int8-full", [{"x": np.ones(4, np.float32)}])
+
+
+def test_weights_beyond_float16_stay_float32(tmp_path):
+    x = tf_keras.Input((16,), name="x")
+    dense = tf_keras.layers.Dense(16, name="large")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(16, name="small")(dense(x)))
+    dense.kernel.assign(dense.kernel * 1e6)
+    with pytest.warns(UserWarning, match=r"large/kernel:0 of model.* stays float32"):
+        found = convert_file(model, tmp_path / "a.tflite", "float16")
+    assert found.difference.largest_difference < 2e-3 * found.difference.largest_output
+
+
+def test_a_model_with_an_operator_that_tflite_lacks_is_taken_apart(tmp_path):
+    layers = tf_keras.layers
+    pixels = tf_keras.Input((8, 8, 3), name="pixels")
+    patches = tf.image.extract_patches(pixels, (1, 4, 4, 1), (1, 4, 4, 1), (1, 1, 1, 1), "VALID")
+    x = layers.Dense(8, activation="gelu")(layers.Reshape((4, 48))(patches))
+    outputs = [layers.Dense(3, name="second")(x), layers.Dense(2, name="first")(layers.Flatten()(x))]
+    model = tf_keras.Model(pixels, outputs)
+    convert_file(model, tmp_path / "model.tflite", "float32")
+    example = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    found = Runner(tmp_path / "model.tflite").run_all({"pixels": example})
+    assert list(found) == ["second", "first"]
+    for values, expected in zip(found.values(), model(example[None]), strict=True):
+        np.testing.assert_allclose(values, expected[0], atol=1e-5)
