@@ -4,7 +4,8 @@ import pytest
 import tf_keras
 
 from tfcompress.models.functional import as_functional
-from tfcompress.models.pixels import BYTES, UNIT, pixel_range_of
+from tfcompress.models.pixels import pixel_range_of
+from tfcompress.pixel_range import BYTES, UNIT
 
 L = tf_keras.layers
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "variance": [0.229**2, 0.224**2, 0.225**2]}

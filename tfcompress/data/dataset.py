@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfcompress.errors import UserError
+from tfcompress.pixel_range import PixelRange
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -21,8 +22,6 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Features: TypeAlias = tf.Tensor | Mapping[str, tf.Tensor]
 FeatureArrays: TypeAlias = npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np.generic]]
 Example: TypeAlias = tuple[Features, tf.Tensor]
-
-PixelRange: TypeAlias = tuple[float, float]
 
 Decode = Callable[[tf.Tensor], Features]
 Augment = Callable[[Features, tf.Tensor, tf.Tensor], Example]

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.data.dataset import Dataset, PixelRange
+from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
+from tfcompress.pixel_range import BYTES, UNIT, PixelRange
 
 _EXAMPLES = 16
 """Number of validation examples that are measured."""
@@ -63,7 +64,7 @@ def range_of(data: Dataset) -> PixelRange | None:
     lowest, highest = min(image.min() for image in images), max(image.max() for image in images)
     if lowest < 0 or highest > 255:
         return None
-    return (0.0, 1.0) if highest <= 1 else (0.0, 255.0) if highest > _BRIGHT else None
+    return UNIT if highest <= 1 else BYTES if highest > _BRIGHT else None
 
 
 def _scaling(before: PixelRange, after: PixelRange) -> Callable[[tf.Tensor], tf.Tensor]:

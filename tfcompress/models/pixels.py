@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tf_keras
 
 from tfcompress.models.operations import Operation
-
-PixelRange: TypeAlias = tuple[float, float]
-"""The values of black and white."""
-
-UNIT: PixelRange = (0.0, 1.0)
-"""The pixels of tfcompress's own data sets."""
-
-BYTES: PixelRange = (0.0, 255.0)
-"""Pixels as files store them, and as Keras's `image_dataset_from_directory` yields them."""
-
-SIGNED: PixelRange = (-1.0, 1.0)
-"""The pixels that several models of Keras's applications take."""
+from tfcompress.pixel_range import BYTES, SIGNED, UNIT, PixelRange
 
 _SCALING = {
     "Rescaling", "Normalization", "Resizing", "CenterCrop", "RandomFlip", "RandomCrop", "RandomRotation", "RandomZoom",

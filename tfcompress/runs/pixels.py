@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import tf_keras
 
-from tfcompress.data.dataset import Dataset, PixelRange
+from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import in_range, range_of
 from tfcompress.measure.accuracy import flips
-from tfcompress.models.pixels import BYTES, SIGNED, UNIT, pixel_range_of
+from tfcompress.models.pixels import pixel_range_of
+from tfcompress.pixel_range import BYTES, SIGNED, UNIT, PixelRange
 from tfcompress.progress import console, track
 
 _EXAMPLES = 64
