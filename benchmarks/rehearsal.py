@@ -1,21 +1,32 @@
 """Measures how long the rehearsals of the shipped recipes take, and that of a ViT-B with random weights.
 
-python benchmarks/rehearsal.py [NAME …]
+Seconds are those of the clock, from what the run itself does for its rehearsal to the end of that; start it on a quiet
+machine. Processor seconds are those of both processes.
+
+python -m benchmarks.rehearsal
+python -m benchmarks.rehearsal vit_digits --save=benchmarks/results/rehearsal.json
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tf_keras
+from absl import app, flags
 
 from tfcompress import Cluster, Dataset, Export, Prune, Quantize
 from tfcompress.errors import UserError
+from tfcompress.files import write_json
+from tfcompress.measure import environment
 from tfcompress.models import presets
 from tfcompress.optimize.technique import Technique
 from tfcompress.process import call_apart
@@ -26,34 +37,48 @@ from tfcompress.runs.rehearsal import perform, script_of
 from tfcompress.runs.stages import save_model
 from tfcompress.training import Objective
 
-_VIT_BASE = "vit_base: prune, cluster, quantize"
+_SAVE = flags.DEFINE_string("save", None, "Also write the figures to this JSON file.")
+
+_VIT_BASE = "vit_base"
+Figures = dict[str, float]
 
 
-def main(names: list[str]) -> None:
-    """Prints the seconds and processor seconds of each rehearsal, from the start of its process."""
-    print("| recipe | seconds | processor seconds |\n| -- | -- | -- |")
-    for name in names or [*shipped(), _VIT_BASE]:
+def main(arguments: Sequence[str]) -> None:
+    """Prints the seconds of each rehearsal as a Markdown table."""
+    print("| model or recipe | seconds | processor seconds |\n| -- | -- | -- |")
+    found: dict[str, Figures] = {}
+    for name in arguments[1:] or [*shipped(), _VIT_BASE]:
         try:
-            seconds, processor = _measured(*(_vit_base() if name == _VIT_BASE else _of_recipe(name)))
+            found[name] = _measured(*(_vit_base() if name == _VIT_BASE else _of_recipe(name)))
         except UserError as error:
             print(f"| {name} | {error} | |", flush=True)
         else:
-            print(f"| {name} | {seconds:.0f} | {processor:.0f} |", flush=True)
+            seconds, processor = found[name].values()
+            print(f"| {name} | {seconds:.1f} | {processor:.1f} |", flush=True)
+    if _SAVE.value:
+        circumstances = {
+            "command": f"python -m benchmarks.rehearsal {' '.join(sys.argv[1:])}",
+            "date": environment.now(),
+            "machine": environment.machine(),
+            "versions": environment.versions(),
+        }
+        write_json(Path(_SAVE.value), {**circumstances, "rehearsals": found})
 
 
-def _measured(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[float, float]:
+def _measured(chain: Chain, model: tf_keras.Model, data: Dataset) -> Figures:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         started, before = time.monotonic(), _processor_seconds()
         script, short = script_of(chain, model, data)
         save_model(short, folder / "model.h5")
         call_apart(f"model {model.name}", "see above", perform, script, folder)
-        return time.monotonic() - started, _processor_seconds() - before
+        return {"seconds": time.monotonic() - started, "processor seconds": _processor_seconds() - before}
 
 
 def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    """Returns the processor time of this process and of its children that have ended."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(x.ru_utime + x.ru_stime for x in used)
 
 
 def _of_recipe(name: str) -> tuple[Chain, tf_keras.Model, Dataset]:
@@ -73,4 +98,4 @@ def _vit_base() -> tuple[Chain, tf_keras.Model, Dataset]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    app.run(main)
