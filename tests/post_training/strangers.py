@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tests.packed.graphs import Model
 
-SIZE, CHANNELS, WIDTH, CLASSES = 8, 12, 96, 10
+SIZE, CHANNELS, WIDTH, CLASSES = 8, 24, 48, 10
 
 
 def small_cnn() -> bytes:

@@ -13,10 +13,10 @@ from .strangers import convolution, dense, random, run, small_cnn
 def test_dense_layers_and_convolutions_without_overlap_are_kernels_in_the_order_of_use():
     kinds = [(one.kind, one.matrix.shape) for one in find_kernels(read(small_cnn()))]
     assert kinds == [
-        ("convolution", (96, 12)),
-        ("convolution", (96, 16 * 96)),
-        ("dense", (96, 96)),
-        ("dense", (10, 96)),
+        ("convolution", (48, 24)),
+        ("convolution", (48, 16 * 48)),
+        ("dense", (48, 48)),
+        ("dense", (10, 48)),
     ]
 
 
