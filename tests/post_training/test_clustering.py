@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -10,7 +8,7 @@ from tfcompress.data.images import digits
 from tfcompress.errors import UserError
 from tfcompress.packed.codebook import count_distinct
 from tfcompress.packed.file_weights import weights
-from tfcompress.packed.packer import pack
+from tfcompress.packed.packer import pack_counted
 from tfcompress.post_training import clustering
 from tfcompress.post_training.clustering import Clustered, cluster
 from tfcompress.post_training.method import Settings, cluster_table
@@ -162,11 +160,12 @@ def test_a_row_that_the_table_does_not_have_is_refused():
         cluster(content, COMPENSATED, [np.array([0, 40], np.int32)] * 20)
 
 
-def test_a_packed_file_has_the_clusters_of_the_stock_file(vit):
-    found = cluster(vit, dataclasses.replace(PLAIN, clusters=64))
-    assert values(pack(found.content)).keys() >= {
-        name for name, book in found.codebooks.items() if book.indices.ndim == 2
-    }
+def test_the_codebooks_are_those_that_packing_needs(bert, sentences):
+    found = cluster(bert, Settings(16, scales=True), sentences[:16])
+    packed = pack_counted(found.content, codebooks=found.codebooks, allow_larger=True)
+    assert found.codebooks.keys().isdisjoint(one.name for one in packed.skipped)
+    assert values(packed.content).keys() >= found.codebooks.keys()
+    assert all(len(book.scales) for book in found.codebooks.values())
 
 
 def test_inputs_that_are_no_longer_finite_are_refused():
@@ -175,6 +174,13 @@ def test_inputs_that_are_no_longer_finite_are_refused():
     content = model.file(dense(model, y, (1, 32)))
     with pytest.raises(UserError, match="the inputs of c2 are not finite numbers on the calibration examples"):
         cluster(content, COMPENSATED, [np.full(32, 1e4, np.float32)] * 20)
+
+
+@pytest.mark.parametrize("clusters", [1, 257])
+def test_a_number_of_clusters_that_is_out_of_range_is_refused(clusters):
+    settings = Settings(clusters)
+    with pytest.raises(UserError, match=f"{clusters} clusters were asked for; from 2 to 256 are possible"):
+        cluster(small_cnn(), {"c4": settings} if clusters == 1 else settings)
 
 
 def test_weights_that_are_not_finite_are_refused():

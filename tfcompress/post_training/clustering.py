@@ -15,7 +15,7 @@ import numpy as np
 from tfcompress import progress
 from tfcompress.errors import UserError
 from tfcompress.measure.interpreter import Example
-from tfcompress.packed.codebook import Codebook
+from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook
 from tfcompress.post_training.floats import check_float, check_straight, unpack_weights
 from tfcompress.post_training.kernels import LOOKUPS, SMALLEST_KERNEL, Kernel, find_kernels, left_alone, read_by
 from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
@@ -70,8 +70,11 @@ def cluster(
 
     Raises:
         UserError: the file is damaged, computes with integers or has no weights to cluster; a name is not that of a
-            kernel; or the examples do not fit the file, see `Pieces`.
+            kernel, or a number of clusters not from 2 to 256; or the examples do not fit the file, see `Pieces`.
     """
+    for asked in settings.values() if isinstance(settings, Mapping) else [settings or Settings()]:
+        if not 2 <= asked.clusters <= MAX_CENTROIDS:
+            raise UserError(f"{asked.clusters} clusters were asked for; from 2 to {MAX_CENTROIDS} are possible")
     model = source if isinstance(source, Model) else read(source)
     with reporting_damage("the file"):
         check_float(model)

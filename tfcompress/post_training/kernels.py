@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.names import distinct_names
+from tfcompress.packed.patches import cut_patches
 from tfcompress.tflite.graph import Graph, Model, Operator
 from tfcompress.tflite.tensor import Array, Tensor
 
@@ -115,7 +115,7 @@ def _why_not(graph: Graph, operator: Operator, weights: Tensor) -> str | None:
         shuffled = operator.option("weightsFormat")
         return "its weights are shuffled" if shuffled or len(weights.shape) != 2 else None
     if operator.kind == "CONV_2D":
-        return None if _cuts_patches(operator, weights) else "its convolution does not cut patches"
+        return None if cut_patches(operator) is not None else "its convolution does not cut patches"
     plain = len(weights.shape) == 2 and not operator.option("axis") and not operator.option("batchDims")
     return None if plain else "it is not a table of rows"
 
@@ -125,16 +125,6 @@ def _kind(operators: list[Operator]) -> Literal["dense", "convolution", "table"]
     if "CONV_2D" in kinds:
         return "convolution"
     return "dense" if "FULLY_CONNECTED" in kinds else "table"
-
-
-def _cuts_patches(operator: Operator, weights: Tensor) -> bool:
-    """Returns whether a convolution reads each number of its input at most once, and pads none."""
-    x, (_, height, width, channels) = operator.inputs[0], weights.shape
-    strides = int(operator.option("strideH")), int(operator.option("strideW"))
-    dilated = {int(operator.option("dilationHFactor")), int(operator.option("dilationWFactor"))} - {0, 1}
-    divides = len(x.shape) == 4 and not x.shape[1] % height and not x.shape[2] % width
-    padded = operator.option("padding") == schema.Padding.SAME and not divides
-    return strides == (height, width) and x.free_shape[3:] == (channels,) and not dilated and not padded
 
 
 def _patches(images: Array, height: int, width: int) -> Array:
