@@ -25,6 +25,8 @@ from tfcompress.packed.packer import pack
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe
 
 from .graphs import K, Model, N
+from .scaled import VERSION_2
+from .scaled import packed_files as packed_with_scales
 from .transformers import SHAPE, WIDTH, cluster, keras_transformer
 
 VERSION_1 = Path(__file__).with_name("version_1")
@@ -94,3 +96,5 @@ if __name__ == "__main__":
     (VERSION_1 / "sha256.json").write_text(json.dumps(recorded, indent=1) + "\n")
     for name in ("vit_float32", "int8_table", "int8_activations"):
         (VERSION_1 / f"{name}.tflite").write_bytes(found[name]["packed"])
+    for name, content in packed_with_scales().items():
+        (VERSION_2 / f"{name}.tflite").write_bytes(content)

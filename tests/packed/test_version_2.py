@@ -9,6 +9,7 @@ from tests.packed import reference
 from tests.packed.damage import damaged_bytes, damaged_model
 from tests.packed.graphs import DENSE, K, Model, N, some, stock
 from tests.packed.reference import kinds, options
+from tests.packed.scaled import ROWS, VERSION_2, WIDTH, layers, packed_files, scaled, table
 from tfcompress import runtime
 from tfcompress.errors import UserError
 from tfcompress.inspect.contents import inspect
@@ -21,39 +22,15 @@ from tfcompress.packed.unpacker import unpack
 from tfcompress.tflite import reading, writing
 
 TABLE = "ClusteredEmbedding"
-ROWS, WIDTH = 50, 20
 IDS = np.array([[0, 49, 3], [3, 7, 1]], np.int32)
-
-
-def scaled(rows: int, width: int, seed: int = 0) -> Codebook:
-    """Random weights of 64 centroids, the largest of them 127, with a scale per row."""
-    rng = np.random.default_rng(seed)
-    centroids = np.sort(rng.uniform(-120, 120, 63)).astype(np.float32)
-    centroids = np.append(centroids, np.float32(127))
-    scales = rng.uniform(1e-3, 2e-3, rows).astype(np.float32)
-    return Codebook(centroids, rng.integers(0, 64, (rows, width)).astype(np.uint8), scales)
-
-
-def layers(outputs: int = N, count: int = 1) -> tuple[bytes, dict[str, Codebook]]:
-    """A stock file with dense layers one after another, and the codebooks of their weights."""
-    model, books, x = Model(2, 3, K), {}, 0
-    for seed in range(count):
-        width = model.tensors[x].shape[-1]
-        book = scaled(outputs, width, seed)
-        weights = model.constant(book.values())
-        books[f"c{weights}"] = book
-        x = model.dense(x, (2, 3, outputs), weights)
-    return model.file(x), books
-
-
-def table(book: Codebook) -> bytes:
-    model = Model(2, 3, type="int32")
-    weights = model.constant(book.values())
-    return model.file(model.add("GATHER", [weights, 0], (2, 3, WIDTH), own=schema.GatherOptionsT()))
 
 
 def delegates() -> list:
     return [runtime.load_delegate()] if has_runtime() else []
+
+
+def test_files_are_packed_with_the_recorded_bytes():
+    assert packed_files() == {file.stem: file.read_bytes() for file in VERSION_2.glob("*.tflite")}
 
 
 def check(content: bytes, packed: bytes, x: np.ndarray, tolerance: float) -> None:
