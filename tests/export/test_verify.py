@@ -1,11 +1,14 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.verify import verify
+from tfcompress.packed.packer import pack
 from tfcompress.traits import BrokenTraitError, KernelTraits, kernels, measure_model
 
 
@@ -96,3 +99,16 @@ def test_a_table_that_changed_is_missed(tiny_bert):
     table.assign(table.numpy()[::-1])
     with pytest.raises(UserError, match="token_embedding: no weight tensor in the float32 file holds this kernel"):
         verify(content, tiny_bert, {"token_embedding": KernelTraits(clusters=256)}, "float32")
+
+
+@pytest.mark.parametrize(("stored_as", "quantized"), [("float32", False), ("dynamic", True)])
+def test_a_convolution_is_found_in_a_packed_file(stored_as, quantized):
+    rng = np.random.default_rng(0)
+    model = tf_keras.Sequential([tf_keras.layers.Conv2D(32, 4, 4, input_shape=(8, 8, 3))])
+    kernel = rng.choice(np.array([-0.5, 0, 0, 0.25, 1], np.float32), (4, 4, 3, 32))
+    kernel[0, 0, 0] = 1  # so that all outputs have the same scale
+    model.layers[0].set_weights([kernel, np.zeros(32)])
+    promised = KernelTraits(4, float((kernel == 0).mean()), quantized=quantized)
+    content = pack(convert(model, stored_as), allow_larger=True)
+    (found,) = verify(content, model, {model.layers[0].name: promised}, stored_as)
+    assert (found.shape, found.distinct) == ((32, 48), 4)

@@ -84,8 +84,10 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
                 f"{name}: no weight tensor in the {format} file holds this kernel; the outputs do not depend on it, or "
                 f"the converter merged it with another one; leave it out with layers.{name}: false"
             )
-        _check_format(name, tensor, format, expected)
-        stored = tensor.values if tensor.table else np.moveaxis(tensor.values, 0, -1)
+        _check_format(name, tensor, format, expected, dense=kernel.ndim < 3)
+        stored = tensor.values
+        if not tensor.table:  # In a packed file, the kernel of a convolution has two axes.
+            stored = np.moveaxis(stored.reshape(np.moveaxis(kernel, -1, 0).shape), 0, -1)
         traits.check(f"{tensor.name} ({name})", stored, expected, kernel)
         found = VerifiedTensor(
             layer=name,
@@ -131,7 +133,9 @@ def _rounding(tensor: WeightTensor, found: FloatArray) -> npt.NDArray[np.floatin
     return np.abs(found) * (_FLOAT16_EPSILON if tensor.format == "float16" else 1e-5) + 1e-7
 
 
-def _check_format(name: str, tensor: WeightTensor, format: ConverterFormat, promised: KernelTraits) -> None:
+def _check_format(
+    name: str, tensor: WeightTensor, format: ConverterFormat, promised: KernelTraits, dense: bool
+) -> None:
     wanted = _STORED_AS[format]
     if format == "int8" and not promised.quantized:
         wanted = "float32"
@@ -141,5 +145,5 @@ def _check_format(name: str, tensor: WeightTensor, format: ConverterFormat, prom
     if tensor.format != wanted:
         raise traits.BrokenTraitError(f"{tensor.name} ({name}): stored as {tensor.format} instead of {wanted}")
     # A convolution with float activations needs one scale per output, which is the same for all until factors differ.
-    if promised.quantized and tensor.values.ndim < 4 and len(tensor.scales) != 1:
+    if promised.quantized and dense and len(tensor.scales) != 1:
         raise traits.BrokenTraitError(f"{tensor.name} ({name}): {len(tensor.scales)} scales instead of one")
