@@ -151,7 +151,11 @@ def convert(
         str, typer.Option(help="float32, float16, dynamic, int8, int8-full, int4, or a recipe of litert-quantizer.")
     ],
     calibration: Annotated[
-        str | None, typer.Option(metavar="NAME[:PATH]|FILE.npz", help="Examples for int8 and int8-full.")
+        str | None,
+        typer.Option(
+            metavar="NAME[:PATH]|FOLDER|FILE",
+            help="Examples for int8 and int8-full: a data set, a folder of pictures, texts (.txt, .csv, .tsv) or .npz.",
+        ),
     ] = None,
     examples: Annotated[int, typer.Option(help="The largest number of calibration examples.")] = 256,
     per_channel: Annotated[

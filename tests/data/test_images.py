@@ -134,6 +134,28 @@ def test_a_folder_for_evaluation_is_all_test(class_folders):
         load("image_folder_test", class_folders, 16)
 
 
+def test_pictures_without_classes_are_drawn_from_all_sub_folders(class_folders):
+    bright = Image.fromarray(np.full((20, 20, 3), 250, np.uint8))
+    (class_folders / "a" / "b").mkdir(parents=True)
+    bright.save(class_folders / "a" / "b" / "c.PNG")
+    for path in (".trash/a.png", "cat/.hidden.png", "__MACOSX/a.png"):
+        (class_folders / path).parent.mkdir(exist_ok=True)
+        (class_folders / path).write_bytes(b"no picture")
+    (class_folders / "notes.txt").write_text("no picture")
+    found = np.stack(list(images.unlabelled_pictures(class_folders, 16, 100).as_numpy_iterator()))
+    assert found.shape == (21, 16, 16, 3)
+    assert (found.mean(axis=(1, 2, 3)) > 0.9).sum() == 1
+    some = np.stack(list(images.unlabelled_pictures(class_folders, 16, 8).as_numpy_iterator()))
+    np.testing.assert_array_equal(some, found[:8])
+    assert 0 < (some.mean(axis=(1, 2, 3)) > 0.4).sum() < 8  # cats and dogs
+    (class_folders / "cat" / "0.jpg").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"cat/0\.jpg cannot be decoded"):
+        images.unlabelled_pictures(class_folders, 16, 100)
+    (class_folders / "a" / "b" / "c.PNG").unlink()
+    with pytest.raises(UserError, match="a and its sub-folders hold no pictures"):
+        images.unlabelled_pictures(class_folders / "a", 16, 100)
+
+
 @pytest.mark.parametrize(("height", "width", "cut"), [(16, 16, True), (18, 30, True), (19, 19, False), (15, 16, False)])
 def test_the_middle_is_cut_out_of_pictures_of_nearly_the_right_size(height, width, cut):
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

@@ -153,7 +153,7 @@ GOOD = ["0\ta", "0\tb", "0\tc", "1\td", "1\te", "1\tf"]
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.tsv", None, r"cannot read .*a\.tsv \(No such file or directory\); name a \.csv or \.tsv"),
+        ("a.tsv", None, r"cannot read .*a\.tsv \(No such file or directory\); name a \.csv, \.tsv"),
         ("a.txt", "", r"a\.txt is neither \.csv nor \.tsv"),
         ("a.tsv", "", r"has no column 'text'; its header has no columns"),
         ("a.tsv", "text\tclass\nx\ty\n", "has no column 'label'; its header has text, class"),

@@ -11,15 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfcompress.commands.examples import examples_for
+from tfcompress.commands.examples import examples_for, image_size, images, tokens
+from tfcompress.data import registry
+from tfcompress.data.images import unlabelled_pictures
+from tfcompress.data.text import unlabelled_texts
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export.quantizer import calibrated_signatures, port_shape
-from tfcompress.measure.interpreter import Example
+from tfcompress.measure.comparison import Examples
+from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.progress import track
+from tfcompress.tflite.metadata import read_description
 from tfcompress.tflite.tensor import Tensor
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+_TEXTS = (".csv", ".tsv", ".txt")
 
 
 def calibration_examples(
@@ -28,8 +35,9 @@ def calibration_examples(
     """Returns the examples of each signature, that of the first graph first.
 
     Args:
-        calibration: a data set, `NAME` or `NAME:PATH`; an `.npz` file of arrays by name; or examples without a batch
-            axis. An input is called by its name, or by `SIGNATURE/NAME`, which goes first.
+        calibration: a data set, `NAME` or `NAME:PATH`; a folder of pictures at any depth; a `.txt` file with one text a
+            line, or a `.csv` or `.tsv` file with a column `text`; an `.npz` file of arrays by name; or examples without
+            a batch axis. An input is called by its name, or by `SIGNATURE/NAME`, which goes first.
         count: the largest number of examples.
         model: what messages call the model.
         reference: its `.tflite` file, with a signature for its first graph.
@@ -46,7 +54,7 @@ def calibration_examples(
     elif calibration.endswith(".npz"):
         found = _stored(Path(calibration), count)
     else:
-        found = _of_data(calibration, count, model, reference)
+        found = _read(calibration, count, model, reference)
     if not len(found):
         raise UserError("there are no examples to calibrate with; give at least one")
     names = [name for inputs in signatures.values() for name in inputs]
@@ -96,17 +104,34 @@ def _stored(path: Path, count: int) -> list[Example]:
     return [{name: array[i] for name, array in arrays.items()} for i in range(max(sizes.values(), default=0))]
 
 
-def _of_data(calibration: str, count: int, model: str, reference: Path) -> list[Example]:
-    """Returns training examples of a data set, `NAME` or `NAME:PATH`, as the model takes them."""
-    name, _, path = calibration.partition(":")
+def _read(calibration: str, count: int, model: str, reference: Path) -> list[Example]:
+    """Returns pictures of a folder, texts of a file or training examples of a data set, as the model takes them."""
     beside = Path(model).parent
     try:
-        if (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
+        description = read_description(reference.read_bytes())
+        own = description is not None and description.input is not None
+        if not own and (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
             Tokenizer.load(beside).save(reference.parent)
-        feeds, *_ = examples_for([reference], name, Path(path) if path else None, count, "train")
+        feed = _feed(calibration, count, reference)
         return [
             tf.nest.map_structure(np.asarray, example)
-            for example in track(feeds[reference], f"reading {name}", len(feeds[reference]))
+            for example in track(feed, f"reading {calibration.partition(':')[0]}", len(feed))
         ]
     except UserError as error:
         raise UserError(str(error).replace(str(reference), model)) from error
+
+
+def _feed(calibration: str, count: int, reference: Path) -> Examples:
+    name, _, path = calibration.partition(":")
+    given = Path(calibration)
+    if name in registry.NAMES:
+        return examples_for([reference], name, Path(path) if path else None, count, "train").feeds[reference]
+    if given.is_dir():
+        runner = Runner(reference)
+        return images(reference, runner, unlabelled_pictures(given, image_size(reference, runner), count))
+    if given.suffix.lower() in _TEXTS:
+        return tokens(reference, Runner(reference), unlabelled_texts(given, count))
+    raise UserError(
+        f"{calibration} is no data set ({', '.join(registry.NAMES)}), no folder of pictures that is there, and no "
+        ".txt, .csv, .tsv or .npz file; give one of these to calibrate with"
+    )

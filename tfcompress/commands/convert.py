@@ -86,9 +86,10 @@ def convert_file(
         output: the `.tflite` file to write. An existing file is replaced once the new one has run.
         to: a format, or the path of a `.json` recipe of litert-quantizer.
         calibration: what `int8` of a float model, `int8-full` and some quantizer recipes need: a data set, `NAME` or
-            `NAME:PATH`, of which training examples are taken; an `.npz` file of arrays by input name; or examples
-            without a batch axis. A `.tflite` file with several signatures needs examples of each, in which an input is
-            called by its name or by `SIGNATURE/NAME`.
+            `NAME:PATH`, of which training examples are taken; a folder of pictures; a file of texts; an `.npz` file of
+            arrays by input name; or examples without a batch axis; see
+            `tfcompress.commands.calibration.calibration_examples`. A `.tflite` file with several signatures needs
+            examples of each, in which an input is called by its name or by `SIGNATURE/NAME`.
         examples: the largest number of calibration examples.
         per_channel: whether each output of a layer has its own scale; `dynamic` then needs TFLite 2.17, and `int4`
             always has it. By default a layer has one scale, unless the format needs more.
@@ -191,8 +192,8 @@ def _check_possible(
     if needed and not (source.quantized or calibrated):
         what = target if isinstance(target, str) else "this recipe"
         raise UserError(
-            f"{what} needs examples to calibrate with: --calibration NAME, NAME:PATH or FILE.npz; the data sets are "
-            f"{', '.join(registry.NAMES)}"
+            f"{what} needs examples to calibrate with: --calibration NAME, NAME:PATH, a folder of pictures, a .txt, "
+            f".csv or .tsv file of texts, or an .npz; the data sets are {', '.join(registry.NAMES)}"
         )
 
 

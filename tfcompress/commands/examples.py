@@ -72,7 +72,7 @@ def examples_for(
     fits = True
     for file in dict.fromkeys(files):
         runner = Runner(file)
-        size = 0 if name in registry.TEXT else _image_size(file, runner)
+        size = 0 if name in registry.TEXT else image_size(file, runner)
         if size not in loaded:
             data = registry.load(name, path, size)
             loaded[size] = data, _drawn(data, split, count)
@@ -164,8 +164,8 @@ def _description(file: Path) -> Description | None:
         raise UserError(f"{file}: {error}") from error
 
 
-def _image_size(file: Path, runner: Runner) -> int:
-    """Returns the longer side of the images that a file takes."""
+def image_size(file: Path, runner: Runner) -> int:
+    """Returns the longer side of the images that a file takes; raises a `UserError` if it takes something else."""
     port = _image_port(file, runner)
     return max(port.shape[1:3])
 

@@ -151,6 +151,38 @@ def evaluation_folder(folder: Path, image_size: int) -> Dataset:
     return Dataset.from_arrays(folder.name, classes, none, none, _arrays(shuffled), decode=decode)
 
 
+def unlabelled_pictures(folder: Path, image_size: int, count: int) -> tf.data.Dataset:
+    """Returns some of the pictures in a folder and its sub-folders at any depth.
+
+    Args:
+        folder: contains pictures; other files are left out.
+        image_size: side of the model's input in pixels.
+        count: how many at most: random ones, seeded.
+
+    Returns:
+        float32 `(image_size, image_size, 3)` in [0, 1] each, made as large by `fit`.
+
+    Raises:
+        UserError: the folder has no pictures, or one of those that are taken cannot be decoded.
+    """
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _SUFFIXES
+        and path.is_file()
+        and not any(_is_hidden(part) for part in [path, *path.relative_to(folder).parents])
+    )
+    if not paths:
+        raise UserError(f"{folder} and its sub-folders hold no pictures ({_KINDS}); give a folder that has some")
+    drawn = [str(paths[i]) for i in np.random.default_rng(0).permutation(len(paths))[:count]]
+
+    def decode(path: tf.Tensor) -> tf.Tensor:
+        return fit(decode_image(tf.io.read_file(path)), image_size)
+
+    _check_decoded(folder, drawn, decode)
+    return tf.data.Dataset.from_tensor_slices(drawn).map(decode)
+
+
 def _classes(folder: Path) -> list[str]:
     """Returns the names of the sub-folders that are classes."""
     if not folder.is_dir():

@@ -93,7 +93,7 @@ def text_file(path: Path) -> Dataset:
     if path.is_dir():
         return _folder(path)
     by_class: dict[str, list[Row]] = {}
-    for text, label in _distinct(_table(path)):
+    for text, label in _distinct(_labelled(path)):
         by_class.setdefault(label, []).append((text, label))
     splits: dict[Split, list[Row]] = {split: [] for split in SPLITS}
     for label, rows in by_class.items():
@@ -105,6 +105,26 @@ def text_file(path: Path) -> Dataset:
             splits[split] += part
     rng = np.random.default_rng(0)
     return _dataset(path.stem, {split: [rows[i] for i in rng.permutation(len(rows))] for split, rows in splits.items()})
+
+
+def unlabelled_texts(path: Path, count: int) -> list[str]:
+    """Returns some of the texts in a file: random ones, seeded, and each text once.
+
+    Args:
+        path: a .txt file with one text a line, or a .csv or .tsv file with a column `text`; see `text_file`.
+        count: how many at most.
+
+    Raises:
+        UserError: the file cannot be read, or has no texts.
+    """
+    if path.suffix.lower() == ".txt":
+        found = _content(path).replace("\r\n", "\n").split("\n")
+    else:
+        found = [row["text"] for row in _table(path, ("text",))]
+    distinct = list(dict.fromkeys(text for text in found if text.strip()))
+    if not distinct:
+        raise UserError(f"{path} has no texts; add one a line")
+    return [distinct[i] for i in np.random.default_rng(0).permutation(len(distinct))[:count]]
 
 
 def texts(data: Dataset, split: Split) -> list[str]:
@@ -202,7 +222,7 @@ def _dataset(name: str, splits: dict[Split, list[Row]]) -> Dataset:
 def _folder(folder: Path) -> Dataset:
     validation = next((p for p in (folder / "validation.tsv", folder / "dev.tsv") if p.exists()), folder / "dev.tsv")
     paths = {"train": folder / "train.tsv", "validation": validation, "test": folder / "test.tsv"}
-    splits = {split: _table(paths[split]) for split in SPLITS}
+    splits = {split: _labelled(paths[split]) for split in SPLITS}
     known = {label for _, label in splits["train"]}
     for split in SPLITS[1:]:
         if unknown := sorted({label for _, label in splits[split]} - known):
@@ -213,16 +233,17 @@ def _folder(folder: Path) -> Dataset:
     return _dataset(folder.name, splits)
 
 
-def _table(path: Path) -> list[Row]:
+def _labelled(path: Path) -> list[Row]:
     """Reads the text and label of every row of a .csv or .tsv file."""
+    return [(row["text"], row["label"].strip()) for row in _table(path, ("text", "label"))]
+
+
+def _table(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
+    """Reads the rows of a .csv or .tsv file with a header that has the columns `needed`."""
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv"):
-        raise UserError(f"{path} is neither .csv nor .tsv; pass a table with the columns text and label")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); name a .csv or .tsv file") from error
-    lines = io.StringIO(decode_utf8(content, str(path)).removeprefix("\ufeff"), newline="")
+        raise UserError(f"{path} is neither .csv nor .tsv; pass a table with the columns {' and '.join(needed)}")
+    lines = io.StringIO(_content(path), newline="")
     csv.field_size_limit(2**31 - 1)  # the default limit of 128 KiB is too short for some texts
     reader = (
         csv.DictReader(lines, strict=True)
@@ -230,18 +251,26 @@ def _table(path: Path) -> list[Row]:
         else csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     )
     try:
-        return _rows(path, reader)
+        return _rows(path, reader, needed)
     except csv.Error as error:
         raise UserError(f"{path}, after line {reader.line_num}: {error}; check the quotation marks there") from None
 
 
-def _rows(path: Path, reader: csv.DictReader[str]) -> list[Row]:
+def _content(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); name a .csv, .tsv or .txt file") from error
+    return decode_utf8(content, str(path)).removeprefix("\ufeff")
+
+
+def _rows(path: Path, reader: csv.DictReader[str], needed: tuple[str, ...]) -> list[dict[str, str]]:
     columns = list(reader.fieldnames or ())
-    for column in ("text", "label"):
+    for column in needed:
         if column not in columns:
             raise UserError(
                 f"{path} has no column {column!r}; its header has {', '.join(columns) or 'no columns'}, and must have "
-                "text and label"
+                f"{' and '.join(needed)}"
             )
     rows = []
     for row in reader:
@@ -250,9 +279,9 @@ def _rows(path: Path, reader: csv.DictReader[str]) -> list[Row]:
                 f"{path}, line {reader.line_num}: the row does not have {len(columns)} fields like the header; correct "
                 "it"
             )
-        if not row["label"].strip():
+        if "label" in needed and not row["label"].strip():
             raise UserError(f"{path}, line {reader.line_num}: the label is empty; every row needs one")
-        rows.append((row["text"], row["label"].strip()))
+        rows.append(row)
     if not rows:
         raise UserError(f"{path} has no rows after its header; add one row per example")
     return rows
