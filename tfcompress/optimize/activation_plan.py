@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import tensorflow as tf
@@ -80,14 +82,19 @@ class ActivationPlan:
     activations, so they are always static.
 
     Attributes:
-        model: the model, whose layers are called in no other one.
         found: by the layers' names.
         static, dynamic: the names of the layers whose activations are so.
     """
 
     def __init__(self, model: tf_keras.Model, selected: Mapping[str, LayerQuantization]) -> None:
-        self.model = model
-        self._before_float = {x.name for one in model.layers if type(one) in FLOAT_LAYERS for x in inputs_of(one)}
+        # Earlier techniques called the layers that they left alone in other models, too.
+        self._sources: dict[str, list[list[tf_keras.layers.Layer]]] = defaultdict(list)
+        self._readers: dict[str, list[tf_keras.layers.Layer]] = defaultdict(list)
+        for node in chain.from_iterable(model._nodes_by_depth.values()):
+            self._sources[node.layer.name].append(tf.nest.flatten(node.inbound_layers))
+            for source in self._sources[node.layer.name][-1]:
+                self._readers[source.name].append(node.layer)
+        self._before_float = {x.name for one in model.layers if type(one) in FLOAT_LAYERS for x in self.inputs_of(one)}
         self.found: dict[str, Activations] = {}
         # `layers` is sorted by depth, so the layers before a layer come before it.
         for layer in model.layers:
@@ -97,6 +104,10 @@ class ActivationPlan:
         self.static = {name for name, found in self.found.items() if found == STATIC}
         self.dynamic = self.found.keys() - self.static
 
+    def inputs_of(self, layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
+        """Returns the layers whose outputs a layer reads, in all its calls."""
+        return list(chain.from_iterable(self._sources[layer.name]))
+
     def passes_int8(self, mover: tf_keras.layers.Layer) -> bool:
         """Returns whether a layer that moves values gets int8 and hands it on to a layer that takes it."""
         return self._float_source(mover, annotated=True) is None and self.feeds_int8(mover)
@@ -105,7 +116,7 @@ class ActivationPlan:
         """Returns whether the output of a layer is to be int8: not all layers that read it want it float."""
         if not self.static:
             return False
-        readers = [node.outbound_layer for node in layer.outbound_nodes]
+        readers = self._readers[layer.name]
         passed_on = (*MOVERS, *_PASS_ON)
         return not readers or any(
             self.feeds_int8(reader) if type(reader) in passed_on else reader.name not in self.dynamic
@@ -117,12 +128,12 @@ class ActivationPlan:
             return STATIC
         if type(layer) is not tf_keras.layers.Dense:
             return Activations("dynamic", f"it is a {type(layer).__name__}, not a Dense layer")
-        if len(layer.inbound_nodes) > 1:
+        if len(self._sources[layer.name]) > 1:
             return Activations("dynamic", "it is called several times")
         activation = _name(layer.activation)
         if activation not in _INT8_ACTIVATIONS:
             return Activations("dynamic", f"its activation {activation} is not among {', '.join(_INT8_ACTIVATIONS)}")
-        (source,) = inputs_of(layer)
+        (source,) = self.inputs_of(layer)
         floating = self._float_source(source, annotated=True)
         return STATIC if floating is None else Activations("dynamic", f"it reads {floating}, which is float")
 
@@ -139,19 +150,14 @@ class ActivationPlan:
         if kind in FLOAT_LAYERS or (kind in (tf_keras.layers.Dense, tf_keras.layers.Embedding) and annotated):
             return None
         if kind in (*MOVERS, *_PASS_ON):
-            if len(source.inbound_nodes) > 1:
+            if len(self._sources[source.name]) > 1:
                 return str(source.name)
-            return self._float_source(inputs_of(source)[0], annotated and kind in MOVERS)
+            return self._float_source(self.inputs_of(source)[0], annotated and kind in MOVERS)
         if isinstance(source, tf_keras.layers.InputLayer):
             return None if source.dtype == "float32" and annotated else str(source.name)
         relu = kind is tf_keras.layers.Activation and _name(source.activation) in ("relu", "relu6")
         quantized = (relu or kind in _INT8_OUTPUTS) and annotated and source.name not in self._before_float
-        return None if quantized and len(source.inbound_nodes) == 1 else str(source.name)
-
-
-def inputs_of(layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
-    """Returns the layers whose outputs a layer reads, in all its calls."""
-    return [source for node in layer.inbound_nodes for source in tf.nest.flatten(node.inbound_layers)]
+        return None if quantized and len(self._sources[source.name]) == 1 else str(source.name)
 
 
 def _name(activation: object) -> str:

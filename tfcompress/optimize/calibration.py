@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.optimize.technique import copy_model
 from tfcompress.traits import variables
 
 
@@ -18,26 +17,28 @@ def calibrate(wrapped: tf_keras.Model, model: tf_keras.Model, batches: tf.data.D
 
     Args:
         wrapped: the result of tfmot's `quantize_apply` for `model`; changed in place.
-        model: the plain float model.
+        model: the plain float model, whose layers are called in no other one. Layers that read it are added.
         batches: a few batches of features without labels.
     """
-    float_model = copy_model(model)
     limits, probes = [], []
     for wrapper in wrapped.layers:
         by_name = variables(wrapper)
         for point in ("pre_activation", "post_activation", "output"):
             if f"{point}_min" in by_name:
-                layer = float_model.get_layer(wrapper.layer.name)
+                layer = model.get_layer(wrapper.layer.name)
                 limits.append((by_name[f"{point}_min"], by_name[f"{point}_max"]))
                 probes.append(_before_activation(layer) if point == "pre_activation" else layer.get_output_at(0))
     if not probes:
         return
-    extremes = tf.stack([tf.stack([tf.reduce_min(x), tf.reduce_max(x)]) for x in probes])
-    probing = tf_keras.Model(float_model.inputs, extremes)
-    ranges = np.mean([probing(features).numpy() for features in batches], axis=0)
+    probing = tf_keras.Model(model.inputs, probes)
+    ranges = np.mean([[_extremes(x) for x in tf.nest.flatten(probing(features))] for features in batches], axis=0)
     for (low, high), (smallest, largest) in zip(limits, ranges, strict=True):
         low.assign(min(smallest, 0.0))
         high.assign(max(largest, 0.0))
+
+
+def _extremes(x: tf.Tensor) -> tuple[np.float32, np.float32]:
+    return tf.reduce_min(x).numpy(), tf.reduce_max(x).numpy()
 
 
 def _before_activation(dense: tf_keras.layers.Dense) -> tf_keras.KerasTensor:

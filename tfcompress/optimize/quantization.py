@@ -39,7 +39,6 @@ from tfcompress.optimize.activation_plan import (
     STATIC,
     ActivationPlan,
     LayerQuantization,
-    inputs_of,
 )
 from tfcompress.optimize.calibration import calibrate
 from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
@@ -97,20 +96,19 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
         return {**super().explain(model), **dynamic}
 
     def _plan(self, model: tf_keras.Model) -> ActivationPlan:
-        """Returns the plan for a copy, because earlier techniques called the layers that they left alone once more."""
-        return ActivationPlan(copy_model(model), self.select(model))
+        return ActivationPlan(model, self.select(model))
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
+        model = copy_model(model)  # Calibration adds layers to it.
         plan = self._plan(model)
-        model = plan.model
-        before_float = _names_before(layer for layer in model.layers if type(layer) in FLOAT_LAYERS)
-        before_int8 = _names_before(layer for layer in model.layers if layer.name in plan.static)
+        before_float = _names(x for one in model.layers if type(one) in FLOAT_LAYERS for x in plan.inputs_of(one))
+        before_int8 = _names(x for one in model.layers if one.name in plan.static for x in plan.inputs_of(one))
         scheme = _Scheme(context.traits, plan.dynamic)
         supports = scheme.get_quantize_registry().supports
 
         def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             original = model.get_layer(layer.name)
-            reader = type(layer) in _READERS_OF_INT or any(isinstance(x, _Input) for x in inputs_of(original))
+            reader = type(layer) in _READERS_OF_INT or any(isinstance(x, _Input) for x in plan.inputs_of(original))
             annotate: Any = QuantizedReader if reader else _annotate
             if layer.name in plan.static and is_table(layer):
                 config = plain.Default8BitQuantizeConfig(["embeddings"], [], quantize_output=False)
@@ -220,7 +218,5 @@ def _set_ranges(model: tf_keras.Model) -> None:
             of_quantizer["max_var"].assign(largest)
 
 
-def _names_before(layers: Iterable[tf_keras.layers.Layer]) -> set[str]:
-    """Returns the names of the layers whose output one of `layers` reads."""
-    nodes = (node for layer in layers for node in layer.inbound_nodes)
-    return {source.name for node in nodes for source in tf.nest.flatten(node.inbound_layers)}
+def _names(layers: Iterable[tf_keras.layers.Layer]) -> set[str]:
+    return {layer.name for layer in layers}
