@@ -17,7 +17,7 @@ from tfcompress.runs.recipe import Recipe
 from tfcompress.study.sensitivity import sensitivity
 
 L = tf_keras.layers
-FIT = Training(epochs=3, batch_size=16, learning_rate=1e-3)
+FIT = Training(epochs=2, batch_size=16, learning_rate=1e-3)
 
 
 def split(size: int) -> tuple[np.ndarray, np.ndarray]:
