@@ -33,6 +33,22 @@ def test_files_are_packed_with_the_recorded_bytes():
     assert packed_files() == {file.stem: file.read_bytes() for file in VERSION_2.glob("*.tflite")}
 
 
+def test_version_2_without_flags_means_version_1():
+    """In operators of each kind."""
+    model = reading.read((VERSION_2.with_name("version_1") / "vit_float32.tflite").read_bytes())
+    content = writing.write(model, 64)
+    for operator in model.operators():
+        if operator.code.custom:
+            operator.custom_options = b"\2" + operator.custom_options[1:] + bytes(4)
+    later = writing.write(model, 64)
+    assert later != content
+    assert unpack(later) == unpack(content)
+    if has_runtime():
+        x = some(1, 8, 8, 3)
+        found, expected = (stock(one, x, delegates=delegates()) for one in (later, content))
+        assert found.tobytes() == expected.tobytes()
+
+
 def check(content: bytes, packed: bytes, x: np.ndarray, tolerance: float) -> None:
     """Checks the outputs of a packed file, and that unpacking and packing it gives the same files."""
     expected = stock(content, x)
