@@ -102,12 +102,12 @@ def _known(weights: FloatArray, settings: Settings) -> Codebook | None:
 
 def _codebook(rounding: Rounding, indices: Bytes) -> Codebook:
     """Returns the codebook of indices (rows, …), without centroids that no weight has."""
-    centroids, scales = rounding.centroids, rounding.scales
-    if scales is not None:
+    used = np.flatnonzero(np.bincount(indices.ravel(), minlength=len(rounding.centroids)))
+    centroids, scales = rounding.centroids[used], np.zeros(0)
+    if rounding.scales is not None:
         unit = float(np.abs(centroids).max()) / _LARGEST
-        centroids, scales = centroids / unit, scales * unit
-    used = np.flatnonzero(np.bincount(indices.ravel(), minlength=len(centroids)))
-    distinct, places = np.unique(centroids[used].astype(np.float32), return_inverse=True)
-    moved = np.zeros(len(centroids), np.uint8)
+        centroids, scales = centroids / unit, rounding.scales * unit
+    distinct, places = np.unique(centroids.astype(np.float32), return_inverse=True)
+    moved = np.zeros(len(rounding.centroids), np.uint8)
     moved[used] = places
-    return Codebook(distinct, moved[indices], np.zeros(0, np.float32) if scales is None else scales.astype(np.float32))
+    return Codebook(distinct, moved[indices], scales.astype(np.float32))
