@@ -14,7 +14,7 @@ wheel=$(ls "$PWD"/dist/*.whl)
 
 constraints=$(mktemp)
 sed -n '/^[a-z]/{s/\[[^]]*\]//; s/ *\\$//; p}' requirements.lock > "$constraints"  # the versions without their hashes
-short='fit: {epochs: 1, batch_size: 128, learning_rate: 5.0e-4}'
+short='fit: {epochs: 1, batch_size: 256, learning_rate: 5.0e-4}'
 for python in ${@:-python3.11 python3.12 python3.13}; do
   folder=$(mktemp -d)
   "$python" -m venv --without-pip "$folder/venv"

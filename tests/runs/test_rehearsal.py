@@ -169,9 +169,8 @@ def test_two_sentences_go_through_all_techniques(tiny_bert, tiny_text, tmp_path)
 
 @pytest.mark.slow
 def test_the_demo_recipe_is_rehearsed_in_a_process_of_its_own(tmp_path):
-    recipe = Recipe.load(
-        "vit_digits", ["training.epochs=1", "training.batch_size=512", "export.formats=[float32, dynamic]"]
-    )
+    short = ["model.depth=1", "training.epochs=1", "training.batch_size=512", "export.formats=[float32, dynamic]"]
+    recipe = Recipe.load("vit_digits", short)
     train(recipe, tmp_path / "work")
     (cached,) = (tmp_path / "cache" / "rehearsals").iterdir()
     assert read_json(cached) == read_json(tmp_path / "work" / "rehearsal.json")
