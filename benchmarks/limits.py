@@ -39,7 +39,7 @@ _TABLE = flags.DEFINE_string("table", None, "Put the table between the markers o
 _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the kind to run in this process.")
 
 COMMANDS = ("convert", "pack", "prune", "cluster", "quantize")
-_SECONDS = 600
+_SECONDS = 1800
 _BEGIN, _END = "<!-- begin of the table of kinds -->", "<!-- end of the table of kinds -->"
 Result = dict[str, str]
 """`right`, `refused: why` or `failed: why` by command."""
