@@ -30,6 +30,11 @@ class Foreign(tf.Module):
             lambda ids: {"out": tf.reduce_sum(tf.gather(table, tf.where(ids < 0, ids + 4, ids)), 1)},
             [tf.TensorSpec((1, 5), tf.int32, name="ids")],
         )
+        ids, mask = (tf.TensorSpec((1, 5), tf.int32, name=name) for name in ("ids", "attention_mask"))
+        self.states = tf.function(lambda ids, mask: {"states": tf.gather(table, ids * mask)}, [ids, mask])
+        self.padded = tf.function(
+            lambda ids, mask: {"states": tf.gather(table, ids) - tf.cast(1 - mask, tf.float32)[..., None]}, [ids, mask]
+        )
 
 
 def write(folder: Path) -> dict[str, Path]:
@@ -42,7 +47,7 @@ def write(folder: Path) -> dict[str, Path]:
         converter.allow_custom_ops = True
         return converter.convert()
 
-    contents = {name: convert(name) for name in ("several", "custom", "batch", "free", "table")}
+    contents = {name: convert(name) for name in ("several", "custom", "batch", "free", "table", "states", "padded")}
     tf.saved_model.save(module, folder / "saved", {"first": module.double, "second": module.several})
     saved = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved"), ["first", "second"])
     contents["signatures"] = saved.convert()

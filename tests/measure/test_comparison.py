@@ -98,6 +98,14 @@ def test_outputs_that_are_no_class_scores_are_embeddings(foreign):
     assert (named.divergence, named.cosine) == (Mean(0, 0, 0), None)
 
 
+def test_states_of_padding_are_not_compared(foreign):
+    rows = [([0, 1, 2, 3, 3], [1, 1, 1, 0, 0]), ([3, 2, 1, 1, 1], [1, 1, 1, 1, 1])]
+    examples = [{"ids": np.int32(ids), "attention_mask": np.int32(mask)} for ids, mask in rows]
+    found = compare([foreign["states"], foreign["padded"]], examples, rounds=2).files[1]
+    assert found.agreement.largest_difference > 0.5
+    assert found.cosine.value == pytest.approx(1)
+
+
 def test_other_outputs_are_not_compared(foreign):
     found = compare([foreign["several"], foreign["signatures"]], rounds=2)
     assert found.files[0].output == "logits: float32 (1, 3)"

@@ -46,6 +46,9 @@ def test_the_cosine_of_embeddings_knows_no_length():
     a = np.float32([[[1, 0], [0, 2]], [[1, 1], [0, 0]]])
     b = np.float32([[[3, 0], [2, 0]], [[-2, -2], [0, 0]]])
     assert cosine(b, a) == pytest.approx([0.5, 0])
+    mask = np.array([[True, False], [True, True]])
+    assert cosine(b, a, mask) == pytest.approx([1, 0])
+    assert cosine(b, a, np.zeros((2, 2), bool)) == pytest.approx([0.5, 0])
     assert cosine(a[:, 0], b[:, 0]) == pytest.approx([1, -1])
     assert cosine(np.float32([[0, 0]]), np.float32([[1, 0]])) == [0]
 

@@ -231,7 +231,7 @@ def compare(
             divergence=_divergence(outputs[name], first, (steps[name], steps[names[0]]))
             if scores and name != names[0]
             else None,
-            cosine=_cosine(outputs[name], first) if not scores and name != names[0] else None,
+            cosine=_cosine(outputs[name], first, feeds[name]) if not scores and name != names[0] else None,
         )
         for name, path in paths.items()
     ]
@@ -254,9 +254,18 @@ def _divergence(found: FloatArray, expected: FloatArray, steps: tuple[float, flo
     return Mean.of(divergence(found, expected, steps)) if fit else None
 
 
-def _cosine(found: FloatArray, expected: FloatArray) -> Mean | None:
+def _cosine(found: FloatArray, expected: FloatArray, examples: Examples) -> Mean | None:
     fit = found.ndim > 1 and found.shape[-1] > 1 and _comparable(found, expected)
-    return Mean.of(cosine(found, expected)) if fit else None
+    return Mean.of(cosine(found, expected, _mask(examples, found.shape[1:-1]))) if fit else None
+
+
+def _mask(examples: Examples, tokens: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+    """Returns which tokens of each example are no padding, if an input says so for outputs with so many tokens."""
+    first = next(iter(examples))
+    for name, values in first.items() if isinstance(first, dict) else ():
+        if "mask" in name and tokens and np.shape(values) == tokens:
+            return np.stack([np.asarray(example[name]) != 0 for example in examples])
+    return None
 
 
 def _comparable(found: FloatArray, expected: FloatArray) -> bool:

@@ -76,18 +76,23 @@ def divergence(
     return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
 
 
-def cosine(found: FloatArray, expected: FloatArray) -> npt.NDArray[np.float64]:
+def cosine(
+    found: FloatArray, expected: FloatArray, mask: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.float64]:
     """Returns the cosine similarity of each example's embeddings `(n,)`, the mean over all vectors of an example.
 
     Args:
         found: embeddings `(n, …, width)`.
         expected: of the model that it is compared with, in the same shape.
+        mask: `(n, tokens)` for embeddings `(n, tokens, width)`: false for the vectors of padding, which are left out.
     """
     a, b = (outputs.astype(np.float64) for outputs in (found, expected))
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     # Two vectors of zeros are equal; a single one has no direction.
     alike = np.where((a == b).all(axis=-1), 1.0, (a * b).sum(axis=-1) / np.where(lengths > 0, lengths, 1.0))
-    return np.asarray(alike.reshape(len(alike), -1).mean(axis=1), np.float64)
+    weights = np.ones(alike.shape) if mask is None or not mask.any(axis=1).all() else mask
+    axes = tuple(range(1, alike.ndim))
+    return np.asarray((alike * weights).sum(axis=axes) / weights.sum(axis=axes), np.float64)
 
 
 def _log_probabilities(outputs: FloatArray, step: float) -> npt.NDArray[np.float64]:
