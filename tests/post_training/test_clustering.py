@@ -72,6 +72,20 @@ def test_the_file_computes_with_its_clustered_weights():
     assert len(first.scales) in (0, 48)
 
 
+def test_packing_finds_the_scales_in_the_file():
+    model = Model(1, 4, 64)
+    content = model.file(dense(model, dense(model, 0, (1, 4, 48)), (1, 4, 32)))
+    first = cluster(content, Settings(16, scales=True))
+    second = cluster(first.content, Settings(8, scales=True))
+    for found in (first, second):
+        packed = pack_counted(found.content, allow_larger=True)
+        assert packed.dense == 2
+        assert not packed.skipped
+        assert values(packed.content).keys() == found.codebooks.keys()
+        for name, kernel in values(packed.content).items():
+            assert kernel.tobytes() == found.codebooks[name].values().tobytes()
+
+
 def test_the_same_data_give_the_same_file():
     content, examples = small_cnn(), pictures(20)
     assert cluster(content, COMPENSATED, examples).content == cluster(content, COMPENSATED, examples).content

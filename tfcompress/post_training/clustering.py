@@ -16,6 +16,7 @@ from tfcompress import progress
 from tfcompress.errors import UserError
 from tfcompress.measure.interpreter import Example
 from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook
+from tfcompress.packed.stock_codebooks import write_codebooks
 from tfcompress.post_training.floats import check_float, check_straight, unpack_weights
 from tfcompress.post_training.kernels import LOOKUPS, SMALLEST_KERNEL, Kernel, find_kernels, left_alone, read_by
 from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
@@ -41,7 +42,7 @@ class Clustered:
     """A file with clustered weights.
 
     Attributes:
-        content: the bytes of a stock file.
+        content: the bytes of a stock file; its metadata hold the codebooks with scales, for `pack`.
         codebooks: of the clustered weights by the names of their tensors; `indices` have the tensor's shape.
         skipped: why other large weights were left as they are, by name.
     """
@@ -93,6 +94,7 @@ def cluster(
             codebooks[kernel.name] = book = _codebook(kernel, statistics, by_name[kernel.name])
             kernel.set_values(book.values())
             shown.advance(note=kernel.name)
+    write_codebooks(model, codebooks)
     if isinstance(model.content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         # Writing needs little of the mapped file, which would take memory beside what is written.
         model.content.madvise(mmap.MADV_DONTNEED)
