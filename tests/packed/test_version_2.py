@@ -257,6 +257,16 @@ def test_missing_scales_are_refused():
         unpack(writing.write(model, 64))
 
 
+@pytest.mark.parametrize("value", [0, -1, np.nan, np.inf])
+def test_scales_that_are_not_positive_numbers_are_refused(value):
+    content, books = layers()
+    model = reading.read(pack_counted(content, codebooks=books, allow_larger=True).content)
+    scale = model.graphs[0].operators[0].inputs[3]
+    scale.buffer.data = np.full(N, value, np.float32).view(np.uint8)
+    with pytest.raises(UserError, match="scales of float32 weights are not positive numbers"):
+        unpack(writing.write(model, 64))
+
+
 def test_damaged_files_end_in_a_user_error_or_a_file(tmp_path):
     content, books = layers()
     packed = pack_counted(content, "int8", codebooks=books, allow_larger=True).content

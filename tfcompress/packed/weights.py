@@ -130,6 +130,10 @@ def _weights(options: DenseOptions | TableOptions, indices: Bytes, places: tuple
         one = not scaled and (given is None or given.size == 1)
         scales = _vector(scale, "float32", 1 if one else len(indices))
     source = None if original is ABSENT else _vector(original, "float32", len(book))
+    if scaled and (source is not None or book.dtype == np.float32):
+        check(
+            bool((np.isfinite(scales) & (scales > 0)).all()), "the scales of float32 weights are not positive numbers"
+        )
     parts, read = (codebook, scale, sums, original), (codebook, scale, sums, bias)
     used, used_read = (tuple(one for one in tensors if one is not ABSENT) for tensors in (parts, read))
     return PackedWeights(tensor, indices, bits, book, scales, scaled, source, bias, used, used_read)
