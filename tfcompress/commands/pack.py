@@ -60,12 +60,7 @@ class PackingResult:
 
     def _compared(self, difference: Difference) -> str:
         what = f"{difference.examples} examples of {self.data}" if self.data else "a random input"
-        top1 = difference.same_top1
-        same = "" if top1 is None else f"; the same top-1 on {top1} of {difference.examples}"
-        return (
-            f"run on {what}: outputs differ by {difference.largest_difference:.2g} at most, where the largest is "
-            f"{difference.largest_output:.2g}{same}"
-        )
+        return f"run on {what}: {difference}"
 
 
 def pack_file(

@@ -52,6 +52,13 @@ class Difference:
     same_top1: int | None
     finite: bool
 
+    def __str__(self) -> str:
+        same = "" if self.same_top1 is None else f"; the same top-1 on {self.same_top1} of {self.examples}"
+        return (
+            f"outputs differ by {self.largest_difference:.2g} at most, where the largest is {self.largest_output:.2g}"
+            f"{same}"
+        )
+
 
 def agreement(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic]) -> Agreement:
     """Compares one output `(n, …)` of two models for the same examples; scores have the shape `(n, …, classes)`."""

@@ -18,7 +18,7 @@ from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
 from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.agreement import agreement
-from tfcompress.measure.divergence import Mean, are_probabilities, cosine, divergence
+from tfcompress.measure.divergence import Mean, are_probabilities, mean_cosine, mean_divergence
 from tfcompress.measure.figures import Figures
 from tfcompress.measure.interpreter import Example, FloatArray, Port, Runner
 from tfcompress.measure.latency import Latency, latencies
@@ -228,10 +228,12 @@ def compare(
             else None,
             accuracy=accuracy(correct[name]) if correct else None,
             flips=flips(correct[names[0]], correct[name]) if correct and name != names[0] else None,
-            divergence=_divergence(outputs[name], first, (steps[name], steps[names[0]]))
+            divergence=mean_divergence(outputs[name], first, (steps[name], steps[names[0]]))
             if scores and name != names[0]
             else None,
-            cosine=_cosine(outputs[name], first, feeds[name]) if not scores and name != names[0] else None,
+            cosine=mean_cosine(outputs[name], first, token_mask(feeds[name], first.shape[1:-1]))
+            if not scores and name != names[0]
+            else None,
         )
         for name, path in paths.items()
     ]
@@ -249,27 +251,13 @@ def compare(
     )
 
 
-def _divergence(found: FloatArray, expected: FloatArray, steps: tuple[float, float]) -> Mean | None:
-    fit = found.ndim == 2 and found.shape[1] > 1 and _comparable(found, expected)
-    return Mean.of(divergence(found, expected, steps)) if fit else None
-
-
-def _cosine(found: FloatArray, expected: FloatArray, examples: Examples) -> Mean | None:
-    fit = found.ndim > 1 and found.shape[-1] > 1 and _comparable(found, expected)
-    return Mean.of(cosine(found, expected, _mask(examples, found.shape[1:-1]))) if fit else None
-
-
-def _mask(examples: Examples, tokens: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+def token_mask(examples: Examples, tokens: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
     """Returns which tokens of each example are no padding, if an input says so for outputs with so many tokens."""
     first = next(iter(examples))
     for name, values in first.items() if isinstance(first, dict) else ():
         if "mask" in name and tokens and np.shape(values) == tokens:
             return np.stack([np.asarray(example[name]) != 0 for example in examples])
     return None
-
-
-def _comparable(found: FloatArray, expected: FloatArray) -> bool:
-    return found.shape == expected.shape and bool(np.isfinite(found).all() and np.isfinite(expected).all())
 
 
 def _names(files: Sequence[Path]) -> list[str]:

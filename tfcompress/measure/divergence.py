@@ -95,6 +95,22 @@ def cosine(
     return np.asarray((alike * weights).sum(axis=axes) / weights.sum(axis=axes), np.float64)
 
 
+def mean_divergence(found: FloatArray, expected: FloatArray, steps: tuple[float, float] = (0.0, 0.0)) -> Mean | None:
+    """Returns the mean of `divergence`; None if the outputs are not `(n, classes)`, or not comparable and finite."""
+    fit = found.ndim == 2 and found.shape[1] > 1 and _comparable(found, expected)
+    return Mean.of(divergence(found, expected, steps)) if fit else None
+
+
+def mean_cosine(found: FloatArray, expected: FloatArray, mask: npt.NDArray[np.bool_] | None = None) -> Mean | None:
+    """Returns the mean of `cosine`; None if the outputs are single numbers, or not comparable and finite."""
+    fit = found.ndim > 1 and found.shape[-1] > 1 and _comparable(found, expected)
+    return Mean.of(cosine(found, expected, mask)) if fit else None
+
+
+def _comparable(found: FloatArray, expected: FloatArray) -> bool:
+    return found.shape == expected.shape and bool(np.isfinite(found).all() and np.isfinite(expected).all())
+
+
 def _log_probabilities(outputs: FloatArray, step: float) -> npt.NDArray[np.float64]:
     if not are_probabilities(outputs, step):
         return np.asarray(log_softmax(outputs.astype(np.float64), axis=1))
