@@ -183,6 +183,46 @@ def _converted(imports: list[str], model: Path, output: Path, *settings: Any) ->
 
 
 @app.command()
+def cluster(
+    model: Annotated[
+        Path,
+        typer.Argument(help="A float .tflite file of any origin, or any other model that `tfcompress convert` takes."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .tflite file to write.")],
+    clusters: Annotated[
+        int | None, typer.Option(help="The most distinct values of a kernel, 2 to 256; by default 64.")
+    ] = None,
+    bits: Annotated[int | None, typer.Option(help="The same in bits, 2 to 8: 4 bits are 16 values.")] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:PATH]|FOLDER|FILE",
+            help="Unlabelled examples: a data set, a folder of pictures, texts (.txt, .csv, .tsv) or .npz.",
+        ),
+    ] = None,
+    examples: Annotated[int, typer.Option(help="The largest number of calibration examples.")] = 256,
+    packed: Annotated[bool, typer.Option("--packed/--stock", help="For the packed runtime, or for any TFLite.")] = True,
+    activations: Annotated[
+        str | None, typer.Option(help="The type that a packed file computes in, float32 (the default) or int8.")
+    ] = None,
+    allow_code: _AllowCode = False,
+    imports: _Imports = None,
+) -> None:
+    """Cluster the weights of a trained model without training, and compare the file with the float one."""
+    settings = (clusters, bits, calibration, examples, packed, activations, allow_code)
+    print(_apart(f"clustering {model}", _clustered, imports or [], model, output, *settings))
+
+
+def _clustered(imports: list[str], model: Path, output: Path, *settings: Any) -> str:
+    import_tensorflow()
+    from tfcompress.commands.cluster import cluster_file
+    from tfcompress.models.user_code import import_modules
+
+    import_modules(imports, settings[-1])
+    return str(cluster_file(model, output, *settings))
+
+
+@app.command()
 def pack(
     file: Annotated[Path, typer.Argument(help="A .tflite file with clustered weights, float32 or int8.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The packed .tflite file to write.")],

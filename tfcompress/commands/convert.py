@@ -108,14 +108,14 @@ def convert_file(
         raise UserError(f"minimum runtime {min_runtime!r} is not a version of TFLite; give one such as 2.16")
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
-    opened = _opened(source, allow_code)
+    opened = open_model(source, allow_code)
     _check_possible(opened, target, calibration is not None, per_channel)
     with tempfile.TemporaryDirectory() as folder:
-        content = _unquantized(opened, target, calibration is not None)
+        content = unquantized_file(opened, target, calibration is not None)
         reference = Path(folder) / "model.tflite"
         reference.write_bytes(content)
         if opened.content:
-            _check_runs(reference, opened.name)
+            check_runs(reference, opened.name)
         feeds = None if calibration is None else calibration_examples(calibration, examples, opened.name, reference)
         content = _converted(opened, target, content, feeds, bool(per_channel))
         _check_runtime(opened, str(to), content, min_runtime)
@@ -165,7 +165,8 @@ def _target(to: Format | Path | str) -> Format | QuantizerRecipe:
     raise UserError(f"format {str(to)!r} is neither one of {', '.join(FORMATS)} nor a .json recipe of litert-quantizer")
 
 
-def _opened(source: Any, allow_code: bool) -> Source:
+def open_model(source: Any, allow_code: bool) -> Source:
+    """Returns the source that `convert_file` makes of its first argument; see `open_source`."""
     if isinstance(source, Source):
         return source
     if isinstance(source, (Path, str)):
@@ -197,7 +198,7 @@ def _check_possible(
         )
 
 
-def _check_runs(file: Path, name: str) -> None:
+def check_runs(file: Path, name: str) -> None:
     """Raises a `UserError` if LiteRT cannot load a file; the quantizer does not end on some of those."""
     try:
         Runner(file)
@@ -205,7 +206,7 @@ def _check_runs(file: Path, name: str) -> None:
         raise UserError(str(error).replace(str(file), name)) from error
 
 
-def _unquantized(source: Source, target: Format | QuantizerRecipe, wanted: bool) -> bytes:
+def unquantized_file(source: Source, target: Format | QuantizerRecipe, wanted: bool) -> bytes:
     """Returns the file to quantize and compare with: float32, or int8 after quantization-aware training.
 
     It is empty if neither needs it.

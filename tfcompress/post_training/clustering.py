@@ -44,7 +44,7 @@ class Clustered:
     Attributes:
         content: the bytes of a stock file; its metadata hold the codebooks with scales, for `pack`.
         codebooks: of the clustered weights by the names of their tensors; `indices` have the tensor's shape.
-        skipped: why other large weights were left as they are, by name.
+        skipped: why other weights were left as they are, by name.
     """
 
     content: bytes
@@ -83,8 +83,12 @@ def cluster(
             check_straight(model)
         unpack_weights(model)
         wanted = list(settings) if isinstance(settings, Mapping) and only is None else only
-        kernels = _chosen(model, wanted)
+        found = find_kernels(model)
+        kernels = _chosen(found, wanted)
         skipped = {name: why for graph in model.graphs for name, why in left_alone(graph).items()}
+        if wanted is None:
+            few = f"it has fewer than {SMALLEST_KERNEL:,} weights"
+            skipped |= {one.name: few for one in found if one not in kernels}
     one = Settings() if settings is None else settings
     by_name = one if isinstance(one, Mapping) else {kernel.name: one for kernel in kernels}
     seen = ((kernel, None) for kernel in kernels) if examples is None else _statistics(model, kernels, examples)
@@ -102,9 +106,8 @@ def cluster(
     return Clustered(content, codebooks, skipped)
 
 
-def _chosen(model: Model, wanted: Collection[str] | None) -> list[Kernel]:
+def _chosen(kernels: list[Kernel], wanted: Collection[str] | None) -> list[Kernel]:
     """Returns the kernels with the wanted names, by default the large ones."""
-    kernels = find_kernels(model)
     if wanted is None:
         kernels = [kernel for kernel in kernels if kernel.tensor.elements >= SMALLEST_KERNEL]
     else:

@@ -1,0 +1,314 @@
+"""Clusters the weights of a trained model without training, and runs the file beside the float one to compare them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from tfcompress.commands.calibration import calibration_examples
+from tfcompress.commands.convert import check_runs, open_model, unquantized_file
+from tfcompress.commands.scores import score_orders
+from tfcompress.errors import UserError
+from tfcompress.export.sources import Source
+from tfcompress.files import atomic_write, writing_to
+from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
+from tfcompress.measure.comparison import Examples, random_examples
+from tfcompress.measure.divergence import Mean, are_probabilities, mean_cosine, mean_divergence
+from tfcompress.measure.interpreter import Example, FloatArray, Runner
+from tfcompress.packed.codebook import MAX_CENTROIDS
+from tfcompress.packed.options import Activations
+from tfcompress.packed.packer import pack_counted
+from tfcompress.packed.stock_codebooks import write_codebooks
+from tfcompress.post_training.clustering import Clustered, cluster
+from tfcompress.post_training.floats import check_float, check_straight
+from tfcompress.post_training.method import Settings
+from tfcompress.progress import track
+from tfcompress.tflite.attached import with_attached_files
+from tfcompress.tflite.damage import reporting_damage
+from tfcompress.tflite.reading import open_file, read
+from tfcompress.tflite.writing import write
+
+_MOST_BITS = 8
+_CLUSTERS = 64
+_NAMES = 3
+"""The weights that were left for the same reason are named, up to so many."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How far the outputs of the clustered file are from those of the float one, on the same examples.
+
+    Attributes:
+        difference: of all outputs, and of the highest class.
+        divergence: Kullback-Leibler divergence of the class scores from the float file's, in nats; None without any.
+        cosine: similarity of the embeddings to the float file's; None if the output is class scores or single numbers.
+    """
+
+    difference: Difference
+    divergence: Mean | None
+    cosine: Mean | None
+
+    def __str__(self) -> str:
+        text = str(self.difference)
+        if self.divergence is not None:
+            text += f"; KL {_mean(self.divergence, '.2g')}"
+        if self.cosine is not None:
+            text += f"; cosine {_mean(self.cosine, '.5f')}"
+        return text
+
+
+@dataclass(frozen=True)
+class ClusteredFile:
+    """What was written, and how it compares with the float file.
+
+    Attributes:
+        path: of the file.
+        packed: whether it is a packed file; a stock one has as many bytes as before, until it is zipped.
+        clusters: the most distinct values of a kernel.
+        kernels: the number of kernels that were clustered.
+        bytes_before, bytes_after: of the float file and of this one.
+        left: why other weights stayed float, by name.
+        calibration: what the calibration examples were called; empty without them.
+        calibrated: their number; 0 for k-means.
+        likeness: on the calibration examples or else on random inputs; None where the file could not be run.
+        not_run: the reason for that; empty otherwise.
+    """
+
+    path: Path
+    packed: bool
+    clusters: int
+    kernels: int
+    bytes_before: int
+    bytes_after: int
+    left: dict[str, str]
+    calibration: str
+    calibrated: int
+    likeness: Likeness | None
+    not_run: str
+
+    @property
+    def bits(self) -> int:
+        """Of the index of each weight in a packed file."""
+        return _bits(self.clusters)
+
+    def __str__(self) -> str:
+        kind = "packed" if self.packed else "stock"
+        kernels = f"{self.kernels} kernel{'s' * (self.kernels > 1)}"
+        how = (
+            f"with errors compensated on {self.calibrated} examples of {self.calibration}"
+            if self.calibrated
+            else "by k-means, because there are no calibration data; with a few hundred unlabelled examples "
+            "(--calibration) the outputs change less"
+        )
+        lines = [
+            f"{self.path}: {kind}; {kernels} of at most {self.clusters} values ({self.bits} bits a weight)",
+            f"{self.bytes_after:,} bytes instead of {self.bytes_before:,}, "
+            f"{self.bytes_before / self.bytes_after:.2f} times fewer"
+            if self.packed
+            else f"{self.bytes_after:,} bytes, about as many as before ({self.bytes_before:,}) until they are zipped",
+            f"clustered {how}",
+            *_left(self.left),
+            f"not run: {self.not_run}" if self.likeness is None else f"run on {self._examples()}: {self.likeness}",
+        ]
+        return "\n".join(lines)
+
+    def _examples(self) -> str:
+        assert self.likeness is not None
+        return f"{self.likeness.difference.examples} {'calibration examples' if self.calibrated else 'random inputs'}"
+
+
+def cluster_file(
+    source: Any,
+    output: Path,
+    clusters: int | None = None,
+    bits: int | None = None,
+    calibration: str | Sequence[Example] | None = None,
+    examples: int = 256,
+    packed: bool = True,
+    activations: str | None = None,
+    allow_code: bool = False,
+) -> ClusteredFile:
+    """Clusters the weights of a model without training; see `tfcompress.post_training.clustering.cluster`.
+
+    Args:
+        source: a float `.tflite` file, or anything else that `convert_file` takes.
+        output: the `.tflite` file to write. An existing file is replaced once the new one has run.
+        clusters: the most distinct values of a kernel, 2 to 256; 64 if `bits` is not given either.
+        bits: the same in bits, 2 to 8: 2 ** bits values.
+        calibration: unlabelled examples of what the model is fed with, as `convert_file` takes them; None clusters by
+            k-means.
+        examples: the largest number of calibration examples.
+        packed: whether to write a packed file; otherwise a stock one, for any runtime.
+        activations: the type that a packed file computes in, `float32` (the default) or `int8`.
+        allow_code: whether to open files that can run code.
+
+    Raises:
+        UserError: the arguments do not fit together; the model is no float model, or has nothing to cluster; or the
+            calibration data do not fit it.
+    """
+    settings = Settings(_clusters(clusters, bits))
+    computing = _activations(activations, packed)
+    if examples < 1:
+        raise UserError(f"{examples} examples were asked for; at least one is needed")
+    if output.is_dir():
+        raise UserError(f"{output} is a folder; name the .tflite file to write")
+    model = open_model(source, allow_code)
+    name, given = model.name, bool(model.content) and isinstance(source, (Path, str))
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / "model.tflite"
+        reference.write_bytes(_float_content(model))
+        del model  # Its bytes take as much memory as clustering does.
+        _check(reference, name, calibration is not None)
+        with writing_to(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+        feeds = None if calibration is None else calibration_examples(calibration, examples, name, reference)
+        feed = None if feeds is None else next(iter(feeds.values()))
+        try:
+            found = cluster(open_file(reference), settings, feed)
+            content, left = _packed(found, computing) if packed else (_stock(found), found.skipped)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        made = Path(folder) / "clustered.tflite"  # Not beside the output, where it would stay if LiteRT crashed.
+        made.write_bytes(content)
+        likeness, not_run = None, ""
+        try:
+            likeness = _compared(reference, made, feed)
+        except UserError as error:
+            not_run = str(error).replace(str(made), str(output)).replace(str(reference), name)
+        if likeness is not None and not likeness.difference.finite:
+            raise UserError(f"{name}: the outputs of the clustered file are not all finite numbers; use more clusters")
+        with atomic_write(output) as beside:
+            beside.write_bytes(content)
+        before = (Path(source) if given else reference).stat().st_size
+    return ClusteredFile(
+        path=output,
+        packed=packed,
+        clusters=settings.clusters,
+        kernels=len(found.codebooks),
+        bytes_before=before,
+        bytes_after=len(content),
+        left=left,
+        calibration="" if feed is None else calibration if isinstance(calibration, str) else "given examples",
+        calibrated=0 if feed is None else len(feed),
+        likeness=likeness,
+        not_run=not_run,
+    )
+
+
+def _clusters(clusters: int | None, bits: int | None) -> int:
+    if bits is None:
+        found = _CLUSTERS if clusters is None else clusters
+        if not 2 <= found <= MAX_CENTROIDS:
+            raise UserError(f"{found} clusters were asked for; from 2 to {MAX_CENTROIDS} are possible")
+        return found
+    if clusters is not None:
+        raise UserError(f"{clusters} clusters and {bits} bits were asked for; give one of the two")
+    if not 2 <= bits <= _MOST_BITS:
+        raise UserError(f"{bits} bits were asked for; from 2 to {_MOST_BITS} are possible")
+    return int(2**bits)
+
+
+def _bits(clusters: int) -> int:
+    return max(2, (clusters - 1).bit_length())
+
+
+def _activations(asked: str | None, packed: bool) -> Activations | None:
+    if asked is not None and not packed:
+        raise UserError(f"activations {asked!r} are of a packed file; leave them out, or write a packed file")
+    known: dict[str | None, Activations | None] = {None: None} | {kind: kind for kind in get_args(Activations)}
+    if asked not in known:
+        raise UserError(f"activations {asked!r} are not known; choose float32 or int8")
+    return known[asked]
+
+
+def _float_content(source: Source) -> bytes:
+    """Returns the float file of a source."""
+    if source.quantized:
+        raise UserError(
+            f"{source.name} was prepared for int8 by quantization-aware training; cluster the model before it, or add "
+            "the technique cluster to the recipe, before quantize"
+        )
+    return unquantized_file(source, "float32", True)
+
+
+def _check(reference: Path, name: str, calibrated: bool) -> None:
+    """Finds out, before examples are read, whether a file can be clustered."""
+    try:
+        model = open_file(reference)
+        with reporting_damage("the file"):
+            check_float(model)
+            if calibrated:
+                check_straight(model)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    check_runs(reference, name)
+
+
+def _packed(found: Clustered, computing: Activations | None) -> tuple[bytes, dict[str, str]]:
+    """Returns a packed file, and why weights in it stay float."""
+    try:
+        packed = pack_counted(read(found.content), computing, codebooks=found.codebooks)
+    except UserError as error:
+        raise UserError(f"{str(error).partition(';')[0]}; choose --stock for a file that is not packed") from error
+    more = {one.name: f"clustered, but not packed: {one.reason}" for one in packed.skipped}
+    return packed.content, found.skipped | {name: more[name] for name in more if name in found.codebooks}
+
+
+def _stock(found: Clustered) -> bytes:
+    """Returns a stock file, which keeps the codebooks that its weights alone do not show."""
+    if not any(len(book.scales) for book in found.codebooks.values()):
+        return found.content
+    model = read(found.content)
+    write_codebooks(model, found.codebooks)
+    return with_attached_files(model.content, write(model))
+
+
+def _compared(before: Path, after: Path, examples: Sequence[Example] | None) -> Likeness:
+    """Runs two files on the same examples, by default on random inputs."""
+    first, second = Runner(before), Runner(after)
+    feed: Examples = random_examples({"": before}, {"": first}) if examples is None else examples
+    expected: list[FloatArray] = []
+    found: list[FloatArray] = []
+    difference = compare_models(
+        _keeping(second, found),
+        _keeping(first, expected),
+        track(feed, "running both files", len(feed)),
+        second.scores.name,
+    )
+    scores, wanted = np.stack(found), np.stack(expected)
+    classes = bool(score_orders([before])) or second.scores.name == "logits"
+    if classes or (are_probabilities(scores) and are_probabilities(wanted)):
+        return Likeness(difference, mean_divergence(scores, wanted), None)
+    return Likeness(difference, None, mean_cosine(scores, wanted))
+
+
+def _keeping(runner: Runner, kept: list[FloatArray]) -> Predict:
+    """Returns a function that runs a file and keeps its scores."""
+
+    def predict(example: Example) -> Outputs:
+        outputs = runner.run_all(example)
+        kept.append(outputs[runner.scores.name])
+        return outputs
+
+    return predict
+
+
+def _left(left: Mapping[str, str]) -> list[str]:
+    """Returns a line for each reason why weights were left."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left.items():
+        names.setdefault(reason, []).append(name)
+    return [
+        f"left float: {', '.join(some[:_NAMES])}{f' and {len(some) - _NAMES} more' * (len(some) > _NAMES)}: {reason}"
+        for reason, some in names.items()
+    ]
+
+
+def _mean(mean: Mean, form: str) -> str:
+    interval = "" if mean.low is None or mean.high is None else f" ({mean.low:{form}} to {mean.high:{form}})"
+    return f"{mean.value:{form}}{interval}"
