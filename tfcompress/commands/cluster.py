@@ -17,21 +17,18 @@ from tfcompress.errors import UserError
 from tfcompress.export.sources import Source
 from tfcompress.files import atomic_write, writing_to
 from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
-from tfcompress.measure.comparison import Examples, random_examples
+from tfcompress.measure.comparison import Examples, random_examples, token_mask
 from tfcompress.measure.divergence import Mean, are_probabilities, mean_cosine, mean_divergence
 from tfcompress.measure.interpreter import Example, FloatArray, Runner
 from tfcompress.packed.codebook import MAX_CENTROIDS
 from tfcompress.packed.options import Activations
 from tfcompress.packed.packer import pack_counted
-from tfcompress.packed.stock_codebooks import write_codebooks
 from tfcompress.post_training.clustering import Clustered, cluster
 from tfcompress.post_training.floats import check_float, check_straight
 from tfcompress.post_training.method import Settings
 from tfcompress.progress import track
-from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.damage import reporting_damage
-from tfcompress.tflite.reading import open_file, read
-from tfcompress.tflite.writing import write
+from tfcompress.tflite.reading import open_file
 
 _MOST_BITS = 8
 _CLUSTERS = 64
@@ -170,7 +167,7 @@ def cluster_file(
         feed = None if feeds is None else next(iter(feeds.values()))
         try:
             found = cluster(open_file(reference), settings, feed)
-            content, left = _packed(found, computing) if packed else (_stock(found), found.skipped)
+            content, left = _packed(found, computing) if packed else (found.content, found.skipped)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
         made = Path(folder) / "clustered.tflite"  # Not beside the output, where it would stay if LiteRT crashed.
@@ -252,20 +249,11 @@ def _check(reference: Path, name: str, calibrated: bool) -> None:
 def _packed(found: Clustered, computing: Activations | None) -> tuple[bytes, dict[str, str]]:
     """Returns a packed file, and why weights in it stay float."""
     try:
-        packed = pack_counted(read(found.content), computing, codebooks=found.codebooks)
+        packed = pack_counted(found.content, computing)
     except UserError as error:
         raise UserError(f"{str(error).partition(';')[0]}; choose --stock for a file that is not packed") from error
     more = {one.name: f"clustered, but not packed: {one.reason}" for one in packed.skipped}
     return packed.content, found.skipped | {name: more[name] for name in more if name in found.codebooks}
-
-
-def _stock(found: Clustered) -> bytes:
-    """Returns a stock file, which keeps the codebooks that its weights alone do not show."""
-    if not any(len(book.scales) for book in found.codebooks.values()):
-        return found.content
-    model = read(found.content)
-    write_codebooks(model, found.codebooks)
-    return with_attached_files(model.content, write(model))
 
 
 def _compared(before: Path, after: Path, examples: Sequence[Example] | None) -> Likeness:
@@ -284,7 +272,7 @@ def _compared(before: Path, after: Path, examples: Sequence[Example] | None) -> 
     classes = bool(score_orders([before])) or second.scores.name == "logits"
     if classes or (are_probabilities(scores) and are_probabilities(wanted)):
         return Likeness(difference, mean_divergence(scores, wanted), None)
-    return Likeness(difference, None, mean_cosine(scores, wanted))
+    return Likeness(difference, None, mean_cosine(scores, wanted, token_mask(feed, wanted.shape[1:-1])))
 
 
 def _keeping(runner: Runner, kept: list[FloatArray]) -> Predict:
