@@ -125,6 +125,17 @@ def test_a_file_that_crashes_litert_is_one_line_and_leaves_nothing(monkeypatch, 
     assert [path.name for path in tmp_path.iterdir()] == ["a.tflite"]
 
 
+def test_a_file_is_clustered_and_warned_of(monkeypatch, capsys, tmp_path):
+    x = tf_keras.Input((64,), name="x")
+    source, output = tmp_path / "float16.tflite", tmp_path / "out.tflite"
+    source.write_bytes(convert(tf_keras.Model(x, tf_keras.layers.Dense(64)(x)), "float16"))
+    status, out, err = run(monkeypatch, capsys, "cluster", str(source), "-o", str(output), "--bits", "4", "--stock")
+    assert status == 0
+    assert out.startswith(f"{output}: stock; 1 kernel of at most 16 values (4 bits a weight)\n")
+    assert "clustered by k-means, because there are no calibration data" in out
+    assert "warning: the file stores weights as float16, so their rounding stays" in err
+
+
 def test_a_model_is_converted_and_a_model_with_code_is_not(monkeypatch, capsys, tmp_path):
     x = tf_keras.Input((4,), name="x")
     tf_keras.Model(x, tf_keras.layers.Dense(3)(x)).save(tmp_path / "safe.h5")
