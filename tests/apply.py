@@ -17,9 +17,10 @@ def apply(
 ) -> tuple[tf_keras.Model, Traits]:
     """Returns the finished model and its traits, which have been checked."""
     traits = measure_model(model) if traits is None else traits
-    steps = technique.fit.epochs * data.steps_per_epoch(technique.fit.batch_size)
+    steps = technique.fit.epochs * data.steps_per_epoch(technique.fit.batch_size) if technique.fit else 0
     wrapped = technique.prepare(model, Context(data, traits, steps))
-    fit(wrapped, data, technique.fit, Objective(), 0, folder / technique.name, technique.callbacks())
+    if technique.fit:
+        fit(wrapped, data, technique.fit, Objective(), 0, folder / technique.name, technique.callbacks())
     finished = technique.finalize(wrapped)
     restore_trainable(finished, model)
     promised = technique.promises(model, traits)

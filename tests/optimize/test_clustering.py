@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from tfcompress.measure.divergence import divergence
 from tfcompress.optimize.clustering import Cluster, LayerClustering
 from tfcompress.optimize.kmeans import clustered
 from tfcompress.optimize.pruning import Prune
-from tfcompress.traits import kernels
+from tfcompress.optimize.technique import Context
+from tfcompress.post_training.method import Settings, cluster_table
+from tfcompress.traits import KernelTraits, kernels, measure_model
 
 from ..apply import apply
 
@@ -97,3 +101,79 @@ def test_k_means_leaves_few_values_alone_and_survives_an_outlier():
     np.testing.assert_array_equal(clustered(few, 3, "kmeans++"), few)
     values = np.append(np.random.default_rng(0).normal(size=999), 1e30).astype(np.float32)
     assert len(np.unique(clustered(values, 8, "kmeans++"))) <= 8
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "factor"),
+    [("tiny_vit", "tiny_data", 5), ("tiny_bert", "tiny_text", 10)],  # measured: 12 and 24 to 115
+)
+def test_compensated_clusters_lose_less_than_those_of_k_means(request, tmp_path, name, data, factor):
+    model, data = request.getfixturevalue(name), request.getfixturevalue(data)
+    expected = model.predict(data.batches("test", 64), verbose=0)
+
+    def lost(**settings: object) -> float:
+        treated, traits = apply(Cluster(clusters=16, training=False, **settings), model, data, tmp_path)
+        assert {traits[name].clusters for name in Cluster().select(model)} == {16}
+        return divergence(treated.predict(data.batches("test", 64), verbose=0), expected).mean()
+
+    assert lost() < lost(initialization="kmeans++") / factor
+
+
+def test_training_begins_with_the_clusters_that_were_found_without(tiny_vit, tiny_data, images, tmp_path):
+    for name, kernel in kernels(tiny_vit).items():
+        pruned = np.where(np.abs(kernel) < np.median(np.abs(kernel)), 0, kernel)
+        tiny_vit.get_layer(name).kernel.assign(pruned)
+    traits = measure_model(tiny_vit)
+    settings = {"clusters": 8, "layers": {"head": False, "block_0_key": False}}
+    free, _ = apply(Cluster(training=False, **settings), tiny_vit, tiny_data, tmp_path, traits)
+    technique = Cluster(initialization="compensated", fit=FIT | {"epochs": 1}, **settings)
+    begun = technique.prepare(tiny_vit, Context(tiny_data, traits, 8))
+    np.testing.assert_array_equal(begun(images), free(images))
+    trained, promised = apply(technique, tiny_vit, tiny_data, tmp_path, traits)
+    assert promised["patch_embedding"] == KernelTraits(clusters=8, sparsity=0.5)
+    assert np.any(kernels(trained)["block_0_mlp1"] != kernels(free)["block_0_mlp1"])
+
+
+def test_a_table_is_clustered_by_how_often_its_rows_are_used(tiny_bert, tiny_text, tmp_path):
+    only_tables = {"Dense": False, "Embedding": LayerClustering(clusters=8)}
+    model, traits = apply(Cluster(training=False, types=only_tables), tiny_bert, tiny_text, tmp_path)
+    before, after = (kernels(one)["token_embedding"] for one in (tiny_bert, model))
+    assert (len(np.unique(after)), traits["token_embedding"].clusters) == (8, 8)
+    texts = tiny_text.sample(96, 0)
+    counts = np.bincount(texts["token_ids"][texts["padding_mask"] != 0], minlength=len(before))
+    np.testing.assert_array_equal(after, cluster_table(before, counts, Settings(8, scales=False)).values())
+    assert np.any(after != cluster_table(before, None, Settings(8, scales=False)).values())
+
+
+def test_kernels_that_have_few_values_already_are_left_alone(stack_of_kernels, tiny_data, tmp_path):
+    model, _ = apply(Cluster(clusters=16, training=False), stack_of_kernels, tiny_data, tmp_path)
+    before, after = kernels(stack_of_kernels), kernels(model)
+    for name in ("all_zero", "one_value", "two_values"):
+        np.testing.assert_array_equal(after[name], before[name])
+    for name in ("mostly_zero", "tenth_zero"):
+        np.testing.assert_array_equal(after[name][before[name] == 0], 0)
+        assert 8 < len(np.unique(after[name])) <= 16
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training": False, "fit": FIT}, "training is false, but fit says how to train; leave one of them out"),
+        ({"fit": None}, "fit is null; write training: false"),
+        ({"training": 0}, "training"),
+        ({"initialization": "best"}, "'kmeans\\+\\+', 'linear', 'density' or 'compensated'"),
+        ({"calibration": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        Cluster(**settings)
+
+
+def test_a_rehearsal_leaves_out_k_means_but_not_what_can_fail(tiny_vit):
+    own = {"head": LayerClustering(clusters=8), "block_0_key": LayerClustering(initialization="kmeans++")}
+    rehearsed = Cluster(training=False, layers=own).rehearsed(tiny_vit)
+    assert rehearsed.fit is None
+    settings = rehearsed.select(tiny_vit)
+    assert settings["head"] == LayerClustering(clusters=8, initialization="compensated")
+    assert settings["block_0_key"].initialization == Cluster().rehearsed(tiny_vit).initialization == "linear"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
-from pydantic import Field
+from pydantic import Field, model_validator
+from tensorflow_model_optimization.python.core.clustering.keras import clustering_centroids
 from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
 
+from tfcompress.optimize.compensation import cluster_for_inputs, why_not_compensated
 from tfcompress.optimize.kmeans import clustered
 from tfcompress.optimize.technique import (
     Context,
@@ -20,10 +23,32 @@ from tfcompress.optimize.technique import (
     copy_model,
     protect_established,
 )
-from tfcompress.traits import FloatArray, KernelTraits, Traits, is_table
+from tfcompress.post_training import method
+from tfcompress.training import Training
+from tfcompress.traits import KERNELS, FloatArray, KernelTraits, Traits, is_table
 
 _Init = tfmot.clustering.keras.CentroidInitialization
-_INITIALIZATIONS = {"kmeans++": _Init.KMEANS_PLUS_PLUS, "linear": _Init.LINEAR, "density": _Init.DENSITY_BASED}
+_INITIALIZATIONS = {
+    "kmeans++": _Init.KMEANS_PLUS_PLUS,
+    "linear": _Init.LINEAR,
+    "density": _Init.DENSITY_BASED,
+    "compensated": "values of the kernel",
+}
+
+
+class _ValuesOfKernel(clustering_centroids.AbstractCentroidsInitialisation):
+    """The centroids of a kernel that is clustered already: its distinct values."""
+
+    def get_cluster_centroids(self) -> FloatArray:
+        values = np.unique(self.weights.numpy())
+        return np.pad(values, (0, self.number_of_clusters - len(values)), mode="edge")
+
+    def _calculate_centroids_for_interval(self, *_: object) -> None:
+        raise AssertionError("all values of the kernel are taken at once")
+
+
+# The way that tfmot documents for a beginning of one's own.
+clustering_centroids.CentroidsInitializerFactory._initialisers[_INITIALIZATIONS["compensated"]] = _ValuesOfKernel
 
 
 class LayerClustering(KernelSettings):
@@ -32,15 +57,22 @@ class LayerClustering(KernelSettings):
     clusters: int = Field(
         64, ge=3, le=256, description="distinct values per kernel; where weights were pruned, zero is one of them"
     )
-    initialization: Literal["kmeans++", "linear", "density"] = Field(
-        "kmeans++", description="where the centroids start: sampled by distance, evenly spaced, or at quantiles"
+    initialization: Literal["kmeans++", "linear", "density", "compensated"] = Field(
+        "kmeans++",
+        description="where the centroids start: sampled by distance, evenly spaced, at quantiles, or where the layers' "
+        "outputs change least (the default without training)",
     )
 
-    def applied(self, kernel: FloatArray, keep_zeros: bool = False) -> FloatArray:
-        """See `KernelSettings.applied`; each weight becomes the nearest centroid of k-means, and kept zeros are one."""
+    def applied(self, kernel: FloatArray, keep_zeros: bool = False, seed: int = 0) -> FloatArray:
+        """See `KernelSettings.applied`; each weight becomes the nearest centroid of k-means, and kept zeros are one.
+
+        With `compensated`, k-means is exact; nothing is compensated for, because the layer's inputs are not known.
+        """
+        if self.initialization == "compensated":
+            return _exactly_clustered(kernel, self.clusters)
         others = kernel != 0 if keep_zeros else np.ones_like(kernel, bool)
         copy = kernel.copy()
-        copy[others] = clustered(kernel[others], self.clusters - keep_zeros, self.initialization)
+        copy[others] = clustered(kernel[others], self.clusters - keep_zeros, self.initialization, seed)
         return copy
 
 
@@ -50,6 +82,9 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
     The zeros of a pruned kernel stay zero. A kernel with no more weights than clusters is left as it is, where zeros
     that stay count as one weight. A table is clustered once and then frozen, because tfmot would need memory for
     weights × clusters to train its centroids.
+
+    With `compensated`, the default without training, the errors of a kernel's weights make up for each other on the
+    inputs that the layer gets, see `tfcompress.post_training.method`; training goes on from there.
     """
 
     name: ClassVar[str] = "cluster"
@@ -61,38 +96,90 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
         tf_keras.layers.Embedding,
     )
 
+    training: bool = Field(True, strict=True, description="false: kernels are clustered once, and nothing is trained")
+    calibration: int = Field(
+        256, ge=1, description="how many training examples, without their labels, `compensated` looks at"
+    )
+    fit: Training | None = Field(  # type: ignore[assignment] # only this technique of layers can do without
+        Training(), description="the training that follows; none if `training` is false"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_training(cls, given: object) -> object:
+        if not isinstance(given, dict) or given.get("training") is not False:
+            return given
+        if given.get("fit") is not None:
+            raise ValueError("training is false, but fit says how to train; leave one of them out")
+        return {"initialization": "compensated", **given, "fit": None}
+
+    @model_validator(mode="after")
+    def _one_spelling(self) -> Self:
+        if self.training and self.fit is None:
+            raise ValueError("fit is null; write training: false to cluster without training")
+        return self
+
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
-        selected = self.select(model)
+        model = copy_model(model)
+        selected = {
+            name: settings
+            for name, settings in self.select(model).items()
+            if _most_values(model.get_layer(name), context.traits) > settings.clusters
+        }
+        compensated = {name: one.clusters for name, one in selected.items() if one.initialization == "compensated"}
+        if compensated:
+            cluster_for_inputs(model, context.data.sample(self.calibration, context.seed), compensated)
+        for name, settings in selected.items():
+            layer = model.get_layer(name)
+            if name not in compensated and (is_table(layer) or not self.training):
+                variable = getattr(layer, KERNELS[type(layer)])
+                variable.assign(settings.applied(variable.numpy(), _is_sparse(layer, context.traits), context.seed))
+        if not self.training:
+            return model
+        return tf_keras.models.clone_model(model, clone_function=lambda one: self._wrapped(one, selected, context))
 
-        def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-            settings = selected.get(layer.name)
-            sparse = bool(context.traits.get(layer.name, KernelTraits()).sparsity)
-            if settings is None or _most_values(layer.get_weights()[0], sparse) <= settings.clusters:
-                return protect_established(layer, context.traits)
-            if is_table(layer):
-                table = layer.get_weights()[0]
-                layer.set_weights([clustered(table, settings.clusters, settings.initialization, context.seed)])
-                layer.trainable = False
-                return layer
-            return cluster_weights(
-                layer,
-                number_of_clusters=settings.clusters,
-                cluster_centroids_init=_INITIALIZATIONS[settings.initialization],
-                preserve_sparsity=sparse,
-            )
-
-        return copy_model(model, wrap)
+    def _wrapped(
+        self, layer: tf_keras.layers.Layer, selected: Mapping[str, LayerClustering], context: Context
+    ) -> tf_keras.layers.Layer:
+        """Returns a layer whose centroids are trained if it is selected, and not a table."""
+        settings = selected.get(layer.name)
+        if settings is None:
+            return protect_established(layer, context.traits)
+        if is_table(layer):
+            layer.trainable = False
+            return layer
+        sparse, clusters = _is_sparse(layer, context.traits), settings.clusters
+        if settings.initialization == "compensated":
+            # Equal centroids would be trained as one; tfmot wants at least two, with sparsity three.
+            clusters = max(len(np.unique(layer.get_weights()[0])), 2 + sparse)
+        return cluster_weights(
+            layer,
+            number_of_clusters=clusters,
+            cluster_centroids_init=_INITIALIZATIONS[settings.initialization],
+            preserve_sparsity=sparse,
+        )
 
     def rehearsed(self, model: tf_keras.Model) -> Self:
-        def linear(settings: LayerClustering | Literal[False]) -> LayerClustering | Literal[False]:
-            return settings and settings.model_copy(update={"initialization": "linear"})  # k-means++ takes long.
+        def faster(settings: LayerClustering | Literal[False]) -> LayerClustering | Literal[False]:
+            if settings is False or "initialization" not in settings.model_fields_set:
+                return settings
+            return settings.model_copy(update=_faster(settings))
 
         found = super().rehearsed(model)
-        types, layers = ({k: linear(v) for k, v in by.items()} for by in (found.types, found.layers))
-        return found.model_copy(update={"initialization": "linear", "types": types, "layers": layers})
+        types, layers = ({k: faster(v) for k, v in by.items()} for by in (found.types, found.layers))
+        return found.model_copy(update={**_faster(found), "types": types, "layers": layers})
+
+    def explain(self, model: tf_keras.Model) -> Mapping[str, str]:
+        told = {
+            name: f"clustered by k-means alone, because {reason}"
+            for name, settings in self.select(model).items()
+            if settings.initialization == "compensated"
+            and (reason := why_not_compensated(model.get_layer(name))) is not None
+        }
+        return {**super().explain(model), **told}
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
-        return tfmot.clustering.keras.strip_clustering(wrapped)
+        return tfmot.clustering.keras.strip_clustering(wrapped) if self.training else wrapped
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         clustered = {
@@ -102,6 +189,22 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
         return {**traits, **clustered}
 
 
-def _most_values(kernel: FloatArray, sparse: bool) -> int:
-    """Returns how many distinct values a kernel can have."""
-    return int(np.count_nonzero(kernel)) + 1 if sparse else kernel.size
+def _faster(settings: LayerClustering) -> dict[str, str]:
+    """Returns what a rehearsal changes, because k-means++ takes long."""
+    return {"initialization": "linear"} if settings.initialization == "kmeans++" else {}
+
+
+def _is_sparse(layer: tf_keras.layers.Layer, traits: Traits) -> bool:
+    return bool(traits.get(layer.name, KernelTraits()).sparsity)
+
+
+def _most_values(layer: tf_keras.layers.Layer, traits: Traits) -> int:
+    """Returns how many distinct values the kernel of a layer can have."""
+    kernel = layer.get_weights()[0]
+    return int(np.count_nonzero(kernel)) + 1 if _is_sparse(layer, traits) else kernel.size
+
+
+def _exactly_clustered(kernel: FloatArray, clusters: int) -> FloatArray:
+    rows = kernel.reshape(-1, kernel.shape[-1])
+    settings = method.Settings(clusters, scales=False)
+    return method.cluster_kernel(rows, None, settings).values().reshape(kernel.shape)
