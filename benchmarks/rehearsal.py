@@ -85,7 +85,9 @@ def _of_recipe(name: str) -> tuple[Chain, tf_keras.Model, Dataset]:
     recipe = Recipe.load(name)
     model, data = build_model(recipe, load_data(recipe))
     techniques = [step.technique for step in recipe.techniques]
-    chain = Chain(Path(), lambda: (model, data), recipe.training, techniques, Objective(), recipe.export, recipe.seed)
+    chain = Chain(
+        Path(), lambda: (model, data), recipe.training or None, techniques, Objective(), recipe.export, recipe.seed
+    )
     return chain, model, data
 
 

@@ -46,6 +46,8 @@ def test_settings_reach_types_and_layers(tmp_path):
         ("export.logits=true", lambda r: r.export.logits),
         ("techniques=[]", lambda r: r.techniques == ()),
         ("training.learning_rate=1e-3", lambda r: r.training.learning_rate == 1e-3),
+        ("training=false", lambda r: r.training is False),
+        ("techniques=[{cluster: {training: false}}]", lambda r: r.techniques[0].technique.fit is None),
     ],
 )
 def test_a_setting_can_be_changed_from_outside(override, read):
@@ -95,6 +97,11 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ("export.formats=[int4]", r"export\.formats\[0\]: .*'float32', 'float16' or 'dynamic'"),
         ("export.formats=[int8]", "export.formats: int8 comes from the technique quantize"),
         ("data=3", "data: .*, not 3"),
+        ("training=none", "training: .*, not 'none'"),
+        ("training.epochs=0", "training.epochs: .*greater than or equal to 1, not 0"),
+        ("techniques=[{cluster: {training: 0}}]", r"techniques\[0\]\.cluster\.training: .*boolean, not 0"),
+        ("techniques=[{cluster: {training: false, fit: {epochs: 3}}}]", "cluster: training is false, but fit says how"),
+        ("techniques=[{cluster: {fit: null}}]", "cluster: fit is null; write training: false"),
         ("seed", "--set 'seed' has no '='"),
         ("techniques[9].prune=1", r"--set techniques\[9\]\.prune: there is no such place"),
         ("seed=[1", "--set seed: not valid YAML at line 1"),

@@ -48,7 +48,7 @@ class RecipeRun(_Described):
     data: DataSource
     model: RecipeModel
     seed: int
-    training: JsonObject
+    training: JsonObject | Literal[False]
     techniques: list[JsonObject]
     export: JsonObject
 

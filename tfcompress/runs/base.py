@@ -87,8 +87,18 @@ def load_data_for(model: object, name: str, path: Path | None, folder: Path) -> 
 
 
 def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
-    """Builds a recipe's base model and returns it with the data as it takes them: texts cut into its tokens."""
+    """Builds a recipe's base model and returns it with the data as it takes them: texts cut into its tokens.
+
+    Raises:
+        UserError: the checkpoint cannot be used; or the model is not to be trained, but has weights that are not.
+    """
     source = _pretrained(recipe, data)
+    if recipe.training is False and (source is None or not source.with_head):
+        lacks = "no trained weights" if source is None else f"no trained head for {len(data.classes)} classes"
+        raise UserError(
+            f"training is false, but the recipe's model has {lacks}; leave training out, or name a trained classifier: "
+            "keras_nlp or hugging_face in the recipe, or --model on the command line"
+        )
     if source is not None and source.labels:
         _order_head(source, data)
     elif recipe.model.hugging_face is not None:

@@ -144,7 +144,14 @@ def _recipe_run(recipe: Recipe, workdir: Path, rehearsal: bool) -> _Run:
     techniques = [step.technique for step in recipe.techniques]
     base = lambda: build_model(recipe, data)  # noqa: E731
     chain = Chain(
-        workdir, base, recipe.training, techniques, Objective(), recipe.export, recipe.seed, recipe.model.outputs
+        workdir,
+        base,
+        recipe.training or None,
+        techniques,
+        Objective(),
+        recipe.export,
+        recipe.seed,
+        recipe.model.outputs,
     )
     return _Run(RecipeRun.model_validate(recipe.model_dump(mode="json")), data, chain, rehearsal)
 

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -157,7 +157,9 @@ class Recipe(Settings):
     data: Data
     model: Model
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, shuffling, augmentation, dropout and centroids")
-    training: Training = Field(Training(), description="the training of the base model")
+    training: Training | Literal[False] = Field(
+        Training(), description="the training of the base model; false if its weights are those of a checkpoint"
+    )
     techniques: tuple[Step, ...] = Field((), description=f"any of {', '.join(ORDER)}, in this order")
     export: Export = Field(Export(), description="the files to write")
 

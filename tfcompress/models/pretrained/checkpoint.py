@@ -45,6 +45,7 @@ class Pretrained:
         labels: what the checkpoint calls the classes of its head, in the order of the scores; empty if the head has
             random weights, or `LABEL_0` and so on for classes without names.
         gives: what the model outputs.
+        with_head: whether the head has the checkpoint's weights, not random ones.
     """
 
     model: tf_keras.Model
@@ -54,6 +55,7 @@ class Pretrained:
     added: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     gives: Gives = "logits of one class"
+    with_head: bool = False
 
 
 def assemble(config: Config, weights: Weights, classes: int, dropout: float, source: str, name: str) -> tf_keras.Model:

@@ -129,7 +129,7 @@ def _image_model(
     model = assemble(config, weights | _head_weights(head), _count(classes, head), dropout, source, kind)
     if preprocessing:
         _fold_preprocessing(model, scaling)
-    found = Pretrained(model, labels=head[1] if head else ())
+    found = Pretrained(model, labels=head[1] if head else (), with_head=head is not None)
     return found if classes is not None else _as_it_is(found, values, "norm", source)
 
 
@@ -157,7 +157,13 @@ def _text_model(
     head = take_head(values, tensors, classes, source) if "pooler" in weights and not new_head else None
     model = assemble(config, weights | _head_weights(head), _count(classes, head), dropout, source, kind)
     found = Pretrained(
-        model, words.vocabulary, words.lowercase, words.strip_accents, words.added, head[1] if head else ()
+        model,
+        words.vocabulary,
+        words.lowercase,
+        words.strip_accents,
+        words.added,
+        head[1] if head else (),
+        with_head=head is not None,
     )
     return found if classes is not None else _as_it_is(found, values, f"block_{config.depth - 1}_norm2", source)
 

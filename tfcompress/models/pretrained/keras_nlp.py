@@ -174,13 +174,14 @@ def _convert(source: _Source, classes: int, length: int, dropout: float) -> Pret
         model = _with_activation(model, source, has_head(weights, classes))
         lowercase = source.tokenizer is None or bool(source.tokenizer.lowercase)
         strip_accents = source.tokenizer is not None and bool(source.tokenizer.strip_accents)
-        return Pretrained(model, vocabulary, lowercase, strip_accents)
+        return Pretrained(model, vocabulary, lowercase, strip_accents, with_head=has_head(weights, classes))
     image_config, weights = image_weights(source.backbone, source.classifier, source.name)
     model = assemble(image_config, weights, classes, dropout, source.name, "vit")
     images = np.random.default_rng(0).random((2, *source.backbone.image_shape), np.float32)
     prepared = _fold_converter(model, source.image_converter, images)
     _compare(source, model, {"image": images}, prepared, "norm", has_head(weights, classes))
-    return Pretrained(_with_activation(model, source, has_head(weights, classes)))
+    with_head = has_head(weights, classes)
+    return Pretrained(_with_activation(model, source, with_head), with_head=with_head)
 
 
 def _with_activation(model: tf_keras.Model, source: _Source, with_head: bool) -> tf_keras.Model:
