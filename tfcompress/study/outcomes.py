@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.files import read_json, write_json
 from tfcompress.models.outputs import Outputs
+from tfcompress.study.kept import Kept
 
 _BATCH = 64
 
@@ -36,7 +36,7 @@ class Outcomes:
 
     def __init__(self, model: tf_keras.Model, outputs: Outputs, data: Dataset, examples: int, folder: Path) -> None:
         self._batches = list(data.examples("validation").take(examples).batch(_BATCH))
-        self._folder = folder
+        self._kept = Kept(folder, Outcome)
         self._loss = outputs.loss()
         self._predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
         self.examples = sum(len(labels) for _, labels in self._batches)
@@ -50,12 +50,12 @@ class Outcomes:
 
     def of(self, key: str, change: AbstractContextManager[None] | None = None) -> Outcome:
         """Returns the outcome under `change`, which is not entered if an earlier call kept the outcome under `key`."""
-        path = self._folder / f"{key}.json"
-        if not path.is_file():
+
+        def measured() -> Outcome:
             with change or nullcontext():
-                outcome = self._measured()
-            write_json(path, asdict(outcome))
-        return Outcome(**read_json(path))
+                return self._measured()
+
+        return self._kept.of(key, measured)
 
     def _measured(self) -> Outcome:
         outcome = Outcome([], [])

@@ -1,0 +1,41 @@
+"""Outcomes that a study keeps in a folder, so that the same call resumes an interrupted one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tfcompress.files import read_json, write_json
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """Outcomes by key.
+
+    Args:
+        folder: with a JSON file for each of them.
+        kind: their type, a dataclass of values that JSON holds.
+    """
+
+    def __init__(self, folder: Path, kind: type[T]) -> None:
+        self._folder, self._kind = folder, kind
+
+    def of(self, key: str, measure: Callable[[], T]) -> T:
+        """Returns the outcome under a key, and measures it only if no earlier call did."""
+        found = self.get(key)
+        if found is None:
+            self.put(key, found := measure())
+        return found
+
+    def get(self, key: str) -> T | None:
+        """Returns the outcome under a key, if there is one."""
+        path = self._folder / f"{key}.json"
+        return self._kind(**read_json(path)) if path.is_file() else None
+
+    def put(self, key: str, outcome: T) -> None:
+        """Keeps an outcome."""
+        values: Any = outcome
+        write_json(self._folder / f"{key}.json", asdict(values))
