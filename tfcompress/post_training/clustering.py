@@ -94,8 +94,8 @@ def cluster(
     seen = ((kernel, None) for kernel in kernels) if examples is None else _statistics(model, kernels, examples)
     codebooks: dict[str, Codebook] = {}
     with progress.bar("clustering", len(kernels)) as shown:
-        for kernel, statistics in seen:
-            codebooks[kernel.name] = book = _codebook(kernel, statistics, by_name[kernel.name])
+        for kernel, inputs in seen:
+            codebooks[kernel.name] = book = codebook(kernel, inputs, by_name[kernel.name])
             kernel.set_values(book.values())
             shown.advance(note=kernel.name)
     write_codebooks(model, codebooks)
@@ -127,20 +127,18 @@ def _chosen(kernels: list[Kernel], wanted: Collection[str] | None) -> list[Kerne
     return kernels
 
 
-def _codebook(kernel: Kernel, statistics: Array | None, settings: Settings) -> Codebook:
+def codebook(kernel: Kernel, seen: Array | None, settings: Settings) -> Codebook:
+    """Clusters a kernel for the inputs that it has `seen`, see `statistics`; None if none are known."""
     if kernel.kind == "table":
-        return cluster_table(kernel.matrix, statistics, settings)
-    book = cluster_kernel(kernel.matrix, statistics, settings)
+        return cluster_table(kernel.matrix, seen, settings)
+    book = cluster_kernel(kernel.matrix, seen, settings)
     return replace(book, indices=book.indices.reshape(kernel.tensor.shape))
 
 
 def _statistics(
     model: Model, kernels: Sequence[Kernel], examples: Sequence[Example]
 ) -> Iterator[tuple[Kernel, Array | None]]:
-    """Runs the first graph up to one kernel after another, and yields what `_measured` finds of each one's input.
-
-    What is done to the kernel before the next one is asked for holds for all that follows.
-    """
+    """Yields `statistics` on examples, with temporary files."""
     if len(examples) < FEW_EXAMPLES:
         warnings.warn(
             f"calibration on {len(examples)} of at least {FEW_EXAMPLES} examples says little about a layer's inputs; "
@@ -148,6 +146,25 @@ def _statistics(
             UserWarning,
             stacklevel=2,
         )
+    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
+        yield from statistics(Pieces(model, examples, Path(folder)), model, kernels)
+
+
+def statistics(pieces: Pieces, model: Model, kernels: Sequence[Kernel]) -> Iterator[tuple[Kernel, Array | None]]:
+    """Runs the first graph up to one kernel after another, and yields each with the statistics of its input.
+
+    What is done to the kernel before the next one is asked for holds for all that follows. Until then the cut is before
+    the last of its operators.
+
+    Args:
+        pieces: at the beginning of the graph.
+        model: the same.
+        kernels: of the first graph.
+
+    Returns:
+        Each kernel with its input's second moments, or how often the rows of a table are used, or None if it has too
+        many inputs.
+    """
     # A table that is a dense layer's kernel as well is clustered for that layer's inputs.
     readers = {
         operator: kernel
@@ -157,25 +174,23 @@ def _statistics(
     }
     left = Counter(readers.values())
     sums: dict[Kernel, Array | None] = {}
-    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
-        pieces = Pieces(model, examples, Path(folder))
-        operators = sorted(readers, key=model.graphs[0].operators.index)
-        while operators:
-            pieces.run_to(operators[0])
-            tensor = read_by(operators[0])
-            alike: dict[object, list[Operator]] = {}
-            for operator in operators:
-                if read_by(operator) is tensor:
-                    alike.setdefault(readers[operator].rows_key, []).append(operator)
-            for together in alike.values():
-                found = _measured(pieces, tensor, readers[together[0]])
-                for kernel in map(readers.__getitem__, together):
-                    left[kernel] -= 1
-                    before = sums.get(kernel)
-                    sums[kernel] = found if before is None or found is None else before + found
-                    if not left[kernel]:
-                        yield kernel, sums.pop(kernel)
-            operators = [operator for operator in operators if read_by(operator) is not tensor]
+    operators = sorted(readers, key=model.graphs[0].operators.index)
+    while operators:
+        pieces.run_to(operators[0])
+        tensor = read_by(operators[0])
+        alike: dict[object, list[Operator]] = {}
+        for operator in operators:
+            if read_by(operator) is tensor:
+                alike.setdefault(readers[operator].rows_key, []).append(operator)
+        for together in alike.values():
+            found = _measured(pieces, tensor, readers[together[0]])
+            for kernel in map(readers.__getitem__, together):
+                left[kernel] -= 1
+                before = sums.get(kernel)
+                sums[kernel] = found if before is None or found is None else before + found
+                if not left[kernel]:
+                    yield kernel, sums.pop(kernel)
+        operators = [operator for operator in operators if read_by(operator) is not tensor]
 
 
 def _measured(pieces: Pieces, tensor: Tensor, kernel: Kernel) -> Array | None:

@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from tfcompress.errors import UserError, first_line
-from tfcompress.measure.interpreter import Example, Port
+from tfcompress.measure.interpreter import Example, Port, without_batch
 from tfcompress.names import distinct_names, plain_name
 from tfcompress.post_training.activations import MEMORY, Activations
 from tfcompress.quiet import native_libraries_quiet
@@ -66,9 +66,30 @@ class Pieces:
             needed.add(self._mask)
         outputs = [tensor for one in piece for tensor in one.outputs if tensor in needed]
         if outputs:
-            self._run(piece, outputs)
+            for found in self._run(piece, outputs, self._activations.examples):
+                for tensor, values in zip(outputs, found, strict=True):
+                    self._activations.add(tensor, values)
         self._activations.keep_only(needed)
         self._done = cut
+
+    def results(self, output: Tensor, examples: int) -> Array:
+        """Runs what is behind the cut, with the constants of the moment, and leaves the cut where it is.
+
+        Args:
+            output: of the graph.
+            examples: how many, the first of all.
+
+        Returns:
+            Its values `(examples, …)`, without a batch axis of their own; see `without_batch`.
+
+        Raises:
+            UserError: LiteRT cannot run an operator.
+        """
+        count = min(examples, self._activations.examples)
+        if output in self._activations:
+            return np.stack([without_batch(self._activations.get(output, place)) for place in range(count)])
+        behind = self._graph.operators[self._done :]
+        return np.stack([without_batch(found) for [found] in self._run(behind, [output], count)])
 
     def rows(self, tensor: Tensor, rows: Callable[[Array], Array]) -> Iterator[Array]:
         """Yields the rows that `rows` makes of a tensor's values at the cut, for each example; a constant's once.
@@ -86,7 +107,8 @@ class Pieces:
                 found = found[kept] if len(kept) == len(found) else found
             yield found
 
-    def _run(self, operators: Sequence[Operator], outputs: Sequence[Tensor]) -> None:
+    def _run(self, operators: Sequence[Operator], outputs: Sequence[Tensor], examples: int) -> Iterator[list[Array]]:
+        """Yields the outputs of operators for each of the first examples."""
         inputs = [tensor for one in operators for tensor in one.inputs if tensor in self._activations]
         inputs = list(dict.fromkeys(inputs))
         path = self._folder / "piece.tflite"
@@ -94,7 +116,7 @@ class Pieces:
         try:
             with native_libraries_quiet():
                 interpreter = Interpreter(str(path), num_threads=min(os.cpu_count() or 1, _MOST_THREADS))
-            self._invoke(interpreter, inputs, outputs)
+            yield from self._invoke(interpreter, inputs, examples)
         except (RuntimeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
@@ -103,11 +125,11 @@ class Pieces:
                 "examples, or leave calibration out"
             ) from error
 
-    def _invoke(self, interpreter: Interpreter, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def _invoke(self, interpreter: Interpreter, inputs: Sequence[Tensor], examples: int) -> Iterator[list[Array]]:
         places = [detail["index"] for detail in interpreter.get_input_details()]
         found = [detail["index"] for detail in interpreter.get_output_details()]
         shapes: list[Shape] = []
-        for example in range(self._activations.examples):
+        for example in range(examples):
             values = [self._activations.get(tensor, example) for tensor in inputs]
             if shapes != (shapes := [one.shape for one in values]) or not example:
                 # The file may leave a length free that the operators before the cut have determined.
@@ -118,8 +140,7 @@ class Pieces:
             for place, one in zip(places, values, strict=True):
                 interpreter.set_tensor(place, one)
             interpreter.invoke()
-            for place, tensor in zip(found, outputs, strict=True):
-                self._activations.add(tensor, interpreter.get_tensor(place))
+            yield [interpreter.get_tensor(place) for place in found]
 
 
 def _inputs(model: Model) -> dict[str, tuple[Tensor, Port]]:
