@@ -19,6 +19,9 @@ from tfcompress.measure.latency import Latency
 
 _INK, _LINE, _ACCENT, _SECOND = "#010101", "#020202", "#030303", "#040404"
 _THEME = {_INK: "currentColor", _LINE: "var(--line)", _ACCENT: "var(--accent)", _SECOND: "var(--second)"}
+_COLORS = {"currentColor": "#1c2024", "var(--line)": "#dcdfe3", "var(--accent)": "#1463c2", "var(--second)": "#b3541e"}
+"""The colours of a plot outside a page."""
+
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tfcompress",
@@ -102,6 +105,27 @@ def curves(name: str, history: Sequence[dict[str, float]]) -> str:
         axes.set_ylabel("loss")
         axes.legend(frameon=False)
         return _svg(figure, name)
+
+
+def widths(name: str, rows: Sequence[tuple[str, int]]) -> str:
+    """Draws the bits of each layer, one line per layer."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(0.7 + 0.18 * len(rows))
+        places = range(len(rows))
+        axes.barh(places, [bits for _, bits in rows], 0.7, color=_ACCENT)
+        axes.set_yticks(places, [label for label, _ in rows], fontsize=7)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("bits of an index")
+        return _svg(figure, name)
+
+
+def standalone(svg: str) -> str:
+    """Returns a plot as a file of its own, with colours and a white background."""
+    for used, color in _COLORS.items():
+        svg = svg.replace(used, color)
+    return svg.replace("<svg ", '<svg style="background: white" ', 1)
 
 
 def histogram(values: npt.NDArray[np.float32], clustered: bool) -> str:

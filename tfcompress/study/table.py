@@ -1,4 +1,4 @@
-"""Prints a study as a table on the terminal."""
+"""Prints studies as tables on the terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tfcompress.study.bits import WIDTHS, Bits
 from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, strongest_tolerable
 from tfcompress.study.treatments import TREATMENTS
 
@@ -40,3 +41,28 @@ def print_sensitivity(study: Sensitivity, console: Console | None = None) -> Non
 def _cell(effect: Effect, layer: Layer, study: Sensitivity) -> str:
     mark = "*" if effect is strongest_tolerable(layer, effect.technique, study.tolerance) else ""
     return f"{mark}{effect.change:+.3f} ±{effect.standard_error:.3f} {effect.flips.lost}/{effect.flips.gained}"
+
+
+def print_bits(study: Bits, console: Console | None = None) -> None:
+    """Prints one row per layer with its divergence at each width, what was chosen, and what the cells mean."""
+    console = console or Console(width=None if Console().is_terminal else 140)
+    table = Table()
+    table.add_column("layer", overflow="fold", min_width=12)
+    for heading in ("weights", *(f"{bits} bits" for bits in WIDTHS), "bytes"):
+        table.add_column(heading, justify="right")
+    for layer in study.layers:
+        cells = (
+            f"{'*' if bits == layer.bits else ''}{damage.divergence:.1e}" for bits, damage in layer.damages.items()
+        )
+        table.add_row(escape(layer.name), f"{layer.weights:,}", *cells, f"{layer.damages[layer.bits].bytes:,}")
+    console.print(table)
+    score = ""
+    if study.before.score is not None and study.after.score is not None:
+        score = f", the score {study.before.score:.2%} before and {study.after.score:.2%} after"
+    console.print(
+        f"'*' marks the bits that a layer got, so that {study.budget} is kept with the fewest bytes: "
+        f"{study.bytes:,}, 1/{study.float_bytes / study.bytes:.1f} of float32. A cell shows the KL divergence of the "
+        f"outputs in nats with only that layer clustered. With all of them, on {study.judged}, it is "
+        f"{study.after.divergence:.2g}{score}.",
+        style="dim",
+    )
