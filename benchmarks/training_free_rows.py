@@ -1,0 +1,90 @@
+"""The files that `training_free.py` compares: clusters without training, and what litert-quantizer makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from litert_quantizer.algorithm_manager import AlgorithmName
+from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
+from litert_quantizer.recipe_manager import RecipeManager
+
+from benchmarks.training_free_tasks import Task
+from tfcompress.export.quantizer import quantize
+from tfcompress.packed.packer import pack_counted
+from tfcompress.post_training.clustering import cluster
+from tfcompress.post_training.method import Settings
+from tfcompress.tflite.attached import with_attached_files
+from tfcompress.tflite.reading import read
+
+Make = Callable[[bytes, Task], dict[str, bytes]]
+"""Makes files, by what they are called in the table, from a float32 file and the calibration examples of its task."""
+
+
+def _float32(content: bytes, _: Task) -> dict[str, bytes]:
+    return {"float32": content}
+
+
+def _float16(content: bytes, _: Task) -> dict[str, bytes]:
+    return {"float16": with_attached_files(content, quantize(content, "float16"))}
+
+
+def _clustered(clusters: int, compensated: bool, content: bytes, task: Task) -> dict[str, bytes]:
+    """Clusters once, and packs for computing in float32 and in int8."""
+    found = cluster(content, Settings(clusters, compensated=compensated), task.calibration if compensated else None)
+    name = f"{clusters} clusters, {'compensated' if compensated else 'k-means'}"
+    return {
+        f"{name}, {computing}": pack_counted(
+            found.content, "int8" if computing == "int8" else "float32", codebooks=found.codebooks
+        ).content
+        for computing in ("float32", "int8")
+    }
+
+
+def _quantized(
+    name: str,
+    bits: int,
+    content: bytes,
+    task: Task,
+    algorithm: AlgorithmName = AlgorithmName.MIN_MAX_UNIFORM_QUANT,
+    granularity: QuantGranularity = QuantGranularity.CHANNELWISE,
+) -> dict[str, bytes]:
+    """Quantizes with litert-quantizer: what an algorithm does not take, and tables that are looked up in, as int8."""
+    manager = RecipeManager()
+    manager.add_dynamic_config(".*", TFLOperationName.ALL_SUPPORTED, 8)
+    manager.add_dynamic_config(".*", TFLOperationName.ALL_SUPPORTED, bits, granularity, algorithm)
+    for operator in read(content).operators():
+        if operator.kind == "GATHER" and len(operator.inputs[0].data):
+            table = f"^{re.escape(operator.outputs[0].name)}"
+            manager.add_static_config(table, TFLOperationName.GATHER, 8, 8, QuantGranularity.TENSORWISE)
+    examples = [{key: np.asarray(value)[None] for key, value in one.items()} for one in task.calibration]
+    made = quantize(content, manager.get_quantization_recipe(), examples)
+    return {f"litert-quantizer, {name}": with_attached_files(content, made)}
+
+
+ROWS: dict[str, Make] = {
+    "float32": _float32,
+    "ours-64": partial(_clustered, 64, True),
+    "ours-16": partial(_clustered, 16, True),
+    "int4-octav": partial(_quantized, "int4 OCTAV", 4, algorithm=AlgorithmName.OCTAV),
+    "int4-gptq": partial(_quantized, "int4 GPTQ", 4, algorithm=AlgorithmName.GPTQ),
+    "int4-oscar": partial(_quantized, "int4 OSCAR", 4, algorithm=AlgorithmName.OSCAR),
+    "int4-mse": partial(_quantized, "int4 MSE", 4, algorithm=AlgorithmName.MSE),
+    "int4-min-max": partial(_quantized, "int4 min-max", 4),
+    "int4-hadamard": partial(_quantized, "int4 Hadamard", 4, algorithm=AlgorithmName.DECOMPOSED_HADAMARD_ROTATION),
+    "int4-blockwise": partial(_quantized, "int4 in blocks of 32", 4, granularity=QuantGranularity.BLOCKWISE_32),
+    "int8": partial(_quantized, "int8", 8),
+    "float16": _float16,
+    "ours-32": partial(_clustered, 32, True),
+    "ours-8": partial(_clustered, 8, True),
+    "ours-64-k-means": partial(_clustered, 64, False),
+    "ours-16-k-means": partial(_clustered, 16, False),
+    "ours-32-k-means": partial(_clustered, 32, False),
+    "ours-8-k-means": partial(_clustered, 8, False),
+}
+"""By name, the most important first."""
+
+BERT_ROWS = ("float32", "ours-16", "ours-64", "int8", "int4-octav", "float16", "int4-gptq", "int4-blockwise")
+QUICK_ROWS = ("float32", "ours-16", "int4-octav", "int4-gptq")

