@@ -148,7 +148,8 @@ def cluster_file(
         UserError: the arguments do not fit together; the model is no float model, or has nothing to cluster; or the
             calibration data do not fit it.
     """
-    settings = Settings(_clusters(clusters, bits))
+    # A stock file is small once it is zipped, and products of scales hardly compress.
+    settings = Settings(_clusters(clusters, bits), scales=None if packed else False)
     computing = _activations(activations, packed)
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
