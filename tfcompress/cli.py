@@ -205,21 +205,52 @@ def cluster(
     activations: Annotated[
         str | None, typer.Option(help="The type that a packed file computes in, float32 (the default) or int8.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POINTSpt",
+            help="Choose the bits of each layer, so that at most so many points of accuracy on --selection are lost.",
+        ),
+    ] = None,
+    budget_kl: Annotated[
+        float | None,
+        typer.Option(help="The same for a mean KL divergence of the outputs, in nats, which needs no labels."),
+    ] = None,
+    selection: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:PATH]", help="Data that the budget is judged on; their validation split."),
+    ] = None,
+    workdir: Annotated[
+        Path | None,
+        typer.Option(help="Where the figures of a budget are kept, so that the same command resumes; OUTPUT.bits."),
+    ] = None,
     allow_code: _AllowCode = False,
     imports: _Imports = None,
 ) -> None:
     """Cluster the weights of a trained model without training, and compare the file with the float one."""
-    settings = (clusters, bits, calibration, examples, packed, activations, allow_code)
-    print(_apart(f"clustering {model}", _clustered, imports or [], model, output, *settings))
+    settings = {
+        "clusters": clusters,
+        "bits": bits,
+        "calibration": calibration,
+        "examples": examples,
+        "packed": packed,
+        "activations": activations,
+        "allow_code": allow_code,
+    }
+    within = {"budget": budget, "budget_kl": budget_kl, "selection": selection, "workdir": workdir}
+    print(_apart(f"clustering {model}", _clustered, imports or [], model, output, settings, within))
 
 
-def _clustered(imports: list[str], model: Path, output: Path, *settings: Any) -> str:
+def _clustered(imports: list[str], model: Path, output: Path, settings: dict[str, Any], within: dict[str, Any]) -> str:
     import_tensorflow()
     from tfcompress.commands.cluster import cluster_file
     from tfcompress.models.user_code import import_modules
+    from tfcompress.study.budget import cluster_within
 
-    import_modules(imports, settings[-1])
-    return str(cluster_file(model, output, *settings))
+    import_modules(imports, settings["allow_code"])
+    if any(value is not None for value in within.values()):
+        return str(cluster_within(model, output, **within, **settings))
+    return str(cluster_file(model, output, **settings))
 
 
 @app.command()

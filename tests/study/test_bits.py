@@ -18,7 +18,7 @@ from tfcompress.post_training.damage import Damage
 from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
 from tfcompress.study import bits
-from tfcompress.study.bits import WIDTHS, Bits, Selection, choose_bits, fewest_bytes, top1
+from tfcompress.study.bits import WIDTHS, Bits, Budget, Selection, choose_bits, fewest_bytes, top1
 from tfcompress.study.table import print_bits
 
 from ..post_training.strangers import dense, divergence, pictures, run
@@ -43,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(content, folder) -> Bits:
-    return choose_bits(content, EXAMPLES, folder, divergence=0.01, settings=QUICK)
+    return choose_bits(content, EXAMPLES, folder, Budget(0.01), settings=QUICK)
 
 
 def refuse(*_) -> None:
@@ -65,7 +65,7 @@ def test_the_file_with_the_chosen_bits_keeps_the_budget(content, study):
 def test_a_larger_budget_takes_no_more_bytes_and_measures_no_layer_again(content, study, folder, monkeypatch):
     monkeypatch.setattr(bits, "damages", refuse)
     found = [
-        choose_bits(content, EXAMPLES, folder, divergence=budget, settings=QUICK).bytes
+        choose_bits(content, EXAMPLES, folder, Budget(budget), settings=QUICK).bytes
         for budget in (0.001, 0.01, 0.05, 10.0)
     ]
     assert found[1] == study.bytes
@@ -76,7 +76,7 @@ def test_a_larger_budget_takes_no_more_bytes_and_measures_no_layer_again(content
 def test_the_same_call_measures_nothing_again(content, study, folder, monkeypatch):
     monkeypatch.setattr(bits, "damages", refuse)
     monkeypatch.setattr(bits, "cluster", refuse)
-    assert choose_bits(content, EXAMPLES, folder, divergence=0.01, settings=QUICK) == study
+    assert choose_bits(content, EXAMPLES, folder, Budget(0.01), settings=QUICK) == study
 
 
 def test_an_interrupted_study_measures_only_what_is_missing(content, study, tmp_path, monkeypatch):
@@ -92,23 +92,23 @@ def test_an_interrupted_study_measures_only_what_is_missing(content, study, tmp_
     original = bits.damages
     monkeypatch.setattr(bits, "damages", lambda *arguments: until(8, *arguments))
     with pytest.raises(KeyboardInterrupt):
-        choose_bits(content, EXAMPLES, tmp_path, divergence=0.01, settings=QUICK)
+        choose_bits(content, EXAMPLES, tmp_path, Budget(0.01), settings=QUICK)
     monkeypatch.setattr(bits, "damages", lambda *arguments: until(100, *arguments))
-    assert choose_bits(content, EXAMPLES, tmp_path, divergence=0.01, settings=QUICK) == study
+    assert choose_bits(content, EXAMPLES, tmp_path, Budget(0.01), settings=QUICK) == study
     assert measured == [(layer.name, width) for layer in study.layers for width in WIDTHS]
 
 
 def test_another_file_in_the_folder_is_refused(folder, study):
     model = Model(1, 32)
     with pytest.raises(UserError, match="holds another study"):
-        choose_bits(model.file(dense(model, 0, (1, 32))), EXAMPLES, folder, divergence=0.01)
+        choose_bits(model.file(dense(model, 0, (1, 32))), EXAMPLES, folder, Budget(0.01))
 
 
 def test_points_are_judged_on_the_data_for_selection(content, folder, study):
     labels = run(content, *EXAMPLES).argmax(axis=1)
     labels[:4] += 1
     selection = Selection("pictures", EXAMPLES, top1(labels))
-    found = choose_bits(content, EXAMPLES, folder, points=5, selection=selection, settings=QUICK)
+    found = choose_bits(content, EXAMPLES, folder, Budget(points=5), selection, settings=QUICK)
     predicted = run(cluster(content, found.settings(QUICK), EXAMPLES).content, *EXAMPLES).argmax(axis=1)
     assert found.before.score == 0.9
     assert found.after.score == (predicted == labels).mean() >= 0.85
@@ -116,36 +116,39 @@ def test_points_are_judged_on_the_data_for_selection(content, folder, study):
 
 
 @pytest.mark.parametrize(
-    ("budget", "message"),
+    ("amounts", "message"),
     [
         ({}, "give a budget in points of the score, such as 0.3pt, or one in KL"),
         ({"divergence": 1, "points": 1}, "give a budget in points of the score, such as 0.3pt, or one in KL"),
         ({"divergence": 0}, "a budget of 0 was given; it must be a number above 0"),
         ({"points": float("nan")}, "a budget of nan was given; it must be a number above 0"),
-        ({"points": 1}, "needs labelled data for selection; give some, or use --budget-kl"),
-        (
-            {"points": 0.3, "selection": Selection("pictures", EXAMPLES, top1([0] * 40))},
-            "0.3 points are less than one of the 40 examples of pictures; give at least 334 examples, or .*--budget-kl",
-        ),
     ],
 )
-def test_a_budget_that_cannot_be_judged_is_refused_at_once(budget, message, tmp_path):
+def test_a_budget_that_is_none_is_refused(amounts, message):
     with pytest.raises(UserError, match=message):
-        choose_bits(b"not even a file", EXAMPLES, tmp_path, **budget)
+        Budget(**amounts)
+
+
+def test_points_that_cannot_be_judged_are_refused_at_once(tmp_path):
+    selection = Selection("pictures", EXAMPLES, top1([0] * 40))
+    with pytest.raises(UserError, match=r"0.3 points are less than one of the 40 .* at least 334 .*--budget-kl"):
+        choose_bits(b"no file", EXAMPLES, tmp_path, Budget(points=0.3), selection)
+    with pytest.raises(UserError, match="needs labelled data for selection; give some, or use --budget-kl"):
+        choose_bits(b"no file", EXAMPLES, tmp_path, Budget(points=1))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_budget_that_eight_bits_do_not_keep_is_refused_before_layers_are_measured(content, tmp_path, monkeypatch):
     monkeypatch.setattr(bits, "damages", refuse)
     with pytest.raises(UserError, match=r"a KL of 1e-12 cannot be kept: with 8 bits for every layer, the KL is .*e-"):
-        choose_bits(content, EXAMPLES, tmp_path, divergence=1e-12, settings=QUICK)
+        choose_bits(content, EXAMPLES, tmp_path, Budget(1e-12), settings=QUICK)
 
 
 def test_a_file_that_gives_nan_is_refused(tmp_path):
     model = Model(1, 32)
     y = dense(model, model.add("LOG", [0], (1, 32)), (1, 32))
     with pytest.raises(UserError, match="the file gives NaN or infinity for the examples"):
-        choose_bits(model.file(y), [-np.ones(32, np.float32)] * 20, tmp_path, divergence=0.01, settings=QUICK)
+        choose_bits(model.file(y), [-np.ones(32, np.float32)] * 20, tmp_path, Budget(0.01), settings=QUICK)
 
 
 def test_the_program_finds_the_fewest_bytes():

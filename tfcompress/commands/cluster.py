@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -29,6 +29,9 @@ from tfcompress.post_training.method import Settings
 from tfcompress.progress import track
 from tfcompress.tflite.damage import reporting_damage
 from tfcompress.tflite.reading import open_file
+
+Choose = Callable[[Path, Sequence[Example]], Mapping[str, Settings]]
+"""Returns the settings of each kernel for a float file and calibration examples."""
 
 _MOST_BITS = 8
 _CLUSTERS = 64
@@ -129,6 +132,7 @@ def cluster_file(
     packed: bool = True,
     activations: str | None = None,
     allow_code: bool = False,
+    choose: Choose | None = None,
 ) -> ClusteredFile:
     """Clusters the weights of a model without training; see `tfcompress.post_training.clustering.cluster`.
 
@@ -143,13 +147,15 @@ def cluster_file(
         packed: whether to write a packed file; otherwise a stock one, for any runtime.
         activations: the type that a packed file computes in, `float32` (the default) or `int8`.
         allow_code: whether to open files that can run code.
+        choose: chooses the settings of each kernel in place of `clusters` and `bits`; it needs calibration examples.
 
     Raises:
         UserError: the arguments do not fit together; the model is no float model, or has nothing to cluster; or the
             calibration data do not fit it.
     """
     # A stock file is small once it is zipped, and products of scales hardly compress.
-    settings = Settings(_clusters(clusters, bits), scales=None if packed else False)
+    scales = None if packed else False
+    settings: Settings | Mapping[str, Settings] = Settings(_clusters(clusters, bits), scales)
     computing = _activations(activations, packed)
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
@@ -166,6 +172,9 @@ def cluster_file(
             output.parent.mkdir(parents=True, exist_ok=True)
         feeds = None if calibration is None else calibration_examples(calibration, examples, name, reference)
         feed = None if feeds is None else next(iter(feeds.values()))
+        if choose is not None:
+            assert feed is not None, "only calibration examples tell what a kernel needs"
+            settings = choose(reference, feed)
         try:
             found = cluster(open_file(reference), settings, feed)
             content, left = _packed(found, computing) if packed else (found.content, found.skipped)
@@ -186,7 +195,9 @@ def cluster_file(
     return ClusteredFile(
         path=output,
         packed=packed,
-        clusters=settings.clusters,
+        clusters=max(len(book.centroids) for book in found.codebooks.values())
+        if isinstance(settings, Mapping)
+        else settings.clusters,
         kernels=len(found.codebooks),
         bytes_before=before,
         bytes_after=len(content),

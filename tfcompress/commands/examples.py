@@ -59,7 +59,7 @@ def examples_for(
 
     Raises:
         UserError: the data set cannot be loaded; or a file takes something else, comes without a tokenizer, or names
-            other classes in its metadata than those of the test split.
+            other classes in its metadata than those of the test or validation split.
     """
     registry.check_name(name)
     if split != "test":
@@ -80,13 +80,13 @@ def examples_for(
         classes, chosen = data.classes, tuple(range(len(data.classes)))
         if name in registry.FOR_EVALUATION:
             classes, chosen = evaluated_classes(files, data.classes, name)
-        if split == "test":
+        if split != "train":
             orders |= score_orders([file], classes, name)
         if name in registry.TEXT:
             feeds[file] = tokens(file, runner, [text.decode("utf-8", "replace") for text in _features(drawn)])
         else:
             feeds[file] = images(file, runner, decoded(drawn, data.decode))
-        if split == "test" and runner.scores.shape[-1] != len(classes):
+        if split != "train" and runner.scores.shape[-1] != len(classes):
             fits = False
             console.print(
                 f"{file} gives {runner.scores}, but {name} has {len(classes)} classes: accuracy is not measured"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import TypeAdapter
 from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -55,6 +56,57 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a file may lose, as nats or as points; one of them is given.
+
+    Attributes:
+        divergence: the mean Kullback-Leibler divergence of the outputs from those of the float file, in nats.
+        points: of a selection's score.
+
+    Raises:
+        UserError: none or both are given, or the number is not positive.
+    """
+
+    divergence: float | None = None
+    points: float | None = None
+
+    def __post_init__(self) -> None:
+        amounts = [amount for amount in (self.divergence, self.points) if amount is not None]
+        if len(amounts) != 1:
+            raise UserError("give a budget in points of the score, such as 0.3pt, or one in KL, such as 0.01")
+        if not 0 < amounts[0] < math.inf:
+            raise UserError(f"a budget of {amounts[0]:g} was given; it must be a number above 0")
+
+    def __str__(self) -> str:
+        return f"a KL of {self.divergence:g}" if self.points is None else f"a budget of {self.points:g} points"
+
+    def check(self, selection: Selection | None) -> None:
+        """Raises a `UserError` if the budget is in points, and finer than one example of the selection."""
+        if self.points is None:
+            return
+        if selection is None:
+            raise UserError("a budget in points needs labelled data for selection; give some, or use --budget-kl")
+        count, needed = len(selection.examples), math.ceil(100 / self.points - 1e-9)
+        if count < needed:
+            raise UserError(
+                f"{self.points:g} points are less than one of the {count} examples of {selection.name}; give at least "
+                f"{needed:,} examples, or a budget in KL (--budget-kl), which needs no labels"
+            )
+
+    def lost(self, before: Whole, after: Whole) -> str:
+        """Returns what was lost in the unit of the budget."""
+        if self.points is None:
+            return f"the KL is {after.divergence:.2g}"
+        return f"the score falls by {after.points_below(before):.2f} points"
+
+    def holds(self, before: Whole, after: Whole) -> bool:
+        """Returns whether a file keeps it, by the point estimate."""
+        if self.divergence is not None:
+            return after.divergence <= self.divergence
+        return self.points is not None and after.points_below(before) <= self.points + 1e-9
+
+
+@dataclass(frozen=True)
 class LayerBits:
     """A layer, what it costs at each width, and the width that it got.
 
@@ -77,6 +129,12 @@ class Whole:
 
     divergence: float
     score: float | None
+
+    def points_below(self, before: Whole) -> float:
+        """Returns how many points the score has fallen; there are scores."""
+        assert self.score is not None
+        assert before.score is not None
+        return 100 * (before.score - self.score)
 
 
 @dataclass(frozen=True)
@@ -121,18 +179,22 @@ class Bits:
         return TypeAdapter(cls).validate_python(read_json(path))
 
 
-def top1(labels: Sequence[int]) -> Callable[[FloatArray], float]:
-    """Returns the score of a `Selection` with a label for each example: the share that is classified correctly."""
-    return lambda outputs: float((outputs.argmax(axis=-1) == np.asarray(labels)).mean())
+def top1(labels: npt.ArrayLike, order: Sequence[int] | None = None) -> Callable[[FloatArray], float]:
+    """Returns the score of a `Selection` with a label for each example: the share that is classified correctly.
+
+    Args:
+        labels: (n,), places among the classes.
+        order: the place among the outputs of the score of each class; None if they have the same order.
+    """
+    places = slice(None) if order is None else list(order)
+    return lambda outputs: float((outputs[:, places].argmax(axis=1) == np.asarray(labels)).mean())
 
 
 def choose_bits(
     content: bytes,
     examples: Sequence[Example],
     workdir: Path,
-    *,
-    divergence: float | None = None,
-    points: float | None = None,
+    budget: Budget,
     selection: Selection | None = None,
     settings: Settings | None = None,
 ) -> Bits:
@@ -146,17 +208,15 @@ def choose_bits(
         content: the bytes of a float `.tflite` file that `cluster` takes.
         examples: calibration data without labels, features without a batch axis.
         workdir: keeps each outcome, so that the same call resumes an interrupted one; so does one with another budget.
-        divergence: the budget in nats: mean Kullback-Leibler divergence of the outputs from those of the file, on the
-            selection, or else on the calibration examples.
-        points: the budget in points of the selection's score. Exactly one of the two is given.
+        budget: what may be lost on the selection, or else on the calibration examples.
         selection: needed for a budget in points.
         settings: how to cluster; `clusters` is not used.
 
     Raises:
-        UserError: the budget is not positive, or finer than one example of the selection; the file cannot be clustered,
+        UserError: the budget is finer than one example of the selection; the file cannot be clustered,
             see `cluster`, or has no scores; no choice keeps the budget; or the folder holds another study.
     """
-    budget = _Budget(divergence, points, selection)
+    budget.check(selection)
     content, weights = _opened(content)
     settings = settings or Settings()
     judge = _Judge(content, examples, selection, settings, workdir / "wholes")
@@ -172,53 +232,6 @@ def choose_bits(
     chosen = _search(found, finest, budget, lambda choice: budget.holds(before, judge.whole(choice)))
     layers = tuple(LayerBits(name, weights[name], found[name], bits) for name, bits in chosen.items())
     return Bits(str(budget), judge.on, before, judge.whole(chosen), layers)
-
-
-class _Budget:
-    """A budget in nats or in points, of which one is given."""
-
-    def __init__(self, divergence: float | None, points: float | None, selection: Selection | None) -> None:
-        amounts = [amount for amount in (divergence, points) if amount is not None]
-        if len(amounts) != 1:
-            raise UserError("give a budget in points of the score, such as 0.3pt, or one in KL, such as 0.01")
-        if not 0 < amounts[0] < math.inf:
-            raise UserError(f"a budget of {amounts[0]:g} was given; it must be a number above 0")
-        if points is not None:
-            if selection is None:
-                raise UserError("a budget in points needs labelled data for selection; give some, or use --budget-kl")
-            count, needed = len(selection.examples), math.ceil(100 / points - 1e-9)
-            if count < needed:
-                raise UserError(
-                    f"{points:g} points are less than one of the {count} examples of {selection.name}; give at least "
-                    f"{needed:,} examples, or a budget in KL (--budget-kl), which needs no labels"
-                )
-        self.divergence, self.points = divergence, points
-
-    def __str__(self) -> str:
-        return f"a budget of {self.points:g} points" if self.points is not None else f"a KL of {self.divergence:g}"
-
-    def lost(self, before: Whole, after: Whole) -> str:
-        """Returns what was lost in the unit of the budget."""
-        if self.points is None:
-            return f"the KL is {after.divergence:.2g}"
-        return f"the score falls by {_lost_points(before, after):.2f} points"
-
-    def holds(self, before: Whole, after: Whole) -> bool:
-        """Returns whether a file keeps it, by the point estimate."""
-        if self.divergence is not None:
-            return after.divergence <= self.divergence
-        return self.points is not None and _lost_points(before, after) <= self.points + 1e-9
-
-    def start(self, found: _Damages) -> float:
-        """Returns a bound to begin with, a power of two, so that similar budgets try the same bounds."""
-        bound = self.divergence or sum(of[_START].divergence for of in found.values())
-        return float(2.0 ** math.floor(math.log2(min(max(bound, _SMALLEST_BOUND), 1e6))))
-
-
-def _lost_points(before: Whole, after: Whole) -> float:
-    assert before.score is not None
-    assert after.score is not None
-    return 100 * (before.score - after.score)
 
 
 class _Judge:
@@ -284,11 +297,11 @@ def _damages(
 
 
 def _search(
-    found: _Damages, finest: dict[str, int], budget: _Budget, holds: Callable[[dict[str, int]], bool]
+    found: _Damages, finest: dict[str, int], budget: Budget, holds: Callable[[dict[str, int]], bool]
 ) -> dict[str, int]:
     """Returns the smallest choice of those that the program finds for one doubled or halved bound, that holds."""
     least = sum(min(damage.bytes for damage in of.values()) for of in found.values())
-    bound = budget.start(found)
+    bound = _first_bound(found, budget)
     choice = fewest_bytes(found, bound) or finest
     if holds(choice):
         while _bytes(found, choice) > least and holds(coarser := fewest_bytes(found, 2 * bound) or finest):
@@ -298,6 +311,12 @@ def _search(
         bound /= 2
         choice = (fewest_bytes(found, bound) if bound > _SMALLEST_BOUND else None) or finest
     return choice
+
+
+def _first_bound(found: _Damages, budget: Budget) -> float:
+    """Returns a power of two, so that similar budgets try the same bounds."""
+    bound = budget.divergence or sum(of[_START].divergence for of in found.values())
+    return float(2.0 ** math.floor(math.log2(min(max(bound, _SMALLEST_BOUND), 1e6))))
 
 
 def fewest_bytes(found: _Damages, bound: float) -> dict[str, int] | None:
