@@ -100,7 +100,9 @@ class Task:
         kept = self.folder / "outputs.npy"
         if not kept.is_file():
             np.save(kept, _outputs(self.float32, self.examples))
-        expected, found = np.load(kept), _outputs(file, self.examples)
+        expected = np.load(kept)
+        same = file.read_bytes() == self.float32.read_bytes()
+        found = expected if same else _outputs(file, self.examples)
         measured = _of_scores if len(self.targets) == len(self.examples) else _of_embeddings
         return measured(found, expected, self.targets)
 
