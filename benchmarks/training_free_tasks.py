@@ -30,7 +30,7 @@ VIT, BERT = "deit_tiny", "minilm_l6"
 TASKS: dict[str, dict[str, Callable[[Result], str]]] = {
     VIT: {
         "top-1 (95 %)": lambda file: "{top1:.2%} ({low:.1%}-{high:.1%})".format(**file["accuracy"]),
-        "lost / gained": lambda file: "{lost} / {gained} (p {p_value:.2f})".format(**file["flips"]),
+        "lost / gained": lambda file: "{lost} / {gained} (p {p_value:.2g})".format(**file["flips"]),
         "KL from float32": lambda file: _mean(file["divergence"], 4),
     },
     BERT: {
