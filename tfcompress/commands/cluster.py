@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from tfcompress.commands.calibration import calibration_examples
 from tfcompress.commands.convert import check_runs, open_model, unquantized_file
+from tfcompress.commands.pack import known_activations
 from tfcompress.commands.scores import score_orders
 from tfcompress.errors import UserError
 from tfcompress.export.sources import Source
@@ -21,6 +22,7 @@ from tfcompress.measure.comparison import Examples, random_examples, token_mask
 from tfcompress.measure.divergence import Mean, are_probabilities, mean_cosine, mean_divergence
 from tfcompress.measure.interpreter import Example, FloatArray, Runner
 from tfcompress.packed.codebook import MAX_CENTROIDS
+from tfcompress.packed.layout import bits_for
 from tfcompress.packed.options import Activations
 from tfcompress.packed.packer import pack_counted
 from tfcompress.post_training.clustering import Clustered, cluster
@@ -34,7 +36,6 @@ Choose = Callable[[Path, Sequence[Example]], Mapping[str, Settings]]
 """Returns the settings of each kernel for a float file and calibration examples."""
 
 _MOST_BITS = 8
-_CLUSTERS = 64
 _NAMES = 3
 """The weights that were left for the same reason are named, up to so many."""
 
@@ -94,7 +95,7 @@ class ClusteredFile:
     @property
     def bits(self) -> int:
         """Of the index of each weight in a packed file."""
-        return _bits(self.clusters)
+        return bits_for(self.clusters)
 
     def __str__(self) -> str:
         kind = "packed" if self.packed else "stock"
@@ -211,7 +212,7 @@ def cluster_file(
 
 def _clusters(clusters: int | None, bits: int | None) -> int:
     if bits is None:
-        found = _CLUSTERS if clusters is None else clusters
+        found = Settings().clusters if clusters is None else clusters
         if not 2 <= found <= MAX_CENTROIDS:
             raise UserError(f"{found} clusters were asked for; from 2 to {MAX_CENTROIDS} are possible")
         return found
@@ -222,17 +223,10 @@ def _clusters(clusters: int | None, bits: int | None) -> int:
     return int(2**bits)
 
 
-def _bits(clusters: int) -> int:
-    return max(2, (clusters - 1).bit_length())
-
-
 def _activations(asked: str | None, packed: bool) -> Activations | None:
     if asked is not None and not packed:
         raise UserError(f"activations {asked!r} are of a packed file; leave them out, or write a packed file")
-    known: dict[str | None, Activations | None] = {None: None} | {kind: kind for kind in get_args(Activations)}
-    if asked not in known:
-        raise UserError(f"activations {asked!r} are not known; choose float32 or int8")
-    return known[asked]
+    return known_activations(asked)
 
 
 def _float_content(source: Source) -> bytes:

@@ -82,13 +82,11 @@ def pack_file(
     Raises:
         UserError: an argument cannot be used, the file has nothing to pack, or it would become larger.
     """
-    known: dict[str | None, Activations | None] = {None: None} | {kind: kind for kind in get_args(Activations)}
-    if activations not in known:
-        raise UserError(f"activations {activations!r} are not known; choose float32 or int8")
+    computing = known_activations(activations)
     model = open_file(source)
     sizes = _Sizes.of(model)
     with bar(f"packing {source.name}", 1) as shown:
-        packed = packer.pack_counted(model, known[activations], allow_larger)
+        packed = packer.pack_counted(model, computing, allow_larger)
         shown.advance()
     parts = {
         "dense layers": packed.dense,
@@ -98,6 +96,14 @@ def pack_file(
     }
     summary = f"packed {', '.join(f'{count} {part}' for part, count in parts.items())}"
     return _written(source, sizes, output, packed.content, summary, packed.skipped, data)
+
+
+def known_activations(asked: str | None) -> Activations | None:
+    """Returns the type that a packed file computes in; raises a `UserError` if there is no such type."""
+    known: dict[str | None, Activations | None] = {None: None} | {kind: kind for kind in get_args(Activations)}
+    if asked not in known:
+        raise UserError(f"activations {asked!r} are not known; choose float32 or int8")
+    return known[asked]
 
 
 def unpack_file(source: Path, output: Path, data: str | None = None) -> PackingResult:

@@ -13,6 +13,7 @@ from tfcompress.errors import UserError
 from tfcompress.measure.divergence import divergence
 from tfcompress.measure.interpreter import Example
 from tfcompress.packed.codebook import Codebook
+from tfcompress.packed.layout import bits_for
 from tfcompress.post_training.clustering import codebook, statistics
 from tfcompress.post_training.floats import unpack_weights
 from tfcompress.post_training.kernels import find_kernels
@@ -105,5 +106,5 @@ def average_divergence(found: Array, expected: Array) -> float:
 
 def packed_bytes(book: Codebook) -> int:
     """Returns the bytes of a kernel in a packed file, without what rounds them up."""
-    bits = max(2, (len(book.centroids) - 1).bit_length())
+    bits = bits_for(len(book.centroids))
     return -(-book.indices.size * bits // 8) + book.centroids.nbytes + book.scales.nbytes
