@@ -58,9 +58,10 @@ class _Outcome:
 def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Returns `function(*args, **kwargs)`, called in a fresh process.
 
-    Function, arguments and result are pickled, so the function must be one that can be imported. Its exceptions and its
-    warnings are raised and given here. What it prints to `sys.stderr`, such as progress, is shown; what libraries write
-    to the file descriptor is not. All temporary files that the process makes are removed.
+    Function, arguments and result are pickled, so the function must be one that can be imported, without Keras 3, which
+    only the arguments may need. Its exceptions and its warnings are raised and given here. What it prints to
+    `sys.stderr`, such as progress, is shown; what libraries write to the file descriptor is not. All temporary files
+    that the process makes are removed.
 
     Args:
         what: what is done to which file or model, at the beginning of the message if the process dies.
