@@ -1,0 +1,310 @@
+"""What a model's answers are, and how good they are: nothing else knows the kinds of tasks.
+
+A task reads labels and the outputs of files: probabilities of the classes, numbers, or embeddings.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from scipy.stats import pearsonr, rankdata
+
+from tfcompress.errors import UserError
+from tfcompress.measure.interpreter import FloatArray
+from tfcompress.measure.quality import Labels, Metric, Scores
+
+End = Literal["softmax", "sigmoid", "none"]
+"""What turns logits into the answers that a file gives."""
+
+IGNORED = -1
+"""The label of a token that is not judged: padding, a special token, or a later piece of a word."""
+
+_MANY_CLASSES = 100
+"""From so many classes on, top-5 is told, too."""
+_UNBALANCED = 3
+"""If one class has so many times the examples of another, F1 is told, too."""
+
+
+class Task(ABC):
+    """What one example's label is, and how answers are judged.
+
+    Attributes:
+        name: as recipes write it.
+        end: what turns logits into answers.
+        has_classes: whether the data have classes with names.
+    """
+
+    name: ClassVar[str]
+    end: ClassVar[End] = "none"
+    has_classes: ClassVar[bool] = True
+
+    @abstractmethod
+    def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
+        """Raises a `UserError` that begins with `where` if labels are of another kind, or out of range."""
+
+    @abstractmethod
+    def metrics(self, labels: Labels) -> tuple[Metric, ...]:
+        """Returns the figures that are told, of which the first decides."""
+
+    @abstractmethod
+    def spec(self, classes: int) -> tf.TensorSpec:
+        """Returns the type and shape of one example's label."""
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """One class of several. Labels are int `(n,)`, outputs `(n, classes)`, or `(n, 1)`: the probability of class 1."""
+
+    name: ClassVar[str] = "classification"
+    end: ClassVar[End] = "softmax"
+
+    def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(classes):
+            wrong = low if low < 0 else high
+            raise UserError(
+                f"{where} has the label {wrong}, but there are {len(classes)} classes; labels must be 0 to "
+                f"{len(classes) - 1}"
+            )
+
+    def metrics(self, labels: Labels) -> tuple[Metric, ...]:
+        found = [Metric("top-1", lambda y, p: predicted(p) == y)]
+        counts = np.bincount(labels)
+        if len(counts) >= _MANY_CLASSES:
+            found.append(Metric("top-5", _top5))
+        counts = counts[counts > 0]
+        if counts.max() >= _UNBALANCED * counts.min():
+            found.append(Metric("macro F1", lambda y, p: np.stack([y, predicted(p)], 1), _macro_f1))
+        return tuple(found)
+
+    def spec(self, classes: int) -> tf.TensorSpec:
+        return tf.TensorSpec((), tf.int32)
+
+
+@dataclass(frozen=True)
+class Multilabel(Task):
+    """Any of several classes. Labels are 0 or 1 `(n, classes)`, outputs probabilities `(n, classes)`."""
+
+    name: ClassVar[str] = "multilabel"
+    end: ClassVar[End] = "sigmoid"
+
+    def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
+        if labels.ndim != 2 or labels.shape[1] != len(classes) or not np.isin(labels, (0, 1)).all():
+            raise UserError(
+                f"{where} has labels of the shape {labels.shape[1:]} from {labels.min()} to {labels.max()}; multilabel "
+                f"takes a 0 or 1 for each of the {len(classes)} classes"
+            )
+
+    def metrics(self, labels: Labels) -> tuple[Metric, ...]:
+        return (
+            Metric("exact match", lambda y, p: ((p >= 0.5) == (y > 0.5)).all(axis=1)),
+            Metric("mAP", lambda y, p: np.stack([y, p], axis=-1), _mean_average_precision),
+        )
+
+    def spec(self, classes: int) -> tf.TensorSpec:
+        return tf.TensorSpec((classes,), tf.float32)
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """A number. Labels are float `(n,)`, outputs `(n, 1)`."""
+
+    name: ClassVar[str] = "regression"
+    has_classes: ClassVar[bool] = False
+
+    def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
+        if labels.ndim != 1 or not np.isfinite(labels).all():
+            raise UserError(f"{where} has labels that are not finite numbers, one per example; regression takes such")
+
+    def metrics(self, labels: Labels) -> tuple[Metric, ...]:
+        return (
+            Metric("MAE", lambda y, p: np.abs(p[:, 0] - y), higher_is_better=False, percent=False),
+            Metric("Pearson", lambda y, p: np.stack([y, p[:, 0]], 1), _pearson),
+            Metric("Spearman", lambda y, p: np.stack([y, p[:, 0]], 1), _spearman),
+        )
+
+    def spec(self, classes: int) -> tf.TensorSpec:
+        return tf.TensorSpec((), tf.float32)
+
+
+@dataclass(frozen=True)
+class Embedding(Task):
+    """A vector whose direction tells what an example means. Examples 2i and 2i + 1 are pair i, with the same label.
+
+    Labels are float `(n,)`: how alike the two of a pair are, on any scale. Outputs are `(n, width)`.
+    """
+
+    name: ClassVar[str] = "embedding"
+    has_classes: ClassVar[bool] = False
+
+    def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
+        paired = labels.ndim == 1 and len(labels) % 2 == 0 and np.isfinite(labels).all()
+        if not paired or not np.array_equal(labels[::2], labels[1::2]):
+            raise UserError(
+                f"{where} does not hold pairs with one finite score each; embedding takes two examples a pair, one "
+                "after the other, both with the score of the pair"
+            )
+
+    def metrics(self, labels: Labels) -> tuple[Metric, ...]:
+        return (
+            Metric("Spearman of cosines", lambda y, p: np.stack([y[::2], _cosines(p[::2], p[1::2])], 1), _spearman),
+        )
+
+    def spec(self, classes: int) -> tf.TensorSpec:
+        return tf.TensorSpec((), tf.float32)
+
+
+@dataclass(frozen=True)
+class TokenClassification(Task):
+    """A class per token. Labels are int `(n, tokens)`, `IGNORED` where none counts; outputs `(n, tokens, classes)`.
+
+    Attributes:
+        classes: names of the classes, in the IOB2 scheme if they are entities: `O`, `B-PER`, `I-PER`, …
+    """
+
+    classes: tuple[str, ...]
+    name: ClassVar[str] = "tokens"
+    end: ClassVar[End] = "softmax"
+
+    def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
+        if labels.ndim != 2 or labels.min() < IGNORED or labels.max() >= len(classes):
+            raise UserError(
+                f"{where} has labels of the shape {labels.shape[1:]} from {labels.min()} to {labels.max()}; tokens "
+                f"takes one of 0 to {len(classes) - 1} for each token, or {IGNORED} where none counts"
+            )
+
+    def metrics(self, labels: Labels) -> tuple[Metric, ...]:
+        accuracy = Metric("token accuracy", _tokens_right, _ratio)
+        if not any(name.startswith("B-") for name in self.classes):
+            return (accuracy,)
+        return (Metric("entity F1", self._entities, _f1_of_counts), accuracy)
+
+    def spec(self, classes: int) -> tf.TensorSpec:
+        return tf.TensorSpec((None,), tf.int32)
+
+    def _entities(self, labels: Labels, outputs: FloatArray) -> Scores:
+        """Returns `(n, 3)`: the entities that are right, found and there, in each example."""
+        rows = []
+        for truth, answer in zip(labels, outputs.argmax(axis=-1), strict=True):
+            judged = truth != IGNORED
+            there, found = (entities([self.classes[i] for i in ids[judged]]) for ids in (truth, answer))
+            rows.append((len(there & found), len(found), len(there)))
+        return np.array(rows)
+
+
+@dataclass(frozen=True)
+class OwnTask(Task):
+    """A task that the user judges, of a model with any outputs, from Python.
+
+    Attributes:
+        score: of labels and the outputs by name, one number or truth value per example, `(n,)`.
+        metric: the name of its mean.
+        higher_is_better, percent: see `Metric`.
+    """
+
+    score: Callable[[Any, Any], Scores]
+    metric: str = "score"
+    higher_is_better: bool = True
+    percent: bool = False
+    name: ClassVar[str] = "own"
+    has_classes: ClassVar[bool] = False
+
+    def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
+        pass
+
+    def metrics(self, labels: Labels) -> tuple[Metric, ...]:
+        return (Metric(self.metric, self.score, higher_is_better=self.higher_is_better, percent=self.percent),)
+
+    def spec(self, classes: int) -> tf.TensorSpec:
+        return tf.TensorSpec(None, tf.float32)
+
+
+NAMES = tuple(task.name for task in (Classification, Multilabel, Regression, Embedding, TokenClassification))
+"""What a recipe can name."""
+
+
+def predicted(outputs: FloatArray) -> npt.NDArray[np.intp]:
+    """Returns the class `(n,)` of the largest of the outputs `(n, classes)`; of one output, 1 from a half on."""
+    return (outputs[:, 0] >= 0.5).astype(np.intp) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+
+
+def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
+    """Returns the entities of IOB2 tags as (type, first, end), by CoNLL's rules, which seqeval's default mode keeps.
+
+    An `I-` that follows `O` or another type begins an entity as well (Tjong Kim Sang and De Meulder, CoNLL 2003).
+    """
+    found, kind, first = set(), "", 0
+    for place, tag in enumerate([*tags, "O"]):
+        prefix, _, name = tag.partition("-")
+        if kind and (prefix in ("B", "O") or name != kind):
+            found.add((kind, first, place))
+            kind = ""
+        if prefix in ("B", "I") and not kind:
+            kind, first = name, place
+    return found
+
+
+def _top5(labels: Labels, outputs: FloatArray) -> Scores:
+    best = np.argpartition(outputs, -5, axis=1)[:, -5:]
+    return np.asarray((best == labels[:, None]).any(axis=1))
+
+
+def _macro_f1(rows: Scores) -> float:
+    """Returns the mean F1 of the classes in labels and predictions `(n, 2)`."""
+    truth, answer = rows.T
+    classes = np.unique(rows)
+    right = np.array([((truth == c) & (answer == c)).sum() for c in classes])
+    counts = np.array([(truth == c).sum() + (answer == c).sum() for c in classes])
+    return float((2 * right / counts).mean())
+
+
+def _mean_average_precision(rows: Scores) -> float:
+    """Returns the mean over classes of the average precision, for labels and probabilities `(n, classes, 2)`.
+
+    Precision is averaged over the ranks of the examples that have the class; a class without any is left out.
+    """
+    found = []
+    for truth, score in np.moveaxis(rows, 0, -1):
+        if truth.any():
+            hits = truth[np.argsort(-score, kind="stable")] > 0.5
+            found.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
+    return float(np.mean(found)) if found else 0.0
+
+
+def _pearson(rows: Scores) -> float:
+    """Returns the correlation of `(n, 2)`; 0 if one of the two is constant."""
+    a, b = rows.T
+    return float(pearsonr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0
+
+
+def _spearman(rows: Scores) -> float:
+    """Returns the correlation of the ranks of `(n, 2)`."""
+    return _pearson(rankdata(rows, axis=0))
+
+
+def _cosines(a: FloatArray, b: FloatArray) -> npt.NDArray[np.float64]:
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.asarray((a * b).sum(axis=1, dtype=np.float64) / np.maximum(lengths, 1e-12))
+
+
+def _tokens_right(labels: Labels, outputs: FloatArray) -> Scores:
+    """Returns `(n, 2)`: the tokens that are right, and those that count, in each example."""
+    judged = labels != IGNORED
+    right = (outputs.argmax(axis=-1) == labels) & judged
+    return np.stack([right.sum(axis=1), judged.sum(axis=1)], axis=1)
+
+
+def _ratio(rows: Scores) -> float:
+    right, judged = rows.sum(axis=0)
+    return float(right / judged) if judged else 0.0
+
+
+def _f1_of_counts(rows: Scores) -> float:
+    right, found, there = rows.sum(axis=0)
+    return float(2 * right / (found + there)) if found + there else 1.0
