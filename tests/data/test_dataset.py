@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.tasks import IGNORED, Embedding, Multilabel, OwnTask, Regression, TokenClassification
 from tfcompress.errors import UserError
 
 
@@ -91,3 +92,74 @@ def test_unusable_splits_are_refused(change, message):
 def test_a_split_of_unknown_length_is_counted():
     data = numbered(12)
     assert dataclasses.replace(data, train=data.train.filter(lambda x, _: x[0] > 3)).size("train") == 8
+
+
+def three_splits(features, labels, **options) -> Dataset:
+    pair = (np.asarray(features), np.asarray(labels))
+    return Dataset.from_arrays("some", options.pop("classes", ()), pair, pair, pair, **options)
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "labels", "type"),
+    [
+        (Multilabel(), "abc", [[0, 1, 1], [0, 0, 0]], np.float32),
+        (Regression(), (), [0.5, -3], np.float32),
+        (Embedding(), (), [4, 4], np.float32),
+        (TokenClassification(("O", "B-X")), ("O", "B-X"), [[0, 1, IGNORED], [0, 0, 1]], np.int64),
+        (OwnTask(lambda y, p: y), (), [[3, 5], [0, 9]], np.int64),
+    ],
+)
+def test_labels_have_the_shape_and_type_of_the_task(task, classes, labels, type):
+    data = three_splits([1.0, 2.0], labels, task=task, classes=classes)
+    assert data.labels["test"].tolist() == labels
+    assert data.labels["test"].dtype == type
+    _, batch = next(data.batches("validation", 2).as_numpy_iterator())
+    assert batch.tolist() == labels
+    assert data.describe()["task"] == task.name
+
+
+def test_classification_is_not_named_so_that_what_identifies_old_data_stays():
+    assert "task" not in numbered(12).describe()
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        (Multilabel(), [0, 1], r"the labels are int64 \(2,\); pass for each example numbers as label, 3 of them"),
+        (Regression(), [[0.5], [1]], r"the labels are float64 \(2, 1\); pass for each example a scalar number label"),
+        (TokenClassification(("O",)), [[0.5], [1]], "pass for each example integers as label, one for each token"),
+    ],
+)
+def test_arrays_of_other_labels_are_refused_by_the_task(task, labels, message):
+    with pytest.raises(UserError, match=message):
+        three_splits([1.0, 2.0], labels, task=task, classes="abc")
+
+
+def test_labels_are_aligned_with_what_decode_makes_of_the_features():
+    def pieces(words):
+        return tf.repeat(words, 2)[:4]
+
+    def per_piece(words, labels):
+        first = tf.stack([labels, tf.fill(tf.shape(labels), IGNORED)], axis=1)
+        return tf.ensure_shape(tf.reshape(first, [-1])[:4], (4,))
+
+    words, labels = tf.ragged.constant([["a", "b"], ["c", "d", "e"]]), tf.ragged.constant([[0, 1], [1, 1, 0]])
+    split = tf.data.Dataset.from_tensor_slices((words, labels))
+    task = TokenClassification(("O", "B-X"))
+    data = Dataset("words", split, split, split, task.classes, task, decode=pieces, align=per_piece)
+    assert data.labels["train"].tolist() == [[0, IGNORED, 1, IGNORED], [1, IGNORED, 1, IGNORED]]
+    features, batch = next(data.batches("test", 2).as_numpy_iterator())
+    assert features.tolist() == [[b"a", b"a", b"b", b"b"], [b"c", b"c", b"d", b"d"]]
+    assert batch.tolist() == data.labels["train"].tolist()
+    with pytest.raises(UserError, match=r"align makes .* of the labels of the train split; it must return integers"):
+        _ = dataclasses.replace(data, align=lambda words, labels: tf.constant(0.5)).labels
+
+
+def test_labels_of_different_lengths_without_align_are_refused():
+    split = tf.data.Dataset.from_generator(
+        lambda: iter([(0.0, [1]), (0.0, [1, 0])]),
+        output_signature=(tf.TensorSpec(()), tf.TensorSpec((None,), tf.int32)),
+    )
+    data = Dataset("ragged", split, split, split, ("O", "B-X"), TokenClassification(("O", "B-X")))
+    with pytest.raises(UserError, match="the labels of the train split have different shapes"):
+        _ = data.labels

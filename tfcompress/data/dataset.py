@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfcompress.errors import UserError
+from tfcompress.data.tasks import Classification, Task
+from tfcompress.errors import UserError, first_line
+from tfcompress.measure.quality import Labels
 from tfcompress.pixel_range import PixelRange
 
 Split = Literal["train", "validation", "test"]
@@ -24,6 +26,7 @@ FeatureArrays: TypeAlias = npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np
 Example: TypeAlias = tuple[Features, tf.Tensor]
 
 Decode = Callable[[tf.Tensor], Features]
+Align = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Augment = Callable[[Features, tf.Tensor, tf.Tensor], Example]
 Targets = Callable[[Split, Features, tf.Tensor, tf.Tensor], tf.Tensor | tuple[tf.Tensor, ...]]
 """Makes the training targets of a batch from `(split, features, labels, indices)`.
@@ -35,15 +38,18 @@ targets are the labels.
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled examples for classification in three fixed splits.
+    """Labelled examples in three fixed splits.
 
     Attributes:
         name: the name that reports use.
-        train, validation, test: unbatched, finite `tf.data` data sets of `(features, label)`, where the label is a
-            scalar integer. The test split is used only for the final results.
-        classes: names of the classes; label `i` means `classes[i]`.
+        train, validation, test: unbatched, finite `tf.data` data sets of `(features, label)`, where the label is as
+            the task says: a scalar integer for classification. The test split is used only for the final results.
+        classes: names of the classes; label `i` means `classes[i]`. Empty for tasks without classes.
+        task: what a label is, and how answers are judged.
         decode: converts the features of one example to the model's input, for instance a path to pixels. It is
             applied after shuffling. By default the features are the model's input.
+        align: `(features, label) -> label`, applied to what `decode` has not changed yet: turns the labels of words
+            into one per token. By default the labels are those of the decoded example.
         augment: `(features, label, seed) -> (features, label)`, applied to decoded training examples. `seed` is an
             int32 tensor of shape (2,) for `tf.image.stateless_*` and `tf.random.stateless_*`, which makes runs
             repeatable.
@@ -57,8 +63,10 @@ class Dataset:
     train: tf.data.Dataset
     validation: tf.data.Dataset
     test: tf.data.Dataset
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    task: Task = Classification()  # noqa: RUF009 - immutable
     decode: Decode | None = None
+    align: Align | None = None
     augment: Augment | None = None
     shuffle_buffer: int = 65_536
     pixel_range: PixelRange | None = None
@@ -75,28 +83,33 @@ class Dataset:
     ) -> Dataset:
         """Makes a data set from one pair of features and labels per split.
 
-        Features are an array `(n, …)` or a dict of such arrays by input name; labels are an integer array `(n,)`.
+        Features are an array `(n, …)` or a dict of such arrays by input name; labels are an array `(n, …)` of what the
+        task takes: integers `(n,)` for classification.
 
         Args:
             name: see `Dataset`.
-            classes: see `Dataset`.
+            classes: see `Dataset`; empty for tasks without classes.
             train: features and labels.
             validation: features and labels.
             test: features and labels.
-            **options: further attributes of `Dataset`, such as `decode` and `augment`.
+            **options: further attributes of `Dataset`, such as `task`, `decode` and `augment`.
 
         Raises:
-            UserError: if features and labels differ in length, or the labels are not integers.
+            UserError: if features and labels differ in length, or the labels are not of the task's type and shape.
         """
+        spec = options.get("task", cls.task).spec(len(classes))
         for features, labels in (train, validation, test):
             for array in tf.nest.flatten(features):
                 if len(array) != len(labels):
                     raise UserError(
                         f"{name}: {len(array)} examples but {len(labels)} labels; pass one label per example"
                     )
-            if not np.issubdtype(labels.dtype, np.integer):
-                raise UserError(f"{name}: the labels are {labels.dtype}; pass integers, the indices of the classes")
-        sets = [tf.data.Dataset.from_tensor_slices((x, y.astype(np.int32))) for x, y in (train, validation, test)]
+            if "align" not in options and not _fits(tf.TensorSpec(labels.shape[1:], labels.dtype), spec):
+                raise UserError(
+                    f"{name}: the labels are {labels.dtype} {labels.shape}; pass for each example {_accepted(spec)}"
+                )
+        pairs = ((x, y if spec is None else y.astype(spec.dtype.as_numpy_dtype)) for x, y in (train, validation, test))
+        sets = [tf.data.Dataset.from_tensor_slices(pair) for pair in pairs]
         return cls(name, sets[0], sets[1], sets[2], tuple(classes), **options)
 
     def examples(self, split: Split) -> tf.data.Dataset:
@@ -150,67 +163,103 @@ class Dataset:
     def describe(self) -> dict[str, Any]:
         """Returns what identifies this data set.
 
-        That is its name, classes, split sizes, a SHA-256 digest of the labels, and the range of its pixels if given.
+        That is its name, classes, split sizes, a SHA-256 digest of the labels, the task unless it is classification,
+        and the range of its pixels if given.
         """
         labels = self.labels
         digest = hashlib.sha256(b"".join(labels[split].tobytes() for split in labels)).hexdigest()
         sizes = {str(split): len(found) for split, found in labels.items()}
-        described = {"name": self.name, "classes": list(self.classes), "examples": sizes, "labels_sha256": digest}
-        return described if self.pixel_range is None else described | {"pixel_range": list(self.pixel_range)}
+        described: dict[str, Any] = {
+            "name": self.name,
+            "classes": list(self.classes),
+            "examples": sizes,
+            "labels_sha256": digest,
+        }
+        if self.task != Classification():
+            described["task"] = self.task.name
+        if self.pixel_range is not None:
+            described["pixel_range"] = list(self.pixel_range)
+        return described
 
     def size(self, split: Split) -> int:
         """Returns the number of examples in a split."""
         return len(self.labels[split])
 
     @cached_property
-    def labels(self) -> dict[Split, npt.NDArray[np.int64]]:
-        """The labels of each split in its fixed order, int64 `(n,)`; they are read once and checked.
+    def labels(self) -> dict[Split, Labels]:
+        """The aligned labels of each split in its fixed order, `(n, …)`; they are read once and checked.
+
+        They are of the task's shape, int64 where it takes integers and float32 where it takes numbers.
 
         Raises:
-            UserError: if a split is empty, infinite, batched or in another order each time, or a label is out of
-                range.
+            UserError: if a split is empty, infinite, batched or in another order each time, or a label is not of the
+                task's kind or out of range.
         """
         return {split: self._checked_labels(split) for split in SPLITS}
 
-    def _checked_labels(self, split: Split) -> npt.NDArray[np.int64]:
+    def _checked_labels(self, split: Split) -> Labels:
         raw: tf.data.Dataset = getattr(self, split)
-        spec = raw.element_spec
-        label_spec = spec[1] if isinstance(spec, tuple) and len(spec) == 2 else None
-        if not (isinstance(label_spec, tf.TensorSpec) and label_spec.dtype.is_integer and label_spec.shape.rank == 0):
+        found, wanted = raw.element_spec, self._label_spec
+        is_pair = isinstance(found, tuple) and len(found) == 2
+        if not (is_pair and (self.align is not None or _fits(found[1], wanted))):
             raise UserError(
-                f"{self.name}: the {split} split yields {spec}; pass unbatched (features, label) pairs with a scalar "
-                "integer label"
+                f"{self.name}: the {split} split yields {found}; pass unbatched (features, label) pairs with "
+                f"{_accepted(wanted)}"
             )
         if raw.cardinality() == tf.data.INFINITE_CARDINALITY:
             raise UserError(f"{self.name}: the {split} split is infinite; limit it with .take(n)")
-        only_labels = raw.map(lambda _, label: tf.cast(label, tf.int64)).batch(4096)
-        labels, again = (np.concatenate([np.zeros(0, np.int64), *only_labels.as_numpy_iterator()]) for _ in range(2))
-        if not np.array_equal(labels, again):
+        only_labels = raw.map(self._label)
+        if self.align is not None and not _fits(only_labels.element_spec, wanted):
+            raise UserError(
+                f"{self.name}: align makes {only_labels.element_spec} of the labels of the {split} split; it must "
+                f"return {_accepted(wanted)}"
+            )
+        labels, again = (self._read(only_labels, split) for _ in range(2))
+        if not np.array_equal(labels, again, equal_nan=labels.dtype.kind == "f"):
             raise UserError(
                 f"{self.name}: the order of the {split} split changes with each iteration, so predictions cannot be "
                 "matched to labels; use shuffle(reshuffle_each_iteration=False), or leave shuffling to tfcompress"
             )
         if not len(labels):
             raise UserError(f"{self.name}: the {split} split is empty; every split needs at least one example")
-        low, high, classes = int(labels.min()), int(labels.max()), len(self.classes)
-        if low < 0 or high >= classes:
-            wrong = low if low < 0 else high
-            raise UserError(
-                f"{self.name}: the {split} split has the label {wrong}, but there are {classes} classes; labels must "
-                f"be 0 to {classes - 1}"
-            )
+        self.task.check(labels, self.classes, f"{self.name}: the {split} split")
         return labels
+
+    def _read(self, only_labels: tf.data.Dataset, split: Split) -> Labels:
+        """Returns labels `(n, …)`, with integers as int64."""
+        wide = only_labels.map(lambda label: tf.cast(label, tf.int64) if label.dtype.is_integer else label)
+        try:
+            batches = list(wide.batch(4096).as_numpy_iterator())
+        except tf.errors.InvalidArgumentError as error:  # `batch` cannot stack them.
+            raise UserError(
+                f"{self.name}: the labels of the {split} split have different shapes ({first_line(error)}); pad them "
+                "to one length"
+            ) from error
+        return np.concatenate(batches) if batches else np.zeros(0, wide.element_spec.dtype.as_numpy_dtype)
+
+    @property
+    def _label_spec(self) -> tf.TensorSpec | None:
+        return self.task.spec(len(self.classes))
+
+    def _label(self, features: Any, label: Any) -> tf.Tensor:
+        """Returns the label of the decoded example, in the task's type, from what the splits hold."""
+        spec = self._label_spec
+        if self.align is not None:
+            label = self.align(features, label)
+        if spec is None or (label.dtype.is_integer and spec.dtype.is_integer):
+            return label
+        return tf.cast(label, spec.dtype)
 
     def _indexed(self, split: Split) -> tf.data.Dataset:
         indexed: tf.data.Dataset = getattr(self, split).enumerate()
         return indexed
 
     def _decoded(self, indexed: tf.data.Dataset) -> tf.data.Dataset:
-        """Decodes the features in `(index within the split, (features, label))`."""
-        if self.decode is None:
-            return indexed
-        decode = self.decode
-        return indexed.map(lambda index, example: (index, (decode(example[0]), example[1])), num_parallel_calls=2)
+        """Decodes the features in `(index within the split, (features, label))`, and aligns the label."""
+        decode = self.decode or (lambda features: features)
+        return indexed.map(
+            lambda index, example: (index, (decode(example[0]), self._label(*example))), num_parallel_calls=2
+        )
 
     def _augmented(self, decoded: tf.data.Dataset, seeds: Sequence[int], epoch_size: int) -> tf.data.Dataset:
         augment = self.augment
@@ -223,6 +272,26 @@ class Dataset:
             return index, augment(*example, seed)
 
         return decoded.enumerate().map(augment_one, num_parallel_calls=2)
+
+
+def _fits(found: Any, wanted: tf.TensorSpec | None) -> bool:
+    """Returns whether labels are of the type and shape of a task; where that takes numbers, integers are such, too."""
+    if not isinstance(found, tf.TensorSpec) or wanted is None:
+        return isinstance(found, tf.TensorSpec)
+    numbers = found.dtype.is_integer or (found.dtype.is_floating and wanted.dtype.is_floating)
+    same_rank = found.shape.rank == wanted.shape.rank
+    return bool(numbers and same_rank and found.shape.is_compatible_with(wanted.shape))
+
+
+def _accepted(wanted: tf.TensorSpec | None) -> str:
+    """Returns the labels that a task takes, in words."""
+    if wanted is None:
+        return "a tensor as label"
+    kind = "integer" if wanted.dtype.is_integer else "number"
+    if wanted.shape.rank == 0:
+        return f"a scalar {kind} label"
+    count = "one for each token" if wanted.shape[0] is None else f"{wanted.shape[0]} of them"
+    return f"{kind}s as label, {count}"
 
 
 def _concatenated(datasets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:

@@ -53,8 +53,8 @@ class Task(ABC):
         """Returns the figures that are told, of which the first decides."""
 
     @abstractmethod
-    def spec(self, classes: int) -> tf.TensorSpec:
-        """Returns the type and shape of one example's label."""
+    def spec(self, classes: int) -> tf.TensorSpec | None:
+        """Returns the type and shape of one example's label; None if it may be any tensor."""
 
 
 @dataclass(frozen=True)
@@ -221,8 +221,8 @@ class OwnTask(Task):
     def metrics(self, labels: Labels) -> tuple[Metric, ...]:
         return (Metric(self.metric, self.score, higher_is_better=self.higher_is_better, percent=self.percent),)
 
-    def spec(self, classes: int) -> tf.TensorSpec:
-        return tf.TensorSpec(None, tf.float32)
+    def spec(self, classes: int) -> None:
+        return None
 
 
 NAMES = tuple(task.name for task in (Classification, Multilabel, Regression, Embedding, TokenClassification))
