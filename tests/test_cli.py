@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from tests.build import build, graph, node, tensor
@@ -46,11 +47,18 @@ def test_a_mistake_is_one_line_and_status_two(monkeypatch, capsys, tmp_path, cha
     assert err.count("\n") == 1
 
 
-def test_too_little_memory_is_one_line(capsys):
+@pytest.mark.parametrize(
+    ("allocate", "reason"),
+    [
+        (lambda: np.zeros(1 << 50), "Unable to allocate 8.00 PiB for an array"),
+        (lambda: tf.zeros(1 << 50), "OOM when allocating tensor with shape[1125899906842624] and type float); use"),
+    ],
+)
+def test_too_little_memory_is_one_line(capsys, allocate, reason):
     with pytest.raises(SystemExit, match="2"), as_user_sees():
-        np.zeros(1 << 50)
+        allocate()
     err = capsys.readouterr().err
-    assert err.startswith("error: memory ran out (Unable to allocate 8.00 PiB for an array")
+    assert err.startswith(f"error: memory ran out ({reason}")
     assert err.count("\n") == 1
 
 

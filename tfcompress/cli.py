@@ -14,7 +14,7 @@ import typer
 from absl import logging
 from rich.console import Console
 
-from tfcompress.errors import UserError, first_line
+from tfcompress.errors import UserError, first_line, is_out_of_memory
 from tfcompress.keras3 import without_keras3
 from tfcompress.process import call_apart
 from tfcompress.quiet import library_warnings_quiet, native_libraries_quiet
@@ -51,7 +51,9 @@ def as_user_sees() -> Iterator[None]:
             yield
     except UserError as error:
         _end(str(error))
-    except MemoryError as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         reason = f" ({first_line(error).rstrip('.')})" if str(error) else ""
         _end(f"memory ran out{reason}; use smaller data, a smaller batch_size or a smaller model")
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from tests.tiny import TINY
@@ -56,6 +57,11 @@ def started(monkeypatch):
 
 def chain(workdir, model, data, techniques, objective=Objective(), export=Export(), seed=0):  # noqa: B008 - immutable
     return Chain(workdir, lambda: (model, data), None, techniques, objective, export, seed)
+
+
+def test_lack_of_memory_is_not_taken_for_a_layer_that_cannot_be_treated(tiny_vit):
+    with pytest.raises(tf.errors.ResourceExhaustedError), rehearsal._explained("prune", tiny_vit):
+        tf.zeros(1 << 50)
 
 
 def test_what_fails_after_training_is_refused_by_layer_and_leaves_nothing(tiny_data, tmp_path):

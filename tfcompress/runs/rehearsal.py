@@ -27,7 +27,7 @@ import tf_keras
 from tfcompress.assets import cache_folder
 from tfcompress.data.dataset import SPLITS, Dataset, Example, FeatureArrays
 from tfcompress.data.tokenizer import Tokenizer
-from tfcompress.errors import UserError, first_line
+from tfcompress.errors import UserError, first_line, is_out_of_memory
 from tfcompress.files import read_json, write_json
 from tfcompress.measure.interpreter import Runner
 from tfcompress.models.outputs import Outputs
@@ -176,12 +176,14 @@ def perform(script: Script, folder: Path) -> None:
 
 @contextmanager
 def _explained(stage: str, model: tf_keras.Model) -> Iterator[None]:
-    """Turns any error of a stage into a `UserError` that names the stage and, if the error does, a layer."""
+    """Turns errors of a stage into a `UserError` that names the stage and a layer if they do; lack of memory stays."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         quoted = re.findall(r"""["']([^"']+)["']""", str(error))
         layer = next((f"layer {layer.name}" for layer in model.layers if layer.name in quoted), f"model {model.name}")
         reason = first_line(error).rstrip(".:")[:300]
