@@ -77,7 +77,10 @@ def test_bad_settings_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("technique", "message"),
     [
-        (Prune(layers={"blok.*": LayerPruning()}), r"prune\.layers: 'blok\.\*' matches no layer; .* patch_embedding"),
+        (
+            Prune(layers={"blok.*": LayerPruning()}),
+            r"prune\.layers: 'blok\.\*' matches no layer that it can treat; those are .*patch_embedding",
+        ),
         (Prune(layers={"norm": LayerPruning()}), "'norm' matches no layer"),
         (
             Prune(types={"Embedding": LayerPruning()}),

@@ -101,3 +101,29 @@ def test_a_layer_that_no_input_reaches_is_left_alone(technique):
     assert set(technique.treated_layers(model)) == {"shared"}
     assert set(technique.promises(model, {})) == {"shared"}
     assert "does not depend on the input" in technique.explain(model)["constant"]
+
+
+@pytest.mark.parametrize(
+    ("technique", "message"),
+    [
+        (Prune(layers={"fixed": {}}), r"layers: 'fixed' matches no layer that it can treat: fixed is left alone, .*"),
+        (
+            Cluster(layers={"fix.*|norm": {}}),
+            r"'fix\.\*\|norm' matches no layer that it can treat: fixed is left alone",
+        ),
+        (
+            Quantize(layers={"norm": {}}),
+            "'norm' matches no layer that it can treat: norm is of the type LayerNormalization; those are",
+        ),
+        (Cluster(types={"Conv2D": {}}), r"types: 'Conv2D' matches no layer that it can treat: conv is left alone, .*"),
+        (Prune(layers={"head": False}), "prune: no layer is left to treat: fixed is left alone, .*"),
+        (Prune(layers={"haed": {}}), "'haed' matches no layer that it can treat; those are head"),
+    ],
+)
+def test_a_named_layer_that_is_left_alone_is_explained(technique, message):
+    layers, x = tf_keras.layers, tf_keras.Input((4, 8))
+    fixed = layers.Dense(8, name="fixed")(Weight([1, 4, 8], per_example=True)(x))
+    image = layers.Conv2D(8, 1, name="conv")(layers.Reshape((2, 2, 8))(fixed))
+    sum_ = layers.Add()([layers.Reshape((4, 8))(image), layers.LayerNormalization(name="norm")(x)])
+    with pytest.raises(UserError, match=message):
+        technique.select(tf_keras.Model(x, layers.Dense(2, name="head")(sum_)))

@@ -51,6 +51,8 @@ class KernelSettings(Settings, ABC):
 
 S = TypeVar("S", bound=Settings)
 
+_LEFT_ALONE = "left alone, because its output does not depend on the input, so the file holds the output"
+
 
 @dataclass(frozen=True)
 class ModelAndData:
@@ -209,11 +211,7 @@ class LayerTechnique(Technique, Generic[S]):
 
     def explain(self, model: tf_keras.Model) -> Mapping[str, str]:
         constant = unreached(model)
-        return {
-            layer.name: "left alone, because its output does not depend on the input, so the file holds the output"
-            for layer in model.layers
-            if self.can_treat(layer) and layer.name in constant
-        }
+        return {layer.name: _LEFT_ALONE for layer in model.layers if self.can_treat(layer) and layer.name in constant}
 
     def select(self, model: tf_keras.Model) -> dict[str, S]:
         """Returns the settings of each layer that is treated, by the layer's name.
@@ -235,16 +233,13 @@ class LayerTechnique(Technique, Generic[S]):
                     f"{self.name}.types: {kind!r} is not a layer type that it can treat; those are {accepted}"
                 )
         treatable = self.treatable(model)
-        for what, keys, found in (
-            ("types", self.types, {kind_of(layer) for layer in treatable}),
-            ("layers", self.layers, {key for key in self.layers if any(re.fullmatch(key, x.name) for x in treatable)}),
-        ):
-            for key in keys:
-                if key not in found:
-                    names = ", ".join(layer.name for layer in treatable)
-                    raise UserError(
-                        f"{self.name}.{what}: {key!r} matches no layer; the layers that it can treat are {names}"
-                    )
+        matched = {f"types: {key!r}": [x for x in model.layers if kind_of(x) == key] for key in self.types}
+        matched |= {f"layers: {key!r}": [x for x in model.layers if re.fullmatch(key, x.name)] for key in self.layers}
+        for entry, found in matched.items():
+            if not any(layer in treatable for layer in found):
+                names = ", ".join(layer.name for layer in treatable) or "none"
+                why = self._why_not(found)
+                raise UserError(f"{self.name}.{entry} matches no layer that it can treat{why}; those are {names}")
         selected: dict[str, S] = {}
         for layer in treatable:
             overrides = [self.types[kind_of(layer)]] if kind_of(layer) in self.types else []
@@ -254,8 +249,17 @@ class LayerTechnique(Technique, Generic[S]):
                 selected[layer.name] = self._merged([o for o in overrides if o is not False])
         if not selected:
             kinds = ", ".join(kind.__name__ for kind in self.layer_types)
-            raise UserError(f"{self.name}: no layer is left to treat; it can treat {kinds}")
+            alone = self._why_not([x for x in model.layers if self.can_treat(x) and x not in treatable])
+            raise UserError(f"{self.name}: no layer is left to treat{alone}; it can treat {kinds}")
         return selected
+
+    def _why_not(self, layers: Sequence[tf_keras.layers.Layer]) -> str:
+        """Returns what to add about layers none of which is treated, for one of them; nothing if there are none."""
+        if not layers:
+            return ""
+        layer = max(layers, key=self.can_treat)
+        reason = _LEFT_ALONE if self.can_treat(layer) else f"of the type {kind_of(layer)}"
+        return f": {layer.name} is {reason}"
 
     def _merged(self, overrides: Sequence[S]) -> S:
         merged: dict[str, object] = {key: getattr(self, key) for key in self.layer_settings.model_fields}
