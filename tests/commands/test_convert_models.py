@@ -168,3 +168,6 @@ def test_a_model_with_an_operator_that_tflite_lacks_is_taken_apart(tmp_path):
     assert list(found) == ["second", "first"]
     for values, expected in zip(found.values(), model(example[None]), strict=True):
         np.testing.assert_allclose(values, expected[0], atol=1e-5)
+    model.export(str(tmp_path / "saved"))
+    with pytest.raises(UserError, match=r"ExtractImagePatches.*; give the Keras model instead, as a \.keras or \.h5"):
+        convert_file(tmp_path / "saved", tmp_path / "saved.tflite", "float32")

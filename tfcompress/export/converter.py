@@ -82,8 +82,7 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
             return convert_function(simpler, format, per_channel)
         reason = next((line for line in str(error).splitlines() if "error:" in line), str(error)[:300])
         raise UserError(
-            f"model {serving.name} cannot be converted to {format}: {reason.strip()}; build the model from operators "
-            "that TFLite has"
+            f"model {serving.name} cannot be converted to {format}: {reason.strip()}; {serving.advice}"
         ) from error
     content = _in_order(content, list(concrete.structured_outputs), serving.name)
     if format != "int8":

@@ -39,12 +39,14 @@ class ServingFunction:
         owner: keeps the function's variables alive.
         name: what error messages call the model.
         taken_apart: returns the same of stock layers, whose operators TFLite has more often; None if that is not known.
+        advice: what the user can do about an operator that TFLite does not have.
     """
 
     function: tf.types.experimental.PolymorphicFunction
     owner: object
     name: str
     taken_apart: Callable[[], ServingFunction | None] = lambda: None
+    advice: str = "build the model from operators that TFLite has"
 
     @property
     def fake_quantizes(self) -> bool:
@@ -166,7 +168,9 @@ def serve_saved_model(path: Path, name: str, allow_code: bool) -> ServingFunctio
         # A SavedModel does not keep their order; Keras numbers them, or sorts the keys of a dictionary.
         return {name: outputs[name] for name in sorted(outputs, key=_by_number)}
 
-    return ServingFunction(serve, loaded, name)
+    # What computes the same of other operators is found in layers, which a SavedModel need not have.
+    advice = f"give the Keras model instead, as a .keras or .h5 file, or {ServingFunction.advice}"
+    return ServingFunction(serve, loaded, name, advice=advice)
 
 
 def _by_number(name: str) -> tuple[str, int]:
