@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfcompress.data.images import crop_and_resize, decode_image
+from tfcompress.data.pictures import crop_and_resize, decode_image
 
 SIZES = (8, 20)
 

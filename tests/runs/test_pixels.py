@@ -8,7 +8,7 @@ import tf_keras
 
 from tfcompress import Dataset
 from tfcompress.commands.examples import examples_for
-from tfcompress.data.images import image_folder
+from tfcompress.data.folders import image_folder
 from tfcompress.data.pixels import in_range, range_of
 from tfcompress.errors import UserError
 from tfcompress.export.sources import open_source

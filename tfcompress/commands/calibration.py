@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfcompress.commands.examples import examples_for, image_size, images, tokens
 from tfcompress.data import registry
-from tfcompress.data.images import unlabelled_pictures
+from tfcompress.data.folders import unlabelled_pictures
 from tfcompress.data.text import unlabelled_texts
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError

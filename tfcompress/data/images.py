@@ -1,21 +1,19 @@
-"""Image classification data sets: digits, Fashion-MNIST, and a folder of the user's own images."""
+"""Image classification data sets that are to be had: digits and Fashion-MNIST."""
 
 from __future__ import annotations
 
 import gzip
 import struct
-import warnings
 import zlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfcompress.data.dataset import Augment, Dataset
+from tfcompress.data.dataset import Dataset
+from tfcompress.data.pictures import random_flip, random_shift
 from tfcompress.errors import UserError
-from tfcompress.progress import track
 
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where the Debian package `dataset-fashion-mnist` installs its files."""
@@ -23,12 +21,6 @@ FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _FASHION_MNIST_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-
-_NOT_CLASSES = ("__MACOSX", "@eaDir")
-"""Folders that archives and file servers add; folders whose names start with a dot are no classes either."""
-
-_KINDS = "JPEG, PNG, WebP, BMP or GIF"
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -83,202 +75,6 @@ def fashion_mnist(folder: Path | None = None) -> Dataset:
         decode=_to_rgb,
         augment=random_flip,
     )
-
-
-def image_folder(folder: Path, image_size: int) -> Dataset:
-    """Returns the user's own pictures from a folder with one sub-folder per class.
-
-    JPEG, PNG, WebP, BMP and GIF files are taken, of a GIF the first picture. Other files are left out, and a notice
-    says how many.
-
-    Each class is split into 70 % training, 15 % validation and 15 % test images; the split depends only on the sorted
-    file names. Images are cropped to the central square and resized to `(image_size, image_size, 3)`, float32 in
-    [0, 1]. Every file is decoded once at the start, so that a broken one is reported before training.
-
-    Args:
-        folder: contains one sub-folder per class; class `i` is the i-th sub-folder by name.
-        image_size: side of the model's input in pixels.
-
-    Raises:
-        UserError: if the folder does not exist, has fewer than two sub-folders or fewer than three images in one, or
-            if a file cannot be decoded.
-    """
-    classes = _classes(folder)
-    splits: dict[str, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
-    for label, files in enumerate(_pictures(folder, classes, 3, "one per split")):
-        shuffled = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
-        held_out = max(1, round(0.15 * len(files)))
-        for split, part in (
-            ("test", shuffled[:held_out]),
-            ("validation", shuffled[held_out : 2 * held_out]),
-            ("train", shuffled[2 * held_out :]),
-        ):
-            splits[split] += [(path, label) for path in part]
-
-    def decode(path: tf.Tensor) -> tf.Tensor:
-        return crop_and_resize(decode_image(tf.io.read_file(path)), image_size)
-
-    _check_decoded(folder, [path for part in splits.values() for path, _ in part], decode)
-    arrays = {split: _arrays(part) for split, part in splits.items()}
-    return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=random_flip)
-
-
-def evaluation_folder(folder: Path, image_size: int) -> Dataset:
-    """Returns the user's own pictures for evaluation only, from a folder with one sub-folder per class.
-
-    All pictures are test, in a seeded order, so that the first N have many classes; the other splits are empty. What is
-    taken and left out is as in `image_folder`; the size of pictures is changed by `fit`.
-
-    Args:
-        folder: contains one sub-folder per class, with at least one picture in each.
-        image_size: side of the model's input in pixels.
-
-    Raises:
-        UserError: if the folder does not exist, has fewer than two sub-folders or no pictures in one, or if a file
-            cannot be decoded.
-    """
-    classes = _classes(folder)
-    found = [
-        (path, label) for label, files in enumerate(_pictures(folder, classes, 1, "to be evaluated")) for path in files
-    ]
-    shuffled = [found[i] for i in np.random.default_rng(0).permutation(len(found))]
-
-    def decode(path: tf.Tensor) -> tf.Tensor:
-        return fit(decode_image(tf.io.read_file(path)), image_size)
-
-    _check_decoded(folder, [path for path, _ in found], decode)
-    none = _arrays([])
-    return Dataset.from_arrays(folder.name, classes, none, none, _arrays(shuffled), decode=decode)
-
-
-def unlabelled_pictures(folder: Path, image_size: int, count: int) -> tf.data.Dataset:
-    """Returns some of the pictures in a folder and its sub-folders at any depth.
-
-    Args:
-        folder: contains pictures; other files are left out.
-        image_size: side of the model's input in pixels.
-        count: how many at most: random ones, seeded.
-
-    Returns:
-        float32 `(image_size, image_size, 3)` in [0, 1] each, made as large by `fit`.
-
-    Raises:
-        UserError: the folder has no pictures, or one of those that are taken cannot be decoded.
-    """
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES
-        and path.is_file()
-        and not any(_is_hidden(part) for part in [path, *path.relative_to(folder).parents])
-    )
-    if not paths:
-        raise UserError(f"{folder} and its sub-folders hold no pictures ({_KINDS}); give a folder that has some")
-    drawn = [str(paths[i]) for i in np.random.default_rng(0).permutation(len(paths))[:count]]
-
-    def decode(path: tf.Tensor) -> tf.Tensor:
-        return fit(decode_image(tf.io.read_file(path)), image_size)
-
-    _check_decoded(folder, drawn, decode)
-    return tf.data.Dataset.from_tensor_slices(drawn).map(decode)
-
-
-def _classes(folder: Path) -> list[str]:
-    """Returns the names of the sub-folders that are classes."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; image_folder takes a folder with one sub-folder per class")
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
-    if len(classes) < 2:
-        raise UserError(
-            f"{folder} has {len(classes)} sub-folders; image_folder needs one sub-folder per class, at least two"
-        )
-    return classes
-
-
-def _pictures(folder: Path, classes: Sequence[str], needed: int, why: str) -> list[list[str]]:
-    """Returns the paths of the pictures in each sub-folder, and says how many other files are left out."""
-    pictures: list[list[str]] = []
-    left_out: list[Path] = []
-    for name in classes:
-        found = sorted(path for path in (folder / name).iterdir() if not _is_hidden(path))
-        files = [str(path) for path in found if path.suffix.lower() in _SUFFIXES]
-        left_out += [path for path in found if path.suffix.lower() not in _SUFFIXES]
-        if len(files) < needed:
-            raise UserError(
-                f"{folder / name} has {len(files)} pictures ({_KINDS}); a class needs at least "
-                f"{'three' if needed == 3 else 'one'}, {why}"
-            )
-        pictures.append(files)
-    if left_out:
-        others = "" if len(left_out) == 1 else f" and {len(left_out) - 1} more"
-        warnings.warn(f"{left_out[0]}{others} left out: not a picture ({_KINDS})", UserWarning, stacklevel=2)
-    return pictures
-
-
-def _check_decoded(folder: Path, paths: Sequence[str], decode: Callable[[tf.Tensor], tf.Tensor]) -> None:
-    for path in track(paths, f"reading {folder}", len(paths)):
-        try:
-            decode(tf.constant(path))
-        except tf.errors.OpError as error:
-            raise UserError(f"{path} cannot be decoded as {_KINDS}; replace or remove it") from error
-
-
-def _arrays(part: Sequence[tuple[str, int]]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
-    return np.array([path for path, _ in part], np.str_), np.array([label for _, label in part], np.int64)
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name in _NOT_CLASSES
-
-
-def decode_image(content: tf.Tensor) -> tf.Tensor:
-    """Decodes the bytes of a picture file to uint8 RGB `(height, width, 3)`; ignores alpha and EXIF orientation."""
-    return tf.io.decode_image(content, channels=3, expand_animations=False)
-
-
-def crop_and_resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Crops a uint8 image `(height, width, 3)` to its central square and resizes that with antialiasing.
-
-    Returns:
-        float32 `(size, size, 3)` in [0, 1].
-    """
-    side = tf.reduce_min(tf.shape(image)[:2])
-    cropped = tf.image.resize_with_crop_or_pad(image, side, side)
-    resized = tf.image.resize(tf.cast(cropped, tf.float32) / 255.0, (size, size), antialias=True)
-    return tf.ensure_shape(tf.clip_by_value(resized, 0.0, 1.0), (size, size, 3))
-
-
-def fit(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Makes a uint8 picture `(height, width, 3)` as large as a model's input, as is usual in evaluation.
-
-    A picture whose shorter side is the model's input or up to 256/224 of it was resized for such models before: its
-    middle is cut out. Any other is cut to the central square and resized.
-
-    Returns:
-        float32 `(size, size, 3)` in [0, 1].
-    """
-    shorter = tf.reduce_min(tf.shape(image)[:2])
-    prepared = tf.logical_and(shorter >= size, shorter * 224 <= size * 256)
-
-    def middle() -> tf.Tensor:
-        return tf.cast(tf.image.resize_with_crop_or_pad(image, size, size), tf.float32) / 255.0
-
-    return tf.ensure_shape(tf.cond(prepared, middle, lambda: crop_and_resize(image, size)), (size, size, 3))
-
-
-def random_flip(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Flips an image `(height, width, 3)` from left to right with probability 1/2; an augmentation."""
-    return tf.image.stateless_random_flip_left_right(image, seed), label
-
-
-def random_shift(pixels: int) -> Augment:
-    """Returns an augmentation that shifts images `(height, width, 3)` by up to `pixels` in each direction."""
-
-    def augment(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        padded = tf.pad(image, [[pixels, pixels], [pixels, pixels], [0, 0]])
-        return tf.image.stateless_random_crop(padded, tf.shape(image), seed), label
-
-    return augment
 
 
 def _to_rgb(image: tf.Tensor) -> tf.Tensor:

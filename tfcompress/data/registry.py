@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from tfcompress.data import images, text
+from tfcompress.data import folders, images, text
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 
@@ -86,7 +86,7 @@ def load(name: str, path: Path | None = None, image_size: int | None = None) -> 
             raise UserError(
                 f"{name} needs the size of the model's input; set data.image_size, or choose a preset for images"
             )
-        return (images.image_folder if name == "image_folder" else images.evaluation_folder)(path, image_size)
+        return (folders.image_folder if name == "image_folder" else folders.evaluation_folder)(path, image_size)
     return text.sst2(path) if name == "sst2" else text.text_file(path)
 
 

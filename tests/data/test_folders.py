@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfcompress.data import folders
+from tfcompress.data.registry import load
+from tfcompress.errors import UserError
+
+
+def pixels(data, split):
+    return np.stack([image for image, _ in data.examples(split).as_numpy_iterator()])
+
+
+@pytest.fixture
+def class_folders(tmp_path):
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            image = Image.fromarray(rng.integers(0, 100, (20, 30, 3), np.uint8) + np.uint8(100 * label))
+            image.save(tmp_path / name / f"{number}{('.jpg', '.png')[number % 2]}")
+    return tmp_path
+
+
+def test_a_folder_of_images_becomes_three_splits(class_folders):
+    data = load("image_folder", class_folders, image_size=16)
+    assert data.classes == ("cat", "dog")
+    assert [data.size(split) for split in ("train", "validation", "test")] == [12, 4, 4]
+    shown = pixels(data, "test")
+    assert shown.shape == (4, 16, 16, 3)
+    assert shown.dtype == np.float32
+    # The images of dogs are brighter.
+    assert ((shown.mean(axis=(1, 2, 3)) > 0.4) == data.labels["test"]).all()
+
+
+def test_pictures_of_every_usual_format_are_taken(class_folders):
+    picture = Image.fromarray(np.full((20, 30, 3), 200, np.uint8))
+    for kind in ("webp", "bmp", "gif"):
+        picture.save(class_folders / "cat" / f"a.{kind}")
+    for mode in ("L", "P", "RGBA"):
+        picture.convert(mode).save(class_folders / "cat" / f"{mode}.png")
+    for folder in (".trash", "__MACOSX"):
+        (class_folders / folder).mkdir()
+        picture.save(class_folders / folder / "a.png")
+    data = load("image_folder", class_folders, 16)
+    assert data.classes == ("cat", "dog")
+    labels = np.concatenate([data.labels[split] for split in ("train", "validation", "test")])
+    assert np.bincount(labels).tolist() == [16, 10]
+
+
+def test_files_that_are_no_pictures_are_counted(class_folders):
+    for number in range(3):
+        (class_folders / "cat" / f"notes{number}.txt").write_text("not an image")
+    (class_folders / "dog" / ".DS_Store").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"cat/notes0\.txt and 2 more left out: not a picture"):
+        load("image_folder", class_folders, 16)
+
+
+@pytest.mark.parametrize("name", ["0.jpg", "1.png"])
+def test_a_truncated_image_is_named(class_folders, name):
+    path = class_folders / "dog" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=rf"dog/{name} cannot be decoded"):
+        load("image_folder", class_folders, 16)
+
+
+def test_a_folder_for_evaluation_is_all_test(class_folders):
+    data = load("image_folder_test", class_folders, image_size=16)
+    assert data.classes == ("cat", "dog")
+    labels = np.array([label for _, label in data.test.as_numpy_iterator()])
+    assert np.bincount(labels).tolist() == [10, 10]
+    assert 0 < labels[:10].sum() < 10  # in a mixed order
+    shown = pixels(data, "test")
+    assert ((shown.mean(axis=(1, 2, 3)) > 0.4) == labels).all()
+    (class_folders / "owl").mkdir()
+    with pytest.raises(UserError, match=r"owl has 0 pictures .*; a class needs at least one"):
+        load("image_folder_test", class_folders, 16)
+
+
+def test_pictures_without_classes_are_drawn_from_all_sub_folders(class_folders):
+    bright = Image.fromarray(np.full((20, 20, 3), 250, np.uint8))
+    (class_folders / "a" / "b").mkdir(parents=True)
+    bright.save(class_folders / "a" / "b" / "c.PNG")
+    for path in (".trash/a.png", "cat/.hidden.png", "__MACOSX/a.png"):
+        (class_folders / path).parent.mkdir(exist_ok=True)
+        (class_folders / path).write_bytes(b"no picture")
+    (class_folders / "notes.txt").write_text("no picture")
+    found = np.stack(list(folders.unlabelled_pictures(class_folders, 16, 100).as_numpy_iterator()))
+    assert found.shape == (21, 16, 16, 3)
+    assert (found.mean(axis=(1, 2, 3)) > 0.9).sum() == 1
+    some = np.stack(list(folders.unlabelled_pictures(class_folders, 16, 8).as_numpy_iterator()))
+    np.testing.assert_array_equal(some, found[:8])
+    assert 0 < (some.mean(axis=(1, 2, 3)) > 0.4).sum() < 8  # cats and dogs
+    (class_folders / "cat" / "0.jpg").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"cat/0\.jpg cannot be decoded"):
+        folders.unlabelled_pictures(class_folders, 16, 100)
+    (class_folders / "a" / "b" / "c.PNG").unlink()
+    with pytest.raises(UserError, match="a and its sub-folders hold no pictures"):
+        folders.unlabelled_pictures(class_folders / "a", 16, 100)
+
+
+def test_an_empty_class_folder_is_named(class_folders):
+    (class_folders / "owl").mkdir()
+    with pytest.raises(UserError, match=r"owl has 0 pictures \(.*\); a class needs at least three"):
+        load("image_folder", class_folders, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "message"),
+    [
+        ("image_folder", None, r"pass it as data\.path"),
+        ("image_folder", "missing", "is not a folder"),
+        ("image_folder", "cat", "has 0 sub-folders"),
+        ("cifar10", None, "unknown data set 'cifar10'; the data sets are digits, fashion_mnist, image_folder"),
+    ],
+)
+def test_a_wrong_data_set_is_refused(class_folders, name, folder, message):
+    with pytest.raises(UserError, match=message):
+        load(name, class_folders / folder if folder else None, 16)
