@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfcompress.data.pictures import crop_and_resize, decode_image
+from tfcompress.data.decoding import decode_image
+from tfcompress.data.pictures import crop_and_resize
 
 SIZES = (8, 20)
 

@@ -1,15 +1,10 @@
-"""What is done to one picture: it is decoded, cut to the size of a model's input, and changed at random in training."""
+"""What is done to one decoded picture: it is cut to the size of a model's input, and changed at random in training."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 from tfcompress.data.dataset import Augment
-
-
-def decode_image(content: tf.Tensor) -> tf.Tensor:
-    """Decodes the bytes of a picture file to uint8 RGB `(height, width, 3)`; ignores alpha and EXIF orientation."""
-    return tf.io.decode_image(content, channels=3, expand_animations=False)
 
 
 def crop_and_resize(image: tf.Tensor, size: int) -> tf.Tensor:
