@@ -10,7 +10,7 @@ from typing import Literal
 
 import tensorflow as tf
 import tf_keras
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError, first_line
@@ -18,15 +18,14 @@ from tfcompress.files import read_json, remove_folder, write_json, writing_to
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.one_hot import Metric, as_given, fresh, loss_of_labels, metric_of_labels
 from tfcompress.progress import Bar, bar
+from tfcompress.settings import Settings
 
 _FEW_STEPS = 8
 """To compute so many steps operation by operation takes less time than to trace one."""
 
 
-class Training(BaseModel):
+class Training(Settings):
     """Number of epochs, batch size and learning rate of a stage."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(2, ge=1, description="passes over the training split")
     batch_size: int = Field(64, ge=1, description="examples per step")

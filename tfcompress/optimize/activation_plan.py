@@ -13,7 +13,7 @@ import tf_keras
 from pydantic import Field
 
 from tfcompress.models.layers import MeanOfTokens, NoNorm, ScaledDotProductAttention, Trigram
-from tfcompress.optimize.technique import Settings
+from tfcompress.settings import Settings
 from tfcompress.traits import is_table
 
 FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, NoNorm, ScaledDotProductAttention, MeanOfTokens, Trigram)

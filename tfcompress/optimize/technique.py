@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import ClassVar, Generic, Literal, Self, TypeVar
 
 import tf_keras
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
 from tfcompress.models.operations import Masked
 from tfcompress.models.reach import unreached
+from tfcompress.settings import Settings
 from tfcompress.training import Objective, Training
 from tfcompress.traits import FloatArray, KernelTraits, Traits
 
@@ -28,12 +29,6 @@ Techniques that change the structure come first, and distillation recovers the a
 others keeps what the ones before it established: clustering keeps pruned weights at zero, and quantization keeps zeros
 and clusters. In the reverse order they would undo it.
 """
-
-
-class Settings(BaseModel):
-    """Base of a recipe's settings and of its techniques': immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class KernelSettings(Settings, ABC):

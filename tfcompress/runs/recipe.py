@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import typing
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import Field, field_validator, model_validator
 
 from tfcompress.data import registry
-from tfcompress.errors import UserError, first_line
+from tfcompress.errors import UserError
 from tfcompress.export.formats import RecipeFormat
 from tfcompress.models import presets
 from tfcompress.models.bert import Pooling
@@ -25,8 +22,9 @@ from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize
 from tfcompress.optimize.removal import Remove
-from tfcompress.optimize.technique import ORDER, Settings, Technique, check_order
+from tfcompress.optimize.technique import ORDER, Technique, check_order
 from tfcompress.optimize.vocabulary import TrimVocabulary
+from tfcompress.settings import Settings, parse_yaml
 from tfcompress.training import Training
 
 
@@ -180,24 +178,13 @@ class Recipe(Settings):
         Raises:
             UserError: a setting is wrong; the message names its path, what was found and what is accepted.
         """
-        content = _parse(_text(name), name)
+        content = parse_yaml(_text(name), name)
         for override in overrides:
             path, equals, value = override.partition("=")
             if not equals:
                 raise UserError(f"--set {override!r} has no '='; write --set key.path=value")
-            _set(content, path, _parse(value, f"--set {path}"))
+            _set(content, path, parse_yaml(value, f"--set {path}"))
         return cls.checked(content, name)
-
-    @classmethod
-    def checked(cls, content: object, source: str) -> Recipe:
-        """Returns the recipe in parsed YAML. Error messages call it `source`."""
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            details = error.errors()
-            # Where both settings and `false` are accepted, pydantic also reports wrong settings as not being `false`.
-            telling = [detail for detail in details if "literal[False]" not in detail["loc"]] or details
-            raise UserError(f"{source}: " + "; ".join(_explained(cls, detail) for detail in telling)) from None
 
 
 def shipped() -> dict[str, str]:
@@ -217,16 +204,6 @@ def _text(name: str) -> str:
         ) from None
 
 
-def _parse(text: str, source: str) -> Any:
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or first_line(error)
-        raise UserError(f"{source}: not valid YAML{where}: {problem}") from None
-
-
 def _set(content: Any, path: str, value: Any) -> None:
     """Sets one value inside parsed YAML, by a path such as `techniques[1].cluster.clusters`."""
     *parents, last = re.findall(r"[^.\[\]]+", path) or [""]
@@ -242,35 +219,3 @@ def _set(content: Any, path: str, value: Any) -> None:
         target[int(last) if isinstance(target, list) else last] = value
     except (AttributeError, IndexError, TypeError, ValueError):
         raise UserError(f"--set {path}: there is no such place in the recipe") from None
-
-
-def _explained(kind: type[BaseModel], detail: Any) -> str:
-    """Turns one of pydantic's errors into `path: what is wrong, what was found, what is accepted`."""
-    path, keys = "", list(kind.model_fields)
-    current: Any = kind
-    for part in detail["loc"]:
-        if isinstance(part, int):
-            path += f"[{part}]"
-            continue
-        inner = _models_in(current)
-        # pydantic adds the union member that it tried to the path, as `Name` or `function-after[…, Name]`.
-        member = next((model for model in inner if part.split(", ")[-1].rstrip("]") == model.__name__), None)
-        if member is not None or part == "literal[False]":
-            current = member or current
-            continue
-        path += f".{part}" if path else part
-        owner = next((model for model in inner if part in model.model_fields), None)
-        keys = [key for model in inner for key in model.model_fields]
-        if owner is not None:
-            current = owner.model_fields[part].annotation
-    if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown key; the keys are {', '.join(keys)}"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path or 'recipe'}: {message}" + ("" if detail["type"] == "value_error" else f", not {detail['input']!r}")
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Returns the pydantic models that an annotation mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]

@@ -1,0 +1,76 @@
+"""What users set in YAML: its base class, and errors that name the place of a mistake."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tfcompress.errors import UserError, first_line
+
+
+class Settings(BaseModel):
+    """Base of a recipe's settings and of its techniques': immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def checked(cls, content: object, source: str) -> Self:
+        """Returns the settings in parsed YAML. Error messages call it `source`.
+
+        Raises:
+            UserError: a setting is wrong; the message names its path, what was found and what is accepted.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            details = error.errors()
+            # Where both settings and `false` are accepted, pydantic also reports wrong settings as not being `false`.
+            telling = [detail for detail in details if "literal[False]" not in detail["loc"]] or details
+            raise UserError(f"{source}: " + "; ".join(_explained(cls, detail) for detail in telling)) from None
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Returns the content of YAML; `source` names it in the `UserError` for what is none."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise UserError(f"{source}: not valid YAML{where}: {problem}") from None
+
+
+def _explained(kind: type[BaseModel], detail: Any) -> str:
+    """Turns one of pydantic's errors into `path: what is wrong, what was found, what is accepted`."""
+    path, keys = "", list(kind.model_fields)
+    current: Any = kind
+    for part in detail["loc"]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+            continue
+        inner = _models_in(current)
+        # pydantic adds the union member that it tried to the path, as `Name` or `function-after[…, Name]`.
+        member = next((model for model in inner if part.split(", ")[-1].rstrip("]") == model.__name__), None)
+        if member is not None or part == "literal[False]":
+            current = member or current
+            continue
+        path += f".{part}" if path else part
+        owner = next((model for model in inner if part in model.model_fields), None)
+        keys = [key for model in inner for key in model.model_fields]
+        if owner is not None:
+            current = owner.model_fields[part].annotation
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown key; the keys are {', '.join(keys)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{path or 'recipe'}: {message}" + ("" if detail["type"] == "value_error" else f", not {detail['input']!r}")
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Returns the pydantic models that an annotation mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
