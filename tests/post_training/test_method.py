@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfcompress.packed.codebook import find_codebook
-from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
+from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table, kernel_codebooks, table_codebooks
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,23 @@ def test_the_same_kernel_gives_the_same_codebook(layer):
     first, second = (cluster_kernel(kernel.copy(), moments.copy(), Settings(16)) for _ in range(2))
     assert first.values().tobytes() == second.values().tobytes()
     assert cluster_kernel(kernel, 1000 * moments, Settings(16)).indices.tobytes() == first.indices.tobytes()
+
+
+@pytest.mark.parametrize("scales", [None, False, True])
+def test_several_numbers_of_clusters_give_the_codebooks_of_each_alone(layer, scales):
+    kernel, moments = layer
+    some = np.round(kernel, 1)  # has 12 values, which 16 clusters keep
+    for one in (kernel, np.where(kernel < 0, 0, kernel), some):
+        for clusters, found in zip(
+            (64, 3, 16), kernel_codebooks(one, moments, Settings(0, scales), (64, 3, 16)), strict=True
+        ):
+            assert same(found, cluster_kernel(one, moments, Settings(clusters, scales)))
+        for clusters, found in zip((8, 16), table_codebooks(one, None, Settings(0, scales), (8, 16)), strict=True):
+            assert same(found, cluster_table(one, None, Settings(clusters, scales)))
+
+
+def same(first, second):
+    return all(vars(first)[name].tobytes() == values.tobytes() for name, values in vars(second).items())
 
 
 def test_inputs_of_a_convolution_are_all_axes_but_the_first(layer):

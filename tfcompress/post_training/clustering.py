@@ -19,7 +19,7 @@ from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook
 from tfcompress.packed.stock_codebooks import write_codebooks
 from tfcompress.post_training.floats import check_float, check_straight, unpack_weights
 from tfcompress.post_training.kernels import LOOKUPS, SMALLEST_KERNEL, Kernel, find_kernels, left_alone, read_by
-from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
+from tfcompress.post_training.method import Settings, kernel_codebooks, table_codebooks
 from tfcompress.post_training.pieces import Pieces
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.damage import reporting_damage
@@ -92,18 +92,20 @@ def cluster(
     one = Settings() if settings is None else settings
     by_name = one if isinstance(one, Mapping) else {kernel.name: one for kernel in kernels}
     seen = ((kernel, None) for kernel in kernels) if examples is None else _statistics(model, kernels, examples)
-    codebooks: dict[str, Codebook] = {}
+    books: dict[str, Codebook] = {}
     with progress.bar("clustering", len(kernels)) as shown:
         for kernel, inputs in seen:
-            codebooks[kernel.name] = book = codebook(kernel, inputs, by_name[kernel.name])
+            asked = by_name[kernel.name]
+            [book] = codebooks(kernel, inputs, asked, [asked.clusters])
+            books[kernel.name] = book
             kernel.set_values(book.values())
             shown.advance(note=kernel.name)
-    write_codebooks(model, codebooks)
+    write_codebooks(model, books)
     if isinstance(model.content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         # Writing needs little of the mapped file, which would take memory beside what is written.
         model.content.madvise(mmap.MADV_DONTNEED)
     content = with_attached_files(model.content, write(model))
-    return Clustered(content, codebooks, skipped)
+    return Clustered(content, books, skipped)
 
 
 def _chosen(kernels: list[Kernel], wanted: Collection[str] | None) -> list[Kernel]:
@@ -127,12 +129,13 @@ def _chosen(kernels: list[Kernel], wanted: Collection[str] | None) -> list[Kerne
     return kernels
 
 
-def codebook(kernel: Kernel, seen: Array | None, settings: Settings) -> Codebook:
-    """Clusters a kernel for the inputs that it has `seen`, see `statistics`; None if none are known."""
+def codebooks(kernel: Kernel, seen: Array | None, settings: Settings, clusters: Sequence[int]) -> Iterator[Codebook]:
+    """Clusters a kernel for the inputs that it has `seen`, see `statistics`, for each of some numbers of clusters."""
     if kernel.kind == "table":
-        return cluster_table(kernel.matrix, seen, settings)
-    book = cluster_kernel(kernel.matrix, seen, settings)
-    return replace(book, indices=book.indices.reshape(kernel.tensor.shape))
+        yield from table_codebooks(kernel.matrix, seen, settings, clusters)
+    else:
+        for book in kernel_codebooks(kernel.matrix, seen, settings, clusters):
+            yield replace(book, indices=book.indices.reshape(kernel.tensor.shape))
 
 
 def _statistics(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,9 @@ _BLOCK = 64
 _SWEEPS = 2
 
 
-def compensated(weights: Doubles, moments: Doubles, pruned: Mask | None, rounding: Rounding) -> tuple[Bytes, Rounding]:
+def compensated(
+    weights: Doubles, moments: Doubles, pruned: Mask | None, roundings: Iterable[Rounding]
+) -> Iterator[tuple[Bytes, Rounding]]:
     """Rounds weights so that they lose least of trace (errorsᵀ · moments · errors), the squared error of the outputs.
 
     One input after another is rounded, the most important first; those to come take over the errors of those before
@@ -33,32 +36,39 @@ def compensated(weights: Doubles, moments: Doubles, pruned: Mask | None, roundin
         weights: (inputs, outputs).
         moments: (inputs, inputs), the sum of x xᵀ over inputs x, not zero.
         pruned: in the shape of the weights: which must be rounded to 0, which is a centroid; None if none must.
-        rounding: the centroids and scales to begin with.
+        roundings: the centroids and scales to begin with; each is a task of its own.
 
-    Returns:
+    Yields:
         Indices in the shape of the weights, and the rounding that they stand for.
     """
     moments = moments * (len(moments) / float(np.trace(moments)))
     moments[np.diag_indices_from(moments)] += _DAMPING
     order = np.argsort(-np.diag(moments), kind="stable")
-    indices = _first_pass(weights, moments, pruned, rounding, order)
-    for _ in range(_SWEEPS):
-        rounding = _with_fitted_scales(weights, moments, indices, rounding)
-        _sweep(weights, moments, pruned, rounding, order, indices)
-    indices, rounding = _with_fitted_centroids(weights, moments, indices, rounding)
-    return indices, _with_fitted_scales(weights, moments, indices, rounding)
+    factor = _factor(moments, order)
+    for rounding in roundings:
+        indices = _first_pass(weights, factor, pruned, rounding, order)
+        for _ in range(_SWEEPS):
+            rounding = _with_fitted_scales(weights, moments, indices, rounding)
+            _sweep(weights, moments, pruned, rounding, order, indices)
+        indices, rounding = _with_fitted_centroids(weights, moments, indices, rounding)
+        yield indices, _with_fitted_scales(weights, moments, indices, rounding)
 
 
-def _first_pass(weights: Doubles, moments: Doubles, pruned: Mask | None, rounding: Rounding, order: Order) -> Bytes:
+def _factor(moments: Doubles, order: Order) -> Doubles:
+    """Returns R of moments = R Rᵀ, upper triangular for inputs in an order, with columns divided by the diagonal."""
+    backwards = order[::-1]
+    factor = scipy.linalg.cholesky(moments[np.ix_(backwards, backwards)], lower=True, overwrite_a=True)[::-1, ::-1]
+    factor /= np.diag(factor).copy()
+    return factor
+
+
+def _first_pass(weights: Doubles, factor: Doubles, pruned: Mask | None, rounding: Rounding, order: Order) -> Bytes:
     """Rounds one input after another, corrected by the errors of those before.
 
     With moments = R Rᵀ, R upper triangular, the error of the outputs is the sum of squares of Rᵀ · errors. The term of
     an input depends on those before and none to come, so each is rounded to make its own term smallest. This is GPTQ
     without its inverse (LDLQ, arXiv 2307.13304).
     """
-    backwards = order[::-1]
-    factor = scipy.linalg.cholesky(moments[np.ix_(backwards, backwards)], lower=True, overwrite_a=True)[::-1, ::-1]
-    factor /= np.diag(factor).copy()
     targets = weights[order]
     indices = np.empty(weights.shape, np.uint8)
     for start in range(0, len(order), _BLOCK):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tfcompress.measure.divergence import divergence
 from tfcompress.measure.interpreter import Example
 from tfcompress.packed.codebook import Codebook
 from tfcompress.packed.layout import bits_for
-from tfcompress.post_training.clustering import codebook, statistics
+from tfcompress.post_training.clustering import codebooks, statistics
 from tfcompress.post_training.floats import unpack_weights
 from tfcompress.post_training.kernels import find_kernels
 from tfcompress.post_training.method import Settings
@@ -38,18 +39,25 @@ class Damage:
 
 
 def damages(
-    source: Content, examples: Sequence[Example], wanted: Mapping[str, Mapping[int, Settings]], measured: int
+    source: Content,
+    examples: Sequence[Example],
+    wanted: Mapping[str, Collection[int]],
+    settings: Settings,
+    measured: int,
 ) -> Iterator[tuple[str, int, Damage]]:
     """Clusters one kernel at a time, for its inputs in the file as it was, and runs what is behind it.
+
+    While that runs, the same kernel is clustered with the next number of bits.
 
     Args:
         source: the bytes of a float `.tflite` file that `cluster` takes.
         examples: calibration data without labels, features without a batch axis.
-        wanted: settings by the name of the kernel and a key.
+        wanted: the bits of an index, by the name of the kernel.
+        settings: how to cluster; `clusters` is not used.
         measured: on how many examples the outputs are compared, the first of all.
 
     Yields:
-        The name of the kernel, the key of the settings and the damage.
+        The name of the kernel, the bits and the damage.
 
     Raises:
         UserError: the examples do not fit the file, or its outputs are no scores of two classes or more; see `scores`.
@@ -58,27 +66,42 @@ def damages(
     unpack_weights(model)
     kernels = [kernel for kernel in find_kernels(model) if wanted.get(kernel.name)]
     output = scores(model.graphs[0])
-    with tempfile.TemporaryDirectory(prefix="tfcompress-") as first, tempfile.TemporaryDirectory() as second:
+    with (
+        tempfile.TemporaryDirectory(prefix="tfcompress-") as first,
+        tempfile.TemporaryDirectory(prefix="tfcompress-") as second,
+        ThreadPoolExecutor(1) as runner,
+    ):
         beginning = Pieces(model, examples[:measured], Path(first))
-        expected = beginning.results(output, measured)
+        expected = beginning.behind(output, measured)()
         pieces = Pieces(model, examples, Path(second))
         for kernel, found in statistics(pieces, model, kernels):
             original = kernel.tensor.values().copy()
             # A kernel that several operators read is yielded at the last of them.
             start = pieces if len(kernel.operators) == 1 else beginning
-            for key, settings in wanted[kernel.name].items():
-                book = codebook(kernel, found, settings)
+            widths = sorted(wanted[kernel.name])
+            books = codebooks(kernel, found, settings, [1 << bits for bits in widths])
+            running: list[tuple[int, Future[Damage]]] = []
+            for bits, book in zip(widths, books, strict=True):
                 kernel.set_values(book.values())
-                lost = average_divergence(start.results(output, measured), expected)
+                behind = start.behind(output, measured)
                 kernel.set_values(original)
-                yield kernel.name, key, Damage(lost, packed_bytes(book))
+                running.append((bits, runner.submit(_damage, behind, expected, packed_bytes(book))))
+                if len(running) > 1:
+                    before, damage = running.pop(0)
+                    yield kernel.name, before, damage.result()
+            for bits, damage in running:
+                yield kernel.name, bits, damage.result()
+
+
+def _damage(behind: Callable[[], Array], expected: Array, size: int) -> Damage:
+    return Damage(average_divergence(behind(), expected), size)
 
 
 def results(source: Content, examples: Sequence[Example]) -> Array:
     """Returns the `scores` of a file for examples, `(n, …)`."""
     model = read(source)
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
-        return Pieces(model, examples, Path(folder)).results(scores(model.graphs[0]), len(examples))
+        return Pieces(model, examples, Path(folder)).behind(scores(model.graphs[0]), len(examples))()
 
 
 def scores(graph: Graph) -> Tensor:

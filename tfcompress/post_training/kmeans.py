@@ -2,16 +2,19 @@
 
 Clusters of numbers are runs of the sorted numbers, so dynamic programming finds the best ones (Wang & Song, 2011). The
 best border moves only upwards with the number of points, so divide and conquer takes O(points × log points) for each
-further cluster (Grønlund et al., arXiv 1701.07204).
+further cluster (Grønlund et al., arXiv 1701.07204). On its way it finds the best clusters of every smaller number.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
+Places = npt.NDArray[np.int64]
 
 _BINS = 4096
 _ROUNDS = 10_000
@@ -22,8 +25,10 @@ _SORTED = 10_000_000
 _SLICE = 1 << 20
 
 
-def exact_centroids(values: Floats, weights: Floats | None, clusters: int) -> Doubles:
-    """Returns the centroids of numbers, (clusters,) and ascending, or fewer if there are fewer distinct numbers.
+def exact_centroids(values: Floats, weights: Floats | None, clusters: Sequence[int]) -> list[Doubles]:
+    """Returns the centroids of numbers for each number of clusters, which together take hardly longer than the largest.
+
+    They are (clusters,) and ascending, or fewer if there are fewer distinct numbers.
 
     They are exact for at most 4,096 distinct numbers. More are put into so many bins, half of them of equal weight and
     half of equal width; from the best centroids of these Lloyd's rounds over all numbers follow until nothing moves.
@@ -32,7 +37,7 @@ def exact_centroids(values: Floats, weights: Floats | None, clusters: int) -> Do
     Args:
         values: finite numbers of any shape.
         weights: of the shape of `values`, not negative: how much a squared error counts; None if all count the same.
-        clusters: number of centroids, from 1.
+        clusters: numbers of centroids, from 1.
     """
     if weights is None or not weights.any():
         weights = np.broadcast_to(1.0, values.shape)
@@ -43,11 +48,9 @@ def exact_centroids(values: Floats, weights: Floats | None, clusters: int) -> Do
     borders = np.append(_starts_of_bins(points, mass), len(points))
     binned = np.diff(mass[borders])
     means: Doubles = np.diff(moment[borders]) / binned
-    if len(means) <= clusters:
-        return means
-    starts = _best_starts(means, binned, clusters)
-    centroids = np.add.reduceat(binned * means, starts) / np.add.reduceat(binned, starts)
-    return lloyd(points, mass, moment, centroids)
+    all_starts = _best_starts(means, binned, clusters)
+    centroids = (np.add.reduceat(binned * means, starts) / np.add.reduceat(binned, starts) for starts in all_starts)
+    return [means if len(means) <= len(one) else lloyd(points, mass, moment, one) for one in centroids]
 
 
 def lloyd(points: Doubles, mass: Doubles, moment: Doubles, centroids: Doubles, rounds: int = _ROUNDS) -> Doubles:
@@ -107,7 +110,7 @@ def _grouped(values: Floats, weights: Floats, floor: float) -> tuple[Doubles, Do
     return moments[found] / masses[found], masses[found]
 
 
-def _starts_of_bins(points: Doubles, mass: Doubles) -> npt.NDArray[np.int64]:
+def _starts_of_bins(points: Doubles, mass: Doubles) -> Places:
     """Returns where bins of ascending points begin: a bin for each distinct point if these are few enough."""
     starts = np.flatnonzero(np.concatenate([[True], points[1:] > points[:-1]]))
     if len(starts) <= _BINS:
@@ -120,46 +123,61 @@ def _starts_of_bins(points: Doubles, mass: Doubles) -> npt.NDArray[np.int64]:
     return np.unique(starts[np.searchsorted(starts, np.minimum(chosen, starts[-1]))])
 
 
-def _best_starts(points: Doubles, masses: Doubles, clusters: int) -> npt.NDArray[np.int64]:
-    """Returns where each of the best clusters of ascending points begins, (clusters,); there are more points."""
+def _best_starts(points: Doubles, masses: Doubles, clusters: Sequence[int]) -> list[Places]:
+    """Returns where each of the best clusters of ascending points begins, (clusters,), for each number of clusters.
+
+    There are at most as many clusters as points.
+    """
     mass = running_total(masses)
     # Numbers around 0 keep the differences of running totals exact.
     moment = running_total(masses * (points - np.average(points, weights=masses)))
     # To lose the least is to keep the most of Σ moment² / mass. kept[i]: of the first i points in the clusters so far.
     kept = np.concatenate([[0.0], moment[1:] ** 2 / mass[1:]])
-    lasts = []
-    for cluster in range(1, clusters):
-        last, kept = _add_cluster(mass, moment, kept, cluster)
+    lasts = [np.zeros(len(kept), np.int64)]
+    clusters = [min(one, len(points)) for one in clusters]
+    for _ in range(1, max(clusters)):
+        last, kept = _add_cluster(mass, moment, kept, lasts[-1], len(lasts))
         lasts.append(last)
-    starts = np.zeros(clusters, np.int64)
-    end = len(points)
-    for cluster in range(clusters - 1, 0, -1):
-        end = starts[cluster] = lasts[cluster - 1][end]
+    return [_traced_back(lasts[:one]) for one in clusters]
+
+
+def _traced_back(lasts: Sequence[Places]) -> Places:
+    """Returns where each cluster begins, from where the last of 1, 2, … clusters of the first i points begins."""
+    starts = np.zeros(len(lasts), np.int64)
+    end = -1
+    for cluster in range(len(lasts) - 1, 0, -1):
+        end = starts[cluster] = lasts[cluster][end]
     return starts
 
 
-def _add_cluster(mass: Doubles, moment: Doubles, kept: Doubles, cluster: int) -> tuple[npt.NDArray[np.int32], Doubles]:
-    """Returns where the last of `cluster` + 1 clusters of the first i points begins, for each i, and what they keep."""
+def _add_cluster(mass: Doubles, moment: Doubles, kept: Doubles, before: Places, cluster: int) -> tuple[Places, Doubles]:
+    """Returns where the last of `cluster` + 1 clusters of the first i points begins, for each i, and what they keep.
+
+    `before` and `kept` are the same with one cluster less.
+    """
     count = len(kept) - 1
-    starts = np.full(count + 1, cluster, np.int32)
+    # One more than there are points, for what has no neighbour.
+    starts = np.append(np.full(count + 1, cluster), count)
     most = np.full(count + 1, -np.inf)
     step = 1 << count.bit_length()
     while step:
-        # The answers for both neighbours, a step away, are known: the answer lies between theirs.
+        # The answers for both neighbours, a step away, are known: the answer lies between theirs. And with one cluster
+        # more, the last of them begins no earlier.
         ends = np.arange(step, count + 1, 2 * step)
         ends = ends[ends > cluster]
         if len(ends):
-            after = ends + step
-            low = starts[ends - step]
-            high = np.minimum(np.where(after <= count, starts[np.minimum(after, count)], count), ends - 1)
+            low = np.maximum(starts[ends - step], before[ends])
+            high = np.minimum(starts[np.minimum(ends + step, count + 1)], ends - 1)
             lengths = high - low + 1
-            firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-            owners = np.repeat(np.arange(len(ends)), lengths)
-            tried = np.arange(len(owners)) - (firsts - low)[owners]
-            last = ends[owners]
-            gains = kept[tried] + (moment[last] - moment[tried]) ** 2 / (mass[last] - mass[tried])
+            stops = np.cumsum(lengths)
+            firsts = stops - lengths
+            tried = np.arange(stops[-1]) + np.repeat(low - firsts, lengths)
+            gains = np.repeat(moment[ends], lengths) - moment[tried]
+            gains *= gains
+            gains /= np.repeat(mass[ends], lengths) - mass[tried]
+            gains += kept[tried]
             most[ends] = best = np.maximum.reduceat(gains, firsts)
-            hits = np.flatnonzero(gains == best[owners])[::-1]  # the first of equals is written last
-            starts[last[hits]] = tried[hits]
+            hits = np.flatnonzero(gains == np.repeat(best, lengths))
+            starts[ends] = tried[hits[np.searchsorted(hits, firsts)]]  # the first of equals
         step //= 2
-    return starts, most
+    return starts[:-1], most

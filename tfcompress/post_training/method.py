@@ -6,6 +6,7 @@ then the weights are rounded so that the outputs change least.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from tfcompress.packed.codebook import Codebook, find_codebook
 from tfcompress.post_training.compensation import compensated
 from tfcompress.post_training.kmeans import Doubles
-from tfcompress.post_training.rounding import Rounding, best_rounding, slices
+from tfcompress.post_training.rounding import Mask, Rounding, best_roundings, slices
 from tfcompress.tflite.tensor import Bytes
 
 FloatArray = npt.NDArray[np.float32]
@@ -50,26 +51,14 @@ def cluster_kernel(kernel: FloatArray, moments: Doubles | None, settings: Settin
         moments: (inputs, inputs), the sum of x xᵀ over inputs x of the layer; None if none are known.
         settings: how to cluster.
     """
-    known = _known(kernel, settings)
-    if known is not None:
-        return known
-    weights = kernel.reshape(len(kernel), -1).T.astype(np.float64)
-    zeros = weights == 0
-    pruned = zeros if zeros.mean() >= _PRUNED else None
-    if moments is None or not moments.any():
-        importance, moments = np.ones(len(weights)), None
-    else:
-        # Compensation spreads errors over inputs, so their importance differs less than without.
-        importance = np.diag(moments) ** (0.5 if settings.compensated else 1.0)
-    importance = np.maximum(importance, 1e-6 * importance.max())[:, None]
-    rounding = best_rounding(weights, importance, pruned, settings.clusters, settings.scales)
-    if moments is None or not settings.compensated:
-        indices = rounding.indices(weights)
-        if pruned is not None:
-            indices[pruned] = np.searchsorted(rounding.centroids, 0)
-    else:
-        indices, rounding = compensated(weights, moments, pruned, rounding)
-    return _codebook(rounding, indices.T.reshape(kernel.shape))
+    return next(kernel_codebooks(kernel, moments, settings, [settings.clusters]))
+
+
+def kernel_codebooks(
+    kernel: FloatArray, moments: Doubles | None, settings: Settings, clusters: Sequence[int]
+) -> Iterator[Codebook]:
+    """Yields what `cluster_kernel` returns, for each of several numbers of clusters, which share much of the work."""
+    return _unless_clustered(kernel, clusters, lambda wanted: _of_kernel(kernel, moments, settings, wanted))
 
 
 def cluster_table(table: FloatArray, counts: npt.NDArray[np.integer] | None, settings: Settings) -> Codebook:
@@ -82,22 +71,69 @@ def cluster_table(table: FloatArray, counts: npt.NDArray[np.integer] | None, set
         counts: (rows,): how often each row is used; None if that is not known.
         settings: how to cluster; tables have no inputs to compensate for.
     """
-    known = _known(table, settings)
-    if known is not None:
-        return known
+    return next(table_codebooks(table, counts, settings, [settings.clusters]))
+
+
+def table_codebooks(
+    table: FloatArray, counts: npt.NDArray[np.integer] | None, settings: Settings, clusters: Sequence[int]
+) -> Iterator[Codebook]:
+    """Yields what `cluster_table` returns, for each of several numbers of clusters."""
+    return _unless_clustered(table, clusters, lambda wanted: _of_table(table, counts, settings, wanted))
+
+
+def _of_kernel(
+    kernel: FloatArray, moments: Doubles | None, settings: Settings, clusters: Sequence[int]
+) -> Iterator[Codebook]:
+    weights = kernel.reshape(len(kernel), -1).T.astype(np.float64)
+    zeros = weights == 0
+    pruned = zeros if zeros.mean() >= _PRUNED else None
+    if moments is None or not moments.any():
+        importance, moments = np.ones(len(weights)), None
+    else:
+        # Compensation spreads errors over inputs, so their importance differs less than without.
+        importance = np.diag(moments) ** (0.5 if settings.compensated else 1.0)
+    importance = np.maximum(importance, 1e-6 * importance.max())[:, None]
+    roundings = best_roundings(weights, importance, pruned, clusters, settings.scales)
+    if moments is None or not settings.compensated:
+        rounded = ((_nearest(weights, pruned, rounding), rounding) for rounding in roundings)
+    else:
+        rounded = compensated(weights, moments, pruned, roundings)
+    for indices, rounding in rounded:
+        yield _codebook(rounding, indices.T.reshape(kernel.shape))
+
+
+def _of_table(
+    table: FloatArray, counts: npt.NDArray[np.integer] | None, settings: Settings, clusters: Sequence[int]
+) -> Iterator[Codebook]:
     weights = table.T
     importance = np.ones((1, len(table))) if counts is None else 1 + counts.astype(np.float64)[None]
-    rounding = best_rounding(weights, importance, None, settings.clusters, settings.scales)
-    indices = np.empty(table.shape, np.uint8)
-    for rows in slices(weights):
-        indices[rows] = rounding.of(rows).indices(weights[:, rows]).T
-    return _codebook(rounding, indices)
+    for rounding in best_roundings(weights, importance, None, clusters, settings.scales):
+        indices = np.empty(table.shape, np.uint8)
+        for rows in slices(weights):
+            indices[rows] = rounding.of(rows).indices(weights[:, rows]).T
+        yield _codebook(rounding, indices)
 
 
-def _known(weights: FloatArray, settings: Settings) -> Codebook | None:
-    """Returns the codebook of weights that are clustered already."""
-    found = find_codebook(np.ascontiguousarray(weights, np.float32))
-    return found if found is not None and len(found.centroids) <= settings.clusters else None
+def _nearest(weights: Doubles, pruned: Mask | None, rounding: Rounding) -> Bytes:
+    """Returns the nearest centroids of weights, and 0 for pruned ones."""
+    indices = rounding.indices(weights)
+    if pruned is not None:
+        indices[pruned] = np.searchsorted(rounding.centroids, 0)
+    return indices
+
+
+def _unless_clustered(
+    weights: FloatArray, clusters: Sequence[int], cluster: Callable[[Sequence[int]], Iterator[Codebook]]
+) -> Iterator[Codebook]:
+    """Yields the codebook of the weights as they are for numbers of clusters that are large enough for it."""
+    known = find_codebook(np.ascontiguousarray(weights, np.float32))
+    wanted = [one for one in clusters if known is None or one < len(known.centroids)]
+    found = cluster(wanted)
+    for one in clusters:
+        if known is None or one < len(known.centroids):
+            yield next(found)
+        else:
+            yield known
 
 
 def _codebook(rounding: Rounding, indices: Bytes) -> Codebook:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,7 @@ class Pieces:
         if not len(examples):
             raise UserError("there are no calibration examples; give a few hundred, or leave calibration out")
         self._model, self._graph, self._folder, self._done = model, model.graphs[0], folder, 0
-        self._activations = Activations(len(examples), folder, memory)
+        self._activations, self._numbers = Activations(len(examples), folder, memory), count()
         inputs = _inputs(model)
         masks = (tensor for name, (tensor, _) in inputs.items() if "mask" in name.lower() and len(tensor.shape) <= 2)
         self._mask = next(masks, None)
@@ -72,24 +74,28 @@ class Pieces:
         self._activations.keep_only(needed)
         self._done = cut
 
-    def results(self, output: Tensor, examples: int) -> Array:
-        """Runs what is behind the cut, with the constants of the moment, and leaves the cut where it is.
+    def behind(self, output: Tensor, examples: int) -> Callable[[], Array]:
+        """Returns a function that runs what is behind the cut, once, with the constants that it has now.
+
+        It may run in another thread, as long as the cut stays where it is.
 
         Args:
             output: of the graph.
             examples: how many, the first of all.
 
         Returns:
-            Its values `(examples, …)`, without a batch axis of their own; see `without_batch`.
+            The function, which returns the values `(examples, …)`, without a batch axis of their own; see
+            `without_batch`.
 
         Raises:
             UserError: LiteRT cannot run an operator.
         """
-        count = min(examples, self._activations.examples)
+        examples = min(examples, self._activations.examples)
         if output in self._activations:
-            return np.stack([without_batch(self._activations.get(output, place)) for place in range(count)])
-        behind = self._graph.operators[self._done :]
-        return np.stack([without_batch(found) for [found] in self._run(behind, [output], count)])
+            found = iter([[self._activations.get(output, place)] for place in range(examples)])
+        else:
+            found = self._run(self._graph.operators[self._done :], [output], examples)
+        return lambda: np.stack([without_batch(values) for [values] in found])
 
     def rows(self, tensor: Tensor, rows: Callable[[Array], Array]) -> Iterator[Array]:
         """Yields the rows that `rows` makes of a tensor's values at the cut, for each example; a constant's once.
@@ -108,24 +114,21 @@ class Pieces:
             yield found
 
     def _run(self, operators: Sequence[Operator], outputs: Sequence[Tensor], examples: int) -> Iterator[list[Array]]:
-        """Yields the outputs of operators for each of the first examples."""
+        """Returns the outputs of operators, with the constants that they have now, for each of the first examples."""
         inputs = [tensor for one in operators for tensor in one.inputs if tensor in self._activations]
         inputs = list(dict.fromkeys(inputs))
-        path = self._folder / "piece.tflite"
+        path = self._folder / f"piece_{next(self._numbers)}.tflite"
         path.write_bytes(write(_piece(self._model, operators, inputs, outputs)))
-        try:
-            with native_libraries_quiet():
-                interpreter = Interpreter(str(path), num_threads=min(os.cpu_count() or 1, _MOST_THREADS))
-            yield from self._invoke(interpreter, inputs, examples)
-        except (RuntimeError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(
-                f"LiteRT cannot run the file on the calibration examples: {first_line(error).rstrip('.')}; give other "
-                "examples, or leave calibration out"
-            ) from error
+        with _refusing(), native_libraries_quiet():
+            interpreter = Interpreter(str(path), num_threads=min(os.cpu_count() or 1, _MOST_THREADS))
+        path.unlink()
+        return self._invoke(interpreter, inputs, examples)
 
     def _invoke(self, interpreter: Interpreter, inputs: Sequence[Tensor], examples: int) -> Iterator[list[Array]]:
+        with _refusing():
+            yield from self._outputs(interpreter, inputs, examples)
+
+    def _outputs(self, interpreter: Interpreter, inputs: Sequence[Tensor], examples: int) -> Iterator[list[Array]]:
         places = [detail["index"] for detail in interpreter.get_input_details()]
         found = [detail["index"] for detail in interpreter.get_output_details()]
         shapes: list[Shape] = []
@@ -141,6 +144,20 @@ class Pieces:
                 interpreter.set_tensor(place, one)
             interpreter.invoke()
             yield [interpreter.get_tensor(place) for place in found]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Raises a `UserError` for what LiteRT raises."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"LiteRT cannot run the file on the calibration examples: {first_line(error).rstrip('.')}; give other "
+            "examples, or leave calibration out"
+        ) from error
 
 
 def _inputs(model: Model) -> dict[str, tuple[Tensor, Port]]:

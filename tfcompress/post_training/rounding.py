@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,58 +54,58 @@ def slices(weights: Floats) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def best_rounding(
-    weights: Floats, importance: Doubles, pruned: Mask | None, clusters: int, scaled: bool | None
-) -> Rounding:
-    """Returns the rounding that loses least of weights.
+def best_roundings(
+    weights: Floats, importance: Doubles, pruned: Mask | None, clusters: Sequence[int], scaled: bool | None
+) -> Iterator[Rounding]:
+    """Yields the rounding that loses least of weights, for each number of clusters.
 
     Args:
         weights: (inputs, rows).
         importance: (inputs, 1) or (1, rows), positive: how much a squared error counts.
         pruned: in the shape of the weights: which are zero and stay it, so that a centroid is 0; None if none are.
-        clusters: the most centroids.
+        clusters: the most centroids, at least one number.
         scaled: whether rows are scaled; None: if it pays. A scale takes 32 bits. A further bit a weight would divide
             the squared error by 4, so the same bits spent there would divide it by 4 ** (32 / inputs).
     """
+    plain = [] if scaled else _roundings(weights, importance, pruned, clusters, None)
     if scaled is False:
-        return _without_scales(weights, importance, pruned, clusters)
-    best = _with_scales(weights, importance, pruned, clusters)
-    if scaled is None:
-        plain = _without_scales(weights, importance, pruned, clusters)
-        cost = 4 ** (_SCALE_BITS / len(weights))
-        if np.sum(_errors(weights, importance, plain)) <= cost * np.sum(_errors(weights, importance, best)):
-            return plain
-    return best
-
-
-def _without_scales(weights: Floats, importance: Doubles, pruned: Mask | None, clusters: int) -> Rounding:
-    return Rounding(_centroids(weights, importance, None, pruned, clusters), None)
-
-
-def _with_scales(weights: Floats, importance: Doubles, pruned: Mask | None, clusters: int) -> Rounding:
-    """Returns a rounding with scales: the root mean squares of rows, then whichever near them loses least."""
+        yield from plain
+        return
     scales = np.sqrt(np.einsum("ir,ir->r", weights, weights, dtype=np.float64) / len(weights))
     scales = np.maximum(scales, 1e-6 * scales.max())
-    rounding = Rounding(_centroids(weights, importance, scales, pruned, clusters), scales)
+    cost = 4 ** (_SCALE_BITS / len(weights))
+    for place, first in enumerate(_roundings(weights, importance, pruned, clusters, scales)):
+        best = _with_better_scales(weights, importance, pruned, clusters[place], first, scales)
+        if scaled is None:
+            lost = [np.sum(_errors(weights, importance, rounding)) for rounding in (plain[place], best)]
+            best = plain[place] if lost[0] <= cost * lost[1] else best
+        yield best
+
+
+def _with_better_scales(
+    weights: Floats, importance: Doubles, pruned: Mask | None, clusters: int, rounding: Rounding, scales: Doubles
+) -> Rounding:
+    """Returns the rounding with whichever scales near its own lose least."""
     for _ in range(_SEARCHES):
         tried = scales * _FACTORS[:, None]
         errors = [_errors(weights, importance, Rounding(rounding.centroids, each)) for each in tried]
         scales = tried[np.argmin(errors, axis=0), np.arange(len(scales))]
-        rounding = Rounding(_centroids(weights, importance, scales, pruned, clusters), scales)
+        [rounding] = _roundings(weights, importance, pruned, [clusters], scales)
     return rounding
 
 
-def _centroids(
-    weights: Floats, importance: Doubles, scales: Doubles | None, pruned: Mask | None, clusters: int
-) -> Doubles:
-    """Returns the best centroids of weights (inputs, rows) that the scales divide."""
+def _roundings(
+    weights: Floats, importance: Doubles, pruned: Mask | None, clusters: Sequence[int], scales: Doubles | None
+) -> list[Rounding]:
+    """Returns, for each number of clusters, the best centroids of weights (inputs, rows) that the scales divide."""
     if scales is not None:
         weights, importance = weights / scales.astype(weights.dtype), importance * scales**2
     importance = np.broadcast_to(importance, weights.shape)
     if pruned is None:
-        return exact_centroids(weights, importance, clusters)
+        return [Rounding(centroids, scales) for centroids in exact_centroids(weights, importance, clusters)]
     kept = ~pruned
-    return np.unique(np.append(exact_centroids(weights[kept], importance[kept], clusters - 1), 0.0))
+    found = exact_centroids(weights[kept], importance[kept], [one - 1 for one in clusters])
+    return [Rounding(np.unique(np.append(centroids, 0.0)), scales) for centroids in found]
 
 
 def _errors(weights: Floats, importance: Doubles, rounding: Rounding) -> Doubles:

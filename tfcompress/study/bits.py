@@ -279,13 +279,10 @@ def _damages(
 ) -> _Damages:
     """Returns the damage of each layer at each width, and measures only what is not kept."""
     keys = {(name, bits): f"{place:03}-{bits}" for place, name in enumerate(names) for bits in WIDTHS}
-    wanted = {
-        name: {bits: _with_bits(settings, bits) for bits in WIDTHS if kept.get(keys[name, bits]) is None}
-        for name in names
-    }
+    wanted = {name: [bits for bits in WIDTHS if kept.get(keys[name, bits]) is None] for name in names}
     with bar("each layer alone", sum(map(len, wanted.values()))) as shown:
         if any(wanted.values()):
-            for name, bits, damage in damages(content, examples, wanted, MEASURED):
+            for name, bits, damage in damages(content, examples, wanted, settings, MEASURED):
                 kept.put(keys[name, bits], damage)
                 shown.advance(note=name)
     found: dict[str, dict[int, Damage]] = {name: {} for name in names}
