@@ -36,9 +36,7 @@ def _clustered(clusters: int, compensated: bool, content: bytes, task: Task) -> 
     found = cluster(content, Settings(clusters, compensated=compensated), task.calibration if compensated else None)
     name = f"{clusters} clusters, {'compensated' if compensated else 'k-means'}"
     return {
-        f"{name}, {computing}": pack_counted(
-            found.content, "int8" if computing == "int8" else "float32", codebooks=found.codebooks
-        ).content
+        f"{name}, {computing}": pack_counted(found.content, "int8" if computing == "int8" else "float32").content
         for computing in ("float32", "int8")
     }
 

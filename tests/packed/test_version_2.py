@@ -9,7 +9,7 @@ from tests.packed import reference
 from tests.packed.damage import damaged_bytes, damaged_model
 from tests.packed.graphs import DENSE, K, Model, N, some, stock
 from tests.packed.reference import kinds, options
-from tests.packed.scaled import ROWS, VERSION_2, WIDTH, layers, packed_files, scaled, table
+from tests.packed.scaled import ROWS, VERSION_2, WIDTH, layers, packed_files, scaled, table, with_codebooks
 from tfcompress import runtime
 from tfcompress.errors import UserError
 from tfcompress.inspect.contents import inspect
@@ -64,8 +64,8 @@ def check(content: bytes, packed: bytes, x: np.ndarray, tolerance: float) -> Non
 
 @pytest.mark.parametrize("outputs", [N, 1])
 def test_a_dense_layer_has_a_scale_per_output(outputs):
-    content, books = layers(outputs)
-    packed = pack_counted(content, codebooks=books, allow_larger=True).content
+    content, _ = layers(outputs)
+    packed = pack_counted(content, allow_larger=True).content
     assert kinds(packed) == [DENSE]
     assert options(packed, 0).flags == Flags.SCALES
     check(content, packed, some(2, 3, K), 1e-5)
@@ -77,7 +77,7 @@ def test_a_dense_layer_has_a_scale_per_output(outputs):
 def test_int8_computing_rounds_the_centroids_and_keeps_the_scales():
     content, books = layers()
     (book,) = books.values()
-    packed = pack_counted(content, "int8", codebooks=books, allow_larger=True).content
+    packed = pack_counted(content, "int8", allow_larger=True).content
     own = options(packed, 0)
     assert (own.computing, own.flags) == (Computing.INT8, Flags.SCALES)
     _, _, codebook, scale, sums, _, original = reading.read(packed).graphs[0].operators[0].inputs
@@ -97,7 +97,7 @@ def test_int8_computing_loses_no_bit_of_centroids_of_any_size(largest):
     model = Model(2, K)
     weights = model.constant(book.values())
     content = model.file(model.dense(0, (2, N), weights))
-    packed = pack_counted(content, "int8", codebooks={f"c{weights}": book}, allow_larger=True).content
+    packed = pack_counted(with_codebooks(content, {f"c{weights}": book}), "int8", allow_larger=True).content
     codebook = reading.read(packed).graphs[0].operators[0].inputs[2].values()
     assert 64 <= codebook.max() <= 127
     check(content, packed, some(2, K), 0.05)
@@ -107,7 +107,7 @@ def test_int8_computing_loses_no_bit_of_centroids_of_any_size(largest):
 def test_a_table_has_a_scale_per_row():
     book = scaled(ROWS, WIDTH)
     content = table(book)
-    packed = pack_counted(content, codebooks={"c1": book}, allow_larger=True).content
+    packed = pack_counted(content, allow_larger=True).content
     assert kinds(packed) == [TABLE]
     check(content, packed, IDS, 0)
     if has_runtime():
@@ -145,7 +145,7 @@ def test_a_convolution_has_a_scale_per_output():
     own = schema.Conv2DOptionsT(1, 4, 4, 0, 1, 1)
     content = model.file(model.add("CONV_2D", (0, weights, model.constant(some(N))), (1, 2, 2, N), own=own))
     shaped = Codebook(book.centroids, book.indices.reshape(N, 4, 4, 3), book.scales)
-    packed = pack_counted(content, codebooks={f"c{weights}": shaped}, allow_larger=True).content
+    packed = pack_counted(with_codebooks(content, {f"c{weights}": shaped}), allow_larger=True).content
     assert options(packed, 3).flags == Flags.SCALES
     expected = stock(content, some(1, 8, 8, 3))
     atol = 1e-5 * np.abs(expected).max()
@@ -162,7 +162,7 @@ def test_layers_with_scales_merge_with_each_other_alone():
     made.append(model.dense(0, (2, N), model.clustered(N, K, 60)))
     y = model.add("MUL", made[:2], (2, N), own=schema.MulOptionsT())
     content = model.file(model.add("MUL", [y, made[2]], (2, N), own=schema.MulOptionsT()))
-    packed = pack_counted(content, codebooks=books, allow_larger=True).content
+    packed = pack_counted(with_codebooks(content, books), allow_larger=True).content
     assert kinds(packed) == [DENSE, DENSE, "MUL", "MUL"]
     assert [(options(packed, place).segments, options(packed, place).flags) for place in (0, 1)] == [(2, 1), (1, 0)]
     check(content, packed, some(2, K), 1e-5)
@@ -171,7 +171,7 @@ def test_layers_with_scales_merge_with_each_other_alone():
 def test_a_codebook_of_other_weights_is_not_used():
     content, books = layers(count=2)
     first = next(iter(books))
-    packed = pack_counted(content, codebooks=books | {first: scaled(N, K, seed=5)}, allow_larger=True)
+    packed = pack_counted(with_codebooks(content, books | {first: scaled(N, K, seed=5)}), allow_larger=True)
     assert kinds(packed.content) == ["FULLY_CONNECTED", DENSE]
     ((name, reason),) = [(one.name, one.reason) for one in packed.skipped]
     assert name == first
@@ -179,9 +179,9 @@ def test_a_codebook_of_other_weights_is_not_used():
 
 
 def test_inspect_shows_centroids_and_scales(tmp_path):
-    content, books = layers()
+    content, _ = layers()
     path = tmp_path / "packed.tflite"
-    path.write_bytes(pack_counted(content, codebooks=books, allow_larger=True).content)
+    path.write_bytes(pack_counted(content, allow_larger=True).content)
     (row,) = inspect(path).weights
     assert (row.type, row.shape, row.unique) == ("6-bit float32 with scales", (N, K), 64)
 
@@ -189,7 +189,7 @@ def test_inspect_shows_centroids_and_scales(tmp_path):
 def test_a_lookup_reads_the_scales_of_its_rows(tmp_path):
     book = scaled(ROWS, WIDTH)
     path = tmp_path / "packed.tflite"
-    path.write_bytes(pack_counted(table(book), codebooks={"c1": book}, allow_larger=True).content)
+    path.write_bytes(pack_counted(table(book), allow_larger=True).content)
     row = 3 * 6 + 4  # 20 indices of 6 bits, and a scale
     assert inspect(path).weight_bytes_read == 6 * row + 64 * 4
 
@@ -211,8 +211,8 @@ def with_entry(content: bytes, change) -> bytes:
     ],
 )
 def test_a_damaged_entry_is_refused(change, message):
-    content, books = layers()
-    unpacked = unpack(pack_counted(content, codebooks=books, allow_larger=True).content)
+    content, _ = layers()
+    unpacked = unpack(pack_counted(content, allow_larger=True).content)
     with pytest.raises(UserError, match=f"{CODEBOOKS_ENTRY} is damaged .*{message}.*; cluster the model again"):
         pack(with_entry(unpacked, change))
 
@@ -238,8 +238,8 @@ def changed(content: bytes, place: int, word: int, value: int) -> bytes:
     ],
 )
 def test_unknown_flags_and_versions_are_refused(word, value, message):
-    content, books = layers()
-    packed = pack_counted(content, codebooks=books, allow_larger=True).content
+    content, _ = layers()
+    packed = pack_counted(content, allow_larger=True).content
     broken = changed(packed, 0, word, value)
     with pytest.raises(UserError, match=message):
         unpack(broken)
@@ -249,8 +249,8 @@ def test_unknown_flags_and_versions_are_refused(word, value, message):
 
 
 def test_missing_scales_are_refused():
-    content, books = layers()
-    model = reading.read(pack_counted(content, codebooks=books, allow_larger=True).content)
+    content, _ = layers()
+    model = reading.read(pack_counted(content, allow_larger=True).content)
     operator = model.graphs[0].operators[0]
     operator.replace_input(3, operator.inputs[2])
     with pytest.raises(UserError, match=rf"need float32 \({N},\) and have float32 \(64,\)"):
@@ -259,8 +259,8 @@ def test_missing_scales_are_refused():
 
 @pytest.mark.parametrize("value", [0, -1, np.nan, np.inf])
 def test_scales_that_are_not_positive_numbers_are_refused(value):
-    content, books = layers()
-    model = reading.read(pack_counted(content, codebooks=books, allow_larger=True).content)
+    content, _ = layers()
+    model = reading.read(pack_counted(content, allow_larger=True).content)
     scale = model.graphs[0].operators[0].inputs[3]
     scale.buffer.data = np.full(N, value, np.float32).view(np.uint8)
     with pytest.raises(UserError, match="scales of float32 weights are not positive numbers"):
@@ -268,13 +268,13 @@ def test_scales_that_are_not_positive_numbers_are_refused(value):
 
 
 def test_damaged_files_end_in_a_user_error_or_a_file(tmp_path):
-    content, books = layers()
-    packed = pack_counted(content, "int8", codebooks=books, allow_larger=True).content
+    content, _ = layers()
+    packed = pack_counted(content, "int8", allow_larger=True).content
     book = scaled(ROWS, WIDTH)
     rng = np.random.default_rng(0)
     path = tmp_path / "damaged.tflite"
     refused = 0
-    for whole in (packed, pack_counted(table(book), codebooks={"c1": book}, allow_larger=True).content):
+    for whole in (packed, pack_counted(table(book), allow_larger=True).content):
         for _ in range(60):
             broken = damaged_model(whole, rng) if rng.random() < 0.7 else damaged_bytes(whole, rng)
             try:

@@ -11,7 +11,7 @@ import numpy as np
 from tfcompress.errors import UserError
 from tfcompress.packed import file_weights
 from tfcompress.packed.attention import find_attentions
-from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook, ScaledCentroids, count_distinct, scaled_centroids
+from tfcompress.packed.codebook import MAX_CENTROIDS, ScaledCentroids, count_distinct
 from tfcompress.packed.dense import SkippedWeights, WeightPacker, absorb_biases
 from tfcompress.packed.float_activations import dequantize_activations, has_quantized_activations
 from tfcompress.packed.fusion import dense_options, fuse_activations, fuse_residuals, merge_neighbours, sink_reshapes
@@ -70,9 +70,11 @@ def pack_counted(
     source: Content | Model,
     activations: Activations | None = None,
     allow_larger: bool = False,
-    codebooks: Mapping[str, Codebook] | None = None,
 ) -> Packed:
     """Packs a stock file whose dense layers have at most 256 distinct weights each, or codebooks with scales.
+
+    Those of weights with a scale per row stand in the file's metadata. One that does not give the weights in the file
+    is not used.
 
     Operators that are not recognised stay as they are, and so do weights that would take no fewer bytes. Quantized
     activations become float32 (or int8, quantized row by row at run time), while quantized weights keep their values.
@@ -82,8 +84,6 @@ def pack_counted(
         activations: the type that dense layers and attention compute in; by default int8 where weights are int8.
         allow_larger: also pack weights that become larger but need fewer than 8 bits each, and return a file that is
             larger than the source.
-        codebooks: those of weights with a scale per row by the names of their tensors, besides those in the file's
-            metadata. One that does not give the weights in the file is not used.
 
     Raises:
         UserError: the file is not a valid `.tflite` file, is already packed, has nothing to pack, would become larger,
@@ -93,9 +93,7 @@ def pack_counted(
     if is_packed(model):
         raise UserError("the file is already packed; `tfcompress unpack` restores the stock file")
     with reporting_damage("the file"):
-        known = read_codebooks(model)
-        known |= {name: scaled_centroids(book) for name, book in (codebooks or {}).items() if len(book.scales)}
-        packed = _packed(model, activations, allow_larger, known)
+        packed = _packed(model, activations, allow_larger, read_codebooks(model))
     before, after = len(model.content), len(packed.content)
     if after > before and not allow_larger:
         raise UserError(
