@@ -58,10 +58,10 @@ def test_several_numbers_of_clusters_give_the_codebooks_of_each_alone(layer, sca
     some = np.round(kernel, 1)  # has 12 values, which 16 clusters keep
     for one in (kernel, np.where(kernel < 0, 0, kernel), some):
         for clusters, found in zip(
-            (64, 3, 16), kernel_codebooks(one, moments, Settings(0, scales), (64, 3, 16)), strict=True
+            (64, 3, 16), kernel_codebooks(one, moments, Settings(scales=scales), (64, 3, 16)), strict=True
         ):
             assert same(found, cluster_kernel(one, moments, Settings(clusters, scales)))
-        for clusters, found in zip((8, 16), table_codebooks(one, None, Settings(0, scales), (8, 16)), strict=True):
+        for clusters, found in zip((8, 16), table_codebooks(one, None, Settings(scales=scales), (8, 16)), strict=True):
             assert same(found, cluster_table(one, None, Settings(clusters, scales)))
 
 
@@ -130,13 +130,20 @@ def test_scales_pay_where_there_are_many_inputs_or_outputs_differ(layer):
     assert lost(differing, book, np.eye(64)) < lost(differing, forced, np.eye(64)) / 2
 
 
-def test_rows_of_zeros_have_scales(layer):
+@pytest.mark.parametrize("scales", [False, True])
+def test_rows_of_zeros_stay_zero(layer, scales):
     kernel, moments = layer
     kernel = kernel.copy()
     kernel[3] = 0
-    book = cluster_kernel(kernel, moments, Settings(16, scales=True))
-    assert np.all(book.scales > 0)
-    assert np.abs(book.values()[3]).max() < 1e-4 * np.abs(kernel).max()
+    settings = Settings(16, scales)
+    for book in (
+        cluster_kernel(kernel, moments, settings),
+        cluster_kernel(kernel, None, settings),
+        cluster_table(kernel, None, settings),
+    ):
+        assert len(book.centroids) == 16
+        assert np.all(book.scales > 0)
+        np.testing.assert_array_equal(np.flatnonzero(~book.values().any(axis=1)), [3])
 
 
 def test_rows_of_a_table_that_are_used_often_are_kept_best():

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tfcompress.packed.codebook import Codebook, find_codebook
 from tfcompress.post_training.compensation import compensated
-from tfcompress.post_training.kmeans import Doubles
+from tfcompress.post_training.kmeans import Doubles, Floats
 from tfcompress.post_training.rounding import Mask, Rounding, best_roundings, slices
 from tfcompress.tflite.tensor import Bytes
 
@@ -44,7 +44,8 @@ class Settings:
 def cluster_kernel(kernel: FloatArray, moments: Doubles | None, settings: Settings) -> Codebook:
     """Clusters the kernel of a dense layer, or of a convolution that is one.
 
-    The zeros of a pruned kernel stay zero. A kernel with no more distinct values than clusters stays as it is.
+    The zeros of a pruned kernel stay zero, and so does an output whose weights are all zero. A kernel with no more
+    distinct values than clusters stays as it is.
 
     Args:
         kernel: finite, (outputs, …); all axes but the first are inputs.
@@ -64,7 +65,7 @@ def kernel_codebooks(
 def cluster_table(table: FloatArray, counts: npt.NDArray[np.integer] | None, settings: Settings) -> Codebook:
     """Clusters a table of embeddings, whose rows are looked up.
 
-    A table with no more distinct values than clusters stays as it is.
+    A row of zeros stays zero. A table with no more distinct values than clusters stays as it is.
 
     Args:
         table: finite, (rows, width).
@@ -86,7 +87,7 @@ def _of_kernel(
 ) -> Iterator[Codebook]:
     weights = kernel.reshape(len(kernel), -1).T.astype(np.float64)
     zeros = weights == 0
-    pruned = zeros if zeros.mean() >= _PRUNED else None
+    pruned = _if_any(zeros if zeros.mean() >= _PRUNED else zeros & zeros.all(axis=0))
     if moments is None or not moments.any():
         importance, moments = np.ones(len(weights)), None
     else:
@@ -107,14 +108,21 @@ def _of_table(
 ) -> Iterator[Codebook]:
     weights = table.T
     importance = np.ones((1, len(table))) if counts is None else 1 + counts.astype(np.float64)[None]
-    for rounding in best_roundings(weights, importance, None, clusters, settings.scales):
+    zeros = _if_any(~table.any(axis=1))
+    pruned = None if zeros is None else np.broadcast_to(zeros, weights.shape)
+    for rounding in best_roundings(weights, importance, pruned, clusters, settings.scales):
         indices = np.empty(table.shape, np.uint8)
         for rows in slices(weights):
-            indices[rows] = rounding.of(rows).indices(weights[:, rows]).T
+            some = None if pruned is None else pruned[:, rows]
+            indices[rows] = _nearest(weights[:, rows], some, rounding.of(rows)).T
         yield _codebook(rounding, indices)
 
 
-def _nearest(weights: Doubles, pruned: Mask | None, rounding: Rounding) -> Bytes:
+def _if_any(mask: Mask) -> Mask | None:
+    return mask if mask.any() else None
+
+
+def _nearest(weights: Floats, pruned: Mask | None, rounding: Rounding) -> Bytes:
     """Returns the nearest centroids of weights, and 0 for pruned ones."""
     indices = rounding.indices(weights)
     if pruned is not None:
