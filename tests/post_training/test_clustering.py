@@ -106,9 +106,9 @@ def test_named_kernels_alone_are_clustered_each_as_it_is_told():
     names = list(values(content))
     found = cluster(content, {names[1]: Settings(8), names[-1]: Settings(4)}, pictures(20))
     assert {name: len(book.centroids) for name, book in found.codebooks.items()} == {names[1]: 8, names[-1]: 4}
-    assert list(cluster(content, PLAIN, only=names[3:4]).codebooks) == names[3:4]
+    assert list(cluster(content, {names[3]: PLAIN}).codebooks) == names[3:4]
     with pytest.raises(UserError, match="no kernel 'head' that can be clustered; it has c4"):
-        cluster(content, only=["head"])
+        cluster(content, {"head": PLAIN})
 
 
 def test_a_large_constant_that_is_no_kernel_is_named():
@@ -176,7 +176,7 @@ def test_a_row_that_the_table_does_not_have_is_refused():
 
 def test_the_codebooks_are_those_that_packing_needs(bert, sentences):
     found = cluster(bert, Settings(16, scales=True), sentences[:16])
-    packed = pack_counted(found.content, codebooks=found.codebooks, allow_larger=True)
+    packed = pack_counted(found.content, allow_larger=True)
     assert found.codebooks.keys().isdisjoint(one.name for one in packed.skipped)
     assert values(packed.content).keys() >= found.codebooks.keys()
     assert all(len(book.scales) for book in found.codebooks.values())
@@ -188,13 +188,6 @@ def test_inputs_that_are_no_longer_finite_are_refused():
     content = model.file(dense(model, y, (1, 32)))
     with pytest.raises(UserError, match="the inputs of c2 are not finite numbers on the calibration examples"):
         cluster(content, COMPENSATED, [np.full(32, 1e4, np.float32)] * 20)
-
-
-@pytest.mark.parametrize("clusters", [1, 257])
-def test_a_number_of_clusters_that_is_out_of_range_is_refused(clusters):
-    settings = Settings(clusters)
-    with pytest.raises(UserError, match=f"{clusters} clusters were asked for; from 2 to 256 are possible"):
-        cluster(small_cnn(), {"c4": settings} if clusters == 1 else settings)
 
 
 def test_weights_that_are_not_finite_are_refused():

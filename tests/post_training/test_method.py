@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tfcompress.errors import UserError
 from tfcompress.packed.codebook import find_codebook
 from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table, kernel_codebooks, table_codebooks
 
@@ -19,6 +20,12 @@ def lost(kernel, book, moments):
     """Returns the squared error of the outputs on the inputs that the moments were taken from."""
     error = (kernel - book.values()).astype(np.float64)
     return np.trace(error @ moments @ error.T)
+
+
+@pytest.mark.parametrize("clusters", [1, 257])
+def test_a_number_of_clusters_that_is_out_of_range_is_refused(clusters):
+    with pytest.raises(UserError, match=f"{clusters} clusters were asked for; from 2 to 256 are possible"):
+        Settings(clusters)
 
 
 @pytest.mark.parametrize(("clusters", "part"), [(2, 0.33), (3, 0.2), (16, 0.15), (64, 0.15), (256, 0.15)])

@@ -21,8 +21,7 @@ from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_m
 from tfcompress.measure.comparison import Examples, random_examples, token_mask
 from tfcompress.measure.divergence import Mean, are_probabilities, mean_cosine, mean_divergence
 from tfcompress.measure.interpreter import Example, FloatArray, Runner
-from tfcompress.packed.codebook import MAX_CENTROIDS
-from tfcompress.packed.layout import bits_for
+from tfcompress.packed.layout import MAX_BITS, MIN_BITS, bits_for
 from tfcompress.packed.options import Activations
 from tfcompress.packed.packer import pack_counted
 from tfcompress.post_training.clustering import Clustered, cluster
@@ -35,7 +34,6 @@ from tfcompress.tflite.reading import open_file
 Choose = Callable[[Path, Sequence[Example]], Mapping[str, Settings]]
 """Returns the settings of each kernel for a float file and calibration examples."""
 
-_MOST_BITS = 8
 _NAMES = 3
 """The weights that were left for the same reason are named, up to so many."""
 
@@ -212,15 +210,12 @@ def cluster_file(
 
 def _clusters(clusters: int | None, bits: int | None) -> int:
     if bits is None:
-        found = Settings().clusters if clusters is None else clusters
-        if not 2 <= found <= MAX_CENTROIDS:
-            raise UserError(f"{found} clusters were asked for; from 2 to {MAX_CENTROIDS} are possible")
-        return found
+        return Settings().clusters if clusters is None else clusters
     if clusters is not None:
         raise UserError(f"{clusters} clusters and {bits} bits were asked for; give one of the two")
-    if not 2 <= bits <= _MOST_BITS:
-        raise UserError(f"{bits} bits were asked for; from 2 to {_MOST_BITS} are possible")
-    return int(2**bits)
+    if not MIN_BITS <= bits <= MAX_BITS:
+        raise UserError(f"{bits} bits were asked for; from {MIN_BITS} to {MAX_BITS} are possible")
+    return 1 << bits
 
 
 def _activations(asked: str | None, packed: bool) -> Activations | None:

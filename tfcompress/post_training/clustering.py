@@ -15,7 +15,7 @@ import numpy as np
 from tfcompress import progress
 from tfcompress.errors import UserError
 from tfcompress.measure.interpreter import Example
-from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook
+from tfcompress.packed.codebook import Codebook
 from tfcompress.packed.stock_codebooks import write_codebooks
 from tfcompress.post_training.floats import check_float, check_straight, unpack_weights
 from tfcompress.post_training.kernels import LOOKUPS, SMALLEST_KERNEL, Kernel, find_kernels, left_alone, read_by
@@ -56,7 +56,6 @@ def cluster(
     source: Content | Model,
     settings: Settings | Mapping[str, Settings] | None = None,
     examples: Sequence[Example] | None = None,
-    only: Collection[str] | None = None,
 ) -> Clustered:
     """Clusters the weights of dense layers, of convolutions that cut patches, and of tables.
 
@@ -65,24 +64,21 @@ def cluster(
 
     Args:
         source: the bytes of a float `.tflite` file, or what was read from them, which is changed.
-        settings: for all kernels, or by kernel; kernels that are not named stay as they are.
+        settings: for all kernels that have at least 1,024 weights, or by kernel; those that are not named stay as they
+            are.
         examples: calibration data without labels, features without a batch axis; None clusters by k-means.
-        only: the names of the kernels to cluster; by default all that have at least 1,024 weights.
 
     Raises:
         UserError: the file is damaged, computes with integers or has no weights to cluster; a name is not that of a
-            kernel, or a number of clusters not from 2 to 256; or the examples do not fit the file, see `Pieces`.
+            kernel; or the examples do not fit the file, see `Pieces`.
     """
-    for asked in settings.values() if isinstance(settings, Mapping) else [settings or Settings()]:
-        if not 2 <= asked.clusters <= MAX_CENTROIDS:
-            raise UserError(f"{asked.clusters} clusters were asked for; from 2 to {MAX_CENTROIDS} are possible")
     model = source if isinstance(source, Model) else read(source)
     with reporting_damage("the file"):
         check_float(model)
         if examples is not None:
             check_straight(model)
         unpack_weights(model)
-        wanted = list(settings) if isinstance(settings, Mapping) and only is None else only
+        wanted = settings if isinstance(settings, Mapping) else None
         found = find_kernels(model)
         kernels = _chosen(found, wanted)
         skipped = {name: why for graph in model.graphs for name, why in left_alone(graph).items()}

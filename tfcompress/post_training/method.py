@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.packed.codebook import Codebook, find_codebook
+from tfcompress.errors import UserError
+from tfcompress.packed.codebook import MAX_CENTROIDS, Codebook, find_codebook
 from tfcompress.post_training.compensation import compensated
 from tfcompress.post_training.kmeans import Doubles, Floats
 from tfcompress.post_training.rounding import Mask, Rounding, best_roundings, slices
@@ -34,11 +35,18 @@ class Settings:
         clusters: the most distinct centroids, 2 to 256.
         scales: whether each output, or row of a table, has a scale; None: where it pays.
         compensated: whether the weights of a layer are rounded for its outputs, if the moments of its inputs are known.
+
+    Raises:
+        UserError: the number of clusters is out of range.
     """
 
     clusters: int = 64
     scales: bool | None = None
     compensated: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.clusters <= MAX_CENTROIDS:
+            raise UserError(f"{self.clusters} clusters were asked for; from 2 to {MAX_CENTROIDS} are possible")
 
 
 def cluster_kernel(kernel: FloatArray, moments: Doubles | None, settings: Settings) -> Codebook:
