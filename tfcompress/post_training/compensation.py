@@ -57,7 +57,8 @@ def compensated(
 def _factor(moments: Doubles, order: Order) -> Doubles:
     """Returns R of moments = R Rᵀ, upper triangular for inputs in an order, with columns divided by the diagonal."""
     backwards = order[::-1]
-    factor = scipy.linalg.cholesky(moments[np.ix_(backwards, backwards)], lower=True, overwrite_a=True)[::-1, ::-1]
+    lower: Doubles = scipy.linalg.cholesky(moments[np.ix_(backwards, backwards)], lower=True, overwrite_a=True)
+    factor = lower[::-1, ::-1]
     factor /= np.diag(factor).copy()
     return factor
 

@@ -103,6 +103,7 @@ def _of_kernel(
         importance = np.diag(moments) ** (0.5 if settings.compensated else 1.0)
     importance = np.maximum(importance, 1e-6 * importance.max())[:, None]
     roundings = best_roundings(weights, importance, pruned, clusters, settings.scales)
+    rounded: Iterator[tuple[Bytes, Rounding]]
     if moments is None or not settings.compensated:
         rounded = ((_nearest(weights, pruned, rounding), rounding) for rounding in roundings)
     else:
@@ -116,8 +117,8 @@ def _of_table(
 ) -> Iterator[Codebook]:
     weights = table.T
     importance = np.ones((1, len(table))) if counts is None else 1 + counts.astype(np.float64)[None]
-    zeros = _if_any(~table.any(axis=1))
-    pruned = None if zeros is None else np.broadcast_to(zeros, weights.shape)
+    zeros: Mask = np.logical_not(table.any(axis=1))
+    pruned = _if_any(np.broadcast_to(zeros, weights.shape))
     for rounding in best_roundings(weights, importance, pruned, clusters, settings.scales):
         indices = np.empty(table.shape, np.uint8)
         for rows in slices(weights):
