@@ -1,6 +1,7 @@
 """Compares clusters without training with litert-quantizer's formats, on a real ViT and a real BERT.
 
-Each row runs in a process of its own, and its figures are kept in one JSON file; a row that has one is not run again.
+Each row runs in a process of its own, and its figures are kept in one JSON file; a row that has one is not run again,
+nor is a row of the file that --save names, which keeps it.
 The ViT and the pictures are named on the command line, because they may not be shipped; MiniLM comes from a wheel.
 
 python -m benchmarks.training_free --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES --sts=STS-B \
@@ -37,7 +38,7 @@ _CALIBRATION = flags.DEFINE_string("calibration", None, "A folder of unlabelled 
 _STS = flags.DEFINE_string("sts", None, "GLUE's folder STS-B, with train.tsv for calibration and dev.tsv.")
 _OUTPUT = flags.DEFINE_string("output", "out/training_free", "Where files and results are kept.")
 _ONLY = flags.DEFINE_list("only", [], "MODEL or MODEL/ROW to run; by default all rows of the models with data.")
-_SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file.")
+_SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file, which keeps the rows that it has.")
 _TABLE = flags.DEFINE_string("table", None, "Put the tables between the markers of this Markdown file.")
 _QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on random models and data, to see that all works.")
 _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the MODEL/ROW to run in this process.")
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str]) -> None:
         files = sum(len(row["files"]) for rows in found["models"].values() for row in rows.values())
         print(f"{files} files were made and measured; the figures mean nothing and are not shown")
     else:
+        if _SAVE.value and Path(_SAVE.value).is_file():
+            _take_over(read_json(Path(_SAVE.value)), output)
         _run_missing(output)
         found = _found(output)
         if _SAVE.value:
@@ -79,6 +82,15 @@ def main(arguments: Sequence[str]) -> None:
             page = Path(_TABLE.value)
             start, _, rest = page.read_text().partition(_BEGIN)
             page.write_text(f"{start}{_BEGIN}\n\n{tables}\n\n{_END}{rest.partition(_END)[2]}")
+
+
+def _take_over(saved: Result, output: Path) -> None:
+    """Writes the rows of an earlier run to where those of this run are kept, unless they are there."""
+    for model, rows in saved["models"].items():
+        for row, figures in rows.items():
+            path = output / model / f"{row}.json"
+            if not path.is_file():
+                write_json(path, figures)
 
 
 def _run_missing(output: Path) -> None:
