@@ -6,6 +6,9 @@ import litert_quantizer
 import numpy as np
 import pytest
 import tf_keras
+from litert_quantizer.algorithm_manager import AlgorithmName
+from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
+from litert_quantizer.recipe_manager import RecipeManager
 
 from tests.build import build, composite, constant, graph, node, tensor
 from tfcompress.errors import UserError
@@ -129,6 +132,18 @@ def test_a_recipe_of_the_quantizer_is_followed(vit, tmp_path):
         quantize(content, static)
     (graph,) = read(quantize(content, static, calibration)).graphs
     assert graph.inputs[0].dtype == "int8"
+
+
+def test_oscar_gets_the_statistics_that_it_needs(vit, caplog):
+    content, calibration = vit
+    manager = RecipeManager()
+    dense, granularity = TFLOperationName.FULLY_CONNECTED, QuantGranularity.CHANNELWISE
+    manager.add_dynamic_config(".*", dense, 4, granularity, AlgorithmName.OSCAR)
+    recipe = manager.get_quantization_recipe()
+    assert needs_calibration(recipe)
+    found, again = (quantize(content, recipe, examples) for examples in (calibration, calibration[:1]))
+    assert "no activation second moments" not in caplog.text
+    assert found != again
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"regex": ".*"}]', "nothing", '[{"regex": ".*", "operation": "SIN"}]'])

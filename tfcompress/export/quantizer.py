@@ -96,7 +96,7 @@ def quantize(
         for tensor in set(graph.inputs) & set(graph.outputs):
             raise UserError(f"output {tensor.name} is an input as it is; leave it out of the model's outputs")
     manager = _recipe_manager(content, to, per_channel)
-    if not manager.need_calibration():
+    if not _is_calibrated(manager):
         ranges: object = None
     elif isinstance(to, str) and not needs_calibration(to):
         # Only the tables need ranges, and those do not depend on examples, but the quantizer insists on one.
@@ -121,7 +121,13 @@ def needs_calibration(to: Format | QuantizerRecipe) -> bool:
         return to in CALIBRATED_FORMATS
     manager = RecipeManager()
     manager.load_quantization_recipe(to)
-    return bool(manager.need_calibration())
+    return _is_calibrated(manager)
+
+
+def _is_calibrated(manager: RecipeManager) -> bool:
+    """Returns whether rules use examples; without any, OSCAR would do without its statistics and say so in a log."""
+    rules = manager.get_quantization_recipe()
+    return manager.need_calibration() or any(rule["algorithm_key"] == AlgorithmName.OSCAR for rule in rules)
 
 
 def calibrated_signatures(content: bytes) -> dict[str, dict[str, Tensor]]:
