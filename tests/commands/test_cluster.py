@@ -16,6 +16,7 @@ from tfcompress.measure.interpreter import predict
 from tfcompress.packed.codebook import count_distinct
 from tfcompress.packed.file_weights import weights
 from tfcompress.packed.packer import pack
+from tfcompress.post_training.method import Settings
 
 
 def classifier() -> tf_keras.Model:
@@ -78,6 +79,19 @@ def test_a_keras_model_is_clustered_on_a_data_set(tmp_path):
     assert int8.likeness.difference.same_top1 >= 30
     assert "; the same top-1 on 3" in str(int8)
     assert "; KL " in str(int8)
+
+
+@pytest.mark.usefixtures("library")
+def test_kernels_of_different_widths_are_counted_and_run(source, tmp_path):
+    chosen = {"c4": Settings(8), "c7": Settings(64)}
+    out, examples = tmp_path / "out.tflite", pictures(20)
+    found = cluster_file(source, out, calibration=examples, choose=lambda *_: chosen)
+    sizes = {one.name: one.values.size for one in weights(source.read_bytes())}
+    assert (found.clusters, found.fewest, found.kernels) == (64, 8, 2)
+    assert found.bits == (3 * sizes["c4"] + 6 * sizes["c7"]) / (sizes["c4"] + sizes["c7"])
+    assert f"packed; 2 kernels of at most 8 to 64 values ({found.bits:.1f} bits a weight on average)" in str(found)
+    assert found.likeness.cosine.value > 0.9
+    assert predict(out, examples).shape == (20, 10)
 
 
 def test_a_stock_file_has_few_values_for_zip_and_can_be_packed(source, tmp_path):

@@ -69,6 +69,8 @@ class ClusteredFile:
         path: of the file.
         packed: whether it is a packed file; a stock one has as many bytes as before, until it is zipped.
         clusters: the most distinct values of a kernel.
+        fewest: the same for the kernel that may have fewest, if a budget gave each kernel its own number.
+        bits: of the index of each weight in a packed file, on average over the kernels' weights.
         kernels: the number of kernels that were clustered.
         bytes_before, bytes_after: of the float file and of this one.
         left: why other weights stayed float, by name.
@@ -81,6 +83,8 @@ class ClusteredFile:
     path: Path
     packed: bool
     clusters: int
+    fewest: int
+    bits: float
     kernels: int
     bytes_before: int
     bytes_after: int
@@ -89,11 +93,6 @@ class ClusteredFile:
     calibrated: int
     likeness: Likeness | None
     not_run: str
-
-    @property
-    def bits(self) -> int:
-        """Of the index of each weight in a packed file."""
-        return bits_for(self.clusters)
 
     def __str__(self) -> str:
         kind = "packed" if self.packed else "stock"
@@ -104,8 +103,13 @@ class ClusteredFile:
             else "by k-means, because there are no calibration data; with a few hundred unlabelled examples "
             "(--calibration) the outputs change less"
         )
+        values = (
+            f"at most {self.clusters} values ({bits_for(self.clusters)} bits a weight)"
+            if self.fewest == self.clusters
+            else f"at most {self.fewest} to {self.clusters} values ({self.bits:.1f} bits a weight on average)"
+        )
         lines = [
-            f"{self.path}: {kind}; {kernels} of at most {self.clusters} values ({self.bits} bits a weight)",
+            f"{self.path}: {kind}; {kernels} of {values}",
             f"{self.bytes_after:,} bytes instead of {self.bytes_before:,}, "
             f"{self.bytes_before / self.bytes_after:.2f} times fewer"
             if self.packed
@@ -191,12 +195,16 @@ def cluster_file(
         with atomic_write(output) as beside:
             beside.write_bytes(content)
         before = (Path(source) if given else reference).stat().st_size
+    books = found.codebooks.values()
+    clusters = {(settings[name] if isinstance(settings, Mapping) else settings).clusters for name in found.codebooks}
     return ClusteredFile(
         path=output,
         packed=packed,
-        clusters=max(len(book.centroids) for book in found.codebooks.values())
-        if isinstance(settings, Mapping)
-        else settings.clusters,
+        clusters=max(clusters),
+        fewest=min(clusters),
+        bits=float(
+            np.average([bits_for(len(book.centroids)) for book in books], weights=[book.indices.size for book in books])
+        ),
         kernels=len(found.codebooks),
         bytes_before=before,
         bytes_after=len(content),
