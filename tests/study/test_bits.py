@@ -17,8 +17,9 @@ from tfcompress.post_training.clustering import cluster
 from tfcompress.post_training.damage import Damage
 from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
-from tfcompress.study import bits
-from tfcompress.study.bits import WIDTHS, Bits, Budget, Selection, choose_bits, fewest_bytes, top1
+from tfcompress.study import bits, judging
+from tfcompress.study.bits import WIDTHS, Bits, choose_bits, fewest_bytes
+from tfcompress.study.judging import Budget, Selection, top1
 from tfcompress.study.table import print_bits
 
 from ..post_training.strangers import dense, divergence, pictures, run
@@ -75,7 +76,7 @@ def test_a_larger_budget_takes_no_more_bytes_and_measures_no_layer_again(content
 
 def test_the_same_call_measures_nothing_again(content, study, folder, monkeypatch):
     monkeypatch.setattr(bits, "damages", refuse)
-    monkeypatch.setattr(bits, "cluster", refuse)
+    monkeypatch.setattr(judging, "cluster", refuse)
     assert choose_bits(content, EXAMPLES, folder, Budget(0.01), settings=QUICK) == study
 
 

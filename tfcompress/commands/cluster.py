@@ -196,12 +196,12 @@ def cluster_file(
             beside.write_bytes(content)
         before = (Path(source) if given else reference).stat().st_size
     books = found.codebooks.values()
-    clusters = {(settings[name] if isinstance(settings, Mapping) else settings).clusters for name in found.codebooks}
+    most = {(settings[name] if isinstance(settings, Mapping) else settings).clusters for name in found.codebooks}
     return ClusteredFile(
         path=output,
         packed=packed,
-        clusters=max(clusters),
-        fewest=min(clusters),
+        clusters=max(most),
+        fewest=min(most),
         bits=float(
             np.average([bits_for(len(book.centroids)) for book in books], weights=[book.indices.size for book in books])
         ),

@@ -163,21 +163,20 @@ def _add_cluster(mass: Doubles, moment: Doubles, kept: Doubles, before: Places, 
     while step:
         # The answers for both neighbours, a step away, are known: the answer lies between theirs. And with one cluster
         # more, the last of them begins no earlier.
-        ends = np.arange(step, count + 1, 2 * step)
-        ends = ends[ends > cluster]
+        ends = np.arange(step + 2 * step * ((cluster + step) // (2 * step)), count + 1, 2 * step)  # above `cluster`
         if len(ends):
             low = np.maximum(starts[ends - step], before[ends])
             high = np.minimum(starts[np.minimum(ends + step, count + 1)], ends - 1)
             lengths = high - low + 1
-            stops = np.cumsum(lengths)
+            stops = lengths.cumsum()
             firsts = stops - lengths
-            tried = np.arange(stops[-1]) + np.repeat(low - firsts, lengths)
-            gains = np.repeat(moment[ends], lengths) - moment[tried]
+            tried = np.arange(stops[-1]) + (low - firsts).repeat(lengths)
+            gains = moment[ends].repeat(lengths) - moment[tried]
             gains *= gains
-            gains /= np.repeat(mass[ends], lengths) - mass[tried]
+            gains /= mass[ends].repeat(lengths) - mass[tried]
             gains += kept[tried]
             most[ends] = best = np.maximum.reduceat(gains, firsts)
-            hits = np.flatnonzero(gains == np.repeat(best, lengths))
-            starts[ends] = tried[hits[np.searchsorted(hits, firsts)]]  # the first of equals
+            [hits] = (gains == best.repeat(lengths)).nonzero()
+            starts[ends] = tried[hits[hits.searchsorted(firsts)]]  # the first of equals
         step //= 2
     return starts[:-1], most

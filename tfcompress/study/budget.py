@@ -17,7 +17,8 @@ from tfcompress.files import atomic_write
 from tfcompress.measure.interpreter import Example
 from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
-from tfcompress.study.bits import Budget, Selection, choose_bits, top1
+from tfcompress.study.bits import choose_bits
+from tfcompress.study.judging import Budget, Selection, top1
 from tfcompress.study.table import print_bits
 
 
