@@ -35,7 +35,8 @@ def test_a_kernel_is_clustered_for_its_inputs_behind_clustered_layers(tiny_bert,
         np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
-def test_a_kernel_that_is_used_twice_is_clustered_for_all_of_its_inputs():
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_a_kernel_that_is_used_twice_is_clustered_for_all_of_its_inputs(memory):
     tf_keras.utils.set_random_seed(0)
     inputs = tf_keras.Input((24,))
     shared = layers.Dense(24, name="shared")
@@ -44,7 +45,7 @@ def test_a_kernel_that_is_used_twice_is_clustered_for_all_of_its_inputs():
     x = np.random.default_rng(0).normal(size=(100, 24)).astype(np.float32)
     both = np.concatenate([x, tf_keras.Model(inputs, middle).predict(x, verbose=0)])
     wanted = expected(shared, both)
-    cluster_for_inputs(model, x, {"shared": 8})
+    cluster_for_inputs(model, x, {"shared": 8}, memory)
     np.testing.assert_allclose(shared.kernel.numpy(), wanted, atol=1e-6)
 
 
@@ -81,5 +82,7 @@ def test_a_convolution_is_clustered_for_its_patches(settings):
 
 def test_inputs_that_are_not_finite_are_refused(tiny_vit, images):
     images[3, 2, 2, 0] = np.nan
-    with pytest.raises(UserError, match="the inputs of patch_embedding are not finite numbers on training examples"):
+    with pytest.raises(
+        UserError, match="the inputs of patch_embedding are not finite numbers on the calibration examples"
+    ):
         cluster_for_inputs(tiny_vit, images, {"patch_embedding": 8, "head": 8})

@@ -5,29 +5,29 @@ What `tfcompress.post_training.clustering` does to a file's operators, this does
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 from tf_keras.src.engine.keras_tensor import KerasTensor
 from tf_keras.src.engine.node import Node
 
-from tfcompress.errors import UserError
-from tfcompress.post_training.clustering import MOST_INPUTS
+from tfcompress.post_training.activations import MEMORY, Activations
 from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
+from tfcompress.post_training.moments import MOST_INPUTS, counts, moments
 from tfcompress.progress import bar
+from tfcompress.tflite.tensor import Array
 from tfcompress.traits import KERNELS, FloatArray, is_table
-
-Array = npt.NDArray[Any]
 
 _BATCH = 32
 
 
-def cluster_for_inputs(model: tf_keras.Model, features: Any, clusters: Mapping[str, int]) -> None:
+def cluster_for_inputs(model: tf_keras.Model, features: Any, clusters: Mapping[str, int], memory: int = MEMORY) -> None:
     """Clusters kernels in place, so that the outputs of their layers change least on some examples.
 
     Each layer runs once for each example. A kernel that is used several times is clustered before its last use. Rows of
@@ -37,14 +37,15 @@ def cluster_for_inputs(model: tf_keras.Model, features: Any, clusters: Mapping[s
         model: functional.
         features: of the examples, `(examples, …)`, or a dict of such arrays by input name; no labels are needed.
         clusters: the most distinct values of each kernel, by layer name.
+        memory: how many bytes of activations are kept in memory; the others are kept in temporary files.
 
     Raises:
-        UserError: the inputs of a layer are not finite.
+        UserError: the inputs of a layer are not finite, or a table has no row of an id.
     """
-    walk = _Walk(model, features)
-    uses = Counter(node.layer.name for node in walk.nodes if node.layer.name in clusters)
     sums: dict[str, Array] = {}
-    with bar("clustering", len(uses)) as shown:
+    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, bar("clustering", len(clusters)) as shown:
+        walk = _Walk(model, features, Path(folder), memory)
+        uses = Counter(node.layer.name for node in walk.nodes if node.layer.name in clusters)
         for node in walk.nodes:
             layer = node.layer
             if uses[layer.name]:
@@ -76,63 +77,49 @@ class _Walk:
         nodes: the calls of layers, in an order in which they can run.
     """
 
-    def __init__(self, model: tf_keras.Model, features: Any) -> None:
+    def __init__(self, model: tf_keras.Model, features: Any, folder: Path, memory: int) -> None:
         depths = sorted(model._nodes_by_depth, reverse=True)
         self.nodes = [node for depth in depths for node in model._nodes_by_depth[depth] if not node.is_input]
-        self._last_use = {id(x): node for node in self.nodes for x in node.keras_inputs}
         given = features if isinstance(features, Mapping) else {model.input_names[0]: features}
-        self._values: dict[int, list[tf.Tensor]] = {
-            id(x): _batches(given[name]) for name, x in zip(model.input_names, model.inputs, strict=True)
-        }
+        examples = len(given[model.input_names[0]])
+        self._batches = [slice(start, start + _BATCH) for start in range(0, examples, _BATCH)]
+        self._values: Activations[int] = Activations(len(self._batches), folder, memory)
+        for name, x in zip(model.input_names, model.inputs, strict=True):
+            for batch in self._batches:
+                self._values.add(id(x), np.asarray(given[name][batch]))
         masks = (np.asarray(x) for name, x in given.items() if "mask" in name.lower() and np.ndim(x) == 2)
-        self._mask = next(map(_batches, masks), None)
+        self._mask = next(masks, None)
 
     def inputs(self, node: Node) -> Iterator[Array]:
         """Yields the input of a layer `(examples, …)` in batches, without padding then `(tokens, …)`."""
-        for place, batch in enumerate(self._values[id(node.keras_inputs[0])]):
-            values = np.asarray(batch)
-            mask = None if self._mask is None else np.asarray(self._mask[place])
+        for place, batch in enumerate(self._batches):
+            values = self._values.get(id(node.keras_inputs[0]), place)
+            mask = None if self._mask is None else self._mask[batch]
             yield values[mask != 0] if mask is not None and mask.shape == values.shape[:2] else values
 
     def run(self, node: Node) -> None:
         """Runs one layer, and forgets what no later one reads."""
-        batches = len(next(iter(self._values.values())))
-        outputs = [tf.nest.flatten(self._called(node, batch)) for batch in range(batches)]
-        for x, values in zip(tf.nest.flatten(node.outputs), zip(*outputs, strict=True), strict=True):
-            self._values[id(x)] = list(values)
-        for x in node.keras_inputs:
-            if self._last_use[id(x)] is node:
-                self._values.pop(id(x), None)
+        for place in range(len(self._batches)):
+            for x, values in zip(*map(tf.nest.flatten, (node.outputs, self._called(node, place))), strict=True):
+                self._values.add(id(x), np.asarray(values))
+        done = self.nodes.index(node)
+        self._values.keep_only({id(x) for later in self.nodes[done + 1 :] for x in later.keras_inputs})
 
-    def _called(self, node: Node, batch: int) -> Any:
+    def _called(self, node: Node, place: int) -> Any:
         def value(argument: object) -> Any:
-            return self._values[id(argument)][batch] if isinstance(argument, KerasTensor) else argument
+            kept = isinstance(argument, KerasTensor)
+            return tf.convert_to_tensor(self._values.get(id(argument), place)) if kept else argument
 
         args, kwargs = tf.nest.map_structure(value, (tuple(node.call_args), dict(node.call_kwargs)))
         return node.layer(*args, **kwargs)
 
 
-def _batches(values: Any) -> list[tf.Tensor]:
-    return [tf.convert_to_tensor(values[start : start + _BATCH]) for start in range(0, len(values), _BATCH)]
-
-
 def _statistics(layer: tf_keras.layers.Layer, batches: Iterator[Array]) -> Array:
     """Returns the second moments `(inputs, inputs)` of a layer's inputs, or how often each row of a table is used."""
     if is_table(layer):
-        counts: Array = np.zeros(layer.input_dim, int)
-        for ids in batches:
-            counts += np.bincount(ids.ravel().astype(int), minlength=layer.input_dim)
-        return counts
-    rows = (_patches(layer, x) if isinstance(layer, tf_keras.layers.Conv2D) else x for x in batches)
-    moments: Array = np.zeros(())
-    for x in (x.reshape(-1, x.shape[-1]) for x in rows):
-        moments = moments + x.T @ x
-    if not np.isfinite(moments).all():
-        raise UserError(
-            f"cluster: the inputs of {layer.name} are not finite numbers on training examples; correct the data, or "
-            "train the model again"
-        )
-    return moments
+        return counts((ids.astype(int) for ids in batches), layer.input_dim, layer.name)
+    rows = (_patches(layer, x) for x in batches) if isinstance(layer, tf_keras.layers.Conv2D) else batches
+    return moments(rows, int(np.prod(layer.kernel.shape[:-1])), layer.name)
 
 
 def _patches(layer: tf_keras.layers.Conv2D, images: Array) -> Array:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from tfcompress.tflite.tensor import Array, Shape, Tensor
+from tfcompress.tflite.tensor import Array, Shape
+
+T = TypeVar("T", bound=Hashable)
 
 MEMORY = 256 << 20
 """The bytes that are kept in memory by default."""
 
 
-class Activations:
-    """The values of tensors for each example.
+class Activations(Generic[T]):
+    """The values of tensors `T` for each example, or for each batch of some.
 
     Args:
-        examples: their number.
+        examples: the number of examples or batches.
         folder: for files of values, which are deleted when their tensor is dropped.
         memory: bytes to keep in memory.
     """
@@ -26,12 +29,12 @@ class Activations:
     def __init__(self, examples: int, folder: Path, memory: int = MEMORY) -> None:
         self.examples = examples
         self._folder, self._memory, self._files = folder, memory, 0
-        self._kept: dict[Tensor, _Values] = {}
+        self._kept: dict[T, _Values] = {}
 
-    def __contains__(self, tensor: Tensor) -> bool:
+    def __contains__(self, tensor: T) -> bool:
         return tensor in self._kept
 
-    def add(self, tensor: Tensor, values: Array) -> None:
+    def add(self, tensor: T, values: Array) -> None:
         """Adds the values of a tensor for the next example."""
         if tensor not in self._kept:
             size = self.examples * values.nbytes
@@ -41,11 +44,11 @@ class Activations:
             self._files += not fits
         self._kept[tensor].add(values)
 
-    def get(self, tensor: Tensor, example: int) -> Array:
+    def get(self, tensor: T, example: int) -> Array:
         """Returns the values of a tensor for an example."""
         return self._kept[tensor].get(example)
 
-    def keep_only(self, tensors: Collection[Tensor]) -> None:
+    def keep_only(self, tensors: Collection[T]) -> None:
         """Drops the values of all other tensors."""
         for tensor in self._kept.keys() - set(tensors):
             self._kept.pop(tensor).drop()

@@ -20,6 +20,7 @@ from tfcompress.packed.stock_codebooks import write_codebooks
 from tfcompress.post_training.floats import check_float, check_straight, unpack_weights
 from tfcompress.post_training.kernels import LOOKUPS, SMALLEST_KERNEL, Kernel, find_kernels, left_alone, read_by
 from tfcompress.post_training.method import Settings, kernel_codebooks, table_codebooks
+from tfcompress.post_training.moments import MOST_INPUTS, counts, moments
 from tfcompress.post_training.pieces import Pieces
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.damage import reporting_damage
@@ -30,11 +31,6 @@ from tfcompress.tflite.writing import write
 
 FEW_EXAMPLES = 16
 """With fewer calibration examples there is a warning."""
-
-MOST_INPUTS = 8192
-"""With more, the second moments of a layer's inputs take more than 512 MiB."""
-
-_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,40 +192,14 @@ def _measured(pieces: Pieces, tensor: Tensor, kernel: Kernel) -> Array | None:
     """Returns the second moments `(inputs, inputs)` of a kernel's input, or how often each row of a table is used."""
     size = len(kernel.matrix) if kernel.kind == "table" else kernel.matrix.shape[1]
     rows = pieces.rows(tensor, kernel.rows)
-    return _counts(rows, size, kernel.name) if kernel.kind == "table" else _moments(rows, size, kernel.name)
-
-
-def _counts(ids: Iterator[Array], rows: int, name: str) -> Array:
-    found = np.zeros(rows)
-    for some in ids:
-        if some.size and not 0 <= some.min() <= some.max() < rows:
-            raise UserError(f"a calibration example looks up row {some.max()} of {name}, which has {rows:,} rows")
-        found += np.bincount(some, minlength=rows)
-    return found
-
-
-def _moments(rows: Iterator[Array], inputs: int, name: str) -> Array | None:
-    if inputs > MOST_INPUTS:
-        warnings.warn(
-            f"{name} has {inputs:,} inputs, of which at most {MOST_INPUTS:,} can correct each other's errors; it is "
-            "clustered by k-means",
-            UserWarning,
-            stacklevel=2,
-        )
-        return None
-    found = np.zeros((inputs, inputs))
-    waiting: list[Array] = []
-
-    def add() -> None:
-        joined = np.concatenate(waiting) if waiting else np.zeros((0, inputs), np.float32)
-        found[:] += joined.T @ joined
-        waiting.clear()
-
-    for some in rows:
-        waiting.append(some)
-        if sum(map(len, waiting)) >= _ROWS_AT_ONCE:
-            add()
-    add()
-    if not np.isfinite(found).all():
-        raise UserError(f"the inputs of {name} are not finite numbers on the calibration examples; give others")
-    return found
+    if kernel.kind == "table":
+        return counts(rows, size, kernel.name)
+    if size <= MOST_INPUTS:
+        return moments(rows, size, kernel.name)
+    warnings.warn(
+        f"{kernel.name} has {size:,} inputs, of which at most {MOST_INPUTS:,} can correct each other's errors; it is "
+        "clustered by k-means",
+        UserWarning,
+        stacklevel=2,
+    )
+    return None

@@ -45,7 +45,8 @@ class Pieces:
         if not len(examples):
             raise UserError("there are no calibration examples; give a few hundred, or leave calibration out")
         self._model, self._graph, self._folder, self._done = model, model.graphs[0], folder, 0
-        self._activations, self._numbers = Activations(len(examples), folder, memory), count()
+        self._activations: Activations[Tensor] = Activations(len(examples), folder, memory)
+        self._numbers = count()
         inputs = _inputs(model)
         masks = (tensor for name, (tensor, _) in inputs.items() if "mask" in name.lower() and len(tensor.shape) <= 2)
         self._mask = next(masks, None)
