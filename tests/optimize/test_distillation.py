@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from pydantic import ValidationError
 
 from tfcompress.errors import UserError
 from tfcompress.models.bert import bert
 from tfcompress.models.vit import vit
+from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.pruning import Prune
@@ -98,6 +102,25 @@ def test_a_later_stage_can_keep_the_lesson(teacher, student, words, tmp_path):
     assert accuracy(prune.finalize(wrapped), words) > 0.8
 
 
+def test_clusters_learn_from_the_float_model_without_any_labels(teacher, words, tmp_path):
+    distil = Distil(training=False, keep=True, labels=0, soft_labels=1)
+    assert distil.fit is None
+    given = context(words, teacher, tmp_path)
+    same = distil.prepare(teacher, given)
+    np.testing.assert_array_equal(same.get_weights()[-2], teacher.get_weights()[-2])
+    cluster = Cluster(clusters=3, initialization="compensated", fit=FIT)
+    wrapped = cluster.prepare(same, given)
+    lesson = distil.lesson_for_later(wrapped, given)
+    unlabelled = replace(words, **{split: without_labels(getattr(words, split)) for split in ("train", "validation")})
+    rows = fit(wrapped, unlabelled, cluster.fit, lesson.objective, 0, tmp_path, targets=lesson.targets)
+    assert rows[-1]["val_loss"] < 0.5 * rows[0]["loss"]
+    assert accuracy(cluster.finalize(wrapped), words) > 0.8
+
+
+def without_labels(split):
+    return split.map(lambda features, label: (features, tf.zeros_like(label)))
+
+
 def test_a_users_own_loss_on_the_labels_stays(teacher, words, tmp_path):
     class Refused(tf_keras.losses.Loss):
         def call(self, y_true, y_pred):
@@ -126,6 +149,8 @@ def test_an_unknown_teacher_is_refused(words, teacher, tmp_path):
     [
         ({"labels": 0, "soft_labels": 0}, "there is nothing to learn"),
         ({"unlabelled": ["trec"]}, "unlabelled texts have none; set labels: 0"),
+        ({"training": False}, "training is false and keep too"),
+        ({"training": False, "keep": True, "states": 1}, "states is given, but later stages do not learn it"),
         ({"unlabelled": ["novels"], "labels": 0}, "unknown data set 'novels'"),
     ],
 )

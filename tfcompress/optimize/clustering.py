@@ -19,12 +19,12 @@ from tfcompress.optimize.technique import (
     Context,
     KernelSettings,
     LayerTechnique,
+    OptionalTraining,
     Settings,
     copy_model,
     protect_established,
 )
 from tfcompress.post_training import method
-from tfcompress.training import Training
 from tfcompress.traits import KERNELS, FloatArray, KernelTraits, Traits, is_table
 
 _Init = tfmot.clustering.keras.CentroidInitialization
@@ -76,7 +76,7 @@ class LayerClustering(KernelSettings):
         return copy
 
 
-class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
+class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]):  # type: ignore[misc] # of fit
     """Weight clustering of Dense kernels, and of Conv2D kernels and Embedding tables that `types` or `layers` names.
 
     The zeros of a pruned kernel stay zero. A kernel with no more weights than clusters is left as it is, where zeros
@@ -96,28 +96,16 @@ class Cluster(LayerClustering, LayerTechnique[LayerClustering]):
         tf_keras.layers.Embedding,
     )
 
-    training: bool = Field(True, strict=True, description="false: kernels are clustered once, and nothing is trained")
     calibration: int = Field(
         256, ge=1, description="how many training examples, without their labels, `compensated` looks at"
-    )
-    fit: Training | None = Field(  # type: ignore[assignment] # only this technique of layers can do without
-        Training(), description="the training that follows; none if `training` is false"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _without_training(cls, given: object) -> object:
+    def _compensated_without_training(cls, given: object) -> object:
         if not isinstance(given, dict) or given.get("training") is not False:
             return given
-        if given.get("fit") is not None:
-            raise ValueError("training is false, but fit says how to train; leave one of them out")
-        return {"initialization": "compensated", **given, "fit": None}
-
-    @model_validator(mode="after")
-    def _one_spelling(self) -> Self:
-        if self.training and self.fit is None:
-            raise ValueError("fit is null; write training: false to cluster without training")
-        return self
+        return {"initialization": "compensated", **given}
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         model = copy_model(model)

@@ -22,25 +22,25 @@ from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy
 from tfcompress.models.outputs import Outputs
 from tfcompress.optimize.teacher import teacher_targets
-from tfcompress.optimize.technique import Context, Lesson, ModelAndData, Technique, copy_model
-from tfcompress.training import Objective, Training
+from tfcompress.optimize.technique import Context, Lesson, ModelAndData, OptionalTraining, Technique, copy_model
+from tfcompress.training import Objective
 from tfcompress.traits import Traits
 
 _SAMPLE = 256
 """Number of training examples that the states' scales and the first map are computed on."""
 
 
-class Distil(Technique):
+class Distil(OptionalTraining, Technique):  # type: ignore[misc] # of fit
     """Knowledge distillation: training by a teacher, an earlier and larger model of the same run.
 
     Two of them may follow each other: a general one that learns `states` on unlabelled texts, then one for the task.
+    Without training, with `keep`, the model stays as it is, and only the later stages have a teacher.
     """
 
     name: ClassVar[str] = "distil"
     may_repeat: ClassVar[bool] = True
     short_tables: ClassVar[bool] = True
 
-    fit: Training = Field(Training(), description="the training that follows")
     teacher: str = Field("base", description="name of an earlier stage")
     labels: float = Field(0.1, ge=0, description="weight of the loss on the labels")
     soft_labels: float = Field(0.9, ge=0, description="weight of the divergence from the teacher's probabilities")
@@ -59,6 +59,11 @@ class Distil(Technique):
             raise ValueError("labels, soft_labels and states are all 0, so there is nothing to learn; set one of them")
         if self.unlabelled and self.labels:
             raise ValueError(f"labels is {self.labels}, but unlabelled texts have none; set labels: 0")
+        if not self.training and not self.keep:
+            raise ValueError("training is false and keep too, so nothing is learned; set keep: true")
+        for name in ("states", "unlabelled"):
+            if not self.training and getattr(self, name):
+                raise ValueError(f"{name} is given, but later stages do not learn it; leave it or training: false out")
         return self
 
     def check(self, model: tf_keras.Model) -> None:

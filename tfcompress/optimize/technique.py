@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, Literal, Self, TypeVar
 
 import tf_keras
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
@@ -166,6 +166,28 @@ class Technique(Settings, ABC):
     def explain(self, model: tf_keras.Model) -> Mapping[str, str]:
         """Returns what the report has to say about how layers of the model were treated, by the layers' names."""
         return {}
+
+
+class OptionalTraining(Settings):
+    """Settings of a technique that trains by default, and can do without."""
+
+    training: bool = Field(True, strict=True, description="false: nothing is trained in this stage")
+    fit: Training | None = Field(Training(), description="the training that follows; none if `training` is false")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_training(cls, given: object) -> object:
+        if not isinstance(given, dict) or given.get("training") is not False:
+            return given
+        if given.get("fit") is not None:
+            raise ValueError("training is false, but fit says how to train; leave one of them out")
+        return {**given, "fit": None}
+
+    @model_validator(mode="after")
+    def _one_spelling(self) -> Self:
+        if self.training and self.fit is None:
+            raise ValueError("fit is null; write training: false to train nothing")
+        return self
 
 
 class LayerTechnique(Technique, Generic[S]):
