@@ -76,7 +76,7 @@ class LayerClustering(KernelSettings):
         return copy
 
 
-class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]):  # type: ignore[misc] # of fit
+class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]):
     """Weight clustering of Dense kernels, and of Conv2D kernels and Embedding tables that `types` or `layers` names.
 
     The zeros of a pruned kernel stay zero. A kernel with no more weights than clusters is left as it is, where zeros

@@ -30,7 +30,7 @@ _SAMPLE = 256
 """Number of training examples that the states' scales and the first map are computed on."""
 
 
-class Distil(OptionalTraining, Technique):  # type: ignore[misc] # of fit
+class Distil(OptionalTraining, Technique):
     """Knowledge distillation: training by a teacher, an earlier and larger model of the same run.
 
     Two of them may follow each other: a general one that learns `states` on unlabelled texts, then one for the task.
