@@ -20,11 +20,11 @@ from tfcompress.optimize.technique import (
     KernelSettings,
     LayerTechnique,
     OptionalTraining,
-    Settings,
     copy_model,
     protect_established,
 )
 from tfcompress.post_training import method
+from tfcompress.settings import Settings
 from tfcompress.traits import KERNELS, FloatArray, KernelTraits, Traits, is_table
 
 _Init = tfmot.clustering.keras.CentroidInitialization

@@ -17,10 +17,10 @@ from tfcompress.optimize.technique import (
     Context,
     KernelSettings,
     LayerTechnique,
-    Settings,
     copy_model,
     protect_established,
 )
+from tfcompress.settings import Settings
 from tfcompress.traits import FloatArray, KernelTraits, Traits
 
 _MASK_UPDATES = 20

@@ -45,11 +45,11 @@ from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
 from tfcompress.optimize.technique import (
     Context,
     LayerTechnique,
-    Settings,
     copy_model,
     kind_of,
     protect_established,
 )
+from tfcompress.settings import Settings
 from tfcompress.traits import KERNELS, KernelTraits, Traits, is_table, measure
 
 _CALIBRATION_BATCHES = 8
