@@ -74,24 +74,16 @@ def best_roundings(
     scales = np.sqrt(np.einsum("ir,ir->r", weights, weights, dtype=np.float64) / len(weights))
     scales = np.maximum(scales, 1e-6 * scales.max())
     cost = 4 ** (_SCALE_BITS / len(weights))
+    by_row = _by_row(weights, importance)
     for place, first in enumerate(_roundings(weights, importance, pruned, clusters, scales)):
-        best = _with_better_scales(weights, importance, pruned, clusters[place], first, scales)
+        best = first
+        for _ in range(_SEARCHES):
+            better = _better_scales(*by_row, best)
+            [best] = _roundings(weights, importance, pruned, [clusters[place]], better)
         if scaled is None:
-            lost = [np.sum(_errors(weights, importance, rounding)) for rounding in (plain[place], best)]
+            lost = [np.sum(_errors(*by_row, rounding)) for rounding in (plain[place], best)]
             best = plain[place] if lost[0] <= cost * lost[1] else best
         yield best
-
-
-def _with_better_scales(
-    weights: Floats, importance: Doubles, pruned: Mask | None, clusters: int, rounding: Rounding, scales: Doubles
-) -> Rounding:
-    """Returns the rounding with whichever scales near its own lose least."""
-    for _ in range(_SEARCHES):
-        tried = scales * _FACTORS[:, None]
-        errors = [_errors(weights, importance, Rounding(rounding.centroids, each)) for each in tried]
-        scales = tried[np.argmin(errors, axis=0), np.arange(len(scales))]
-        [rounding] = _roundings(weights, importance, pruned, [clusters], scales)
-    return rounding
 
 
 def _roundings(
@@ -108,11 +100,33 @@ def _roundings(
     return [Rounding(np.unique(np.append(centroids, 0.0)), scales) for centroids in found]
 
 
+def _by_row(weights: Floats, importance: Doubles) -> tuple[Floats, Doubles]:
+    """Returns weights as (rows, inputs), ascending in each row, so that the nearest centroids are found faster.
+
+    Their importance comes with them, (rows, inputs) or (rows, 1).
+    """
+    by_row = np.ascontiguousarray(weights.T)
+    if len(importance) == 1:
+        return np.sort(by_row), importance.T
+    order = np.argsort(by_row)
+    return np.take_along_axis(by_row, order, axis=1), importance[order, 0]
+
+
+def _better_scales(weights: Floats, importance: Doubles, rounding: Rounding) -> Doubles:
+    """Returns whichever scales near those of a rounding lose least of weights (rows, inputs)."""
+    assert rounding.scales is not None
+    tried = rounding.scales * _FACTORS[:, None]
+    errors = [_errors(weights, importance, Rounding(rounding.centroids, scales)) for scales in tried]
+    better: Doubles = tried[np.argmin(errors, axis=0), np.arange(len(weights))]
+    return better
+
+
 def _errors(weights: Floats, importance: Doubles, rounding: Rounding) -> Doubles:
-    """Returns the squared error of each row, (rows,), if weights (inputs, rows) are rounded to the nearest."""
-    errors = np.empty(weights.shape[1])
-    for rows in slices(weights):
-        part, some = weights[:, rows], rounding.of(rows)
-        squared = (part - some.values(some.indices(part))) ** 2
-        errors[rows] = np.sum(squared * (importance if importance.shape[1] == 1 else importance[:, rows]), axis=0)
+    """Returns the squared error of each row, (rows,), if weights (rows, inputs) are rounded to the nearest."""
+    errors = np.empty(len(weights))
+    middles, all_scales = midpoints(rounding.centroids), rounding.scales
+    for rows in slices(weights.T):
+        part, scales = weights[rows], 1.0 if all_scales is None else all_scales[rows, None]
+        nearest = rounding.centroids[np.searchsorted(middles, part / scales)] * scales
+        errors[rows] = np.sum((part - nearest) ** 2 * importance[rows], axis=1)
     return errors
