@@ -51,6 +51,21 @@ def test_each_operator_runs_once(bert, sentences, tmp_path, monkeypatch):
     assert ran == [operator.outputs[0].name for operator in read(bert).graphs[0].operators]
 
 
+def test_what_is_behind_the_cut_runs_with_the_constants_that_it_had_when_it_was_asked_for(tmp_path):
+    model = Model(1, 32)
+    content, [example] = model.file(dense(model, dense(model, 0, (1, 32)), (1, 32))), pictures(1, 32)
+    read_model = read(content)
+    first, second = find_kernels(read_model)
+    found = Pieces(read_model, [example], tmp_path)
+    found.run_to(second.operators[0])
+    before = found.behind(read_model.graphs[0].outputs[0], 1)
+    second.set_values(-second.matrix)
+    after = found.behind(read_model.graphs[0].outputs[0], 1)
+    first.set_values(0 * first.matrix)  # has run already
+    np.testing.assert_allclose(before(), run(content, example).reshape(1, 32), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(after(), run(content, example).reshape(1, 32), atol=0.1)
+
+
 def test_operators_behind_the_cut_run_with_the_constants_of_the_moment(tmp_path):
     model = Model(1, 32)
     content = model.file(dense(model, dense(model, 0, (1, 32)), (1, 32)))
