@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tfcompress.measure.divergence import Mean, are_probabilities, cosine, divergence
+from tfcompress.measure.divergence import Mean, are_class_scores, are_probabilities, cosine, divergence
+from tfcompress.measure.interpreter import Port
 
 P = np.float32([[0.5, 0.25, 0.25], [0.9, 0.05, 0.05]])
 Q = np.float32([[0.25, 0.5, 0.25], [0.9, 0.05, 0.05]])
@@ -40,6 +41,15 @@ def test_a_probability_of_zero_costs_much_but_not_everything():
 )
 def test_probabilities_are_told_by_their_sum(outputs, step, expected):
     assert are_probabilities(outputs, step) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "classes", "expected"),
+    [("a", P, False, True), ("a", P * 2, False, False), ("logits", P * 2, False, True), ("a", P * 2, True, True)],
+)
+def test_class_scores_are_told_by_classes_by_their_name_or_as_probabilities(name, other, classes, expected):
+    ports = (Port(one, 0, (1, 3), np.dtype(np.float32), 0.0, 0, False) for one in ("b", name))
+    assert are_class_scores(zip(ports, (P, other), strict=True), classes) is expected
 
 
 def test_the_cosine_of_embeddings_knows_no_length():

@@ -19,7 +19,7 @@ from tfcompress.export.sources import Source
 from tfcompress.files import atomic_write, writing_to
 from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
 from tfcompress.measure.comparison import Examples, random_examples, token_mask
-from tfcompress.measure.divergence import Mean, are_probabilities, mean_cosine, mean_divergence
+from tfcompress.measure.divergence import Mean, are_class_scores, mean_cosine, mean_divergence
 from tfcompress.measure.interpreter import Example, FloatArray, Runner
 from tfcompress.packed.layout import MAX_BITS, MIN_BITS, bits_for
 from tfcompress.packed.options import Activations
@@ -278,8 +278,7 @@ def _compared(before: Path, after: Path, examples: Sequence[Example] | None) -> 
         second.scores.name,
     )
     scores, wanted = np.stack(found), np.stack(expected)
-    classes = bool(score_orders([before])) or second.scores.name == "logits"
-    if classes or (are_probabilities(scores) and are_probabilities(wanted)):
+    if are_class_scores([(first.scores, wanted), (second.scores, scores)], bool(score_orders([before]))):
         return Likeness(difference, mean_divergence(scores, wanted), None)
     return Likeness(difference, None, mean_cosine(scores, wanted, token_mask(feed, wanted.shape[1:-1])))
 

@@ -18,7 +18,7 @@ from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
 from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.agreement import agreement
-from tfcompress.measure.divergence import Mean, are_probabilities, mean_cosine, mean_divergence
+from tfcompress.measure.divergence import Mean, are_class_scores, mean_cosine, mean_divergence
 from tfcompress.measure.figures import Figures
 from tfcompress.measure.interpreter import Example, FloatArray, Port, Runner
 from tfcompress.measure.latency import Latency, latencies
@@ -175,8 +175,7 @@ def compare(
         phone: what a phone measured of these files, and possibly of others.
         orders: for each file that names its classes, the index of the score of each class.
 
-    Outputs are class scores if there are labels, if a file names its classes or calls its output logits, or if they
-    are probabilities. Others are embeddings.
+    Class scores have a divergence and embeddings a cosine; for which is which, see `are_class_scores`.
 
     Raises:
         UserError: a file cannot be run, the files take different inputs, or the examples do not fit a file.
@@ -209,12 +208,8 @@ def compare(
     costs = _costs(paths, {name: next(iter(feed)) for name, feed in feeds.items()}, threads, rounds)
     first = outputs[names[0]]
     steps = {name: runner.scores.scale for name, runner in runners.items()}
-    scores = (
-        labels is not None
-        or any(path in (orders or {}) for path in files)
-        or any(runner.scores.name == "logits" for runner in runners.values())
-        or all(are_probabilities(found, steps[name]) for name, found in outputs.items())
-    )
+    named = labels is not None or any(path in (orders or {}) for path in files)
+    scores = are_class_scores(((runners[name].scores, found) for name, found in outputs.items()), named)
     compared = [
         ComparedFile(
             name=name,

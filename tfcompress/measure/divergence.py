@@ -5,6 +5,7 @@ Neither needs labels, and both tell models apart that have the same top-1 on a f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import log_softmax
 from scipy.stats import bootstrap
 
-from tfcompress.measure.interpreter import FloatArray
+from tfcompress.measure.interpreter import FloatArray, Port
 
 _RESAMPLES, _BATCH = 2000, 100
 _SMALLEST = 1e-7
@@ -57,6 +58,21 @@ def are_probabilities(outputs: FloatArray, step: float = 0.0) -> bool:
     tolerance = _SUM_TOLERANCE + outputs.shape[1] * step / 2
     sums = outputs.sum(axis=1, dtype=np.float64)
     return bool((outputs >= 0).all() and (outputs <= 1 + step).all() and (np.abs(sums - 1) <= tolerance).all())
+
+
+def are_class_scores(outputs: Iterable[tuple[Port, FloatArray]], classes: bool) -> bool:
+    """Returns whether outputs for the same examples are class scores; others are embeddings.
+
+    They are, if the classes are known, if one output is called logits, or if all are probabilities.
+
+    Args:
+        outputs: of each file, with its port.
+        classes: whether there are labels, or a file names its classes.
+    """
+    found = list(outputs)
+    if classes or any(port.name == "logits" for port, _ in found):
+        return True
+    return all(are_probabilities(values, port.scale) for port, values in found)
 
 
 def divergence(

@@ -82,7 +82,7 @@ class Runner:
 
     Attributes:
         inputs, results: by name.
-        scores: the output that `output` reads: the first with real numbers and rank 2, or else the nearest to that.
+        scores: the output that `output` reads, the first by `order_of_scores`.
 
     Raises:
         UserError: LiteRT cannot load the file, an input has no fixed size or holds texts, as an output may not either,
@@ -108,7 +108,7 @@ class Runner:
         for name, port in self.inputs.items():
             if port.free:
                 raise UserError(f"{path}: input {name} has no fixed size; convert the model for inputs of one size")
-        self.scores = min(outputs, key=lambda port: (not port.real, len(port.shape) != 2))
+        self.scores = min(outputs, key=lambda port: order_of_scores(port.real, port.shape))
         self.invoke = self._interpreter.invoke
 
     def load(self, example: Example) -> None:
@@ -170,6 +170,16 @@ class Runner:
             if rows:
                 found[name] = min(rows)
         return found
+
+
+def order_of_scores(real: bool, shape: Sequence[int]) -> tuple[bool, bool]:
+    """Returns what outputs are sorted by to find the one that counts: real numbers of rank 2, or the nearest to that.
+
+    Args:
+        real: whether the output has real numbers, stored as such or quantized.
+        shape: with the batch axis.
+    """
+    return not real, len(shape) != 2
 
 
 def is_packed(path: Path) -> bool:

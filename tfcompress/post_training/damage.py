@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcompress.errors import UserError
 from tfcompress.measure.divergence import divergence
-from tfcompress.measure.interpreter import Example
+from tfcompress.measure.interpreter import Example, order_of_scores
 from tfcompress.packed.codebook import Codebook
 from tfcompress.packed.layout import bits_for
 from tfcompress.post_training.clustering import codebooks, statistics
@@ -105,12 +105,12 @@ def results(source: Content, examples: Sequence[Example]) -> Array:
 
 
 def scores(graph: Graph) -> Tensor:
-    """Returns the output whose divergence counts: the first of rank 2 with real numbers, or else the nearest to that.
+    """Returns the output whose divergence counts, the first by `order_of_scores`.
 
     Raises:
         UserError: its last axis has one number, which has no divergence.
     """
-    output = min(graph.outputs, key=lambda one: (one.dtype != "float32", len(one.shape) != 2))
+    output = min(graph.outputs, key=lambda one: order_of_scores(one.dtype == "float32", one.shape))
     if output.dtype != "float32" or not output.shape or output.shape[-1] < 2:
         raise UserError(
             f"output {output.name} has the type {output.dtype} and the shape {output.shape}; the divergence of outputs "
