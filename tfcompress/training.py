@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -47,21 +47,25 @@ class Objective:
     """The loss, optimizer and metrics of training, which the user can choose.
 
     Attributes:
-        loss: a tf_keras loss of integer labels; by default the cross-entropy of the model's logits or probabilities.
+        loss: a tf_keras loss of the task's labels; by default what `Outputs.loss` says of the model's outputs.
         optimizer: a tf_keras optimizer, of which every stage uses a fresh copy with its own learning rate. By default
             Adam, or AdamW if there is weight decay, with the learning rates of the stage's `Training`.
-        metrics: tf_keras metrics besides the loss, or their names, such as `accuracy`. They take integer labels, too.
-            A loss or metrics of one-hot vectors are made to take labels by `of_labels`.
+        metrics: tf_keras metrics besides the loss, or their names, such as `accuracy`; by default what `Outputs.metric`
+            says. They take the task's labels, too. A loss or metrics of one-hot vectors are made to take integer
+            labels by `of_labels`.
         outputs: what the outputs of the run's models are; by default each model's are found out when needed.
     """
 
     loss: tf_keras.losses.Loss | None = None
     optimizer: tf_keras.optimizers.Optimizer | None = None
-    metrics: Sequence[Metric] = field(default=("accuracy",))
+    metrics: Sequence[Metric] | None = None
     outputs: Outputs | None = None
 
-    def of_labels(self, classes: int) -> Objective:
+    def of_labels(self, classes: int | None) -> Objective:
         """Returns the objective with a loss and metrics that all take integer labels, also if these take one-hot ones.
+
+        Args:
+            classes: their number; None if labels are something else, which the loss and metrics then take as it is.
 
         Raises:
             UserError: the loss, the optimizer or a metric is not an object of tf_keras, or cannot be used.
@@ -69,20 +73,23 @@ class Objective:
         for what, given, kind, module in (
             ("loss", self.loss, tf_keras.losses.Loss, "losses"),
             ("optimizer", self.optimizer, tf_keras.optimizers.Optimizer, "optimizers"),
-            *(("metrics", metric, (str, tf_keras.metrics.Metric), "metrics") for metric in self.metrics),
+            *(("metrics", metric, (str, tf_keras.metrics.Metric), "metrics") for metric in self.metrics or ()),
         ):
             if given is not None and not isinstance(given, kind):
                 raise UserError(f"{what}: {given!r} is a {type(given).__name__}; pass an object of tf_keras.{module}")
         if self.optimizer is not None:
             _copied(self.optimizer)
+        if classes is None:
+            return self
         loss = self.loss and loss_of_labels(self.loss, classes)
-        return replace(self, loss=loss, metrics=[metric_of_labels(metric, classes) for metric in self.metrics])
+        metrics = self.metrics and [metric_of_labels(metric, classes) for metric in self.metrics]
+        return replace(self, loss=loss, metrics=metrics)
 
     def check_outputs(self) -> None:
         """Raises a `UserError` if the user's loss takes logits for probabilities, or the other way round."""
         loss = as_given(self.loss)
         takes_logits = None if loss is None else loss.get_config().get("from_logits")
-        if takes_logits is not None and self.outputs is not None and takes_logits != (self.outputs is Outputs.LOGITS):
+        if takes_logits is not None and self.outputs is not None and takes_logits != self.outputs.are_logits:
             raise UserError(
                 f"loss: {type(loss).__name__} has from_logits={takes_logits}, but the model gives {self.outputs}; "
                 f"pass from_logits={not takes_logits}"
@@ -93,12 +100,16 @@ class Objective:
         return self.outputs or outputs_of(model)
 
     def loss_of(self, model: tf_keras.Model) -> tf_keras.losses.Loss:
-        """Returns the loss of a model's outputs `(batch, classes)` for integer labels `(batch,)`."""
+        """Returns the loss of a model's outputs for the task's labels."""
         return self.loss or self.outputs_of(model).loss()
 
+    def metrics_of(self, model: tf_keras.Model) -> Sequence[Metric]:
+        """Returns the metrics of a model's outputs for the task's labels."""
+        return [self.outputs_of(model).metric()] if self.metrics is None else self.metrics
+
     def describe(self) -> list[str]:
-        """Returns one line each for the loss, the optimizer and every metric."""
-        parts = (self.loss, self.optimizer, *self.metrics)
+        """Returns one line each for the loss, the optimizer and every metric; `accuracy` if none is given."""
+        parts = (self.loss, self.optimizer, *(("accuracy",) if self.metrics is None else self.metrics))
         return [str(p) if p is None or isinstance(p, str) else f"{type(p).__name__} {p.get_config()}" for p in parts]
 
 
@@ -179,7 +190,7 @@ def compile_model(model: tf_keras.Model, training: Training, objective: Objectiv
     optimizer = _optimizer(training, objective, steps)
     # Built before the checkpoint is restored, so that the slot variables are restored too.
     optimizer.build(model.trainable_variables)
-    metrics = tf.nest.map_structure(fresh, list(objective.metrics))
+    metrics = tf.nest.map_structure(fresh, list(objective.metrics_of(model)))
     model.compile(optimizer, objective.loss_of(model), metrics, run_eagerly=steps <= _FEW_STEPS or None)
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfcompress.answers import IGNORED
 from tfcompress.data.dataset import Dataset
-from tfcompress.data.tasks import IGNORED, Embedding, Multilabel, OwnTask, Regression, TokenClassification
+from tfcompress.data.tasks import Embedding, Multilabel, OwnTask, Regression, TokenClassification
 from tfcompress.errors import UserError
 
 

@@ -10,7 +10,7 @@ from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.optimize.technique import copy_model
 
 L = tf_keras.layers
-LOGITS, PROBABILITIES, INDEPENDENT = Outputs
+LOGITS, PROBABILITIES, INDEPENDENT = Outputs.LOGITS, Outputs.PROBABILITIES, Outputs.INDEPENDENT
 
 
 def model(head):
@@ -168,3 +168,29 @@ def test_probabilities_become_logits_and_back(kind, back):
     np.testing.assert_allclose(back(kind.to_logits(given)), given, atol=1e-6)
     assert kind.to_probabilities(given) is given
     np.testing.assert_allclose(LOGITS.to_probabilities(given), tf.nn.softmax(given))
+
+
+@pytest.mark.parametrize(
+    ("head", "end", "expected"),
+    [
+        (L.Dense(3), "sigmoid", Outputs.INDEPENDENT_LOGITS),
+        (L.Dense(3, "sigmoid"), "sigmoid", INDEPENDENT),
+        (softmax, "sigmoid", INDEPENDENT),
+        (L.Dense(1), "softmax", Outputs.INDEPENDENT_LOGITS),
+        (L.Dense(1, "sigmoid"), "softmax", INDEPENDENT),
+        (L.Dense(1, "sigmoid"), "none", Outputs.NUMBERS),
+        (softmax, "none", Outputs.NUMBERS),
+    ],
+)
+def test_a_task_says_what_an_end_means(head, end, expected):
+    made = model(head)
+    kind = outputs_of(made, end=end)
+    assert kind is expected
+    answers = kind.to_probabilities(made(tf.ones((2, 6))))
+    if not kind.are_logits:  # A model that ends in a softmax or sigmoid never gets a second one.
+        np.testing.assert_array_equal(answers, made(tf.ones((2, 6))))
+
+
+def test_a_task_without_probabilities_takes_no_word_on_them():
+    with pytest.raises(UserError, match="outputs is logits, but the answers of this task have no softmax or sigmoid"):
+        outputs_of(model(L.Dense(1)), told="logits", end="none")

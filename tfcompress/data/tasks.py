@@ -8,22 +8,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from scipy.stats import pearsonr, rankdata
 
+from tfcompress.answers import IGNORED, End
 from tfcompress.errors import UserError
 from tfcompress.measure.interpreter import FloatArray
 from tfcompress.measure.quality import Labels, Metric, Scores
-
-End = Literal["softmax", "sigmoid", "none"]
-"""What turns logits into the answers that a file gives."""
-
-IGNORED = -1
-"""The label of a token that is not judged: padding, a special token, or a later piece of a word."""
 
 _MANY_CLASSES = 100
 """From so many classes on, top-5 is told, too."""
@@ -37,12 +32,16 @@ class Task(ABC):
     Attributes:
         name: as recipes write it.
         end: what turns logits into answers.
+        answers: what a file calls its output; empty if outputs keep their own names.
         has_classes: whether the data have classes with names.
+        has_loss: whether labels say what the outputs should be, so that a model can be trained without the user's loss.
     """
 
     name: ClassVar[str]
     end: ClassVar[End] = "none"
+    answers: ClassVar[str] = "probabilities"
     has_classes: ClassVar[bool] = True
+    has_loss: ClassVar[bool] = True
 
     @abstractmethod
     def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
@@ -55,6 +54,10 @@ class Task(ABC):
     @abstractmethod
     def spec(self, classes: int) -> tf.TensorSpec | None:
         """Returns the type and shape of one example's label; None if it may be any tensor."""
+
+    @abstractmethod
+    def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
+        """Returns the shapes that the answer for one example may have, first that of a new head; none if any may."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,9 @@ class Classification(Task):
     def spec(self, classes: int) -> tf.TensorSpec:
         return tf.TensorSpec((), tf.int32)
 
+    def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
+        return ((classes,), (1,)) if classes == 2 else ((classes,),)
+
 
 @dataclass(frozen=True)
 class Multilabel(Task):
@@ -110,12 +116,16 @@ class Multilabel(Task):
     def spec(self, classes: int) -> tf.TensorSpec:
         return tf.TensorSpec((classes,), tf.float32)
 
+    def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
+        return ((classes,),)
+
 
 @dataclass(frozen=True)
 class Regression(Task):
     """A number. Labels are float `(n,)`, outputs `(n, 1)`."""
 
     name: ClassVar[str] = "regression"
+    answers: ClassVar[str] = "numbers"
     has_classes: ClassVar[bool] = False
 
     def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
@@ -132,6 +142,9 @@ class Regression(Task):
     def spec(self, classes: int) -> tf.TensorSpec:
         return tf.TensorSpec((), tf.float32)
 
+    def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
+        return ((1,),)
+
 
 @dataclass(frozen=True)
 class Embedding(Task):
@@ -141,7 +154,9 @@ class Embedding(Task):
     """
 
     name: ClassVar[str] = "embedding"
+    answers: ClassVar[str] = "embedding"
     has_classes: ClassVar[bool] = False
+    has_loss: ClassVar[bool] = False
 
     def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
         paired = labels.ndim == 1 and len(labels) % 2 == 0 and np.isfinite(labels).all()
@@ -158,6 +173,9 @@ class Embedding(Task):
 
     def spec(self, classes: int) -> tf.TensorSpec:
         return tf.TensorSpec((), tf.float32)
+
+    def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
+        return ((None,),)
 
 
 @dataclass(frozen=True)
@@ -188,6 +206,9 @@ class TokenClassification(Task):
     def spec(self, classes: int) -> tf.TensorSpec:
         return tf.TensorSpec((None,), tf.int32)
 
+    def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
+        return ((None, classes),)
+
     def _entities(self, labels: Labels, outputs: FloatArray) -> Scores:
         """Returns `(n, 3)`: the entities that are right, found and there, in each example."""
         rows = []
@@ -213,7 +234,9 @@ class OwnTask(Task):
     higher_is_better: bool = True
     percent: bool = False
     name: ClassVar[str] = "own"
+    answers: ClassVar[str] = ""
     has_classes: ClassVar[bool] = False
+    has_loss: ClassVar[bool] = False
 
     def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
         pass
@@ -224,9 +247,30 @@ class OwnTask(Task):
     def spec(self, classes: int) -> None:
         return None
 
+    def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
+        return ()
+
 
 NAMES = tuple(task.name for task in (Classification, Multilabel, Regression, Embedding, TokenClassification))
 """What a recipe can name."""
+
+
+def describe_task(name: str, data: str, classes: int) -> str:
+    """Returns what a model of a task does, for the metadata of its file; empty or ends in a space.
+
+    Args:
+        name: of the task.
+        data: name of the data set.
+        classes: their number.
+    """
+    into = f"into {classes} classes. "
+    return {
+        Classification.name: f"Classifies {data} {into}",
+        Multilabel.name: f"Sorts {data} into any of {classes} classes. ",
+        Regression.name: f"Gives a number for {data}. ",
+        Embedding.name: "Gives an embedding. ",
+        TokenClassification.name: f"Classifies the tokens of {data} {into}",
+    }.get(name, "")
 
 
 def predicted(outputs: FloatArray) -> npt.NDArray[np.intp]:

@@ -15,7 +15,7 @@ from tfcompress.errors import UserError
 from tfcompress.export.float16 import to_float16
 from tfcompress.export.formats import ConverterFormat
 from tfcompress.export.int8_kernels import fake_quantized, store_int8
-from tfcompress.export.serving import ServingFunction, serve_classifier
+from tfcompress.export.serving import ServingFunction, serve_answers
 from tfcompress.models.outputs import Outputs
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.reading import read
@@ -28,25 +28,27 @@ def convert(
     logits: bool = False,
     per_channel: bool = False,
     outputs: Outputs | None = None,
+    name: str = "probabilities",
 ) -> bytes:
-    """Converts a classifier, for inputs of batch size 1.
+    """Converts a model with one output, for inputs of batch size 1.
 
-    The signature `serving_default` takes the model's inputs by name and returns `probabilities`, or `logits`, as
-    float32 `(1, classes)`.
+    The signature `serving_default` takes the model's inputs by name and returns `name`, or `logits`, as float32
+    `(1, …)`, for a classifier `(1, classes)`.
 
     Args:
         model: a float model, or for `int8` one that went through quantization-aware training.
         format: how the file stores weights.
-        logits: do not add a softmax at the end. The model must not end in one itself.
+        logits: do not add a softmax or sigmoid at the end. The model must not end in one itself.
         per_channel: with `dynamic`, one scale per output of a Dense layer. This is slightly more accurate, but the file
             then needs TFLite 2.17, which Maven Central does not have. A file with one scale per tensor runs from
             TFLite 2.9 on.
-        outputs: what the model gives; found out by default.
+        outputs: what the model gives; by default it is found out, of a classifier.
+        name: of the output; if it is empty, outputs keep their own names.
 
     Raises:
         UserError: the model has an operator that TFLite does not have, or it cannot be found out what it gives.
     """
-    return convert_function(serve_classifier(model, logits, format == "int8", outputs), format, per_channel)
+    return convert_function(serve_answers(model, logits, format == "int8", outputs, name), format, per_channel)
 
 
 def convert_function(serving: ServingFunction, format: ConverterFormat, per_channel: bool = False) -> bytes:

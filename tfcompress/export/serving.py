@@ -56,28 +56,35 @@ class ServingFunction:
         return any(node.op.startswith("FakeQuant") for node in nodes)
 
 
-def serve_classifier(
-    model: tf_keras.Model, logits: bool = False, quantized: bool = False, outputs: Outputs | None = None
+def serve_answers(
+    model: tf_keras.Model,
+    logits: bool = False,
+    quantized: bool = False,
+    outputs: Outputs | None = None,
+    name: str = "probabilities",
 ) -> ServingFunction:
-    """Returns the function of a classifier, with one output, float32 `(1, classes)`.
+    """Returns the function of a model whose one output, float32 `(1, …)`, answers a task.
 
     Args:
-        model: gives logits or probabilities.
-        logits: name the output `logits` and add no softmax; otherwise the output is `probabilities`.
-        quantized: the model went through quantization-aware training; keep the softmax in float32.
-        outputs: what the model gives; found out by default.
+        model: gives logits, probabilities or other numbers.
+        logits: name the output `logits` and add no softmax or sigmoid.
+        quantized: the model went through quantization-aware training; keep the softmax or sigmoid in float32.
+        outputs: what the model gives; by default it is found out, of a classifier.
+        name: of the output otherwise; if it is empty, outputs keep their own names and values.
 
     Raises:
         UserError: it cannot be found out what the model gives.
     """
-    given = Outputs.LOGITS if logits else outputs or outputs_of(model)
+    if not name:
+        return serve_model(model)
+    given = (Outputs.LOGITS if logits else outputs_of(model)) if outputs is None else outputs
 
     def name_output(output: tf.Tensor) -> dict[str, tf.Tensor]:
         if logits:
             return {"logits": output}
-        if quantized and given is Outputs.LOGITS:
+        if quantized and given.are_logits:
             output = unquantizable(output)
-        return {"probabilities": given.to_probabilities(output)}
+        return {name: given.to_probabilities(output)}
 
     return _serve(model, name_output)
 

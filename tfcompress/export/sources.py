@@ -14,11 +14,12 @@ import tensorflow as tf
 import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
+from tfcompress.data.tasks import describe_task
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export.serving import (
     ServingFunction,
-    serve_classifier,
+    serve_answers,
     serve_model,
     serve_saved_model,
 )
@@ -82,8 +83,9 @@ class Source:
 def open_source(path: Path, allow_code: bool = False) -> Source:
     """Opens a trained model.
 
-    A stage of a run returns `probabilities` or `logits`, as the run's own files do. So does a classifier of Hugging
-    Face, and any other checkpoint its `last_hidden_state`. Any other model keeps its outputs.
+    A stage of a run returns `probabilities` or `logits`, or what its task calls its answers, as the run's own files
+    do. So does a classifier of Hugging Face, and any other checkpoint its `last_hidden_state`. Any other model keeps
+    its outputs.
 
     Args:
         path: a SavedModel folder with a signature, a `.keras` or `.h5` file of Keras 2 or 3, a float `.tflite` file, a
@@ -159,12 +161,12 @@ def _open_stage(folder: Path, allow_code: bool) -> Source:
     run = folder.parent.parent / "run.json"
     settings: dict[str, Any] = read_json(run) if run.is_file() else {}
     logits = bool(settings.get("export", {}).get("logits", False))
-    kept = read_json(folder / "stage.json").get("outputs")  # Runs of earlier versions did not keep it.
-    outputs = Outputs(kept) if kept else None
-    serving = serve_classifier(model, logits, outputs=outputs)
+    kept = read_json(folder / "stage.json")  # Runs of earlier versions kept neither outputs nor answers.
+    outputs, name = Outputs(kept["outputs"]) if kept.get("outputs") else None, kept.get("answers", "probabilities")
+    serving = serve_answers(model, logits, outputs=outputs, name=name)
     quantized = serving.fake_quantizes
     if quantized:
-        serving = serve_classifier(model, logits, True, outputs)
+        serving = serve_answers(model, logits, True, outputs, name)
     return Source(str(folder), serving, b"", quantized, _description(model, folder, settings.get("data set", {})))
 
 
@@ -179,7 +181,7 @@ def _open_checkpoint(folder: Path) -> Source:
     if found.gives == "last hidden states":
         serving = serve_model(model, str(folder))
     else:
-        serving = serve_classifier(model, found.gives == "other scores", outputs=Outputs.LOGITS)
+        serving = serve_answers(model, found.gives == "other scores", outputs=Outputs.LOGITS)
     return Source(str(folder), serving, description=Description(folder.resolve().name, "", labels, takes))
 
 
@@ -192,8 +194,9 @@ def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> D
         takes = LookupInput(Lookup.load(folder).describe())
     elif len(model.inputs) == 1 and len(model.inputs[0].shape) == 4:
         takes = ImageInput.of_range(*data.get("pixel_range", (0.0, 1.0)))
-    labels = tuple(data.get("classes", ()))
-    text = f"Classifies {data['name']} into {len(labels)} classes. " if labels else ""
+    classes = tuple(data.get("classes", ()))
+    labels = classes if model.outputs[0].shape[-1] == len(classes) else ()
+    text = describe_task(data.get("task", "classification"), data["name"], len(classes)) if data else ""
     return Description(model.name, f"{text}Stage {folder.name.partition('-')[2]}.", labels, takes)
 
 

@@ -1,4 +1,4 @@
-"""What the outputs of a classifier are: logits, or probabilities of which kind."""
+"""What the outputs of a model are: logits, probabilities of which kind, or other numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.answers import End
 from tfcompress.errors import UserError
+from tfcompress.models.losses import BinaryCrossentropyOfLabels, CrossEntropy, LabelAccuracy, SquaredError
 from tfcompress.models.ranges import Range, range_of_output
 
 Told: TypeAlias = Literal["logits", "probabilities"]
@@ -29,27 +31,53 @@ _Values: TypeAlias = npt.NDArray[np.float64]
 
 
 class Outputs(StrEnum):
-    """What the outputs `(batch, classes)` of a classifier are.
+    """What the outputs `(batch, …, classes)` of a model are.
 
     Attributes:
         LOGITS: real numbers, whose softmax are the probabilities. Logarithms of probabilities are such.
         PROBABILITIES: of classes that exclude each other; each row sums to 1.
-        INDEPENDENT: probabilities of classes that do not exclude each other, as of a sigmoid per class.
+        INDEPENDENT_LOGITS: real numbers, whose sigmoids are probabilities of classes that do not exclude each other.
+        INDEPENDENT: probabilities of classes that do not exclude each other, as of a sigmoid per class. A single one
+            is the probability of the second of two classes.
+        NUMBERS: an answer as it is, such as a regression's or an embedding.
     """
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
+    INDEPENDENT_LOGITS = "independent logits"
     INDEPENDENT = "independent probabilities"
+    NUMBERS = "numbers"
+
+    @property
+    def are_logits(self) -> bool:
+        """Whether a softmax or sigmoid makes probabilities of them."""
+        return self in (Outputs.LOGITS, Outputs.INDEPENDENT_LOGITS)
+
+    @property
+    def exclude_each_other(self) -> bool:
+        """Whether the classes do."""
+        return self in (Outputs.LOGITS, Outputs.PROBABILITIES)
 
     def loss(self) -> tf_keras.losses.Loss:
-        """Returns the loss of such outputs `(batch, classes)` for labels `(batch,)`, the cross-entropy in nats."""
-        if self is Outputs.INDEPENDENT:
-            return BinaryCrossentropyOfLabels()
-        return tf_keras.losses.SparseCategoricalCrossentropy(from_logits=self is Outputs.LOGITS)
+        """Returns the loss of such outputs `(batch, …, classes)` for labels: a cross-entropy in nats, or squared error.
+
+        Labels are classes `(batch, …)`, or for classes that do not exclude each other also 0 or 1
+        `(batch, …, classes)`, or numbers.
+        """
+        if self is Outputs.NUMBERS:
+            return SquaredError()
+        kind = CrossEntropy if self.exclude_each_other else BinaryCrossentropyOfLabels
+        return kind(from_logits=self.are_logits)
+
+    def metric(self) -> tf_keras.metrics.Metric:
+        """Returns what is watched in training for the same labels: accuracy, or of numbers the mean absolute error."""
+        if self is Outputs.NUMBERS:
+            return tf_keras.metrics.MeanAbsoluteError("mae")
+        return LabelAccuracy(0.0 if self.are_logits else 0.5)
 
     def to_logits(self, outputs: tf.Tensor) -> tf.Tensor:
         """Returns the numbers whose softmax, or for independent classes whose sigmoid, are the probabilities."""
-        if self is Outputs.LOGITS:
+        if self.are_logits or self is Outputs.NUMBERS:
             return outputs
         logarithm = tf.math.log(tf.maximum(outputs, _SMALLEST))
         if self is Outputs.PROBABILITIES:
@@ -57,32 +85,21 @@ class Outputs(StrEnum):
         return logarithm - tf.math.log(tf.maximum(1.0 - outputs, _SMALLEST))
 
     def to_probabilities(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns the probabilities."""
-        return tf.nn.softmax(outputs) if self is Outputs.LOGITS else outputs
+        """Returns the probabilities; numbers stay as they are."""
+        if self is Outputs.LOGITS:
+            return tf.nn.softmax(outputs)
+        return tf.sigmoid(outputs) if self is Outputs.INDEPENDENT_LOGITS else outputs
 
 
-class BinaryCrossentropyOfLabels(tf_keras.losses.Loss):
-    """Mean binary cross-entropy over the classes, each of which is present if and only if it is the label.
-
-    Labels are integers `(batch,)`, outputs probabilities `(batch, classes)`.
-    """
-
-    def __init__(self, name: str = "binary_crossentropy_of_labels", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
-        return tf_keras.losses.binary_crossentropy(tf.one_hot(labels, y_pred.shape[-1]), y_pred)
-
-
-def outputs_of(model: tf_keras.Model, features: Any = None, told: str | None = None) -> Outputs:
-    """Finds out what the outputs of a classifier are: from its last operations or, if those do not tell, from values.
+def outputs_of(model: tf_keras.Model, features: Any = None, told: str | None = None, end: End = "softmax") -> Outputs:
+    """Finds out what a model gives: from its last operations or, if those do not tell, from values.
 
     Args:
-        model: a functional tf_keras model whose first output is `(batch, classes)`.
+        model: a functional tf_keras model whose first output is `(batch, …, classes)`.
         features: some examples as the model takes them, an array or a dict of arrays by input name; by default random
             ones.
         told: what the user says, one of `Told`.
+        end: what turns logits into the answers of its task. A single output is never the end of a softmax.
 
     Raises:
         UserError: neither operations nor values tell, and the user does not say; or they contradict the user, or
@@ -90,6 +107,17 @@ def outputs_of(model: tf_keras.Model, features: Any = None, told: str | None = N
     """
     if told not in (None, *get_args(Told)):
         raise UserError(f"outputs is {told!r}; it must be {' or '.join(get_args(Told))}")
+    if end == "none":
+        if told is not None:
+            raise UserError(f"outputs is {told}, but the answers of this task have no softmax or sigmoid; leave it out")
+        return Outputs.NUMBERS
+    kind = _of_logits_or_probabilities(model, features, told)
+    if end == "softmax" and model.outputs[0].shape[-1] != 1:
+        return kind
+    return Outputs.INDEPENDENT_LOGITS if kind.are_logits else Outputs.INDEPENDENT
+
+
+def _of_logits_or_probabilities(model: tf_keras.Model, features: Any, told: str | None) -> Outputs:
     found = range_of_output(model)
     if told is None and found in _CERTAIN:
         return _CERTAIN[found]

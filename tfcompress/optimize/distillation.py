@@ -16,11 +16,13 @@ import tensorflow as tf
 import tf_keras
 from pydantic import Field, model_validator
 
+from tfcompress.answers import IGNORED
 from tfcompress.data import registry, text
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import Anatomy
 from tfcompress.models.outputs import Outputs
+from tfcompress.one_hot import fresh
 from tfcompress.optimize.teacher import teacher_targets
 from tfcompress.optimize.technique import Context, Lesson, ModelAndData, OptionalTraining, Technique, copy_model
 from tfcompress.training import Objective
@@ -43,7 +45,12 @@ class Distil(OptionalTraining, Technique):
 
     teacher: str = Field("base", description="name of an earlier stage")
     labels: float = Field(0.1, ge=0, description="weight of the loss on the labels")
-    soft_labels: float = Field(0.9, ge=0, description="weight of the divergence from the teacher's probabilities")
+    soft_labels: float = Field(
+        0.9,
+        ge=0,
+        description="weight of the divergence from the teacher's probabilities, or of the squared distance "
+        "from its numbers or embeddings",
+    )
     states: float = Field(0.0, ge=0, description="weight of the relative error of all hidden states")
     temperature: float = Field(
         2.0, gt=0, description="divides the logits of both models, which softens their probabilities"
@@ -93,7 +100,8 @@ class Distil(OptionalTraining, Technique):
         teacher = self._teacher(context)
         data = context.data
         outputs = [teacher.model.output]
-        losses: list[tf_keras.losses.Loss] = [SoftLabels(self, context.objective, wrapped)]
+        of_labels = data.task.spec(len(data.classes))
+        losses: list[tf_keras.losses.Loss] = [SoftLabels(self, context.objective, wrapped, of_labels)]
         if len(wrapped.outputs) > 1:
             scales = wrapped.get_layer("states").scales
             states = [teacher.model.get_layer(name).output for name in Anatomy(teacher.model).stream]
@@ -103,7 +111,8 @@ class Distil(OptionalTraining, Technique):
         same_texts = replace(data, decode=teacher.data.decode)
         folder = context.folder / f"{self.teacher}-{len(outputs)}-{data.size('train')}"
         targets = teacher_targets(taught, context.objective.outputs_of(teacher.model), same_texts, folder)
-        metrics = [[LabelAccuracy("accuracy")], []][: len(losses)]
+        watched = [OfLabels(context.objective.outputs_of(wrapped).metric())] if data.task.has_loss else []
+        metrics = [watched, []][: len(losses)]
         single = len(losses) == 1
         objective = replace(
             context.objective, loss=losses[0] if single else losses, metrics=metrics[0] if single else metrics
@@ -117,8 +126,22 @@ class Distil(OptionalTraining, Technique):
         if not self.unlabelled:
             return data
         texts = text.unlabelled(data, *(registry.load_texts(name) for name in self.unlabelled), apart_from=data)
-        train = tf.data.Dataset.from_tensor_slices((texts, np.zeros(len(texts), np.int32)))
-        return replace(data, train=train)
+        spec = data.task.spec(len(data.classes))
+        if spec is None or not spec.shape.is_fully_defined():
+            raise UserError(
+                f"distil.unlabelled: of texts without labels it is not known which outputs count for {data.task.name}; "
+                "leave unlabelled out"
+            )
+        labels = np.zeros((len(texts), *spec.shape), spec.dtype.as_numpy_dtype)  # They weigh nothing.
+        return replace(data, train=tf.data.Dataset.from_tensor_slices((texts, labels)))
+
+    @property
+    def learns_labels(self) -> bool:
+        return bool(self.labels)
+
+    @property
+    def teaches_later(self) -> bool:
+        return self.keep
 
     def rehearsed(self, model: tf_keras.Model) -> Self:
         return super().rehearsed(model).model_copy(update={"unlabelled": ()})
@@ -146,24 +169,42 @@ class Distil(OptionalTraining, Technique):
 class SoftLabels(tf_keras.losses.Loss):
     """The loss on the labels, and the divergence from the teacher's softened probabilities.
 
-    Targets are float32 `(batch, 1 + classes)`: the label, then the teacher's logits. For classes that do not exclude
-    each other, the divergence is the sum of those of the single classes.
+    Targets are float32 `(batch, …, labels + classes)`: the label, then the teacher's logits. For classes that do not
+    exclude each other, the divergence is the sum of those of the single classes; of numbers it is the squared distance,
+    which has no temperature. Tokens whose label is `IGNORED` weigh nothing.
     """
 
-    def __init__(self, settings: Distil, objective: Objective, student: tf_keras.Model) -> None:
+    def __init__(
+        self, settings: Distil, objective: Objective, student: tf_keras.Model, of_labels: tf.TensorSpec | None
+    ) -> None:
         super().__init__(name="soft_labels")
         self._settings = settings
         self._outputs = objective.outputs_of(student)
         self._hard = objective.loss_of(student)
+        self._type = tf.float32 if of_labels is None else of_labels.dtype
+        self._some_ignored = of_labels is not None and of_labels.dtype.is_integer and of_labels.shape.rank > 0
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        temperature = self._settings.temperature
-        own, wanted = self._outputs.to_logits(y_pred) / temperature, y_true[:, 1:] / temperature
-        divergence = _binary if self._outputs is Outputs.INDEPENDENT else _categorical
+        labels, wanted = _split(y_true, y_pred)
+        temperature = 1.0 if self._outputs is Outputs.NUMBERS else self._settings.temperature
+        own, wanted = self._outputs.to_logits(y_pred) / temperature, wanted / temperature
+        if self._outputs is Outputs.NUMBERS:
+            divergence = tf.math.squared_difference
+        else:
+            divergence = _categorical if self._outputs.exclude_each_other else _binary
         loss = self._settings.soft_labels * temperature**2 * tf.reduce_sum(divergence(own, wanted), axis=-1)
+        if self._some_ignored:
+            judged = tf.cast(labels[..., 0] != IGNORED, tf.float32)
+            loss *= judged / tf.maximum(tf.reduce_mean(judged), 1e-6)
         if self._settings.labels:
-            loss += self._settings.labels * self._hard(tf.cast(y_true[:, :1], tf.int32), y_pred)
+            loss += self._settings.labels * self._hard(tf.cast(labels, self._type), y_pred)
         return loss
+
+
+def _split(targets: tf.Tensor, outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the labels and the teacher's logits in targets for a student's outputs."""
+    classes = outputs.shape[-1]
+    return targets[..., :-classes], targets[..., -classes:]
 
 
 def _categorical(own: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
@@ -179,11 +220,28 @@ def _binary(own: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
     return tf.nn.sigmoid_cross_entropy_with_logits(labels=probabilities, logits=own) - entropy
 
 
-class LabelAccuracy(tf_keras.metrics.SparseCategoricalAccuracy):
-    """Top-1 accuracy against the label, which is the first column of the targets."""
+class OfLabels(tf_keras.metrics.Metric):
+    """A metric of the labels, the first of the targets; see `SoftLabels`."""
+
+    def __init__(self, metric: tf_keras.metrics.Metric) -> None:
+        super().__init__(metric.name)
+        self.metric = metric
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Any:
-        return super().update_state(y_true[:, :1], y_pred, sample_weight)
+        return self.metric.update_state(_split(y_true, y_pred)[0], y_pred, sample_weight)
+
+    def result(self) -> tf.Tensor:
+        return self.metric.result()
+
+    def reset_state(self) -> None:
+        self.metric.reset_state()
+
+    def get_config(self) -> dict[str, Any]:
+        return {"metric": self.metric}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> OfLabels:
+        return cls(fresh(config["metric"]))
 
 
 class StateMap(tf_keras.layers.Layer):

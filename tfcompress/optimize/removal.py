@@ -60,6 +60,10 @@ class Remove(Technique):
                 f"whose largest part has {max(part.units for part in parts)}; set larger shares"
             )
 
+    @property
+    def learns_labels(self) -> bool:
+        return True  # Importance is what the loss says.
+
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         parts = [part for part in _parts(model) if self._removed(part)]
         configs: dict[str, dict[str, Any]] = {}

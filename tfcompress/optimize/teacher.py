@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset, Split, Targets
+from tfcompress.errors import UserError
 from tfcompress.files import atomic_write
 from tfcompress.models.outputs import Outputs
 from tfcompress.progress import track
@@ -24,15 +25,28 @@ def teacher_targets(taught: tf_keras.Model, given: Outputs, data: Dataset, folde
     batch instead.
 
     Args:
-        taught: a model that gives logits or probabilities `(batch, classes)`, then any further outputs to be learned.
-        given: what the outputs `(batch, classes)` are.
+        taught: a model that gives logits, probabilities or numbers `(batch, …, classes)`, then any further outputs to
+            be learned.
+        given: what the first outputs are.
         data: the data as the teacher takes them.
         folder: where the outputs are kept.
 
     Returns:
-        Targets: float32 `(batch, 1 + classes)`, the label and the logits; with more outputs, a tuple that begins so.
+        Targets: float32 `(batch, …, labels + classes)`, the label and the logits; with more outputs, a tuple that
+        begins so. A label of fewer axes than the logits is one number, so that a classifier has
+        `(batch, 1 + classes)`.
+
+    Raises:
+        UserError: labels and outputs have too different shapes.
     """
     shapes = [output.shape[1:] for output in taught.outputs]
+    of_labels = data.examples("train").element_spec[1].shape
+    missing = None if of_labels.rank is None else shapes[0].rank - of_labels.rank
+    if missing not in (0, 1):
+        raise UserError(
+            f"distil: labels of the shape {of_labels} cannot be learned beside outputs of the shape {shapes[0]}; leave "
+            "distil out"
+        )
     kept: dict[Split, list[npt.NDArray[Any]]] = {}
     if data.augment is None:
         splits: tuple[Split, ...] = ("train", "validation")
@@ -47,7 +61,9 @@ def teacher_targets(taught: tf_keras.Model, given: Outputs, data: Dataset, folde
         outputs = [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs)]
         for output, shape in zip(outputs, shapes, strict=True):
             output.set_shape([None, *shape])
-        soft = tf.concat([tf.cast(labels, tf.float32)[:, None], given.to_logits(outputs[0])], axis=1)
+        labels = tf.cast(labels, tf.float32)
+        hard = labels[..., None] if missing else labels
+        soft = tf.concat([hard, given.to_logits(outputs[0])], axis=-1)
         return (soft, *outputs[1:]) if len(outputs) > 1 else soft
 
     return targets

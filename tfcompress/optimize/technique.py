@@ -112,6 +112,16 @@ class Technique(Settings, ABC):
 
     fit: Training | None = Field(None, description="the training that follows; none by default")
 
+    @property
+    def learns_labels(self) -> bool:
+        """Whether it needs a loss of the labels, so that not every task can do without the user's loss."""
+        return self.fit is not None
+
+    @property
+    def teaches_later(self) -> bool:
+        """Whether `lesson_for_later` says what later stages learn."""
+        return False
+
     @abstractmethod
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         """Returns a wrapped copy of a plain model, ready for training. The model that is passed in never changes."""

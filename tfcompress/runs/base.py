@@ -208,11 +208,18 @@ def _of_keras_nlp(model: Any, data: Dataset) -> tuple[tf_keras.Model, Dataset] |
 def given_outputs(model: tf_keras.Model, data: Dataset, told: str | None) -> Outputs:
     """Returns what a model that fits the data gives; see `tfcompress.models.outputs.outputs_of`."""
     features, _ = next(data.batches("validation", _INSPECTED).as_numpy_iterator())
-    return outputs_of(model, features, told)
+    return outputs_of(model, features, told, data.task.end)
+
+
+def classes_of_labels(model: tf_keras.Model, data: Dataset) -> int | None:
+    """Returns the number of classes if a label is one of them, and the model has an output for each; else None."""
+    spec, classes = data.task.spec(len(data.classes)), len(data.classes)
+    is_class = spec is not None and spec.dtype.is_integer and spec.shape.rank == 0
+    return classes if is_class and model.outputs[0].shape[-1] == classes else None
 
 
 def check_fit(model: tf_keras.Model, data: Dataset) -> None:
-    """Checks that a model takes the examples of a data set, including every token id, and gives one score per class.
+    """Checks that a model takes the examples of a data set, including every token id, and answers its task.
 
     Raises:
         UserError: they do not fit; the message says what the data set yields and what the model takes.
@@ -227,12 +234,7 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
         name: shapes.get(name) for name in expected
     } != expected:  # The data may have more: DistilBERT takes no segment_ids.
         raise UserError(f"data set {data.name} yields features of shape {shapes}, but the model takes {expected}")
-    classes = model.output_shape[-1]
-    if len(model.output_shape) != 2 or classes != len(data.classes):
-        raise UserError(
-            f"the model's output is {model.output_shape}, but data set {data.name} has {len(data.classes)} classes; "
-            "the output must be (batch, classes), also for two classes"
-        )
+    _check_answers(model, data)
     for name, layer in input_tables(model):
         if isinstance(data.decode, Tokenizer):
             largest = len(data.decode.vocabulary) - 1 if name == "token_ids" else 0
@@ -243,6 +245,28 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
                 f"data set {data.name} has ids up to {largest} in {name}, but the table {layer.name} has rows for 0 to "
                 f"{layer.input_dim - 1}; use the vocabulary that the model was trained with"
             )
+
+
+def _check_answers(model: tf_keras.Model, data: Dataset) -> None:
+    """Raises a `UserError` if a model's output has another shape than the task's answers."""
+    task, classes, found = data.task, len(data.classes), model.output_shape
+    accepted = task.shapes(classes)
+    if accepted and not any(tf.TensorShape(found[1:]).is_compatible_with(one) for one in accepted):
+        what = f"{classes} classes" if task.has_classes else f"the task {task.name}"
+        shapes = " or ".join("(batch, {})".format(", ".join(map(_side, one))) for one in accepted)
+        raise UserError(
+            f"the model's output is {found}, but data set {data.name} has {what}; the output must be {shapes}"
+        )
+    tokens = data.labels["test"].shape[1:]
+    if len(found) == 3 and len(tokens) == 1 and found[1] != tokens[0]:
+        raise UserError(
+            f"the model's output is {found}, but data set {data.name} has {tokens[0]} labels per example; the data "
+            "must have one for each token of the model"
+        )
+
+
+def _side(length: int | None) -> str:
+    return "any" if length is None else str(length)
 
 
 def fingerprint(model: tf_keras.Model) -> str:

@@ -14,7 +14,7 @@ from tfcompress import traits as kernel_traits
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.models.layers import CUSTOM_OBJECTS
-from tfcompress.models.outputs import Outputs, Told
+from tfcompress.models.outputs import Told
 from tfcompress.optimize.short_tables import Restore, shorten
 from tfcompress.optimize.technique import (
     Context,
@@ -30,6 +30,11 @@ from tfcompress.runs.guessing import warn_if_guessing
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import BASE, History, Stage, StageStore
 from tfcompress.training import Objective, Training, fit, make_repeatable
+
+_WITHOUT_LABELS = (
+    "set training: false, leave the technique out, put distil with labels: 0 and keep: true before it, which teaches "
+    "what the base gives, or pass a loss to compress"
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Chain:
     def _checked_stages(self, model: tf_keras.Model, data: Dataset, begin: Begin) -> Iterator[Stage]:
         """Yields the stages of a base model; it is known what that gives."""
         self._check(model)
+        self._check_loss(data)
         begin(self, model, data)
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
         with tf_keras.utils.custom_object_scope({**CUSTOM_OBJECTS, **own_layers}):
@@ -105,7 +111,7 @@ class Chain:
             technique.check_earlier(earlier)
             earlier.append(technique.name)
         clustering = any(technique.clusters_weights for technique in self.techniques)
-        if self.export.logits and self.objective.outputs is not Outputs.LOGITS:
+        if self.export.logits and not (self.objective.outputs and self.objective.outputs.are_logits):
             raise UserError(
                 f"model {model.name} gives {self.objective.outputs}, so it cannot be exported with logits: true; leave "
                 "export.logits out"
@@ -121,6 +127,21 @@ class Chain:
                 raise UserError("export.clustered packs float32 files; add float32 to export.formats")
             if not clustering:
                 raise UserError("export.clustered packs clustered models; add the technique cluster, or leave it false")
+
+    def _check_loss(self, data: Dataset) -> None:
+        """Refuses a training on labels that say nothing of what the outputs should be."""
+        if data.task.has_loss or self.objective.loss is not None:
+            return
+        learning = [] if self.training is None else [BASE]
+        taught = False
+        for technique in self.techniques:
+            learning += [technique.name] if technique.learns_labels and not taught else []
+            taught = taught or technique.teaches_later
+        if learning:
+            raise UserError(
+                f"{learning[0]} learns from labels, but those of the task {data.task.name} do not say what a model "
+                f"should give; {_WITHOUT_LABELS}"
+            )
 
     def _make_base(self, model: tf_keras.Model, data: Dataset) -> Stage:
         self._seed_stage(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import range_of
+from tfcompress.data.tasks import describe_task
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
@@ -87,7 +88,7 @@ def _stock(
             content = quantize(float32()[0], format, per_channel=export.per_channel)
             content = share_scales(content, _clustered(stage)) if format == "dynamic" else content
         else:
-            content = convert(stage.model, format, export.logits, export.per_channel, stage.outputs)
+            content = _converted(stage, format, export)
         return describe(content, _description(stage, format))
 
     return _verified(stage, format, workdir / "tflite" / f"{stage.folder}-{format}.tflite", make)
@@ -95,11 +96,16 @@ def _stock(
 
 def _float32(stage: Stage, export: Export) -> tuple[bytes, bool]:
     """Returns the float32 file with clustered kernels as they were trained, and whether the converter changed them."""
-    content = convert(stage.model, "float32", export.logits, export.per_channel, stage.outputs)
+    content = _converted(stage, "float32", export)
     clustered = _clustered(stage)
     if clustered and unfold(file := read(content), clustered):
         return write(file), True
     return content, False
+
+
+def _converted(stage: Stage, format: ConverterFormat, export: Export) -> bytes:
+    name = stage.data.task.answers
+    return convert(stage.model, format, export.logits, export.per_channel, stage.outputs, name)
 
 
 def _clustered(stage: Stage) -> dict[str, FloatArray]:
@@ -138,10 +144,12 @@ def _verified(
 def _description(stage: Stage, format: ConverterFormat) -> Description:
     """Returns a file's metadata."""
     data, scheme = stage.data, quantization_scheme(stage.traits)
-    text = f"Classifies {data.name} into {len(data.classes)} classes. Stage {stage.name}, {scheme or format}."
+    text = describe_task(data.task.name, data.name, len(data.classes))
+    text += f"Stage {stage.name}, {scheme or format}."
     if isinstance(data.decode, Lookup):
         text += f" Takes what {LOOKUP}, in the archive at the end of the file, makes of words."
-    return Description(stage.model.name, text, data.classes, _input(data))
+    labels = data.classes if stage.model.output_shape[-1] == len(data.classes) else ()
+    return Description(stage.model.name, text, labels, _input(data))
 
 
 def _input(data: Dataset) -> ImageInput | TextInput | LookupInput | None:

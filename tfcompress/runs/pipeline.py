@@ -18,7 +18,15 @@ from tfcompress.report.document import Report, UntreatedLayer, make_report
 from tfcompress.report.page import write_page
 from tfcompress.report.run_description import CompressCall, DataSource, GivenModel, RecipeRun
 from tfcompress.runs import android
-from tfcompress.runs.base import build_model, check_fit, fingerprint, load_data, load_data_for, take_model
+from tfcompress.runs.base import (
+    build_model,
+    check_fit,
+    classes_of_labels,
+    fingerprint,
+    load_data,
+    load_data_for,
+    take_model,
+)
 from tfcompress.runs.chain import Chain
 from tfcompress.runs.exporting import export_stage
 from tfcompress.runs.figures import measure_files
@@ -86,7 +94,7 @@ def compress(
     *,
     loss: tf_keras.losses.Loss | None = None,
     optimizer: tf_keras.optimizers.Optimizer | None = None,
-    metrics: Sequence[str | tf_keras.metrics.Metric] = ("accuracy",),
+    metrics: Sequence[str | tf_keras.metrics.Metric] | None = None,
     export: Export = Export(),  # noqa: B008 - immutable
     seed: int = 0,
     outputs: Told | None = None,
@@ -96,12 +104,13 @@ def compress(
     """Compresses a trained model with the user's own data and techniques.
 
     Args:
-        model: a functional or sequential tf_keras model with one output `(batch, classes)`, logits or probabilities; or
-            a keras-nlp classifier (Keras 3) with a BERT, DistilBERT, ViT or DeiT backbone. It is not changed.
+        model: a functional or sequential tf_keras model with one output that answers the task of the data: for
+            classification `(batch, classes)`, logits or probabilities; or a keras-nlp classifier (Keras 3) with a BERT,
+            DistilBERT, ViT or DeiT backbone. It is not changed.
         data: three splits. The test split is read for the final figures only.
         techniques: any of them, in the order of `tfcompress.optimize.technique.ORDER`.
         workdir: the folder for all files. The same call again resumes where an interrupted one stopped.
-        loss: of every stage, see `Objective`. It can take integer labels or one-hot vectors.
+        loss: of every stage, see `Objective`. For classification, it can take integer labels or one-hot vectors.
         optimizer: of every stage, see `Objective`.
         metrics: watched in every stage, see `Objective`.
         export: which files are written.
@@ -119,11 +128,11 @@ def compress(
     """
     check_order(techniques)
     given = Objective(loss, optimizer, metrics)
-    objective = given.of_labels(len(data.classes))
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**31 - 1}")
     functional, data = take_model(model, data)
     check_fit(functional, data)
+    objective = given.of_labels(classes_of_labels(functional, data))
     data = with_pixels_for(functional, data, pixel_range)
     description = CompressCall(
         data=DataSource(name=data.name),

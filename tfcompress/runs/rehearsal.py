@@ -30,13 +30,14 @@ from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError, first_line, is_out_of_memory
 from tfcompress.files import read_json, write_json
 from tfcompress.measure.interpreter import Runner
-from tfcompress.models.outputs import Outputs
+from tfcompress.models.outputs import Outputs, Told
 from tfcompress.models.shallow import without_repetition
 from tfcompress.one_hot import as_given
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.optimize.technique import LayerTechnique
 from tfcompress.process import CrashError, call_apart
 from tfcompress.progress import bar, console
+from tfcompress.runs.base import classes_of_labels
 from tfcompress.runs.chain import Chain
 from tfcompress.runs.exporting import export_stage
 from tfcompress.runs.stages import BASE, save_model
@@ -68,6 +69,7 @@ class Script:
         chain: the run, with techniques and training as their `rehearsed` returns them, but without its base and its
             objective, which no other process could make.
         loss, optimizer, metrics: of the objective. Parts that no other process can make are left out.
+        classes: see `Objective.of_labels`.
         data: the arguments of `Dataset.from_arrays`, with two examples per split. They are decoded and augmented, so
             that only a tokenizer is left of decoding, and of augmentation that there is one.
     """
@@ -75,15 +77,17 @@ class Script:
     chain: Chain
     loss: _Part | None
     optimizer: _Part | None
-    metrics: Sequence[str | _Part]
+    metrics: Sequence[str | _Part] | None
+    classes: int | None
     data: Mapping[str, Any]
 
     @property
     def objective(self) -> Objective:
-        """The objective, which takes integer labels."""
-        metrics = [metric if isinstance(metric, str) else metric.made() for metric in self.metrics]
+        """The objective, which takes the labels of the data."""
+        given = self.metrics
+        metrics = given and [metric if isinstance(metric, str) else metric.made() for metric in given]
         loss, optimizer = (part and part.made() for part in (self.loss, self.optimizer))
-        return Objective(loss, optimizer, metrics).of_labels(len(self.data["classes"]))
+        return Objective(loss, optimizer, metrics).of_labels(self.classes)
 
     @property
     def dataset(self) -> Dataset:
@@ -94,7 +98,7 @@ class Script:
         """Returns the sha256 of all that decides whether the rehearsal passes, besides the values of the weights."""
         chain, data = self.chain, self.data
         features = tf.nest.map_structure(lambda x: (x.dtype.str, x.shape[1:]), [data[split][0] for split in SPLITS])
-        parts = [self.loss, self.optimizer, *self.metrics]
+        parts = [self.loss, self.optimizer, *(self.metrics or ())]
         content = {
             "model": model.to_json(),
             "techniques": [
@@ -105,6 +109,7 @@ class Script:
             "export": chain.export.model_dump(mode="json"),
             "features": repr(features),
             "data": [
+                data["task"].name,
                 len(data["classes"]),
                 data["decode"] is not None,
                 data["augment"] is not None,
@@ -204,7 +209,8 @@ def script_of(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[Scrip
         batches = [two.batches(split, 2) for split in SPLITS[1:]]
         splits = [_arrays(x) for x in (two.stream(2, chain.seed, first_epoch=0, epochs=1), *batches)]
     objective = chain.objective
-    parts = [metric if isinstance(metric, str) else _part(metric) for metric in objective.metrics]
+    metrics = objective.metrics
+    parts = metrics and [metric if isinstance(metric, str) else _part(metric) for metric in metrics]
     attributes = {one.name: getattr(data, one.name) for one in fields(data) if one.name not in SPLITS}
     attributes["decode"] = data.decode if isinstance(data.decode, Tokenizer) else None
     attributes["augment"] = data.augment and _unchanged
@@ -214,16 +220,24 @@ def script_of(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[Scrip
         training=chain.training and chain.training.rehearsed(),
         techniques=[technique.rehearsed(model) for technique in chain.techniques],
         objective=Objective(),
-        told="logits" if objective.outputs_of(model) is Outputs.LOGITS else "probabilities",
+        told=_told(objective.outputs_of(model)),
     )
     script = Script(
         chain=rehearsed,
         loss=_part(objective.loss),
         optimizer=_part(objective.optimizer),
-        metrics=[part for part in parts if part is not None],
+        metrics=parts and [part for part in parts if part is not None],
+        classes=classes_of_labels(model, data),
         data=attributes | dict(zip(SPLITS, splits, strict=True)),
     )
     return script, model
+
+
+def _told(outputs: Outputs) -> Told | None:
+    """Returns what a user would have to say, so that the same is found out again of a model with other weights."""
+    if outputs is Outputs.NUMBERS:
+        return None
+    return "logits" if outputs.are_logits else "probabilities"
 
 
 def _arrays(batches: tf.data.Dataset) -> tuple[FeatureArrays, np.ndarray[Any, Any]]:

@@ -55,10 +55,10 @@ class Stage:
 class StageStore:
     """The folder `stages` of a working folder.
 
-    A stage lies in `stages/NN-name`: its model in `model.h5`; its traits, its history and what its model gives in
-    `stage.json`, which is written last and so marks the stage as finished; its tokenizer in `vocab.txt` and
-    `tokenizer.json`, or what looks words up in `lookup.json`, if it has one; and the checkpoint of its training until
-    it is finished. What TensorBoard shows of it is in `logs/NN-name`.
+    A stage lies in `stages/NN-name`: its model in `model.h5`; its traits, its history, what its model gives and what a
+    file calls that in `stage.json`, which is written last and so marks the stage as finished; its tokenizer in
+    `vocab.txt` and `tokenizer.json`, or what looks words up in `lookup.json`, if it has one; and the checkpoint of its
+    training until it is finished. What TensorBoard shows of it is in `logs/NN-name`.
     """
 
     def __init__(self, workdir: Path, outputs: Outputs) -> None:
@@ -106,7 +106,12 @@ class StageStore:
             data.decode.save(folder)
         save_model(model, self.model_file(name, number))
         write_logs(self._workdir / "logs" / folder.name, history, model)
-        record = {"traits": _dumped(traits), "history": history, "outputs": self._outputs}
+        record = {
+            "traits": _dumped(traits),
+            "history": history,
+            "outputs": self._outputs,
+            "answers": data.task.answers,
+        }
         write_json(folder / "stage.json", record)
         delete_checkpoint(folder)
         return Stage(name, folder.name, model, data, traits, history, self._outputs)
