@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field
 
 from tfcompress.cli import as_user_sees
-from tfcompress.optimize.technique import Settings
+from tfcompress.settings import Settings
 
 
 class Renamed(Settings):

@@ -312,6 +312,7 @@ def _sensitivity(
 ) -> None:
     """Show what clustering or pruning each layer alone would cost."""
     import_tensorflow()
+    from tfcompress.data.registry import named
     from tfcompress.models import saved
     from tfcompress.models.user_code import import_modules
     from tfcompress.runs.base import load_data_for
@@ -321,7 +322,7 @@ def _sensitivity(
     import_modules(imports or [], allow_code)
     file = saved.file_of(model)
     loaded = saved.load(file, allow_code)
-    found = load_data_for(loaded, data, path, file.parent)
+    found = load_data_for(loaded, named(data, path), file.parent)
     study = sensitivity(loaded, found, workdir, examples, tolerance, outputs)
     print_sensitivity(study)
     if json is not None:

@@ -37,7 +37,7 @@ def places(labels: Sequence[str], classes: Sequence[str], model: str, data: str,
     if names == wanted:
         return tuple(range(len(names)))
     if sorted(names) != sorted(wanted):
-        raise UserError(f"{model} names its classes {_listed(labels)}, but {data} has {_listed(classes)}; {remedy}")
+        raise UserError(f"{model} names its classes {listed(labels)}, but {data} has {listed(classes)}; {remedy}")
     found = {name: place for place, name in enumerate(names)}
     if len(found) < len(names):
         twice = next(labels[place] for place, name in enumerate(names) if found[name] != place)
@@ -73,8 +73,8 @@ def places_of_some(
     missing = [own for own, name in zip(classes, wanted, strict=True) if name not in found]
     if missing:
         raise UserError(
-            f"{model} names its classes {_listed(labels)}, but {data} has {_listed(classes)}, of which "
-            f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} not among them; {remedy}"
+            f"{model} names its classes {listed(labels)}, but {data} has {listed(classes)}, of which "
+            f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} not among them; {remedy}"
         )
     for own, name in zip(classes, wanted, strict=True):
         if len(found[name]) > 1:
@@ -91,6 +91,7 @@ def _normal(name: str) -> str:
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name.casefold()))
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Returns names for an error, the first of many."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

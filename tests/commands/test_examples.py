@@ -188,7 +188,7 @@ def test_some_of_a_files_classes_are_evaluated(written, cat_and_dog):
     compared = compare([one, other, unnamed], feeds, found, rounds=2, orders=orders).files
     # The other file's bright pictures are dogs, and its dark ones birds.
     assert [file.accuracy.top1 for file in compared] == [1, 0, 1]
-    with pytest.raises(UserError, match="image_folder_test is for evaluation only"):
+    with pytest.raises(UserError, match="pictures is for evaluation only"):
         examples_for([one], "image_folder_test", cat_and_dog, split="train")
     birds = of_brightness(written, "bird.tflite", ("bird", "cat"))
     with pytest.raises(UserError, match="bird, cat, but image_folder_test has cat, dog, of which dog is not among"):

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from tfcompress.data import folders
-from tfcompress.data.registry import load
+from tfcompress.data.registry import Data, load, named
 from tfcompress.errors import UserError
 
 
@@ -23,7 +23,7 @@ def class_folders(tmp_path):
 
 
 def test_a_folder_of_images_becomes_three_splits(class_folders):
-    data = load("image_folder", class_folders, image_size=16)
+    data = load(named("image_folder", class_folders), 16)
     assert data.classes == ("cat", "dog")
     assert [data.size(split) for split in ("train", "validation", "test")] == [12, 4, 4]
     shown = pixels(data, "test")
@@ -42,7 +42,7 @@ def test_pictures_of_every_usual_format_are_taken(class_folders):
     for folder in (".trash", "__MACOSX"):
         (class_folders / folder).mkdir()
         picture.save(class_folders / folder / "a.png")
-    data = load("image_folder", class_folders, 16)
+    data = load(named("image_folder", class_folders), 16)
     assert data.classes == ("cat", "dog")
     labels = np.concatenate([data.labels[split] for split in ("train", "validation", "test")])
     assert np.bincount(labels).tolist() == [16, 10]
@@ -53,7 +53,7 @@ def test_files_that_are_no_pictures_are_counted(class_folders):
         (class_folders / "cat" / f"notes{number}.txt").write_text("not an image")
     (class_folders / "dog" / ".DS_Store").write_bytes(b"")
     with pytest.warns(UserWarning, match=r"cat/notes0\.txt and 2 more left out: not a picture"):
-        load("image_folder", class_folders, 16)
+        load(named("image_folder", class_folders), 16)
 
 
 @pytest.mark.parametrize("name", ["0.jpg", "1.png"])
@@ -61,11 +61,11 @@ def test_a_truncated_image_is_named(class_folders, name):
     path = class_folders / "dog" / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"dog/{name} cannot be decoded"):
-        load("image_folder", class_folders, 16)
+        load(named("image_folder", class_folders), 16)
 
 
 def test_a_folder_for_evaluation_is_all_test(class_folders):
-    data = load("image_folder_test", class_folders, image_size=16)
+    data = load(named("image_folder_test", class_folders), 16)
     assert data.classes == ("cat", "dog")
     labels = np.array([label for _, label in data.test.as_numpy_iterator()])
     assert np.bincount(labels).tolist() == [10, 10]
@@ -74,7 +74,62 @@ def test_a_folder_for_evaluation_is_all_test(class_folders):
     assert ((shown.mean(axis=(1, 2, 3)) > 0.4) == labels).all()
     (class_folders / "owl").mkdir()
     with pytest.raises(UserError, match=r"owl has 0 pictures .*; a class needs at least one"):
-        load("image_folder_test", class_folders, 16)
+        load(named("image_folder_test", class_folders), 16)
+
+
+def paint(folder, count, shade=0):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (16, 16), (shade, shade, number)).save(folder / f"{number}.png")
+
+
+def test_the_folders_own_splits_are_kept(tmp_path):
+    for split, count in (("training", 4), ("valid", 2), ("test", 3)):
+        for shade, name in ((0, "cat"), (250, "dog")):
+            paint(tmp_path / split / name, count, shade)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "README.txt").write_text("about")
+    data = load(named("image_folder", tmp_path), 16)
+    assert data.describe()["examples"] == {"train": 8, "validation": 4, "test": 6}
+    assert ((pixels(data, "test")[..., 0].mean(axis=(1, 2)) > 0.5) == data.labels["test"]).all()
+    paint(tmp_path / "val" / "cat", 1)
+    with pytest.raises(UserError, match="has two folders for validation, one of them valid; keep one of them"):
+        load(named("image_folder", tmp_path), 16)
+
+
+def test_a_folder_without_test_is_judged_on_its_validation_pictures(tmp_path, capsys):
+    for name in ("cat", "dog"):
+        paint(tmp_path / "train" / name, 20)
+        paint(tmp_path / "val" / name, 2)
+    data = load(named("image_folder", tmp_path), 16)
+    assert data.describe()["examples"] == {"train": 34, "validation": 6, "test": 4}
+    assert "has no test split" in capsys.readouterr().err
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("train", "bus"):
+        paint(tmp_path / name, 3)
+    assert load(named("image_folder", tmp_path), 16).classes == ("bus", "train")
+
+
+def test_classes_and_fractions_are_chosen_by_the_user(class_folders):
+    chosen = Data(
+        name="image_folder", path=class_folders, classes={"dog": "hound"}, split={"validation": 0.5, "test": 0.2}
+    )
+    data = load(chosen, 16)
+    assert data.classes == ("cat", "hound")
+    assert data.describe()["examples"] == {"train": 6, "validation": 10, "test": 4}
+
+
+def test_splits_that_do_not_fit_together_are_refused(tmp_path):
+    for name in ("cat", "dog"):
+        paint(tmp_path / "train" / name, 3)
+        (tmp_path / "val" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"the validation folder of .* has no pictures .*; add some, or remove it"):
+        load(named("image_folder", tmp_path), 16)
+    paint(tmp_path / "val" / "owl", 1)
+    with pytest.raises(UserError, match="has the classes cat, dog to train, but also owl for validation; add"):
+        load(named("image_folder", tmp_path), 16)
 
 
 def test_pictures_without_classes_are_drawn_from_all_sub_folders(class_folders):
@@ -101,8 +156,8 @@ def test_pictures_without_classes_are_drawn_from_all_sub_folders(class_folders):
 
 def test_an_empty_class_folder_is_named(class_folders):
     (class_folders / "owl").mkdir()
-    with pytest.raises(UserError, match=r"owl has 0 pictures \(.*\); a class needs at least three"):
-        load("image_folder", class_folders, 16)
+    with pytest.raises(UserError, match=r"owl has 0 pictures \(.*\); a class needs at least one"):
+        load(named("image_folder", class_folders), 16)
 
 
 @pytest.mark.parametrize(
@@ -116,4 +171,4 @@ def test_an_empty_class_folder_is_named(class_folders):
 )
 def test_a_wrong_data_set_is_refused(class_folders, name, folder, message):
     with pytest.raises(UserError, match=message):
-        load(name, class_folders / folder if folder else None, 16)
+        load(named(name, class_folders / folder if folder else None), 16)

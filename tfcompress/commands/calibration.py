@@ -122,10 +122,9 @@ def _read(calibration: str, count: int, model: str, reference: Path) -> list[Exa
 
 
 def _feed(calibration: str, count: int, reference: Path) -> Examples:
-    name, _, path = calibration.partition(":")
     given = Path(calibration)
-    if name in registry.NAMES:
-        return examples_for([reference], name, Path(path) if path else None, count, "train").feeds[reference]
+    if calibration.partition(":")[0] in registry.NAMES or given.suffix.lower() in registry.YAML:
+        return examples_for([reference], calibration, None, count, "train").feeds[reference]
     if given.is_dir():
         runner = Runner(reference)
         return images(reference, runner, unlabelled_pictures(given, image_size(reference, runner), count))

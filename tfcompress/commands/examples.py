@@ -48,22 +48,20 @@ def examples_for(
     stage. Images are resized to the size that the file takes and normalised as its metadata says, by default to [0, 1];
     a file that takes bytes gets bytes.
 
-    The classes of a data set for evaluation only may be some of a file's; labels are then places among the file's.
+    The classes of a data set may be some of a file's; labels are then places among the file's.
 
     Args:
         files: paths of `.tflite` files.
-        name: of the data set.
+        name: of the data set, or a YAML file that describes it; see `registry.named`.
         path: of the data set's file or folder, if it needs one.
         count: how many examples, by default all: the first of the split, or random ones of `train`, seeded.
-        split: of the data set.
+        split: of the data set; where it has no validation split, because all of it is test, this takes its place.
 
     Raises:
         UserError: the data set cannot be loaded; or a file takes something else, comes without a tokenizer, or names
             other classes in its metadata than those of the test or validation split.
     """
-    registry.check_name(name)
-    if split != "test":
-        registry.check_splits(name)
+    wanted = registry.named(name, path)
     if not files or (count is not None and count < 1):
         raise UserError(f"{len(files)} files and {count} examples were given; at least one of each is needed")
     feeds: dict[Path, Examples] = {}
@@ -72,17 +70,21 @@ def examples_for(
     fits = True
     for file in dict.fromkeys(files):
         runner = Runner(file)
-        size = 0 if name in registry.TEXT else image_size(file, runner)
+        size = 0 if wanted.name in registry.TEXT else image_size(file, runner)
         if size not in loaded:
-            data = registry.load(name, path, size)
+            data = registry.load(wanted, size)
+            if split == "train":
+                registry.check_splits(data)
+            if split == "validation" and not int(data.validation.cardinality()):
+                split = "test"
             loaded[size] = data, _drawn(data, split, count)
         data, drawn = loaded[size]
         classes, chosen = data.classes, tuple(range(len(data.classes)))
-        if name in registry.FOR_EVALUATION:
+        if split != "train":
             classes, chosen = evaluated_classes(files, data.classes, name)
         if split != "train":
             orders |= score_orders([file], classes, name)
-        if name in registry.TEXT:
+        if wanted.name in registry.TEXT:
             feeds[file] = tokens(file, runner, [text.decode("utf-8", "replace") for text in _features(drawn)])
         else:
             feeds[file] = images(file, runner, decoded(drawn, data.decode))

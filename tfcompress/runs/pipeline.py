@@ -64,7 +64,7 @@ def run(
         return _recipe_run(recipe, workdir, rehearsal).finish()
     file = saved.file_of(model)
     trained = saved.load(file, allow_code)
-    data = load_data_for(trained, recipe.data.name, recipe.data.path, file.parent)
+    data = load_data_for(trained, recipe.data, file.parent)
     techniques = [step.technique for step in recipe.techniques]
     return compress(
         trained,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tfcompress.data import registry
+from tfcompress.data.registry import Data
 from tfcompress.errors import UserError
 from tfcompress.export.formats import RecipeFormat
 from tfcompress.models import presets
@@ -26,28 +26,6 @@ from tfcompress.optimize.technique import ORDER, Technique, check_order
 from tfcompress.optimize.vocabulary import TrimVocabulary
 from tfcompress.settings import Settings, parse_yaml
 from tfcompress.training import Training
-
-
-class Data(Settings):
-    """The data set."""
-
-    name: str = Field(description="`tfcompress datasets` lists them")
-    path: Path | None = Field(
-        None, description="the file or folder, if the data set is yours or is not at its default path"
-    )
-    image_size: int | None = Field(
-        None, ge=8, description="size of the images of an image_folder in pixels, if the model is not a preset"
-    )
-    pixel_range: tuple[float, float] | None = Field(
-        None, description="values of black and white that a model given by --model takes, if the run does not find them"
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        registry.check_name(name)
-        registry.check_splits(name)
-        return name
 
 
 class Model(Settings):

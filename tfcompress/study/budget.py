@@ -10,8 +10,6 @@ import numpy as np
 
 from tfcompress.commands.cluster import ClusteredFile, cluster_file
 from tfcompress.commands.examples import examples_for
-from tfcompress.data import registry
-from tfcompress.data.dataset import Split
 from tfcompress.errors import UserError
 from tfcompress.files import atomic_write
 from tfcompress.measure.interpreter import Example
@@ -87,10 +85,8 @@ def _points(budget: str) -> float:
 
 def _selection(data: str, file: Path) -> Selection:
     """Returns the labelled examples of a data set as a file takes them."""
-    name, _, path = data.partition(":")
-    split: Split = "test" if name in registry.FOR_EVALUATION else "validation"
-    feeds, labels, orders = examples_for([file], name, Path(path) if path else None, split=split)
+    feeds, labels, orders = examples_for([file], data, split="validation")
     if labels is None:
-        raise UserError(f"{file} does not give one score for each class of {name}; select with the model's own data")
+        raise UserError(f"{file} does not give one score for each class of {data}; select with the model's own data")
     found = [one if isinstance(one, dict) else np.asarray(one) for one in feeds[file]]
     return Selection(data, found, top1(labels, orders.get(file)))

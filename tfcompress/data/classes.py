@@ -1,0 +1,29 @@
+"""The names of the user's classes, and the names that a model has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tfcompress.errors import UserError
+from tfcompress.labels import listed
+
+
+def renamed(names: Sequence[str], synonyms: Mapping[str, str], data: str) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Returns the classes under their new names, and for each old name the index of its class.
+
+    Args:
+        names: what the data call their classes, in their order.
+        synonyms: new names by old ones; a name that is missing stays. Two names may become one class.
+        data: names the data in errors.
+
+    Raises:
+        UserError: there are synonyms, but none for a class of the data.
+    """
+    if synonyms and not set(synonyms) & set(names):
+        raise UserError(
+            f"data.classes has other names for {listed(list(synonyms))}, but {data} has {listed(names)}; write the "
+            "names of the data before the colons, and those of the model after them"
+        )
+    classes = tuple(dict.fromkeys(synonyms.get(name, name) for name in names))
+    places = {name: place for place, name in enumerate(classes)}
+    return classes, {name: places[synonyms.get(name, name)] for name in names}
