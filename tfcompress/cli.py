@@ -271,9 +271,13 @@ def pack(
     ] = False,
 ) -> None:
     """Pack a .tflite file, so that its clustered weights stay clustered at run time."""
+    print(_apart(f"packing {file}", _packed, file, output, activations, data, allow_larger))
+
+
+def _packed(*arguments: Any) -> str:
     from tfcompress.commands.pack import pack_file
 
-    print(_apart(f"packing {file}", pack_file, file, output, activations, data, allow_larger))
+    return str(pack_file(*arguments))
 
 
 @app.command()
@@ -286,9 +290,13 @@ def unpack(
     ] = None,
 ) -> None:
     """Unpack a packed .tflite file, so that any TFLite runs it."""
+    print(_apart(f"unpacking {file}", _unpacked, file, output, data))
+
+
+def _unpacked(*arguments: Any) -> str:
     from tfcompress.commands.pack import unpack_file
 
-    print(_apart(f"unpacking {file}", unpack_file, file, output, data))
+    return str(unpack_file(*arguments))
 
 
 @app.command("sensitivity")

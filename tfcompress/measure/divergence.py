@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
-from scipy.stats import bootstrap
 
 from tfcompress.measure.interpreter import FloatArray, Port
 
@@ -40,6 +39,8 @@ class Mean:
         """Summarises one value per example `(n,)`."""
         if len(values) < 2:
             return cls(float(values.mean()), None, None)
+        from scipy.stats import bootstrap  # takes a second to import
+
         found = bootstrap(
             (values,), np.mean, n_resamples=_RESAMPLES, batch=_BATCH, method="percentile", random_state=0
         ).confidence_interval

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import bootstrap
 
 from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.progress import track
@@ -76,6 +75,8 @@ def latency(times: npt.NDArray[np.float64], first: npt.NDArray[np.float64]) -> L
     low, median, high = np.percentile(times * 1e3, (10, 50, 90))
     ratios = times / first
     # Not BCa, because its jackknife fails for a median.
+    from scipy.stats import bootstrap  # takes a second to import
+
     interval = bootstrap((ratios,), np.median, method="percentile", random_state=0).confidence_interval
     return Latency(
         float(median), float(low), float(high), float(np.median(ratios)), float(interval.low), float(interval.high)
