@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from tfcompress.errors import UserError
+from tfcompress.inspect.contents import inspect
+from tfcompress.packed.unpacker import unpack
 from tfcompress.tflite import reading, writing
 from tfcompress.tflite.tensor import ABSENT
 
 
-def damaged_bytes(content: bytes, rng: np.random.Generator) -> bytes:
+def refused(content: bytes, times: int, path: Path) -> int:
+    """Unpacks and inspects a packed file that was damaged at random, so many times, and counts the refusals.
+
+    Any other error than a `UserError` is raised. Files are written to `path`.
+    """
+    rng = np.random.default_rng(0)
+    count = 0
+    for _ in range(times):
+        broken = (_damaged_model if rng.random() < 0.6 else _damaged_bytes)(content, rng)
+        try:
+            unpack(broken)
+            path.write_bytes(broken)
+            inspect(path)
+        except UserError:
+            count += 1
+    return count
+
+
+def _damaged_bytes(content: bytes, rng: np.random.Generator) -> bytes:
     """The file with up to 200 bytes changed."""
     changed = np.frombuffer(content, np.uint8).copy()
     for place in rng.integers(0, len(changed), rng.integers(1, 200)):
@@ -16,7 +39,7 @@ def damaged_bytes(content: bytes, rng: np.random.Generator) -> bytes:
     return changed.tobytes()
 
 
-def damaged_model(content: bytes, rng: np.random.Generator) -> bytes:
+def _damaged_model(content: bytes, rng: np.random.Generator) -> bytes:
     """The file with wrong options, inputs or shapes of custom operators."""
     model = reading.read(content)
     graph = model.graphs[0]
