@@ -27,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
+from benchmarks.rows import kept, put_table
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
 
@@ -60,8 +61,7 @@ def main(_: Sequence[str]) -> None:
         if _ONLY.value or not path.is_file() or len(read_json(path)) < (2 if _QUICK.value else len(COMMANDS)):
             _run_in_child(name, folder)
         print(f"{number}/{len(names)} {name}: {_short(read_json(path))}", flush=True)
-    found: dict[str, Any] = {name: read_json(folder / f"{name}.json") for name in KINDS if _has(folder, name)}
-    found = {"environment": _environment(), "kinds": found}
+    found: dict[str, Any] = {"environment": _environment(), "kinds": kept(folder, KINDS)}
     if _SAVE.value:
         write_json(Path(_SAVE.value), found)
     before: dict[str, Any] = read_json(Path(_BEFORE.value)) if _BEFORE.value else {"kinds": {}}
@@ -69,13 +69,7 @@ def main(_: Sequence[str]) -> None:
     table = _table(found, before, styles)
     print(table)
     if _TABLE.value:
-        page = Path(_TABLE.value)
-        start, _, rest = page.read_text().partition(_BEGIN)
-        page.write_text(f"{start}{_BEGIN}\n\n{table}\n\n{_END}{rest.partition(_END)[2]}")
-
-
-def _has(folder: Path, name: str) -> bool:
-    return (folder / f"{name}.json").is_file()
+        put_table(Path(_TABLE.value), _BEGIN, _END, table)
 
 
 def _environment() -> str:

@@ -26,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
+from benchmarks.rows import kept, put_table
 from benchmarks.training_free_rows import BERT_ROWS, QUICK_ROWS, ROWS
 from benchmarks.training_free_tasks import BERT, TASKS, VIT, Task, prepare_bert, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
@@ -79,9 +80,7 @@ def main(arguments: Sequence[str]) -> None:
         tables = _tables(found)
         print(tables)
         if _TABLE.value:
-            page = Path(_TABLE.value)
-            start, _, rest = page.read_text().partition(_BEGIN)
-            page.write_text(f"{start}{_BEGIN}\n\n{tables}\n\n{_END}{rest.partition(_END)[2]}")
+            put_table(Path(_TABLE.value), _BEGIN, _END, tables)
 
 
 def _take_over(saved: Result, output: Path) -> None:
@@ -151,10 +150,7 @@ def _peak_rss() -> int | None:
 
 def _found(output: Path) -> Result:
     """Returns all results that there are, and the circumstances."""
-    rows: dict[str, dict[str, Result]] = {}
-    for model in TASKS:
-        paths = {row: output / model / f"{row}.json" for row in ROWS}
-        rows[model] = {row: read_json(path) for row, path in paths.items() if path.is_file()}
+    rows = {model: kept(output / model, ROWS) for model in TASKS}
     versions = environment.versions() | {"litert-quantizer": version("litert-quantizer")}
     return {
         "date": max((row["date"] for found in rows.values() for row in found.values()), default=environment.now()),
