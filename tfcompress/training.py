@@ -160,6 +160,7 @@ def fit(
         UserError: if the loss becomes NaN or infinite (the last good epoch stays in the checkpoint), or the checkpoint
             cannot be written.
     """
+    data.check_not_empty("train", "validation")
     steps = data.steps_per_epoch(training.batch_size)
     compile_model(model, training, objective, steps)
     _build_metrics(model, data.batches("validation", 1, targets))
@@ -168,7 +169,7 @@ def fit(
     with bar(title, training.epochs * steps) as shown:
         shown.advance(first_epoch * steps)
         model.fit(
-            data.stream(training.batch_size, seed, first_epoch, training.epochs, targets),
+            data.stream(training.batch_size, seed, first_epoch, training.epochs, targets, weighted=True),
             steps_per_epoch=steps,
             epochs=training.epochs,
             initial_epoch=first_epoch,

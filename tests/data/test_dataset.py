@@ -79,7 +79,6 @@ def test_arrays_of_different_length_are_refused():
     [
         (lambda train: train.batch(4), "the train split yields .* unbatched"),
         (lambda train: train.repeat(), r"is infinite; limit it with \.take"),
-        (lambda train: train.take(0), "the train split is empty"),
         (lambda train: train.shuffle(12), "the order of the train split changes with each iteration"),
         (lambda train: train.map(lambda x, y: (x, {"y": y})), "with a scalar integer label"),
     ],
@@ -88,6 +87,38 @@ def test_unusable_splits_are_refused(change, message):
     data = numbered(12)
     with pytest.raises(UserError, match=message):
         dataclasses.replace(data, train=change(data.train)).size("train")
+
+
+def test_data_for_evaluation_alone_cannot_train_but_show_what_they_are_like():
+    data = numbered(12)
+    alone = dataclasses.replace(data, train=data.train.take(0), validation=data.validation.take(0))
+    assert (alone.size("train"), alone.size("test"), alone.inspected) == (0, 4, "test")
+    with pytest.raises(UserError, match="numbers: the train split is empty, and training needs at least one example"):
+        alone.stream(4, 0, 0, 1)
+    with pytest.raises(UserError, match=r"has no training examples, .* give others as data\.calibration in a recipe"):
+        alone.sample(2, 0)
+    with pytest.raises(UserError, match="the test split is empty; it needs at least one example"):
+        _ = dataclasses.replace(data, test=data.test.take(0)).labels
+
+
+def test_examples_without_labels_are_sampled_where_there_are_no_training_examples():
+    data = numbered(12, decode=lambda x: x * 10)
+    others = tf.data.Dataset.from_tensor_slices(np.array([[7.0], [8.0], [9.0]], np.float32))
+    alone = dataclasses.replace(data, train=data.train.take(0), unlabelled=others)
+    assert sorted(alone.sample(8, 0)[:, 0].tolist()) == [70, 80, 90]
+    assert alone.sample(2, 1).shape == (2, 1)
+    assert dataclasses.replace(alone, train=data.train).sample(12, 0).max() == 110
+
+
+def test_rare_classes_weigh_more_in_training_only():
+    data = numbered(8, [0, 0, 0, 0, 0, 0, 1, 1], class_weights=True)
+    _, labels, weights = next(data.stream(8, 0, 0, 1, weighted=True).as_numpy_iterator())
+    np.testing.assert_allclose(weights, np.where(labels == 0, 8 / 2 / 6, 8 / 2 / 2))
+    assert weights.mean() == pytest.approx(1)
+    assert len(next(iter(data.stream(8, 0, 0, 1)))) == len(next(iter(data.batches("validation", 4)))) == 2
+    assert data.describe()["class_weights"] is True
+    with pytest.raises(UserError, match="class_weights is true, but the labels of the task regression are not one cla"):
+        three_splits([1.0, 2.0], [0.5, 1.5], task=Regression(), class_weights=True)
 
 
 def test_a_split_of_unknown_length_is_counted():

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfcompress.answers import IGNORED
 from tfcompress.data.tasks import Classification, Task
 from tfcompress.errors import UserError, first_line
 from tfcompress.measure.quality import Labels
@@ -43,7 +44,8 @@ class Dataset:
     Attributes:
         name: the name that reports use.
         train, validation, test: unbatched, finite `tf.data` data sets of `(features, label)`, where the label is as
-            the task says: a scalar integer for classification. The test split is used only for the final results.
+            the task says: a scalar integer for classification. The test split is used only for the final results. If
+            nothing is trained, the other two may be empty.
         classes: names of the classes; label `i` means `classes[i]`. Empty for tasks without classes.
         task: what a label is, and how answers are judged.
         decode: converts the features of one example to the model's input, for instance a path to pixels. It is
@@ -57,6 +59,12 @@ class Dataset:
             training split fits.
         pixel_range: the values of black and white in decoded pictures; only needed if they are neither 0 and 1 nor 0
             and 255.
+        unlabelled: features like those of the splits, which are sampled if there are no training examples.
+        class_weights: whether a training example weighs more, the fewer training examples have its class; the mean
+            weight is 1. The metrics and the loss of the validation split are not weighted.
+
+    Raises:
+        UserError: the task does not give each example or token one class, which `class_weights` needs.
     """
 
     name: str
@@ -70,6 +78,16 @@ class Dataset:
     augment: Augment | None = None
     shuffle_buffer: int = 65_536
     pixel_range: PixelRange | None = None
+    unlabelled: tf.data.Dataset | None = None
+    class_weights: bool = False
+
+    def __post_init__(self) -> None:
+        spec = self._label_spec
+        if self.class_weights and not (spec is not None and spec.dtype.is_integer):
+            raise UserError(
+                f"{self.name}: class_weights is true, but the labels of the task {self.task.name} are not one class "
+                "each; leave it out"
+            )
 
     @classmethod
     def from_arrays(
@@ -120,28 +138,62 @@ class Dataset:
         """Returns the decoded examples of a split in their fixed order, in batches; see `Targets`."""
         return _batched(self._decoded(self._indexed(split)), split, batch_size, targets)
 
+    @property
+    def inspected(self) -> Split:
+        """The split whose examples show what they are like: validation, or else the first with examples."""
+        order: tuple[Split, ...] = ("validation", "train", "test")
+        return next(split for split in order if self.size(split))
+
+    @property
+    def can_be_sampled(self) -> bool:
+        """Whether `sample` has examples to draw from."""
+        return bool(self.size("train")) or self.unlabelled is not None
+
     def sample(self, examples: int, seed: int) -> Any:
         """Returns the decoded features of training examples drawn with `seed`, without augmentation.
 
+        Without training examples, those of `unlabelled` are drawn.
+
         Args:
-            examples: how many; the whole training split if it has fewer.
+            examples: how many; all if there are fewer.
             seed: of the draw.
 
         Returns:
             An array `(examples, …)`, or a dict of such arrays by input name.
+
+        Raises:
+            UserError: there are neither.
         """
-        plain = replace(self, augment=None)
-        features, _ = next(plain.stream(examples, seed, 0, 1).as_numpy_iterator())
-        return features
+        if self.size("train"):
+            plain = replace(self, augment=None)
+            features, _ = next(plain.stream(examples, seed, 0, 1).as_numpy_iterator())
+            return features
+        if self.unlabelled is None:
+            raise UserError(
+                f"{self.name} has no training examples, of which some are needed without their labels; give others as "
+                "data.calibration in a recipe, or as Dataset(..., unlabelled=)"
+            )
+        drawn = self.unlabelled.shuffle(self.shuffle_buffer, seed, reshuffle_each_iteration=False)
+        decoded = drawn if self.decode is None else drawn.map(self.decode, num_parallel_calls=2)
+        return next(decoded.batch(examples).as_numpy_iterator())
 
     def stream(
-        self, batch_size: int, seed: int, first_epoch: int, epochs: int, targets: Targets | None = None
+        self,
+        batch_size: int,
+        seed: int,
+        first_epoch: int,
+        epochs: int,
+        targets: Targets | None = None,
+        weighted: bool = False,
     ) -> tf.data.Dataset:
         """Returns the training batches of epochs `first_epoch` to `epochs - 1` in sequence; see `Targets`.
+
+        They are features and targets, and if they are to be `weighted` and the classes are, the weight of each label.
 
         The order within an epoch depends only on `seed` and the number of the epoch, so a resumed run sees the same
         batches as an uninterrupted one. Every epoch has `steps_per_epoch` full batches.
         """
+        self.check_not_empty("train")
         size, steps = self.size("train"), self.steps_per_epoch(batch_size)
         batch_size = min(batch_size, size)
         kept = steps * batch_size
@@ -153,8 +205,19 @@ class Dataset:
         decoded = self._decoded(_concatenated(shuffled))
         if self.augment is not None:
             decoded = self._augmented(decoded, seeds, kept)
-        batches = _batched(decoded, "train", batch_size, targets, drop_remainder=True)
+        batches = _batched(
+            decoded, "train", batch_size, targets, self._weights if weighted else None, drop_remainder=True
+        )
         return batches.take((epochs - first_epoch) * steps)  # empty if all epochs are already done
+
+    def check_not_empty(self, *splits: Split) -> None:
+        """Raises a `UserError` if a split that training needs is empty."""
+        for split in splits:
+            if not self.size(split):
+                raise UserError(
+                    f"{self.name}: the {split} split is empty, and training needs at least one example in it; add "
+                    "some, or train nothing"
+                )
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Returns the number of full batches in the training split, at least one."""
@@ -164,7 +227,7 @@ class Dataset:
         """Returns what identifies this data set.
 
         That is its name, classes, split sizes, a SHA-256 digest of the labels, the task unless it is classification,
-        and the range of its pixels if given.
+        whether classes are weighted if they are, and the range of its pixels if given.
         """
         labels = self.labels
         digest = hashlib.sha256(b"".join(labels[split].tobytes() for split in labels)).hexdigest()
@@ -177,6 +240,8 @@ class Dataset:
         }
         if self.task != Classification():
             described["task"] = self.task.name
+        if self.class_weights:
+            described["class_weights"] = True
         if self.pixel_range is not None:
             described["pixel_range"] = list(self.pixel_range)
         return described
@@ -192,8 +257,8 @@ class Dataset:
         They are of the task's shape, int64 where it takes integers and float32 where it takes numbers.
 
         Raises:
-            UserError: if a split is empty, infinite, batched or in another order each time, or a label is not of the
-                task's kind or out of range.
+            UserError: if the test split is empty, a split is infinite, batched or in another order each time, or a
+                label is not of the task's kind or out of range.
         """
         return {split: self._checked_labels(split) for split in SPLITS}
 
@@ -221,7 +286,9 @@ class Dataset:
                 "matched to labels; use shuffle(reshuffle_each_iteration=False), or leave shuffling to tfcompress"
             )
         if not len(labels):
-            raise UserError(f"{self.name}: the {split} split is empty; every split needs at least one example")
+            if split == "test":
+                raise UserError(f"{self.name}: the test split is empty; it needs at least one example")
+            return labels
         self.task.check(labels, self.classes, f"{self.name}: the {split} split")
         return labels
 
@@ -236,6 +303,15 @@ class Dataset:
                 "to one length"
             ) from error
         return np.concatenate(batches) if batches else np.zeros(0, wide.element_spec.dtype.as_numpy_dtype)
+
+    @property
+    def _weights(self) -> npt.NDArray[np.float32] | None:
+        """The weight of each class in training, `(classes,)`; None if all weigh the same."""
+        if not self.class_weights:
+            return None
+        labels = self.labels["train"]
+        counts = np.bincount(labels[labels != IGNORED], minlength=len(self.classes))
+        return np.float32(counts.sum() / (counts > 0).sum()) / np.maximum(counts, 1).astype(np.float32)
 
     @property
     def _label_spec(self) -> tf.TensorSpec | None:
@@ -304,9 +380,16 @@ def _concatenated(datasets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
 
 
 def _batched(
-    decoded: tf.data.Dataset, split: Split, size: int, targets: Targets | None, drop_remainder: bool = False
+    decoded: tf.data.Dataset,
+    split: Split,
+    size: int,
+    targets: Targets | None,
+    weights: npt.NDArray[np.float32] | None = None,
+    drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    def with_targets(index: tf.Tensor, example: Example) -> tuple[Features, tf.Tensor | tuple[tf.Tensor, ...]]:
-        return example if targets is None else (example[0], targets(split, *example, index))
+    def with_targets(index: tf.Tensor, example: Example) -> tuple[Any, ...]:
+        features, labels = example
+        batch = example if targets is None else (features, targets(split, features, labels, index))
+        return batch if weights is None else (*batch, tf.gather(weights, tf.maximum(labels, 0)))
 
     return decoded.batch(size, drop_remainder=drop_remainder).map(with_targets).prefetch(2)

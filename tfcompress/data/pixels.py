@@ -13,7 +13,7 @@ from tfcompress.errors import UserError
 from tfcompress.pixel_range import BYTES, UNIT, PixelRange
 
 _EXAMPLES = 16
-"""Number of validation examples that are measured."""
+"""Number of examples that are measured."""
 
 _BRIGHT = 127
 """A value that pixels from 0 to 255 exceed somewhere, and other numbers hardly do."""
@@ -50,14 +50,14 @@ def in_range(data: Dataset, wanted: PixelRange) -> Dataset:
 
 
 def range_of(data: Dataset) -> PixelRange | None:
-    """Returns the values of black and white, as given with the data or as the first validation pictures suggest.
+    """Returns the values of black and white, as given with the data or as the first pictures suggest.
 
     Returns:
         If they are not given, (0, 1) or (0, 255), or None if the features are no pictures or have other values.
     """
     if data.pixel_range is not None:
         return data.pixel_range
-    inspected = data.examples("validation").take(_EXAMPLES).as_numpy_iterator()
+    inspected = data.examples(data.inspected).take(_EXAMPLES).as_numpy_iterator()
     images = [features for features, _ in inspected if isinstance(features, np.ndarray)]
     if not images or images[0].ndim != 3 or images[0].shape[-1] not in (1, 3):
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,6 +54,10 @@ class Task(ABC):
     @abstractmethod
     def spec(self, classes: int) -> tf.TensorSpec | None:
         """Returns the type and shape of one example's label; None if it may be any tensor."""
+
+    def elsewhere(self) -> Task:
+        """Returns the task as another process can make it again, where nothing is judged."""
+        return self
 
     @abstractmethod
     def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
@@ -244,6 +248,9 @@ class OwnTask(Task):
     def metrics(self, labels: Labels) -> tuple[Metric, ...]:
         return (Metric(self.metric, self.score, higher_is_better=self.higher_is_better, percent=self.percent),)
 
+    def elsewhere(self) -> Task:
+        return replace(self, score=_nothing)
+
     def spec(self, classes: int) -> None:
         return None
 
@@ -292,6 +299,10 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
         if prefix in ("B", "I") and not kind:
             kind, first = name, place
     return found
+
+
+def _nothing(labels: Any, outputs: Any) -> Scores:
+    raise AssertionError("`elsewhere` promises that nothing is judged")
 
 
 def _top5(labels: Labels, outputs: FloatArray) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
@@ -115,6 +116,15 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
             if _most_values(model.get_layer(name), context.traits) > settings.clusters
         }
         compensated = {name: one.clusters for name, one in selected.items() if one.initialization == "compensated"}
+        if compensated and not context.data.can_be_sampled:
+            warnings.warn(
+                f"cluster: kernels are clustered by k-means alone: {context.data.name} has no training examples "
+                "that show the inputs of layers; give examples without labels as data.calibration in a recipe, or as "
+                "Dataset(..., unlabelled=)",
+                UserWarning,
+                stacklevel=2,
+            )
+            compensated = {}
         if compensated:
             cluster_for_inputs(model, context.data.sample(self.calibration, context.seed), compensated)
         for name, settings in selected.items():

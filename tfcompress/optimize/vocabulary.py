@@ -59,8 +59,15 @@ class TrimVocabulary(Technique):
 
     def _used(self, data: Dataset) -> IntArray:
         tokenizer = _tokenizer(data)
-        corpus = [data, *(registry.load_texts(name) for name in self.corpus)]
-        return np.unique(np.concatenate([tokenizer.used(texts(source, "train")) for source in corpus]))
+        corpora = [texts(source, "train") for source in (data, *map(registry.load_texts, self.corpus))]
+        if not corpora[0] and data.unlabelled is not None:
+            corpora[0] = [text.decode("utf-8", "replace") for text in data.unlabelled.as_numpy_iterator()]
+        if not any(corpora):
+            raise UserError(
+                f"trim_vocabulary: data set {data.name} has no training texts, whose tokens would stay; give texts "
+                "without labels as corpus, or as data.calibration"
+            )
+        return np.unique(np.concatenate([tokenizer.used(found) for found in corpora]))
 
 
 def _tokenizer(data: Dataset) -> Tokenizer:

@@ -44,10 +44,10 @@ _FOLDED_OTHERWISE = "ßẞς\uac00-\ud7a3"
 _TOLD = 5
 
 _COMPARED = 4
-"""Number of training examples on which a model and its copy are compared."""
+"""Number of examples on which a model and its copy are compared."""
 
 _INSPECTED = 16
-"""Number of validation examples that show what a model gives, if its operations do not."""
+"""Number of examples that show what a model gives, if its operations do not."""
 
 
 def load_data(recipe: Recipe) -> Dataset:
@@ -65,9 +65,7 @@ def load_data(recipe: Recipe) -> Dataset:
     if config is not None and isinstance(config, ViTConfig) == (data.name in registry.TEXT):
         kinds = ("texts", "images") if data.name in registry.TEXT else ("images", "texts")
         raise UserError(f"data set {data.name} has {kinds[0]}, but preset {name} takes {kinds[1]}; choose another")
-    found = registry.load(data, config.image_size if isinstance(config, ViTConfig) else None)
-    registry.check_splits(found)
-    return found
+    return registry.load(data, config.image_size if isinstance(config, ViTConfig) else None)
 
 
 def load_data_for(model: object, wanted: Data, folder: Path) -> Dataset:
@@ -84,7 +82,6 @@ def load_data_for(model: object, wanted: Data, folder: Path) -> Dataset:
         specs = []
     sizes = (spec.shape[1] for spec in specs if len(spec.shape) == 4)
     data = registry.load(wanted, next(sizes, None))
-    registry.check_splits(data)
     return data if any(spec.dtype == tf.string for spec in specs) else with_tokenizer(data, folder)
 
 
@@ -182,11 +179,11 @@ def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
     of_keras_nlp = _of_keras_nlp(model, data)
     if of_keras_nlp is not None:
         return of_keras_nlp
-    features = data.examples("train").element_spec[0]
+    features = data.examples("test").element_spec[0]
     functional, tables = as_functional_with_tables(model, features)
     if tables:
         return functional, replace(data, decode=Lookup(tables, data.decode))
-    sample = data.sample(_COMPARED, seed=0)
+    sample, _ = next(data.batches(data.inspected, _COMPARED).as_numpy_iterator())
     arrays = sample if isinstance(sample, Mapping) else {functional.input_names[0]: sample}
     shapes = {name: np.shape(x)[1:] for name, x in arrays.items()}
     if all(shapes.get(x.node.layer.name) == tuple(x.shape[1:]) for x in functional.inputs):  # else see check_fit
@@ -209,7 +206,7 @@ def _of_keras_nlp(model: Any, data: Dataset) -> tuple[tf_keras.Model, Dataset] |
 
 def given_outputs(model: tf_keras.Model, data: Dataset, told: str | None) -> Outputs:
     """Returns what a model that fits the data gives; see `tfcompress.models.outputs.outputs_of`."""
-    features, _ = next(data.batches("validation", _INSPECTED).as_numpy_iterator())
+    features, _ = next(data.batches(data.inspected, _INSPECTED).as_numpy_iterator())
     return outputs_of(model, features, told, data.task.end)
 
 
@@ -227,7 +224,7 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
         UserError: they do not fit; the message says what the data set yields and what the model takes.
     """
     expected = {x.node.layer.name: tuple(x.shape[1:]) for x in model.inputs}
-    features = data.examples("train").element_spec[0]
+    features = data.examples("test").element_spec[0]
     found = features if isinstance(features, dict) else {next(iter(expected)): features}
     if not all(isinstance(spec, tf.TensorSpec) for spec in found.values()):
         raise UserError(f"data set {data.name} yields features {features}; they must be a tensor or a dict of tensors")
@@ -281,12 +278,12 @@ def fingerprint(model: tf_keras.Model) -> str:
 
 def _largest(data: Dataset, split: Split, name: str) -> int:
     batches = (features for features, _ in data.batches(split, 1024).as_numpy_iterator())
-    return max(int((x[name] if isinstance(x, dict) else x).max()) for x in batches)
+    return max((int((x[name] if isinstance(x, dict) else x).max()) for x in batches), default=0)
 
 
 def _has_texts(data: Dataset) -> bool:
     """Returns whether examples are raw texts. Names of picture files are strings too, but come with a `decode`."""
-    features = data.train.element_spec[0]
+    features = data.test.element_spec[0]
     return data.decode is None and isinstance(features, tf.TensorSpec) and features.dtype == tf.string
 
 

@@ -32,8 +32,8 @@ from tfcompress.runs.stages import BASE, History, Stage, StageStore
 from tfcompress.training import Objective, Training, fit, make_repeatable
 
 _WITHOUT_LABELS = (
-    "set training: false, leave the technique out, put distil with labels: 0 and keep: true before it, which teaches "
-    "what the base gives, or pass a loss to compress"
+    "set training: false, leave the technique out, put distil: {labels: 0, training: false, keep: true} before it, "
+    "which teaches what the base gives, or pass a loss to compress"
 )
 
 
@@ -86,7 +86,7 @@ class Chain:
     def _checked_stages(self, model: tf_keras.Model, data: Dataset, begin: Begin) -> Iterator[Stage]:
         """Yields the stages of a base model; it is known what that gives."""
         self._check(model)
-        self._check_loss(data)
+        self._check_training(data)
         begin(self, model, data)
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
         with tf_keras.utils.custom_object_scope({**CUSTOM_OBJECTS, **own_layers}):
@@ -96,7 +96,7 @@ class Chain:
             for number, technique in enumerate(self.techniques, start=1):
                 adapted = technique.adapt(stage.data)
                 kept = self.store.load(technique.name, number, adapted)
-                if kept is None and number == 1:
+                if kept is None and number == 1 and stage.data.size("validation"):
                     warn_if_guessing(stage)
                 stage = kept or self._make(number, stage, adapted, done)
                 done[technique.name] = stage
@@ -128,8 +128,10 @@ class Chain:
             if not clustering:
                 raise UserError("export.clustered packs clustered models; add the technique cluster, or leave it false")
 
-    def _check_loss(self, data: Dataset) -> None:
-        """Refuses a training on labels that say nothing of what the outputs should be."""
+    def _check_training(self, data: Dataset) -> None:
+        """Refuses a training without examples, or on labels that say nothing of what the outputs should be."""
+        if self.training is not None or any(one.learns_labels or one.fit is not None for one in self.techniques):
+            data.check_not_empty("train", "validation")
         if data.task.has_loss or self.objective.loss is not None:
             return
         learning = [] if self.training is None else [BASE]

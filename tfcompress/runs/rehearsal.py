@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.answers import IGNORED
 from tfcompress.assets import cache_folder
 from tfcompress.data.dataset import SPLITS, Dataset, Example, FeatureArrays
 from tfcompress.data.tokenizer import Tokenizer
@@ -135,6 +136,9 @@ def rehearse(chain: Chain, model: tf_keras.Model, data: Dataset) -> None:
     if os.environ.get(SWITCH):
         return
     script, short = script_of(chain, model, data)
+    if script.loss is None and chain.objective.loss is not None and not data.task.has_loss:
+        console.print("the run is not rehearsed, because its loss is defined in the script itself", soft_wrap=True)
+        return
     digest = script.digest(short)
     passed = [chain.workdir / "rehearsal.json", cache_folder() / "rehearsals" / f"{digest}.json"]
     if any(path.is_file() and read_json(path) == {"passed": digest} for path in passed):
@@ -202,7 +206,7 @@ def script_of(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[Scrip
     """Returns what is rehearsed of a run, and the model for it, which has no block more than twice."""
     settings = [one.select(model) for one in chain.techniques if isinstance(one, LayerTechnique)]
     model = without_repetition(model, lambda name: [repr(of_layers.get(name)) for of_layers in settings])
-    two = replace(data, **{split: getattr(data, split).take(2) for split in SPLITS})
+    two = replace(data, **{one: getattr(data, one if data.size(one) else "test").take(2) for one in SPLITS})
     if isinstance(data.decode, Tokenizer):
         splits = [_arrays(getattr(two, split).batch(2)) for split in SPLITS]
     else:
@@ -213,7 +217,9 @@ def script_of(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[Scrip
     parts = metrics and [metric if isinstance(metric, str) else _part(metric) for metric in metrics]
     attributes = {one.name: getattr(data, one.name) for one in fields(data) if one.name not in SPLITS}
     attributes["decode"] = data.decode if isinstance(data.decode, Tokenizer) else None
+    attributes["align"] = data.align if isinstance(data.decode, Tokenizer) else None
     attributes["augment"] = data.augment and _unchanged
+    attributes |= {"task": data.task.elsewhere(), "unlabelled": None, "class_weights": False}
     rehearsed = replace(
         chain,
         base=_base_elsewhere,
@@ -241,9 +247,12 @@ def _told(outputs: Outputs) -> Told | None:
 
 
 def _arrays(batches: tf.data.Dataset) -> tuple[FeatureArrays, np.ndarray[Any, Any]]:
-    """Returns features and labels of the first batch."""
-    features, labels = next(batches.as_numpy_iterator())
-    return features, labels
+    """Returns features and labels of the first batch; those of words are padded with empty ones, which do not count."""
+    features, labels = next(iter(batches))
+    if isinstance(features, tf.RaggedTensor):
+        features, labels = features.to_tensor(""), labels.to_tensor(IGNORED)
+    arrays: tuple[FeatureArrays, np.ndarray[Any, Any]] = tf.nest.map_structure(np.asarray, (features, labels))
+    return arrays
 
 
 def _part(given: Any) -> _Part | None:
