@@ -7,6 +7,7 @@ from tfcompress.models.layers import (
     ClassToken,
     MaskBias,
     PositionEmbedding,
+    RelativePositionBias,
     ScaledDotProductAttention,
     approximate_gelu,
 )
@@ -53,6 +54,21 @@ def test_the_class_token_is_prepended_and_positions_are_added():
     np.testing.assert_allclose(
         positions(with_token) - with_token, np.repeat(positions.get_weights()[0], 2, 0), atol=1e-6
     )
+
+
+def test_relative_positions_share_a_row_the_more_the_farther_they_are():
+    layer = RelativePositionBias(2, buckets=32)
+    layer.build((None, 1, 1, 300))
+    rows = np.arange(64, dtype=np.float32).reshape(32, 2)
+    layer.set_weights([rows])
+    found = layer(np.full((1, 1, 1, 300), 0.5, np.float32)).numpy() - 0.5
+    assert found.shape == (1, 2, 300, 300)
+    # From T5's description: 8 rows for distances 0 to 7, then 8 rows that grow by the factor 16 ** (1 / 8).
+    ends = [8 * 16 ** (n / 8) for n in range(1, 8)]
+    for distance in range(300):
+        row = distance if distance < 8 else 8 + sum(distance >= end for end in ends)
+        np.testing.assert_array_equal(found[0, :, 299, 299 - distance], rows[row])
+        np.testing.assert_array_equal(found[0, :, 0, distance], rows[row + 16 * (distance > 0)])
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 4, 3)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
@@ -121,17 +122,92 @@ class MaskBias(tf_keras.layers.Layer):
 
 
 @_register
+class RelativePositionBias(tf_keras.layers.Layer):
+    """Adds a learned number per head to the bias of attention scores, by how far the key is from the query.
+
+    Distances are put into buckets as in T5 (Raffel et al., arXiv 1910.10683, section 2.1): half of the buckets are for
+    keys before the query. In each half, the lower half are single distances, and the others grow logarithmically up to
+    `_FARTHEST` tokens.
+
+    Input: float `(batch, 1, 1 or queries, keys)` with a static number of keys, which is that of the queries. Output:
+    `(batch, heads, queries, keys)`.
+
+    Args:
+        num_heads: number of heads.
+        buckets: number of buckets.
+    """
+
+    _FARTHEST = 128
+
+    def __init__(self, num_heads: int, buckets: int, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.buckets = buckets
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        initial = tf_keras.initializers.TruncatedNormal(stddev=0.02)
+        self.table = self.add_weight("table", shape=(self.buckets, self.num_heads), initializer=initial)
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        bias = tf.gather(tf.transpose(self.table), self._bucket_of(inputs.shape[-1]), axis=1)
+        return inputs + bias[None]
+
+    def _bucket_of(self, tokens: int) -> npt.NDArray[np.int32]:
+        """Returns the bucket of each key for each query, `(tokens, tokens)`."""
+        offset = np.arange(tokens)[None] - np.arange(tokens)[:, None]
+        half = self.buckets // 2
+        single, distance = half // 2, np.abs(offset)
+        growth = np.log(np.maximum(distance, single) / single) / np.log(self._FARTHEST / single)
+        far = np.minimum(single + (growth * (half - single)).astype(np.int32), half - 1)
+        bucket = np.where(distance < single, distance, far) + np.where(offset > 0, half, 0)
+        return np.asarray(bucket, np.int32)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.num_heads, input_shape[3], input_shape[3])
+
+    def get_config(self) -> dict[str, object]:
+        return {**super().get_config(), "num_heads": self.num_heads, "buckets": self.buckets}
+
+
+@_register
 class MeanOfTokens(tf_keras.layers.Layer):
     """Averages the states of all real tokens.
 
     Inputs: `[states, mask]`, float `(batch, tokens, width)` and `(batch, tokens)` with 1 for real tokens and 0 for
     padding. Output: `(batch, width)`; zeros for a text without real tokens.
+
+    Args:
+        root: whether the sum is divided by the square root of the number of tokens instead of the number.
     """
+
+    def __init__(self, root: bool = False, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.root = root
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         states, mask = inputs
         real = tf.cast(mask, tf.float32)[:, :, None]
-        return tf.reduce_sum(states * real, axis=1) / tf.maximum(tf.reduce_sum(real, axis=1), 1.0)
+        count = tf.maximum(tf.reduce_sum(real, axis=1), 1.0)
+        return tf.reduce_sum(states * real, axis=1) / (tf.sqrt(count) if self.root else count)
+
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+        return (input_shape[0][0], input_shape[0][2])
+
+    def get_config(self) -> dict[str, object]:
+        return {**super().get_config(), "root": self.root}
+
+
+@_register
+class MaxOfTokens(tf_keras.layers.Layer):
+    """Takes the largest value of each feature over all real tokens; for inputs and output see `MeanOfTokens`.
+
+    A text without real tokens gives values below those of any text.
+    """
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        states, mask = inputs
+        return tf.reduce_max(states + (tf.cast(mask, tf.float32)[:, :, None] - 1.0) * 1e4, axis=1)
 
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         return (input_shape[0][0], input_shape[0][2])
@@ -201,7 +277,9 @@ CUSTOM_OBJECTS = {
         ClassToken,
         PositionEmbedding,
         MaskBias,
+        RelativePositionBias,
         MeanOfTokens,
+        MaxOfTokens,
         Trigram,
         NoNorm,
         *operations.LAYERS,

@@ -30,7 +30,9 @@ class ViTConfig:
         mlp_ratio: width inside the feed-forward networks, as a multiple of `width`.
         mean, std: per channel, of images in [0, 1]; they are folded into the patch embedding.
         distilled: whether DeiT's distillation token follows the class token. The head reads only the class token, as
-            in keras-nlp.
+            in keras-nlp, unless `two_heads`.
+        two_heads: whether the head reads the class token and the distillation token, one after the other. It is then
+            the mean of DeiT's two heads.
         epsilon: added to the variance in every LayerNormalization; Hugging Face's ViTs have 1e-12.
     """
 
@@ -44,6 +46,7 @@ class ViTConfig:
     std: tuple[float, float, float] | None = None
     distilled: bool = False
     epsilon: float = 1e-6
+    two_heads: bool = False
 
 
 def vit(config: ViTConfig, classes: int, dropout: float = 0.0, name: str = "vit") -> tf_keras.Model:
@@ -73,8 +76,9 @@ def vit(config: ViTConfig, classes: int, dropout: float = 0.0, name: str = "vit"
     for block in range(config.depth):
         x = _block(x, config, dropout, f"block_{block}")
     x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
-    x = layers.Cropping1D((0, x.shape[1] - 1), name="take_class_token")(x)
-    x = layers.Reshape((config.width,), name="features")(x)
+    read = 2 if config.two_heads else 1
+    x = layers.Cropping1D((0, x.shape[1] - read), name="take_class_token")(x)
+    x = layers.Reshape((read * config.width,), name="features")(x)
     model = tf_keras.Model(image, layers.Dense(classes, name="head")(x), name=name)
     if config.mean is not None and config.std is not None:
         fold_normalization(model, config.mean, config.std)

@@ -12,11 +12,18 @@ import tensorflow as tf
 import tf_keras
 from pydantic import Field
 
-from tfcompress.models.layers import MeanOfTokens, NoNorm, ScaledDotProductAttention, Trigram
+from tfcompress.models.layers import MaxOfTokens, MeanOfTokens, NoNorm, ScaledDotProductAttention, Trigram
 from tfcompress.settings import Settings
 from tfcompress.traits import is_table
 
-FLOAT_LAYERS = (tf_keras.layers.LayerNormalization, NoNorm, ScaledDotProductAttention, MeanOfTokens, Trigram)
+FLOAT_LAYERS = (
+    tf_keras.layers.LayerNormalization,
+    NoNorm,
+    ScaledDotProductAttention,
+    MeanOfTokens,
+    MaxOfTokens,
+    Trigram,
+)
 """These compute in float; only their output is quantized, so that the Dense layer that follows takes int8."""
 
 MOVERS = (tf_keras.layers.Reshape, tf_keras.layers.Permute, tf_keras.layers.Flatten, tf_keras.layers.Cropping1D)

@@ -31,7 +31,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_annot
 
 from tfcompress import layer_kernels
 from tfcompress.errors import UserError
-from tfcompress.models.layers import CUSTOM_OBJECTS, MeanOfTokens, ScaledDotProductAttention, unquantizable
+from tfcompress.models.layers import CUSTOM_OBJECTS, MaxOfTokens, MeanOfTokens, ScaledDotProductAttention, unquantizable
 from tfcompress.models.operations import Masked
 from tfcompress.optimize.activation_plan import (
     FLOAT_LAYERS,
@@ -58,7 +58,7 @@ _Input = tf_keras.layers.InputLayer
 
 _annotate = tfmot.quantization.keras.quantize_annotate_layer
 
-_READERS_OF_INT = (tf_keras.layers.Embedding, MeanOfTokens)
+_READERS_OF_INT = (tf_keras.layers.Embedding, MeanOfTokens, MaxOfTokens)
 """These take token ids or a mask. With tfmot's own annotation, that input would get a float quantizer."""
 
 
