@@ -16,6 +16,7 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental.clu
 
 from tfcompress.optimize.compensation import cluster_for_inputs, why_not_compensated
 from tfcompress.optimize.kmeans import clustered
+from tfcompress.optimize.plain_python import clone_model, strip_clustering
 from tfcompress.optimize.technique import (
     Context,
     KernelSettings,
@@ -134,7 +135,7 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
                 variable.assign(settings.applied(variable.numpy(), _is_sparse(layer, context.traits), context.seed))
         if not self.training:
             return model
-        return tf_keras.models.clone_model(model, clone_function=lambda one: self._wrapped(one, selected, context))
+        return clone_model(model, clone_function=lambda one: self._wrapped(one, selected, context))
 
     def _wrapped(
         self, layer: tf_keras.layers.Layer, selected: Mapping[str, LayerClustering], context: Context
@@ -177,7 +178,7 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
         return {**super().explain(model), **told}
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
-        return tfmot.clustering.keras.strip_clustering(wrapped) if self.training else wrapped
+        return strip_clustering(wrapped) if self.training else wrapped
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         clustered = {

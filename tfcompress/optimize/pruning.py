@@ -12,6 +12,7 @@ import tf_keras
 from pydantic import Field, field_validator, model_validator
 
 from tfcompress.errors import UserError
+from tfcompress.optimize.plain_python import strip_pruning
 from tfcompress.optimize.pruning_masks import ExactPruning, kept
 from tfcompress.optimize.technique import (
     Context,
@@ -100,7 +101,7 @@ class Prune(LayerPruning, LayerTechnique[LayerPruning]):
         return [tfmot.sparsity.keras.UpdatePruningStep()]
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
-        return tfmot.sparsity.keras.strip_pruning(wrapped)
+        return strip_pruning(wrapped)
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         pruned = {}

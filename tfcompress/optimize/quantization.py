@@ -12,9 +12,6 @@ import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
     cluster_preserve_quantize_registry as cluster_preserving,
 )
-from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve.cluster_utils import (
-    strip_clustering_cqat,
-)
 from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (
     prune_preserve_quantize_registry as prune_preserving,
 )
@@ -41,6 +38,7 @@ from tfcompress.optimize.activation_plan import (
     LayerQuantization,
 )
 from tfcompress.optimize.calibration import calibrate
+from tfcompress.optimize.plain_python import clone_model, quantize_apply, strip_clustering_cqat
 from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
 from tfcompress.optimize.technique import (
     Context,
@@ -141,9 +139,9 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
         with load_scope():
             wrapped = copy_model(model, wrap)
             if any(isinstance(layer, QuantizeAnnotate) for layer in wrapped.layers):
-                wrapped = tfmot.quantization.keras.quantize_apply(wrapped, scheme)
+                wrapped = quantize_apply(wrapped, scheme)
             if plan.dynamic:
-                wrapped = tf_keras.models.clone_model(wrapped, clone_function=quantize_kernels)
+                wrapped = clone_model(wrapped, clone_function=quantize_kernels)
         batches = context.data.stream(32, seed=0, first_epoch=0, epochs=1).take(_CALIBRATION_BATCHES)
         calibrate(wrapped, model, batches.map(lambda features, _: features))
         return wrapped

@@ -18,6 +18,7 @@ from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError
 from tfcompress.models.operations import Masked
 from tfcompress.models.reach import unreached
+from tfcompress.optimize.plain_python import clone_model
 from tfcompress.settings import Settings
 from tfcompress.training import Objective, Training
 from tfcompress.traits import FloatArray, KernelTraits, Traits
@@ -311,11 +312,12 @@ def copy_model(
 ) -> tf_keras.Model:
     """Returns a copy of a functional model with its own weights, each layer passed through `wrap` if it is given.
 
-    The weights are copied before the layers are wrapped, because tfmot reads them when it wraps.
+    The weights are copied before the layers are wrapped, because tfmot reads them when it wraps. A layer that `wrap`
+    returns must not branch on a tensor in Python, see `plain_python`.
     """
-    copy = tf_keras.models.clone_model(model)
+    copy = clone_model(model)
     copy.set_weights(model.get_weights())
-    return copy if wrap is None else tf_keras.models.clone_model(copy, clone_function=wrap)
+    return copy if wrap is None else clone_model(copy, clone_function=wrap)
 
 
 def protect_established(layer: tf_keras.layers.Layer, traits: Traits) -> tf_keras.layers.Layer:
