@@ -18,7 +18,7 @@ from scipy.stats import pearsonr, rankdata
 from tfcompress.answers import IGNORED, End
 from tfcompress.errors import UserError
 from tfcompress.measure.interpreter import FloatArray
-from tfcompress.measure.quality import Labels, Metric, Scores
+from tfcompress.measure.quality import TOP1, Labels, Metric, Scores, likely, predicted
 
 _MANY_CLASSES = 100
 """From so many classes on, top-5 is told, too."""
@@ -35,6 +35,7 @@ class Task(ABC):
         answers: what a file calls its output; empty if outputs keep their own names.
         has_classes: whether the data have classes with names.
         has_loss: whether labels say what the outputs should be, so that a model can be trained without the user's loss.
+        together: how many examples, one after the other, are judged together.
     """
 
     name: ClassVar[str]
@@ -42,6 +43,7 @@ class Task(ABC):
     answers: ClassVar[str] = "probabilities"
     has_classes: ClassVar[bool] = True
     has_loss: ClassVar[bool] = True
+    together: ClassVar[int] = 1
 
     @abstractmethod
     def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
@@ -63,6 +65,11 @@ class Task(ABC):
     def shapes(self, classes: int) -> tuple[tuple[int | None, ...], ...]:
         """Returns the shapes that the answer for one example may have, first that of a new head; none if any may."""
 
+    def judges(self, shape: Sequence[int | None], classes: int) -> bool:
+        """Returns whether outputs of this shape per example can be judged."""
+        accepted = self.shapes(classes)
+        return not accepted or any(tf.TensorShape(shape).is_compatible_with(one) for one in accepted)
+
 
 @dataclass(frozen=True)
 class Classification(Task):
@@ -81,7 +88,7 @@ class Classification(Task):
             )
 
     def metrics(self, labels: Labels) -> tuple[Metric, ...]:
-        found = [Metric("top-1", lambda y, p: predicted(p) == y)]
+        found = [TOP1]
         counts = np.bincount(labels)
         if len(counts) >= _MANY_CLASSES:
             found.append(Metric("top-5", _top5))
@@ -113,8 +120,8 @@ class Multilabel(Task):
 
     def metrics(self, labels: Labels) -> tuple[Metric, ...]:
         return (
-            Metric("exact match", lambda y, p: ((p >= 0.5) == (y > 0.5)).all(axis=1)),
-            Metric("mAP", lambda y, p: np.stack([y, p], axis=-1), _mean_average_precision),
+            Metric("exact match", lambda y, p: (likely(p) == (y > 0.5)).all(axis=1)),
+            Metric("mAP", _ranked, _mean_average_precision),
         )
 
     def spec(self, classes: int) -> tf.TensorSpec:
@@ -161,6 +168,7 @@ class Embedding(Task):
     answers: ClassVar[str] = "embedding"
     has_classes: ClassVar[bool] = False
     has_loss: ClassVar[bool] = False
+    together: ClassVar[int] = 2
 
     def check(self, labels: Labels, classes: Sequence[str], where: str) -> None:
         paired = labels.ndim == 1 and len(labels) % 2 == 0 and np.isfinite(labels).all()
@@ -171,9 +179,10 @@ class Embedding(Task):
             )
 
     def metrics(self, labels: Labels) -> tuple[Metric, ...]:
-        return (
-            Metric("Spearman of cosines", lambda y, p: np.stack([y[::2], _cosines(p[::2], p[1::2])], 1), _spearman),
-        )
+        def scores(y: Labels, p: FloatArray) -> Scores:
+            return np.stack([y[::2], _cosines(p[::2], p[1::2])], 1)
+
+        return (Metric("Spearman of cosines", scores, _spearman, case="pair"),)
 
     def spec(self, classes: int) -> tf.TensorSpec:
         return tf.TensorSpec((), tf.float32)
@@ -280,11 +289,6 @@ def describe_task(name: str, data: str, classes: int) -> str:
     }.get(name, "")
 
 
-def predicted(outputs: FloatArray) -> npt.NDArray[np.intp]:
-    """Returns the class `(n,)` of the largest of the outputs `(n, classes)`; of one output, 1 from a half on."""
-    return (outputs[:, 0] >= 0.5).astype(np.intp) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
-
-
 def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     """Returns the entities of IOB2 tags as (type, first, end), by CoNLL's rules, which seqeval's default mode keeps.
 
@@ -313,22 +317,30 @@ def _top5(labels: Labels, outputs: FloatArray) -> Scores:
 def _macro_f1(rows: Scores) -> float:
     """Returns the mean F1 of the classes in labels and predictions `(n, 2)`."""
     truth, answer = rows.T
-    classes = np.unique(rows)
-    right = np.array([((truth == c) & (answer == c)).sum() for c in classes])
-    counts = np.array([(truth == c).sum() + (answer == c).sum() for c in classes])
-    return float((2 * right / counts).mean())
+    classes = rows.max() + 1
+    right = np.bincount(truth[truth == answer], minlength=classes)
+    counts = np.bincount(truth, minlength=classes) + np.bincount(answer, minlength=classes)
+    there = counts > 0
+    return float((2 * right[there] / counts[there]).mean())
+
+
+def _ranked(labels: Labels, outputs: FloatArray) -> Scores:
+    """Returns `(n, classes)`: twice the rank among the class's probabilities, of which the highest is 1, plus label."""
+    return np.asarray(2 * rankdata(-outputs, "dense", axis=0) + (labels > 0.5), np.int32)
 
 
 def _mean_average_precision(rows: Scores) -> float:
-    """Returns the mean over classes of the average precision, for labels and probabilities `(n, classes, 2)`.
+    """Returns the mean over classes of the average precision.
 
-    Precision is averaged over the ranks of the examples that have the class; a class without any is left out.
+    Precision is averaged over the examples that have the class, each together with all that are as probable or more; a
+    class without examples is left out.
     """
     found = []
-    for truth, score in np.moveaxis(rows, 0, -1):
-        if truth.any():
-            hits = truth[np.argsort(-score, kind="stable")] > 0.5
-            found.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
+    for ordered in np.sort(rows.T):  # Whole numbers are sorted several times as fast as probabilities.
+        ranks, hits = ordered >> 1, ordered & 1
+        if hits.any():
+            taken = np.searchsorted(ranks, ranks[hits > 0], side="right")
+            found.append((np.cumsum(hits)[taken - 1] / taken).mean())
     return float(np.mean(found)) if found else 0.0
 
 

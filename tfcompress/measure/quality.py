@@ -6,7 +6,7 @@ or wrong has exact statistics (Wilson, McNemar); all other figures get bootstrap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtrc
 
+from tfcompress.errors import UserError, first_line
 from tfcompress.measure.interpreter import FloatArray
 
 Labels = npt.NDArray[Any]
 Scores = npt.NDArray[Any]
 
-_RESAMPLES = 1000
+_TOLERANCE = 0.01
+"""How far a rounded probability may be above 1."""
+
+_RESAMPLES, _BATCH = 1000, 10
+"""How often the cases are drawn again, and for how many of these at a time their places are kept in memory."""
 
 
 def mean(scores: Scores) -> float:
@@ -38,6 +43,7 @@ class Metric:
         summary: the figure of such rows; their mean by default.
         higher_is_better: false for errors.
         percent: whether the figure is shown as a percentage.
+        case: what one case is called: an example, or a pair of them.
     """
 
     name: str
@@ -45,6 +51,7 @@ class Metric:
     summary: Callable[[Scores], float] = mean
     higher_is_better: bool = True
     percent: bool = True
+    case: str = "example"
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class Quality:
         metric: its name.
         value: the figure; a share and not a percentage, if it is one.
         low, high: of the interval.
-        cases: how many examples, or pairs of them.
-        higher_is_better, percent: see `Metric`.
+        cases: how many there are.
+        higher_is_better, percent, case: see `Metric`.
     """
 
     metric: str
@@ -66,6 +73,7 @@ class Quality:
     cases: int
     higher_is_better: bool = True
     percent: bool = True
+    case: str = "example"
 
     def __str__(self) -> str:
         if self.percent:
@@ -83,6 +91,7 @@ class Change:
         lost: the number of cases that were right before and are wrong after; None if the scores are not right or wrong.
         gained: the number that were wrong before and are right after, or None.
         p_value: of the exact two-sided McNemar test, or None: how likely a split this uneven is if neither is better.
+        percent: whether the difference is of percentages, and is shown in points, 1/100 of 1.
     """
 
     difference: float
@@ -91,36 +100,92 @@ class Change:
     lost: int | None = None
     gained: int | None = None
     p_value: float | None = None
+    percent: bool = True
+
+    @property
+    def brief(self) -> str:
+        """The numbers lost and gained, or else the difference."""
+        if self.p_value is not None:
+            return f"{self.lost}/{self.gained}"
+        return f"{100 * self.difference:+.2f}" if self.percent else f"{self.difference:+.3g}"
+
+    def __str__(self) -> str:
+        if self.p_value is not None:
+            return f"{self.brief} ({self.p_value:.2f})"
+        if self.percent:
+            return f"{self.brief} ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
+        return f"{self.brief} ({self.low:+.3g} to {self.high:+.3g})"
 
 
-def quality(metric: Metric, labels: Labels, outputs: FloatArray) -> Quality:
-    """Measures one figure of a model's outputs `(n, …)` for examples with labels `(n, …)`."""
-    scores = metric.scores(labels, outputs)
+def likely(outputs: FloatArray) -> npt.NDArray[np.bool_]:
+    """Returns which probabilities are at least a half; of numbers that are none but their logits, which are at least 0.
+
+    They are taken for logits if one of them is below 0 or above 1.
+    """
+    are_logits = outputs.min() < 0 or outputs.max() > 1 + _TOLERANCE
+    return np.asarray(outputs >= (0.0 if are_logits else 0.5))
+
+
+def predicted(outputs: FloatArray) -> npt.NDArray[np.intp]:
+    """Returns the class `(n,)` of the largest of the outputs `(n, classes)`; of one output, 1 if it is `likely`."""
+    return likely(outputs[:, 0]).astype(np.intp) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+
+
+def _right(labels: Labels, outputs: FloatArray) -> Scores:
+    if outputs.ndim != 2 or labels.max() >= max(2, outputs.shape[1]):
+        raise ValueError(f"labels go up to {labels.max()}, and there must be one score per class")
+    return np.asarray(predicted(outputs) == labels)
+
+
+TOP1 = Metric("top-1", _right)
+"""Of integer labels `(n,)` and class scores `(n, classes)`."""
+
+
+def judge(metrics: Sequence[Metric], labels: Labels, outputs: Any, whose: str) -> tuple[Scores, ...]:
+    """Returns the scores of each metric for labels `(n, …)` and outputs `(n, …)`, or such outputs by name.
+
+    Raises:
+        UserError: a metric does not take such outputs of `whose`.
+    """
+    found = []
+    for metric in metrics:
+        try:
+            found.append(np.asarray(metric.scores(labels, outputs)))
+        except Exception as error:  # A metric may be the user's own code.
+            shapes = {name: values.shape[1:] for name, values in outputs.items()} if isinstance(outputs, dict) else ""
+            raise UserError(
+                f"{whose} gives outputs of shape {shapes or outputs.shape[1:]} per example, from which {metric.name} "
+                f"cannot be found: {first_line(error)}; give a model for these labels"
+            ) from error
+    return tuple(found)
+
+
+def quality(metric: Metric, scores: Scores) -> Quality:
+    """Returns the figure of a model with these scores."""
     value = metric.summary(scores)
     low, high = _wilson(scores) if scores.dtype == bool else _interval(len(scores), lambda i: metric.summary(scores[i]))
-    return Quality(metric.name, value, low, high, len(scores), metric.higher_is_better, metric.percent)
+    return Quality(metric.name, value, low, high, len(scores), metric.higher_is_better, metric.percent, metric.case)
 
 
-def change(metric: Metric, labels: Labels, before: FloatArray, after: FloatArray) -> Change:
-    """Compares the outputs `(n, …)` of two models for the same examples."""
-    old, new = metric.scores(labels, before), metric.scores(labels, after)
-    low, high = _interval(len(old), lambda i: metric.summary(new[i]) - metric.summary(old[i]))
-    found = Change(metric.summary(new) - metric.summary(old), low, high)
-    if old.dtype != bool:
-        return found
+def change(metric: Metric, before: Scores, after: Scores) -> Change:
+    """Compares the scores of two models for the same cases."""
+    difference = metric.summary(after) - metric.summary(before)
+    low, high = _interval(len(before), lambda i: metric.summary(after[i]) - metric.summary(before[i]))
+    if before.dtype != bool:
+        return Change(difference, low, high, percent=metric.percent)
     from scipy.stats import binomtest  # takes a second to import
 
-    lost, gained = int((old & ~new).sum()), int((~old & new).sum())
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
     p_value = float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
-    return Change(found.difference, low, high, lost, gained, p_value)
+    return Change(difference, low, high, lost, gained, p_value, metric.percent)
 
 
-def p_value_of_guessing(right: npt.NDArray[np.bool_], labels: npt.NDArray[np.integer[Any]]) -> float:
+def p_value_of_guessing(right: npt.NDArray[np.bool_], labels: Labels) -> float:
     """Returns how likely so many answers `(n,)` are right if each is right as often as the most frequent label is.
 
     The binomial test is one-sided: small values mean that the answers are better than guessing.
     """
-    share = float(np.bincount(labels).max() / len(labels))
+    share = float(np.unique(labels, axis=0, return_counts=True)[1].max() / len(labels))
     return float(bdtrc(right.sum() - 1, len(labels), share))
 
 
@@ -135,10 +200,16 @@ def _interval(cases: int, figure: Callable[[npt.NDArray[np.intp]], float]) -> tu
     """Returns the 95 % interval of a figure of resampled cases (percentile bootstrap; seeded)."""
     from scipy.stats import bootstrap  # takes a second to import
 
-    if cases < 2:
-        value = figure(np.arange(cases))
+    value = figure(np.arange(cases))
+    if cases < 2 or not np.isfinite(value):
         return value, value
     found = bootstrap(
-        (np.arange(cases),), figure, n_resamples=_RESAMPLES, vectorized=False, method="percentile", random_state=0
+        (np.arange(cases),),
+        figure,
+        n_resamples=_RESAMPLES,
+        batch=_BATCH,
+        vectorized=False,
+        method="percentile",
+        random_state=0,
     ).confidence_interval
     return float(found.low), float(found.high)

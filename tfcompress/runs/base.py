@@ -250,7 +250,7 @@ def _check_answers(model: tf_keras.Model, data: Dataset) -> None:
     """Raises a `UserError` if a model's output has another shape than the task's answers."""
     task, classes, found = data.task, len(data.classes), model.output_shape
     accepted = task.shapes(classes)
-    if accepted and not any(tf.TensorShape(found[1:]).is_compatible_with(one) for one in accepted):
+    if not task.judges(found[1:], classes):
         what = f"{classes} classes" if task.has_classes else f"the task {task.name}"
         shapes = " or ".join("(batch, {})".format(", ".join(map(_side, one))) for one in accepted)
         raise UserError(
