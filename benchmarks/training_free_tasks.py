@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import bootstrap, rankdata
 
 from tfcompress.files import writing_to
-from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.divergence import cosine, divergence
 from tfcompress.measure.interpreter import Port, Runner
+from tfcompress.measure.quality import Change, Quality, change, quality
 
 Array = npt.NDArray[Any]
 Features = dict[str, Array]
@@ -29,13 +28,13 @@ Result = dict[str, Any]
 VIT, BERT = "deit_tiny", "minilm_l6"
 TASKS: dict[str, dict[str, Callable[[Result], str]]] = {
     VIT: {
-        "top-1 (95 %)": lambda file: "{top1:.2%} ({low:.1%}-{high:.1%})".format(**file["accuracy"]),
-        "lost / gained": lambda file: "{lost} / {gained} (p {p_value:.2g})".format(**file["flips"]),
+        "top-1 (95 %)": lambda file: str(Quality(**file["quality"])),
+        "lost / gained": lambda file: "{lost} / {gained} (p {p_value:.2g})".format(**file["change"]),
         "KL from float32": lambda file: _mean(file["divergence"], 4),
     },
     BERT: {
-        "Spearman (95 %)": lambda file: "{value:.2f} ({low:.1f}-{high:.1f})".format(**file["spearman"]),
-        "change (95 %)": lambda file: "{value:+.2f} ({low:+.2f}-{high:+.2f})".format(**file["change"]),
+        "Spearman (95 %)": lambda file: str(Quality(**file["quality"])),
+        "change (95 %)": lambda file: str(Change(**file["change"])),
         "cosine to float32's": lambda file: _mean(file["cosine"], 5),
     },
 }
@@ -59,7 +58,7 @@ class Task:
     Attributes:
         folder: of all its files.
         calibration, examples: features without a batch axis by input name.
-        targets: the classes of pictures `(examples,)`, or the likeness of each two texts `(examples / 2,)`.
+        targets: the classes of pictures `(examples,)`, or the likeness of each two texts `(examples,)`.
     """
 
     folder: Path
@@ -103,8 +102,17 @@ class Task:
         expected = np.load(kept)
         same = file.read_bytes() == self.float32.read_bytes()
         found = expected if same else _outputs(file, self.examples)
-        measured = _of_scores if len(self.targets) == len(self.examples) else _of_embeddings
-        return measured(found, expected, self.targets)
+        from tfcompress.data.tasks import Classification, Embedding  # Imports TensorFlow.
+
+        classes = np.issubdtype(self.targets.dtype, np.integer)
+        metric = (Classification() if classes else Embedding()).metrics(self.targets)[0]
+        before, after = (metric.scores(self.targets, outputs) for outputs in (expected, found))
+        likeness = {"divergence": divergence} if classes else {"cosine": cosine}
+        return {
+            "quality": vars(quality(metric, after)),
+            "change": vars(change(metric, before, after)),
+            **{name: _with_error(measured(found, expected)) for name, measured in likeness.items()},
+        }
 
 
 def _outputs(file: Path, examples: Iterable[Features]) -> Array:
@@ -119,48 +127,8 @@ def _outputs(file: Path, examples: Iterable[Features]) -> Array:
     return np.stack(outputs)
 
 
-def _of_scores(found: Array, expected: Array, labels: Array) -> Result:
-    correct, before = (scores.argmax(axis=1) == labels for scores in (found, expected))
-    return {
-        "accuracy": vars(accuracy(correct)),
-        "flips": vars(flips(before, correct)),
-        "divergence": _with_error(divergence(found, expected)),
-    }
-
-
-def _of_embeddings(found: Array, expected: Array, likeness: Array) -> Result:
-    """Embeddings are those of the first and second text of each pair in turn."""
-    ours, before = (cosine(embeddings[::2], embeddings[1::2]) for embeddings in (found, expected))
-
-    def change(after: Array, first: Array, wanted: Array, axis: int = -1) -> Array:
-        return _spearman(after, wanted, axis) - _spearman(first, wanted, axis)
-
-    return {
-        "spearman": _with_interval(_spearman, ours, likeness),
-        "change": _with_interval(change, ours, before, likeness),
-        "cosine": _with_error(cosine(found, expected)),
-    }
-
-
-def _spearman(a: Array, b: Array, axis: int = -1) -> Array:
-    """Returns 100 times the correlation of ranks, which SciPy computes for one pair of samples at a time only."""
-    first, second = (rankdata(values, axis=axis) for values in (a, b))
-    first, second = (ranks - ranks.mean(axis=axis, keepdims=True) for ranks in (first, second))
-    lengths = np.sqrt((first**2).sum(axis=axis) * (second**2).sum(axis=axis))
-    return np.asarray(100 * (first * second).sum(axis=axis) / lengths)
-
-
 def _with_error(values: Array) -> Result:
     return {"value": float(values.mean()), "standard_error": float(values.std(ddof=1) / np.sqrt(len(values)))}
-
-
-def _with_interval(figure: Callable[..., Array], *samples: Array) -> Result:
-    """Returns a figure of paired samples with its 95 % interval, from resampled pairs (percentile bootstrap)."""
-    resampled = bootstrap(
-        samples, figure, paired=True, n_resamples=1000, batch=100, method="percentile", random_state=0
-    )
-    found = resampled.confidence_interval
-    return {"value": float(figure(*samples)), "low": float(found.low), "high": float(found.high)}
 
 
 def prepare_vit(folder: Path, source: Path, pictures: Path, calibration: str) -> None:
@@ -201,7 +169,7 @@ def prepare_bert(folder: Path, sts: Path) -> None:
     drawn = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:CALIBRATION]]
     pairs = _pairs(sts / "dev.tsv")
     both = [row[key] for row in pairs for key in ("sentence1", "sentence2")]
-    likeness = np.array([float(row["score"]) for row in pairs])
+    likeness = np.array([float(row["score"]) for row in pairs for _ in ("sentence1", "sentence2")])
     _write(folder, list(tokens(float32, runner, drawn)), list(tokens(float32, runner, both)), likeness)
 
 
@@ -235,7 +203,8 @@ def prepare_quick(folder: Path) -> None:
         convert_file(checkpoint, float32, "float32")
         ports = Runner(float32).inputs.values()
         rows = [{port.name: _random(rng, port, len(small.WORDS)) for port in ports} for _ in range(_QUICK)]
-        _write(folder / model, rows, rows, rng.integers(0, 3, _QUICK // (1 if model == VIT else 2)))
+        targets = rng.integers(0, 3, _QUICK) if model == VIT else np.repeat(rng.random(_QUICK // 2), 2)
+        _write(folder / model, rows, rows, targets)
 
 
 def _random(rng: np.random.Generator, port: Port, tokens: int) -> Array:

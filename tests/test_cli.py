@@ -101,7 +101,7 @@ def test_files_are_compared_and_the_figures_written(monkeypatch, capsys, tiny_vi
     found = Comparison.load(figures)
     assert [file.name for file in found.files] == ["float32", "dynamic"]
     assert found.threads == (1, 2)
-    assert found.files[0].accuracy.examples == 20
+    assert found.files[0].quality[0].cases == 20
     assert "On Nobody Made Up, Android 15" in out
     assert [found.phone.ratio(row) for row in found.phone.rows] == [1, 0.75]
 

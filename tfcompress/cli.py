@@ -210,8 +210,8 @@ def cluster(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="POINTSpt",
-            help="Choose the bits of each layer, so that at most so many points of accuracy on --selection are lost.",
+            metavar="POINTSpt|AMOUNT",
+            help="Choose the bits of each layer, so that at most so many points of quality on --selection are lost.",
         ),
     ] = None,
     budget_kl: Annotated[
@@ -355,7 +355,7 @@ def compare(
         typer.Option(help="The file that the demo app's benchmark shared, with these files measured on a phone."),
     ] = None,
 ) -> None:
-    """Compare .tflite files: bytes, time, memory, outputs, accuracy."""
+    """Compare .tflite files: bytes, time, memory, outputs, quality."""
     from tfcompress.commands.compare import compare_files
     from tfcompress.measure import phone
     from tfcompress.report.comparison import print_comparison

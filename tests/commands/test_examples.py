@@ -36,7 +36,7 @@ def test_images_have_the_size_and_range_that_the_file_takes(written, images):
     signed = written("signed.tflite", describe(plain, Description("plain")))
     normal = Description("normal", input=ImageInput((127.5,), (127.5,)))
     shifted = written("shifted.tflite", describe(convert(network((8, 8, 3)), "float32"), normal))
-    feeds, labels, _ = examples_for([same, larger, signed, shifted], "digits", count=5)
+    feeds, labels, *_ = examples_for([same, larger, signed, shifted], "digits", count=5)
     found = {path: np.stack(list(feed)) for path, feed in feeds.items()}
     assert all(len(feed) == len(labels) == 5 for feed in feeds.values())
     # `tiny_data` has the same test split, cut later.
@@ -69,17 +69,17 @@ def test_pictures_of_a_folder_are_read_at_each_files_size(written, tmp_path):
             pixels = rng.integers(0, 256, (20, 30, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / label / f"{number}.png")
     small, large = (written(f"{n}.tflite", convert(network((n, n, 3), 2), "float32")) for n in (6, 10))
-    feeds, labels, _ = examples_for([small, large], "image_folder", tmp_path / "pictures")
+    feeds, labels, *_ = examples_for([small, large], "image_folder", tmp_path / "pictures")
     assert next(iter(feeds[small])).shape == (6, 6, 3)
     assert next(iter(feeds[large])).shape == (10, 10, 3)
     assert len(labels) == len(feeds[small]) == 2
 
 
-def test_without_a_score_for_each_class_there_are_no_labels(written, capsys):
+def test_without_a_score_for_each_class_there_are_no_labels(written):
     path = written("model.tflite", convert(network((8, 8, 3), 7), "float32"))
-    _, labels, _ = examples_for([path], "digits", count=3)
-    assert labels is None
-    assert "but digits has 10 classes: accuracy is not measured" in capsys.readouterr().err
+    fed = examples_for([path], "digits", count=3)
+    assert (fed.labels, fed.metrics) == (None, ())
+    assert fed.not_judged == f"{path} gives float32 (1, 7), but digits has 10 classes"
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_texts_are_cut_by_the_tokenizer_that_came_with_each_file(tiny_bert, tiny
     of_run = written("run/tflite/01-prune-float32.tflite", content)
     tokenizer.save(of_run.parents[1] / "stages" / "01-prune")
     last = written("run/model.tflite", content)
-    feeds, labels, _ = examples_for([alone, of_run, last], "text_file", reviews, 4)
+    feeds, labels, *_ = examples_for([alone, of_run, last], "text_file", reviews, 4)
     expected = tokenizer.encode(texts(text_file(reviews), "test")[:4])
     for feed in feeds.values():
         for i, example in enumerate(feed):
@@ -113,7 +113,7 @@ def test_other_names_of_a_berts_inputs_are_known(reviews, tiny_text, written):
     model = tf_keras.Model([ids, mask, kind], tf_keras.layers.Dense(2)(total))
     path = written("model.tflite", convert(model, "float32"))
     tiny_text.decode.save(path.parent)
-    feeds, labels, _ = examples_for([path], "text_file", reviews)
+    feeds, labels, *_ = examples_for([path], "text_file", reviews)
     example = next(iter(feeds[path]))
     assert example["input_mask"].tolist()[0] == 1
     assert not example["input_type_ids"].any()
@@ -169,9 +169,9 @@ def test_labels_of_a_file_are_matched_to_the_folders_by_name(written, cat_and_do
     unnamed = of_brightness(written, "unnamed.tflite", ("LABEL_0", "LABEL_1"))
     without = of_brightness(written, "without.tflite", ())
     files = [bright_is_cat, bright_is_dog, unnamed, without]
-    feeds, labels, orders = examples_for(files, "image_folder", cat_and_dog)
+    feeds, labels, orders, _ = examples_for(files, "image_folder", cat_and_dog)
     compared = compare(files, feeds, labels, rounds=2, orders=orders).files
-    assert [file.accuracy.top1 for file in compared] == [1, 0, 1, 1]
+    assert [file.quality[0].value for file in compared] == [1, 0, 1, 1]
     assert [file.agreement.top1_agreement for file in compared[1:]] == [0, 1, 1]
 
 
@@ -183,11 +183,11 @@ def test_some_of_a_files_classes_are_evaluated(written, cat_and_dog):
     labels = {"one": ("bird", "dog", "fish", "cat"), "other": ("cat", "bird", "fish", "dog")}
     one, other = (written(f"{n}.tflite", describe(content, Description(n, labels=x))) for n, x in labels.items())
     unnamed = written("unnamed.tflite", content)
-    feeds, found, orders = examples_for([one, other, unnamed], "image_folder_test", cat_and_dog)
+    feeds, found, orders, _ = examples_for([one, other, unnamed], "image_folder_test", cat_and_dog)
     assert sorted(found) == [1, 1, 1, 1, 3, 3, 3, 3]
     compared = compare([one, other, unnamed], feeds, found, rounds=2, orders=orders).files
     # The other file's bright pictures are dogs, and its dark ones birds.
-    assert [file.accuracy.top1 for file in compared] == [1, 0, 1]
+    assert [file.quality[0].value for file in compared] == [1, 0, 1]
     with pytest.raises(UserError, match="pictures is for evaluation only"):
         examples_for([one], "image_folder_test", cat_and_dog, split="train")
     birds = of_brightness(written, "bird.tflite", ("bird", "cat"))

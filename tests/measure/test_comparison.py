@@ -8,11 +8,11 @@ from pydantic import TypeAdapter
 
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
-from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.comparison import RANDOM_EXAMPLES, Comparison, compare
 from tfcompress.measure.divergence import Mean
 from tfcompress.measure.interpreter import predict
 from tfcompress.measure.phone import PhoneReport
+from tfcompress.measure.quality import TOP1, change, quality
 from tfcompress.measure.size import size
 
 from ..tiny import tiny_vit_of
@@ -45,7 +45,7 @@ def test_all_is_measured_against_the_first_file(files, images, tiny_data, tmp_pa
         )
     assert all((c.latency.ratio, c.latency.ratio_low, c.latency.ratio_high) == (1, 1, 1) for c in first.costs)
     expected, outputs = (predict(path, images) for path in files)
-    assert first.agreement is first.flips is None
+    assert first.agreement is None
     assert second.agreement.examples == len(images)
     assert second.agreement.largest_difference == pytest.approx(np.abs(outputs - expected).max())
     assert second.agreement.top1_agreement == np.mean(outputs.argmax(1) == expected.argmax(1))
@@ -53,8 +53,9 @@ def test_all_is_measured_against_the_first_file(files, images, tiny_data, tmp_pa
     lost = (expected * np.log(expected / outputs)).sum(axis=1)
     assert second.divergence.value == pytest.approx(lost.mean(), rel=0.01)
     assert second.divergence.low < second.divergence.value < second.divergence.high
-    assert second.accuracy == accuracy(outputs.argmax(1) == labels)
-    assert second.flips == flips(expected.argmax(1) == labels, outputs.argmax(1) == labels)
+    before, after = (found.argmax(1) == labels for found in (expected, outputs))
+    assert (first.quality, second.quality) == ((quality(TOP1, before),), (quality(TOP1, after),))
+    assert (first.change, second.change) == ((), (change(TOP1, before, after),))
     assert found.versions["ai-edge-litert"].startswith("2.")
     assert found.machine["cores"] > 0
 
@@ -78,8 +79,7 @@ def test_files_of_another_make_are_compared_on_random_inputs(foreign):
     _, quantized, unsigned = found.files
     assert 0 < quantized.agreement.largest_difference < 0.1
     assert unsigned.agreement.largest_difference == 0
-    assert quantized.accuracy is None
-    assert quantized.flips is None
+    assert quantized.quality == quantized.change == ()
     again = compare([foreign["uint8"], foreign["float"]], rounds=2)
     assert 0 < again.files[1].agreement.largest_difference < 0.1
 
@@ -145,7 +145,7 @@ def test_files_of_the_same_name_are_told_apart(files, tmp_path):
         (
             ["float"],
             {"examples": np.zeros((1, 8, 8, 3)), "labels": np.array([10])},
-            r"float gives scores of shape \(10,\) per example",
+            r"float gives outputs of shape \(10,\) per example, from which top-1 cannot be found: labels go up to 10",
         ),
     ],
 )

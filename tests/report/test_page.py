@@ -15,6 +15,7 @@ from tfcompress import Cluster, Prune, Quantize, Report, UserError, compress
 from tfcompress.measure.comparison import GIVEN, Comparison, compare
 from tfcompress.measure.divergence import Mean
 from tfcompress.measure.phone import PhoneReport
+from tfcompress.measure.quality import Change, Quality
 from tfcompress.report.page import _yaml, write_page
 from tfcompress.runs.recipe import Recipe
 
@@ -94,7 +95,7 @@ def visited(browser, page: Path, width: int, scheme: str) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "sections"),
     [
-        ("run_page", ["summary", "accuracy", "cost", "layers", "training", "again"]),
+        ("run_page", ["summary", "quality", "cost", "layers", "training", "again"]),
         ("comparison_page", ["summary", "cost", "phone", "agreement", "again"]),
     ],
 )
@@ -126,7 +127,7 @@ def test_it_says_what_was_kept_and_what_was_saved(run_page):
     report = json.loads((run_page.parent / "report.json").read_text())
     base, last = report["variants"][0], report["variants"][-1]
     assert "<b>quantize PCQAT</b> takes" in text
-    assert f"{100 * last['accuracy']['top1']:.2f} % of 64 test examples" in text
+    assert f"{100 * last['quality'][0]['value']:.2f} % of 64 test examples" in text
     assert f"{base['size']['raw']:,}" in text
     assert text.count('class="kernel"') == len(last["tensors"]) == 8
     assert "call <code>tfcompress.compress</code>" in text
@@ -157,6 +158,24 @@ def test_a_comparison_says_what_it_was_made_on_and_how(comparison_page, tmp_path
     assert "KL" not in text
     assert f"{alone.name}</td><td></td>".replace("<b>&", "&lt;b&gt;&amp;") in text
     assert "Call <code>tfcompress.measure.comparison.compare</code> with the same files and examples." in text
+
+
+def test_figures_of_other_tasks_are_shown_with_their_changes(comparison_page, tmp_path):
+    found = Comparison.load(comparison_page.with_suffix(".json"))
+    likeness = Quality("Spearman of cosines", 0.8672, 0.85, 0.881, 16, case="pair")
+    error = Quality("MAE", 0.51234, 0.4, 0.6, 16, higher_is_better=False, percent=False)
+    change = Change(-0.0123, -0.02, 0.001)
+    first, second = (replace(file, quality=(likeness, error)) for file in found.files)
+    replace(found, files=(first, replace(second, change=(change, change)))).save(tmp_path / "pairs.json")
+    text = write_page(tmp_path / "pairs.json").read_text()
+    assert (
+        "has a Spearman of cosines of 86.72 % on 16 test pairs, compared with 86.72 % for 00-base-float32: a " in text
+    )
+    assert "a change of -1.23 (-2.00 to +0.10)." in text
+    assert '<td>0.5123 <span class="quiet">0.4–0.6</span></td><td>-1.23 (-2.00 to +0.10)</td></tr>' in text
+    assert "Spearman of cosines, % (95 % interval)" in text
+    assert "resampled pairs, the same of both files" in text
+    assert "McNemar" not in text
 
 
 def test_a_kernels_picture_has_a_tick_for_each_centroid(run_page):

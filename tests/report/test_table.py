@@ -16,9 +16,9 @@ def test_a_row_a_file_and_what_was_left_alone(tiny_vit, tiny_data, tmp_path):
     lines = text.getvalue().splitlines()
     base, dynamic = (next(line for line in lines if name in line) for name in ("base float32", "base dynamic"))
     assert f"{report.variants[0].size.raw:,}" in base
-    assert f"{report.variants[1].accuracy.top1:.2%}" in dynamic
-    flips = report.variants[1].flips
-    assert f"{flips.lost}/{flips.gained} ({flips.p_value:.2f})" in dynamic
+    assert str(report.variants[1].quality[0]) in dynamic
+    change = report.variants[1].change[0]
+    assert f"{change.lost}/{change.gained} ({change.p_value:.2f})" in dynamic
     assert "class_token (ClassToken, 16)" in " ".join(lines)
     odd = replace(report, left_alone=(UntreatedLayer("[/a]", "Own", 1),))
     print_report(odd, Console(file=text, width=160))

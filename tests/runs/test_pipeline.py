@@ -50,11 +50,12 @@ def test_every_stage_and_format_has_its_figures(finished):
         "quantize PCQAT",
     ]  # fmt: skip
     base, last = report.variants[0], stock(report)[-1]
-    assert base.flips is None
+    assert base.change == ()
     assert base.latency.ratio == 1
-    assert base.accuracy.examples == 64
-    assert base.accuracy.low < base.accuracy.top1 < base.accuracy.high
-    assert last.flips.lost - last.flips.gained == base.accuracy.correct - last.accuracy.correct
+    before, after, change = base.quality[0], last.quality[0], last.change[0]
+    assert (before.metric, before.cases) == ("top-1", 64)
+    assert before.low < before.value < before.high
+    assert (change.lost - change.gained) / 64 == -change.difference == before.value - after.value
     assert last.size.gzip < last.size.raw < base.size.raw
     assert base.agreement.top1_agreement == 1
     assert base.agreement.largest_difference < 1e-5
@@ -72,7 +73,7 @@ def test_clustered_stages_are_packed_too(finished):
     variants = {variant.name: variant for variant in report.variants}
     before, packed = variants["cluster float32"], variants["cluster float32 packed"]
     assert packed.file == "tflite/02-cluster-float32_packed.tflite"
-    assert packed.accuracy == before.accuracy
+    assert packed.quality == before.quality
     assert packed.agreement.largest_difference < 1e-5
     assert [(one.layer, one.shape, one.distinct, one.sparsity) for one in packed.tensors] == [
         (one.layer, one.shape, one.distinct, one.sparsity) for one in before.tensors
@@ -80,7 +81,7 @@ def test_clustered_stages_are_packed_too(finished):
     assert sum(one.bytes for one in packed.tensors) < sum(one.bytes for one in before.tensors) / 5
     assert packed.memory.peak_rss > 0
     int8 = variants["quantize PCQAT packed"]
-    assert abs(int8.accuracy.correct - variants["quantize PCQAT"].accuracy.correct) <= 3
+    assert abs(int8.quality[0].value - variants["quantize PCQAT"].quality[0].value) <= 3 / 64
     assert set(variants) - {variant.name for variant in stock(report)} == {packed.name, int8.name}
 
 
@@ -243,8 +244,8 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
         epochs = [step for step, _ in logged(killed / "logs" / name).get("loss/train", [])]
         assert epochs == [row["epoch"] for row in whole.history[name]]
     assert resumed.history == whole.history
-    assert [v.accuracy for v in resumed.variants] == [v.accuracy for v in whole.variants]
-    assert [v.flips for v in resumed.variants] == [v.flips for v in whole.variants]
+    assert [v.quality for v in resumed.variants] == [v.quality for v in whole.variants]
+    assert [v.change for v in resumed.variants] == [v.change for v in whole.variants]
     assert not list(killed.rglob(".*")), "a half-written file was left"
 
 

@@ -19,7 +19,7 @@ from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
 from tfcompress.study import bits, judging
 from tfcompress.study.bits import WIDTHS, Bits, choose_bits, fewest_bytes
-from tfcompress.study.judging import Budget, Selection, top1
+from tfcompress.study.judging import Budget, Selection
 from tfcompress.study.table import print_bits
 
 from ..post_training.strangers import dense, divergence, pictures, run
@@ -108,11 +108,11 @@ def test_another_file_in_the_folder_is_refused(folder, study):
 def test_points_are_judged_on_the_data_for_selection(content, folder, study):
     labels = run(content, *EXAMPLES).argmax(axis=1)
     labels[:4] += 1
-    selection = Selection("pictures", EXAMPLES, top1(labels))
+    selection = Selection("pictures", EXAMPLES, labels)
     found = choose_bits(content, EXAMPLES, folder, Budget(points=5), selection, settings=QUICK)
     predicted = run(cluster(content, found.settings(QUICK), EXAMPLES).content, *EXAMPLES).argmax(axis=1)
-    assert found.before.score == 0.9
-    assert found.after.score == (predicted == labels).mean() >= 0.85
+    assert found.before.quality.value == 0.9
+    assert found.after.quality.value == (predicted == labels).mean() >= 0.85
     assert found.bytes < found.float_bytes / 4
 
 
@@ -131,7 +131,7 @@ def test_a_budget_that_is_none_is_refused(amounts, message):
 
 
 def test_points_that_cannot_be_judged_are_refused_at_once(tmp_path):
-    selection = Selection("pictures", EXAMPLES, top1([0] * 40))
+    selection = Selection("pictures", EXAMPLES, np.zeros(40, int))
     with pytest.raises(UserError, match=r"0.3 points are less than one of the 40 .* at least 334 .*--budget-kl"):
         choose_bits(b"no file", EXAMPLES, tmp_path, Budget(points=0.3), selection)
     with pytest.raises(UserError, match="needs labelled data for selection; give some, or use --budget-kl"):

@@ -30,8 +30,8 @@ def test_a_budget_in_points_is_kept_on_the_validation_split(source, tmp_path, ca
     study = Bits.load(tmp_path / "out.tflite.bits" / "bits.json")
     images, labels = zip(*digits().examples("validation").as_numpy_iterator(), strict=True)
     before, after = (predict(path, images).argmax(axis=1) == np.array(labels) for path in (source, out))
-    assert study.before.score == pytest.approx(before.mean())
-    assert study.after.score == pytest.approx(after.mean())
+    assert study.before.quality.value == pytest.approx(before.mean())
+    assert study.after.quality.value == pytest.approx(after.mean())
     assert before.mean() - after.mean() <= 0.03
     assert found.kernels == len(study.layers) == 1
     assert f"{len(labels)} examples of digits" in " ".join(capsys.readouterr().out.split())

@@ -8,7 +8,7 @@ from scipy.stats import sem
 
 from tfcompress.cli import main
 from tfcompress.errors import UserError
-from tfcompress.measure.accuracy import Flips
+from tfcompress.measure.quality import Change
 from tfcompress.optimize.clustering import LayerClustering
 from tfcompress.optimize.pruning import LayerPruning
 from tfcompress.progress import Bar
@@ -17,6 +17,8 @@ from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, sensitivity
 from tfcompress.traits import kernels
 
 from ..tiny import tiny_bert_of, tiny_vit_of
+
+NONE = Change(0, 0, 0, 0, 0, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def losses(model, data, examples=64) -> np.ndarray:
 def test_every_kernel_gets_every_treatment(study, trained):
     assert [(layer.name, layer.weights) for layer in study.layers] == [(n, k.size) for n, k in kernels(trained).items()]
     assert {len(layer.effects) for layer in study.layers} == {6}
-    assert (study.examples, study.accuracy.examples) == (64, 64)
+    assert (study.examples, study.quality.cases) == (64, 64)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_a_change_is_that_layers_alone(study, trained, tiny_vit, tiny_data, plac
     correct = (
         tiny_vit.predict(tiny_data.batches("validation", 64), verbose=0).argmax(1) == tiny_data.labels["validation"]
     )
-    assert study.accuracy.correct - found.flips.lost + found.flips.gained == correct.sum()
+    assert 64 * study.quality.value - found.quality.lost + found.quality.gained == correct.sum()
 
 
 def test_the_model_stays_the_same_bits(study, trained, trained_weights):
@@ -82,7 +84,7 @@ def test_what_changes_no_weight_changes_nothing(tiny_vit, tiny_data, tmp_path):
     unchanged += layers["block_0_mlp2"].effects
     assert len(unchanged) == 10
     for effect in unchanged:
-        assert (effect.change, effect.standard_error, effect.flips) == (0, 0, Flips(0, 0, 1.0))
+        assert (effect.change, effect.standard_error, effect.quality) == (0, 0, NONE)
         assert effect.loss == study.loss
 
 
@@ -159,7 +161,7 @@ def test_a_recipe_takes_the_techniques_as_they_are(study, trained):
 def test_the_hardest_treatment_before_the_first_intolerable_one_is_taken():
     def layer(name, *changes):
         effects = [
-            Effect("cluster", {"clusters": clusters}, 1.0, change, 0.1, Flips(0, 0, 1.0))
+            Effect("cluster", {"clusters": clusters}, 1.0, change, 0.1, NONE)
             for clusters, change in zip((128, 64, 32, 16), changes, strict=True)
         ]
         return Layer(name, "Dense", 100, tuple(effects))

@@ -11,17 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfcompress.commands.examples import examples_for, image_size, images, tokens
+from tfcompress.commands.examples import examples_for, image_size, images, keep_tokenizer, tokens
 from tfcompress.data import registry
 from tfcompress.data.folders import unlabelled_pictures
 from tfcompress.data.text import unlabelled_texts
-from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export.quantizer import calibrated_signatures, port_shape
 from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.progress import track
-from tfcompress.tflite.metadata import read_description
 from tfcompress.tflite.tensor import Tensor
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -106,12 +104,8 @@ def _stored(path: Path, count: int) -> list[Example]:
 
 def _read(calibration: str, count: int, model: str, reference: Path) -> list[Example]:
     """Returns pictures of a folder, texts of a file or training examples of a data set, as the model takes them."""
-    beside = Path(model).parent
     try:
-        description = read_description(reference.read_bytes())
-        own = description is not None and description.input is not None
-        if not own and (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
-            Tokenizer.load(beside).save(reference.parent)
+        keep_tokenizer(Path(model), reference)
         feed = _feed(calibration, count, reference)
         return [
             tf.nest.map_structure(np.asarray, example)

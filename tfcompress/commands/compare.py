@@ -8,6 +8,7 @@ from pathlib import Path
 from tfcompress.commands.scores import score_orders
 from tfcompress.measure.comparison import Comparison, compare
 from tfcompress.measure.phone import PhoneReport
+from tfcompress.progress import console
 
 
 def compare_files(
@@ -23,7 +24,7 @@ def compare_files(
 
     Args:
         files: paths; the others are compared with the first.
-        data: a data set that `tfcompress datasets` lists; by default random inputs, and no accuracy.
+        data: a data set that `tfcompress datasets` lists; by default random inputs, and no quality.
         path: of the file or folder of the data set, if it needs one.
         examples: how many, the first of the test split; by default all.
         threads: numbers of threads to measure with.
@@ -37,5 +38,7 @@ def compare_files(
         return compare(files, threads=threads, rounds=rounds, phone=phone, orders=score_orders(files))
     from tfcompress.commands.examples import examples_for  # Imports TensorFlow.
 
-    feeds, labels, orders = examples_for(files, data, path, examples)
-    return compare(files, feeds, labels, threads, rounds, data, str(path or ""), phone, orders)
+    fed = examples_for(files, data, path, examples)
+    if fed.not_judged:
+        console.print(f"{fed.not_judged}: quality is not measured")
+    return compare(files, fed.feeds, fed.labels, threads, rounds, data, str(path or ""), phone, fed.orders, fed.metrics)

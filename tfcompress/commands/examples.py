@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from tfcompress.commands.scores import evaluated_classes, score_orders
@@ -18,11 +17,9 @@ from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Port, Runner
+from tfcompress.measure.quality import Labels, Metric
 from tfcompress.models.lookup import Lookup
-from tfcompress.progress import console
 from tfcompress.tflite.metadata import Description, ImageInput, LookupInput, TextInput, read_description
-
-Labels = npt.NDArray[np.int64]
 
 
 class Fed(NamedTuple):
@@ -30,13 +27,17 @@ class Fed(NamedTuple):
 
     Attributes:
         feeds: the examples by file.
-        labels: of the examples, `(count,)`; None if a file does not give one score per class.
+        labels: of the examples, `(count, …)`; None if the task cannot judge what a file gives.
         orders: for each file whose labels have another order than the classes, the index of the score of each class.
+        metrics: the figures of the task; none without labels.
+        not_judged: why there are no labels; empty with them, and for training examples.
     """
 
     feeds: dict[Path, Examples]
     labels: Labels | None
     orders: dict[Path, tuple[int, ...]]
+    metrics: tuple[Metric, ...]
+    not_judged: str = ""
 
 
 def examples_for(
@@ -54,7 +55,8 @@ def examples_for(
         files: paths of `.tflite` files.
         name: of the data set, or a YAML file that describes it; see `registry.named`.
         path: of the data set's file or folder, if it needs one.
-        count: how many examples, by default all: the first of the split, or random ones of `train`, seeded.
+        count: how many examples, by default all: the first of the split, or random ones of `train`, seeded. One more
+            if it would part a pair.
         split: of the data set; where it has no validation split, because all of it is test, this takes its place.
 
     Raises:
@@ -67,7 +69,7 @@ def examples_for(
     feeds: dict[Path, Examples] = {}
     orders: dict[Path, tuple[int, ...]] = {}
     loaded: dict[int, tuple[Dataset, tf.data.Dataset]] = {}
-    fits = True
+    not_judged = ""
     for file in dict.fromkeys(files):
         runner = Runner(file)
         size = 0 if wanted.name in registry.TEXT else image_size(file, runner)
@@ -80,21 +82,23 @@ def examples_for(
             loaded[size] = data, _drawn(data, split, count)
         data, drawn = loaded[size]
         classes, chosen = data.classes, tuple(range(len(data.classes)))
-        if split != "train":
+        if split != "train" and data.task.has_classes:
             classes, chosen = evaluated_classes(files, data.classes, name)
-        if split != "train":
             orders |= score_orders([file], classes, name)
         if wanted.name in registry.TEXT:
             feeds[file] = tokens(file, runner, [text.decode("utf-8", "replace") for text in _features(drawn)])
         else:
             feeds[file] = images(file, runner, decoded(drawn, data.decode))
-        if split != "train" and runner.scores.shape[-1] != len(classes):
-            fits = False
-            console.print(
-                f"{file} gives {runner.scores}, but {name} has {len(classes)} classes: accuracy is not measured"
-            )
-    labels = np.array([chosen[label] for _, label in drawn.as_numpy_iterator()], np.int64) if fits else None
-    return Fed(feeds, labels, orders)
+        if split != "train" and not data.task.judges(runner.scores.shape[1:], len(classes)):
+            has = f"has {len(classes)} classes" if classes else f"is for {data.task.name}"
+            not_judged = f"{file} gives {runner.scores}, but {name} {has}"
+    if split == "train" or not_judged:
+        return Fed(feeds, None, orders, (), not_judged)
+    labels = np.array([label for _, label in drawn.as_numpy_iterator()])
+    data.task.check(labels, data.classes, f"{name}: the {split} split")
+    if data.task.has_classes and labels.ndim == 1:
+        labels = np.array(chosen)[labels]
+    return Fed(feeds, labels, orders, data.task.metrics(labels))
 
 
 def decoded(examples: tf.data.Dataset, decode: Decode | None) -> tf.data.Dataset:
@@ -110,7 +114,7 @@ def _drawn(data: Dataset, split: Split, count: int | None) -> tf.data.Dataset:
     if split == "train":
         buffer = min(data.size("train"), data.shuffle_buffer)
         examples = examples.shuffle(buffer, 0, reshuffle_each_iteration=False)
-    return examples if count is None else examples.take(count)
+    return examples if count is None else examples.take(-(-count // data.task.together) * data.task.together)
 
 
 def _features(examples: tf.data.Dataset) -> Iterator[bytes]:
@@ -157,6 +161,17 @@ def _tokenizer(file: Path, length: int) -> Tokenizer:
         f"{file} comes without a tokenizer; texts need a vocabulary in its metadata, or vocab.txt and tokenizer.json "
         "in the same folder"
     )
+
+
+def keep_tokenizer(model: Path, file: Path) -> None:
+    """Copies the tokenizer beside a model's file to the `.tflite` file that was made of it.
+
+    A file that says itself how its input is made needs none, and neither does a stage of a run, whose file says so.
+    """
+    description, beside = _description(file), model.parent
+    own = description is not None and description.input is not None
+    if not own and (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
+        Tokenizer.load(beside).save(file.parent)
 
 
 def _description(file: Path) -> Description | None:

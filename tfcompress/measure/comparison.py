@@ -1,4 +1,4 @@
-"""Compares several `.tflite` files: bytes, time, memory, outputs for the same examples, and accuracy."""
+"""Compares several `.tflite` files: bytes, time, memory, outputs for the same examples, and quality."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from pydantic import TypeAdapter, computed_field
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
-from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.agreement import agreement
 from tfcompress.measure.divergence import Mean, are_class_scores, mean_cosine, mean_divergence
 from tfcompress.measure.figures import Figures
@@ -24,6 +23,7 @@ from tfcompress.measure.interpreter import Example, FloatArray, Port, Runner
 from tfcompress.measure.latency import Latency, latencies
 from tfcompress.measure.memory import Memory, memory
 from tfcompress.measure.phone import PhoneReport
+from tfcompress.measure.quality import TOP1, Labels, Metric, change, judge, quality
 from tfcompress.measure.size import size
 from tfcompress.progress import track
 
@@ -151,13 +151,14 @@ class Comparison:
 def compare(
     files: Sequence[Path],
     examples: Examples | Mapping[Path, Examples] | None = None,
-    labels: npt.NDArray[np.integer[Any]] | None = None,
+    labels: Labels | None = None,
     threads: Sequence[int] = (1,),
     rounds: int = 50,
     data: str = "",
     data_path: str = "",
     phone: PhoneReport | None = None,
     orders: Mapping[Path, Sequence[int]] | None = None,
+    metrics: Sequence[Metric] = (TOP1,),
 ) -> Comparison:
     """Compares files with the first of them.
 
@@ -167,18 +168,20 @@ def compare(
             different ways. The default is `RANDOM_EXAMPLES` seeded random examples: real numbers from 0 to 1, or over
             the whole range of a quantized input; ids up to the last row of the shortest table that they are looked up
             in; 0 to 255 for other uint8 inputs; and ones for all other integers.
-        labels: of the examples, `(n,)`.
+        labels: of the examples, `(n, …)`.
         threads: numbers of threads to measure with.
         rounds: of the latency measurement, at least two.
         data: name of the data set that the examples belong to; by default `GIVEN`.
         data_path: where the data set is.
         phone: what a phone measured of these files, and possibly of others.
         orders: for each file that names its classes, the index of the score of each class.
+        metrics: what is found of labels and outputs; those of a task of `tfcompress.data.tasks`, for instance.
 
-    Class scores have a divergence and embeddings a cosine; for which is which, see `are_class_scores`.
+    Class scores have a divergence and embeddings a cosine. With labels, outputs are class scores if each label is one
+    class; without labels, see `are_class_scores`.
 
     Raises:
-        UserError: a file cannot be run, the files take different inputs, or the examples do not fit a file.
+        UserError: a file cannot be run, the files take different inputs, or the examples or labels do not fit a file.
     """
     if not files or rounds < 2 or not threads or min(threads) < 1:
         raise UserError(
@@ -204,12 +207,16 @@ def compare(
     outputs = {
         name: _outputs(name, runners[name], feeds[name], (orders or {}).get(path)) for name, path in paths.items()
     }
-    correct = None if labels is None else {name: _correct(name, found, labels) for name, found in outputs.items()}
+    metrics = () if labels is None else metrics
+    judged = {name: () if labels is None else judge(metrics, labels, out, name) for name, out in outputs.items()}
     costs = _costs(paths, {name: next(iter(feed)) for name, feed in feeds.items()}, threads, rounds)
     first = outputs[names[0]]
     steps = {name: runner.scores.scale for name, runner in runners.items()}
-    named = labels is not None or any(path in (orders or {}) for path in files)
-    scores = are_class_scores(((runners[name].scores, found) for name, found in outputs.items()), named)
+    if labels is not None:
+        scores = labels.ndim == 1 and bool(np.issubdtype(labels.dtype, np.integer))
+    else:
+        ports = ((runners[name].scores, found) for name, found in outputs.items())
+        scores = are_class_scores(ports, any(path in (orders or {}) for path in files))
     compared = [
         ComparedFile(
             name=name,
@@ -221,8 +228,8 @@ def compare(
             agreement=agreement(outputs[name], first)
             if name != names[0] and outputs[name].shape == first.shape
             else None,
-            accuracy=accuracy(correct[name]) if correct else None,
-            flips=flips(correct[names[0]], correct[name]) if correct and name != names[0] else None,
+            quality=tuple(map(quality, metrics, judged[name])),
+            change=tuple(map(change, metrics, judged[names[0]], judged[name])) if name != names[0] else (),
             divergence=mean_divergence(outputs[name], first, (steps[name], steps[names[0]]))
             if scores and name != names[0]
             else None,
@@ -282,16 +289,6 @@ def _costs(
         for name, path in track(paths.items(), f"memory, threads: {count}", len(paths)):
             costs[name].append(Cost(count, times[name], *memory(path, count)))
     return costs
-
-
-def _correct(name: str, outputs: FloatArray, labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
-    if outputs.ndim != 2 or labels.max() >= outputs.shape[1]:
-        raise UserError(
-            f"{name} gives scores of shape {outputs.shape[1:]} per example, but labels go up to {labels.max()}; a file "
-            "for these labels gives one score per class"
-        )
-    correct: npt.NDArray[np.bool_] = outputs.argmax(axis=1) == labels
-    return correct
 
 
 def random_examples(paths: Mapping[str, Path], runners: Mapping[str, Runner]) -> list[Example]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tfcompress.measure.accuracy import Accuracy, Flips
 from tfcompress.measure.agreement import Agreement
+from tfcompress.measure.quality import Change, Quality
 from tfcompress.measure.size import Size
 
 
@@ -16,16 +16,16 @@ class Figures:
     Attributes:
         inputs: type and shape by the name of each input.
         size: of the file.
-        accuracy: None without labels.
-        flips: against the first file; None for the first file, and without labels.
+        quality: the figures of the task, of which the first decides; empty without labels.
+        change: of each of them, against the first file; empty for the first file, and without labels.
         agreement: with the model that the outputs are compared with; None if there is none, or if its output has
             another shape.
     """
 
     inputs: dict[str, str]
     size: Size
-    accuracy: Accuracy | None
-    flips: Flips | None
+    quality: tuple[Quality, ...]
+    change: tuple[Change, ...]
     agreement: Agreement | None
 
     @property

@@ -9,6 +9,7 @@ from rich.table import Table
 from tfcompress.measure.comparison import ComparedFile, Comparison, Cost
 from tfcompress.measure.divergence import Mean
 from tfcompress.measure.phone import PhoneReport
+from tfcompress.report.quality import columns, explained, print_others
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -31,7 +32,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for file in comparison.files:
         if reason := next((cost.no_memory for cost in file.costs if cost.no_memory), ""):
             console.print(f"The memory of {escape(file.name)} could not be measured: {escape(reason)}.", style="dim")
-    if first.accuracy is not None or len(comparison.files) > 1:
+    if first.quality or len(comparison.files) > 1:
         _print_outputs(comparison, console)
     if comparison.phone is not None:
         _print_phone(comparison.phone, console)
@@ -39,7 +40,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 def _print_outputs(comparison: Comparison, console: Console) -> None:
     first = comparison.files[0]
-    labelled = first.accuracy is not None
+    quality = list(columns(comparison.files, 0)) if first.quality else []
     divergent = any(file.divergence is not None for file in comparison.files)
     embedded = any(file.cosine is not None for file in comparison.files)
     outputs = _table(
@@ -48,15 +49,16 @@ def _print_outputs(comparison: Comparison, console: Console) -> None:
         "largest",
         *(["KL (95 %)"] * divergent),
         *(["cosine (95 %)"] * embedded),
-        *(["top-1 (95 %)", "lost/gained (p)"] * labelled),
+        *(heading for heading, _ in quality),
     )
-    for file in comparison.files:
+    for file, *cells in zip(comparison.files, *(cells for _, cells in quality), strict=True):
         found = [_mean(file.divergence, ".3g")] * divergent + [_mean(file.cosine, ".5f")] * embedded
-        outputs.add_row(escape(file.name), *_agreement(file), *found, *(_correctness(file) if labelled else ()))
+        outputs.add_row(escape(file.name), *_agreement(file), *found, *cells)
     console.print(outputs)
+    print_others([file.name for file in comparison.files], comparison.files, console)
     note = " 'KL' is the Kullback-Leibler divergence of the scores from the first file's, in nats." * divergent
     note += " 'cosine' is the similarity of the embeddings to the first file's." * embedded
-    note += " The p of 'lost/gained' is of the exact McNemar test." * labelled
+    note += explained(comparison.files)
     if not comparison.data:
         note += " Real examples tell more: name a data set with --data."
     console.print(escape(f"Compared with the first file on {comparison.described_data}.{note}"), style="dim")
@@ -116,11 +118,3 @@ def _mean(mean: Mean | None, digits: str) -> str:
         return ""
     interval = "" if mean.low is None else f" ({mean.low:{digits}}-{mean.high:{digits}})"
     return f"{mean.value:{digits}}{interval}"
-
-
-def _correctness(file: ComparedFile) -> tuple[str, ...]:
-    accuracy, flips = file.accuracy, file.flips
-    return (
-        f"{accuracy.top1:.2%} ({accuracy.low:.1%}-{accuracy.high:.1%})" if accuracy else "",
-        f"{flips.lost}/{flips.gained} ({flips.p_value:.2f})" if flips else "",
-    )

@@ -12,7 +12,6 @@ from tfcompress.errors import UserError
 from tfcompress.export.verify import VerifiedTensor
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
-from tfcompress.measure.accuracy import Accuracy
 from tfcompress.measure.agreement import Agreement
 from tfcompress.measure.figures import Figures
 from tfcompress.measure.latency import Latency
@@ -24,7 +23,7 @@ from tfcompress.report.run_description import CompressCall, RecipeRun, RunDescri
 class Variant(Figures):
     """One `.tflite` file of a run and everything that was measured of it.
 
-    Its `flips` are against the first variant, and its `agreement` is with the Keras model that it was made from.
+    Its `change` is against the first variant, and its `agreement` is with the Keras model that it was made from.
 
     Attributes:
         stage: the last stage that its model went through: `base` or the name of a technique.
@@ -42,7 +41,6 @@ class Variant(Figures):
     scheme: str
     file: str
     minimum_runtime: str
-    accuracy: Accuracy
     agreement: Agreement
     latency: Latency
     memory: Memory | None

@@ -61,12 +61,11 @@ def _json(path: Path) -> object:
 
 def _run_page(workdir: Path) -> str:
     report = Report.load(workdir / "report.json")
-    first, last = report.variants[0], report.variants[-1]
+    last = report.variants[-1]
     trained = {stage: history for stage, history in report.history.items() if history}
     return _render(
         report.variants,
         title=report.title,
-        examples=first.accuracy.examples,
         kernels=_kernels(last, workdir / last.file),
         last=last,
         untreated=report.left_alone,
@@ -88,7 +87,6 @@ def _comparison_page(comparison: Comparison) -> str:
     return _render(
         comparison.files,
         title="Comparison of " + ", ".join(file.name for file in comparison.files),
-        examples=comparison.examples,
         command=comparison.command,
         document=comparison,
         compared_on=comparison.described_data,
@@ -104,15 +102,13 @@ def _comparison_page(comparison: Comparison) -> str:
 
 def _render(files: Sequence[Variant] | Sequence[ComparedFile], **more: object) -> str:
     """Fills the template with what both kinds of page have, and with `more`."""
-    accuracies = [(file.name, file.accuracy) for file in files if file.accuracy]
     memory = [(file.name, file.memory.peak_rss) for file in files if file.memory]
     pictures = {}
     if files[0].memory:
         pictures["memory"] = plots.memory("memory", memory)
-    if accuracies:
-        sizes = [(file.size.gzip, file.accuracy) for file in files if file.accuracy]
-        pictures["accuracy"] = plots.accuracies("accuracy", accuracies)
-        pictures["size"] = plots.accuracy_by_size("size", sizes)
+    if files[0].quality:
+        pictures["quality"] = plots.qualities("quality", [(file.name, file.quality[0]) for file in files])
+        pictures["size"] = plots.quality_by_size("size", [(file.size.gzip, file.quality[0]) for file in files])
     environment = Environment(
         loader=PackageLoader("tfcompress", "report"),
         autoescape=True,

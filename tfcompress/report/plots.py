@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfcompress.measure.accuracy import Accuracy
 from tfcompress.measure.latency import Latency
+from tfcompress.measure.quality import Quality
 
 _INK, _LINE, _ACCENT, _SECOND = "#010101", "#020202", "#030303", "#040404"
 _THEME = {_INK: "currentColor", _LINE: "var(--line)", _ACCENT: "var(--accent)", _SECOND: "var(--second)"}
@@ -44,28 +44,30 @@ _STYLE: dict[Any, Any] = {
 _INCHES = 4.7  # Wide enough for a phone's 390 pixels, so that text keeps its size there.
 
 
-def accuracies(name: str, rows: Sequence[tuple[str, Accuracy]]) -> str:
-    """Draws top-1 accuracy with its interval, one line per model."""
+def qualities(name: str, rows: Sequence[tuple[str, Quality]]) -> str:
+    """Draws a figure of quality with its interval, one line per model."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(0.7 + 0.28 * len(rows))
-        found = [accuracy for _, accuracy in rows]
-        _intervals(axes, 100 * np.array([(a.low, a.top1, a.high) for a in found]), [label for label, _ in rows])
-        axes.set_xlabel("top-1 accuracy, % (95 % interval)")
+        found = np.array([(quality.low, quality.value, quality.high) for _, quality in rows])
+        scale, label = _unit(rows[0][1])
+        _intervals(axes, scale * found, [model for model, _ in rows])
+        axes.set_xlabel(f"{label} (95 % interval)")
         return _svg(figure, name)
 
 
-def accuracy_by_size(name: str, rows: Sequence[tuple[int, Accuracy]]) -> str:
-    """Draws top-1 accuracy by bytes; each point is labelled with the number of its row, from 1."""
+def quality_by_size(name: str, rows: Sequence[tuple[int, Quality]]) -> str:
+    """Draws a figure of quality by bytes; each point is labelled with the number of its row, from 1."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(2.6)
-        for number, (size, accuracy) in enumerate(rows, start=1):
-            axes.plot([size / 1e6], [100 * accuracy.top1], "o", color=_ACCENT, markersize=4)
-            place = (size / 1e6, 100 * accuracy.top1)
+        scale, label = _unit(rows[0][1])
+        for number, (size, quality) in enumerate(rows, start=1):
+            place = (size / 1e6, scale * quality.value)
+            axes.plot(*place, "o", color=_ACCENT, markersize=4)
             axes.annotate(str(number), place, (0, 4), textcoords="offset points", ha="center")
         axes.set_xlim(0, 1.1 * max(size for size, _ in rows) / 1e6)
         axes.margins(y=0.2)
         axes.set_xlabel("megabytes, zipped (numbers as in the table above)")
-        axes.set_ylabel("top-1 accuracy, %")
+        axes.set_ylabel(label)
         return _svg(figure, name)
 
 
@@ -143,6 +145,12 @@ def histogram(values: npt.NDArray[np.float32], clustered: bool) -> str:
         f'<path d="{bars}" stroke="var(--accent)" stroke-width="{width / bins - 0.5:g}"/>'
         f'<path d="{ticks}" stroke="currentColor" stroke-width="0.8"/></svg>'
     )
+
+
+def _unit(quality: Quality) -> tuple[int, str]:
+    """Returns what to multiply a figure by, and how to call it."""
+    name = quality.metric if quality.higher_is_better else f"{quality.metric}, less is better"
+    return (100, f"{name}, %") if quality.percent else (1, name)
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

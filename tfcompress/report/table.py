@@ -7,27 +7,30 @@ from rich.markup import escape
 from rich.table import Table
 
 from tfcompress.report.document import Report, Variant
+from tfcompress.report.quality import columns, explained, print_others
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """Prints one row per file, the layers that no technique treated, and what the columns mean."""
     text = any(variant.embedding_bytes for variant in report.variants)
     console = console or Console(width=None if Console().is_terminal else 170 if text else 140)
-    table = Table()
-    table.add_column("model")
-    headings = ("top-1 (95 %)", "lost/gained (p)", "bytes", "gzip", "ratio", "time", "memory", "values", "zeros")
+    table = Table("model")
+    quality = list(columns(report.variants, 0))
+    headings = (*(heading for heading, _ in quality), "bytes", "gzip", "ratio", "time", "memory", "values", "zeros")
     for heading in (*headings, "embedding", "encoder") if text else headings:
         table.add_column(heading, justify="right")
-    for variant in report.variants:
+    for variant, *cells in zip(report.variants, *(cells for _, cells in quality), strict=True):
         parts = (f"{variant.embedding_bytes:,}", f"{variant.encoder_bytes:,}") if text else ()
-        table.add_row(*_cells(variant, report.variants[0]), *parts)
+        table.add_row(variant.name, *cells, *_costs(variant, report.variants[0]), *parts)
     console.print(table)
+    print_others([variant.name for variant in report.variants], report.variants, console)
+    main = report.variants[0].quality[0]
     console.print(
-        f"Measured on {report.variants[0].accuracy.examples} test examples. 'lost/gained' compares each file with the "
-        "first row on the same examples (p of the exact McNemar test); 'ratio' is the gzip size divided by the bytes "
-        "of the first row; 'time' is the median ratio to the latency of the first row, with one thread, files taking "
-        "turns; 'memory' is peak RSS above an empty interpreter, in one process per file; 'values' is the largest "
-        "number of distinct weights in any kernel, 'zeros' the smallest share of zeros"
+        f"Measured on {main.cases} test {main.case}s, and compared with the first row."
+        f"{explained(report.variants)} 'ratio' is the gzip size divided by the bytes of the first row; 'time' is the "
+        "median ratio to the latency of the first row, with one thread, files taking turns; 'memory' is peak RSS above "
+        "an empty interpreter, in one process per file; 'values' is the largest number of distinct weights in any "
+        "kernel, 'zeros' the smallest share of zeros"
         + (
             "; 'embedding' is the bytes of the embedding tables, 'encoder' those of the rest of the file."
             if text
@@ -42,13 +45,10 @@ def print_report(report: Report, console: Console | None = None) -> None:
         )
 
 
-def _cells(variant: Variant, base: Variant) -> list[str]:
-    accuracy, flips, size = variant.accuracy, variant.flips, variant.size
+def _costs(variant: Variant, base: Variant) -> list[str]:
+    size = variant.size
     kernels = [tensor for tensor in variant.tensors if not tensor.table]
     return [
-        variant.name,
-        f"{accuracy.top1:.2%} ({accuracy.low:.1%}-{accuracy.high:.1%})",
-        f"{flips.lost}/{flips.gained} ({flips.p_value:.2f})" if flips else "",
         f"{size.raw:,}",
         f"{size.gzip:,}",
         f"1/{base.size.raw / size.gzip:.1f}",

@@ -1,4 +1,4 @@
-"""Measures the files of a run: size, accuracy, agreement with the Keras model, latency and memory."""
+"""Measures the files of a run: size, quality, agreement with the Keras model, latency and memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tfcompress.files import atomic_write
-from tfcompress.measure.accuracy import accuracy, flips
 from tfcompress.measure.agreement import Agreement, agreement
 from tfcompress.measure.interpreter import FloatArray, inputs, predict
 from tfcompress.measure.latency import latencies
 from tfcompress.measure.memory import memory
+from tfcompress.measure.quality import Scores, change, judge, quality
 from tfcompress.measure.size import size
 from tfcompress.packed.options import RUNTIMES
 from tfcompress.progress import track
@@ -37,12 +37,13 @@ def measure_files(files: Sequence[ExportedFile], export: Export, workdir: Path) 
     paths = {file.path.stem: file.path for file in files}
     times = latencies(paths, dict.fromkeys(paths, example))
     labels = data.labels["test"]
-    first: FloatArray | None = None
+    metrics = data.task.metrics(labels)
+    first: tuple[Scores, ...] | None = None
     variants = []
     for file in files:
         outputs = _predictions(file, workdir)
-        first = outputs if first is None else first
-        correct = outputs.argmax(1) == labels
+        scores = judge(metrics, labels, outputs, str(file.path))
+        first = first or scores
         variants.append(
             Variant(
                 stage=file.stage.name,
@@ -52,8 +53,8 @@ def measure_files(files: Sequence[ExportedFile], export: Export, workdir: Path) 
                 minimum_runtime=minimum_runtime(file.path.read_bytes(), RUNTIMES),
                 inputs=inputs(file.path),
                 size=size(file.path),
-                accuracy=accuracy(correct),
-                flips=None if first is outputs else flips(first.argmax(1) == labels, correct),
+                quality=tuple(map(quality, metrics, scores)),
+                change=() if first is scores else tuple(map(change, metrics, first, scores)),
                 agreement=_agreement(file.stage, outputs, export),
                 latency=times[file.path.stem],
                 memory=memory(file.path)[0],
@@ -67,7 +68,7 @@ def measure_files(files: Sequence[ExportedFile], export: Export, workdir: Path) 
 
 
 def _predictions(file: ExportedFile, workdir: Path) -> FloatArray:
-    """Returns the file's outputs for the test split `(examples, classes)`, read from the disk if they are there."""
+    """Returns the file's outputs for the test split `(examples, …)`, read from the disk if they are there."""
     path = workdir / "predictions" / f"{file.path.stem}.npy"
     if not path.is_file():
         data = file.stage.data

@@ -10,7 +10,7 @@ import numpy as np
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import range_of
 from tfcompress.data.tokenizer import Tokenizer
-from tfcompress.measure.accuracy import p_value_of_guessing
+from tfcompress.measure.quality import judge, p_value_of_guessing
 from tfcompress.progress import track
 from tfcompress.runs.stages import Stage
 
@@ -22,9 +22,9 @@ _SIGNIFICANT = 0.05
 
 
 def warn_if_guessing(base: Stage) -> None:
-    """Warns if a base model is no better than the most frequent class on up to 256 validation examples.
+    """Warns if a base model is no better than the most frequent label on up to 256 validation examples.
 
-    A binomial test compares them. The warning names the likely reasons.
+    A binomial test compares them, if answers are right or wrong. The warning names the likely reasons.
     """
     step = -(-base.data.size("validation") // _EXAMPLES)
     labels = base.data.labels["validation"][::step]
@@ -33,13 +33,13 @@ def warn_if_guessing(base: Stage) -> None:
     data = replace(base.data, validation=base.data.validation.shard(step, 0))
     batches = track(data.batches("validation", _BATCH), f"checking {base.name}", -(-len(labels) // _BATCH))
     outputs = [np.asarray(base.model(features, training=False)) for features, _ in batches]
-    correct = np.concatenate(outputs).argmax(-1) == labels
-    if p_value_of_guessing(correct, labels) <= _SIGNIFICANT:
+    (right,) = judge(data.task.metrics(labels)[:1], labels, np.concatenate(outputs), f"model {base.model.name}")
+    if right.dtype != bool or p_value_of_guessing(right, labels) <= _SIGNIFICANT:
         return
-    frequent = data.classes[np.bincount(labels).argmax()]
+    frequent = repr(data.classes[np.bincount(labels).argmax()]) if labels.ndim == 1 else "the most frequent labels"
     warnings.warn(
-        f"the base model {base.model.name} is right on {correct.sum()} of {len(labels)} validation examples, which is "
-        f"no better than always to answer {frequent!r}. If it is trained, the likely reasons are {_reasons(data)}, or "
+        f"the base model {base.model.name} is right on {right.sum()} of {len(labels)} validation examples, which is "
+        f"no better than always to answer {frequent}. If it is trained, the likely reasons are {_reasons(data)}, or "
         "too few examples to tell",
         UserWarning,
         stacklevel=2,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import in_range, range_of
-from tfcompress.measure.accuracy import flips
+from tfcompress.measure.quality import TOP1, Scores, change, judge
 from tfcompress.models.pixels import pixel_range_of
 from tfcompress.pixel_range import BYTES, SIGNED, UNIT, PixelRange
 from tfcompress.progress import console, track
@@ -26,7 +25,7 @@ def with_pixels_for(model: tf_keras.Model, data: Dataset, told: PixelRange | Non
     """Returns pictures with the values of black and white that a trained model takes; other data are unchanged.
 
     The layers at the model's beginning say what it takes, or else the data are taken as they are; but a range in which
-    the model is clearly more accurate on training examples is preferred.
+    the model is clearly more often right on training examples is preferred.
 
     Args:
         model: a functional model that fits the data.
@@ -44,10 +43,9 @@ def with_pixels_for(model: tf_keras.Model, data: Dataset, told: PixelRange | Non
     best = pixel_range_of(model) or own
     right = _right(model, in_range(data, best))
     for other in (UNIT, BYTES, SIGNED):
-        if other != best and _could_be_better(right):
+        if other != best and _better(np.ones_like(right), right):
             answers = _right(model, in_range(data, other))
-            change = flips(right, answers)
-            if change.gained > change.lost and change.p_value < _SIGNIFICANT:
+            if _better(answers, right):
                 best, right = other, answers
     if best != own:
         console.print(
@@ -56,16 +54,17 @@ def with_pixels_for(model: tf_keras.Model, data: Dataset, told: PixelRange | Non
     return in_range(data, best)
 
 
-def _could_be_better(right: npt.NDArray[np.bool_]) -> bool:
-    """Returns whether a model could be significantly more accurate than this."""
-    return flips(right, np.ones_like(right)).p_value < _SIGNIFICANT
+def _better(answers: Scores, others: Scores) -> bool:
+    """Returns whether answers are significantly more often right than others; false if they are not right or wrong."""
+    found = change(TOP1, others, answers)
+    return found.p_value is not None and found.p_value < _SIGNIFICANT and found.difference > 0
 
 
-def _right(model: tf_keras.Model, data: Dataset) -> npt.NDArray[np.bool_]:
-    """Returns which of the same training examples a model classifies correctly."""
+def _right(model: tf_keras.Model, data: Dataset) -> Scores:
+    """Returns which of the same training examples a model answers rightly."""
     (features, labels) = next(replace(data, augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
     what = "trying pixels from {:g} to {:g}".format(*data.pixel_range or UNIT)
     batches = range(0, len(labels), 8)
     found = [np.asarray(model(features[i : i + 8], training=False)) for i in track(batches, what, len(batches))]
-    right: npt.NDArray[np.bool_] = np.concatenate(found).argmax(-1) == labels
+    (right,) = judge(data.task.metrics(labels)[:1], labels, np.concatenate(found), f"model {model.name}")
     return right

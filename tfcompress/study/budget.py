@@ -16,8 +16,10 @@ from tfcompress.measure.interpreter import Example
 from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
 from tfcompress.study.bits import choose_bits
-from tfcompress.study.judging import Budget, Selection, top1
+from tfcompress.study.judging import Budget, Selection
 from tfcompress.study.table import print_bits
+
+_POINTS = "pt"
 
 
 def cluster_within(
@@ -37,7 +39,8 @@ def cluster_within(
     Args:
         source: what `cluster_file` takes.
         output: the `.tflite` file to write.
-        budget: points of top-1 on the selection, such as `0.3pt`.
+        budget: points of the task's first figure on the selection, such as `0.3pt`; in the figure's own unit if it is
+            no percentage, such as `0.05`.
         budget_kl: or a divergence in nats; see `choose_bits`.
         selection: labelled data, `NAME` or `NAME:PATH`, of which the validation split counts, or all of it if the data
             set is for evaluation only.
@@ -48,7 +51,7 @@ def cluster_within(
     Raises:
         UserError: the arguments do not fit together; see `cluster_file` and `choose_bits`.
     """
-    points = None if budget is None else _points(budget)
+    points = None if budget is None else _amount(budget)
     asked = Budget(budget_kl, points)
     if settings.pop("clusters", None) is not None or settings.pop("bits", None) is not None:
         raise UserError("a budget decides the bits of each layer; leave out the number of clusters and of bits")
@@ -65,6 +68,11 @@ def cluster_within(
         given = isinstance(source, (Path, str)) and Path(source).suffix == ".tflite"
         file = Path(source) if given else reference
         judged = None if selection is None else _selection(selection, file)
+        if judged is not None and budget is not None and not judged.metric.percent and _POINTS in budget:
+            raise UserError(
+                f"{judged.metric.name} on {judged.name} is no percentage, so it has no points; give the budget in its "
+                f"own unit, such as {asked.points:g}"
+            )
         study = choose_bits(reference.read_bytes(), feed, folder, asked, judged)
         study.save(folder / "bits.json")
         with atomic_write(folder / "bits.svg") as beside:
@@ -76,17 +84,17 @@ def cluster_within(
     return cluster_file(source, output, calibration=calibration, choose=choose, **settings)
 
 
-def _points(budget: str) -> float:
+def _amount(budget: str) -> float:
     try:
-        return float(budget.strip().removesuffix("pt"))
+        return float(budget.strip().removesuffix(_POINTS))
     except ValueError:
         raise UserError(f"budget {budget!r} is not a number of points; give one such as 0.3pt") from None
 
 
 def _selection(data: str, file: Path) -> Selection:
     """Returns the labelled examples of a data set as a file takes them."""
-    feeds, labels, orders = examples_for([file], data, split="validation")
-    if labels is None:
-        raise UserError(f"{file} does not give one score for each class of {data}; select with the model's own data")
-    found = [one if isinstance(one, dict) else np.asarray(one) for one in feeds[file]]
-    return Selection(data, found, top1(labels, orders.get(file)))
+    fed = examples_for([file], data, split="validation")
+    if fed.labels is None:
+        raise UserError(f"{fed.not_judged}; select with the model's own data")
+    found = [one if isinstance(one, dict) else np.asarray(one) for one in fed.feeds[file]]
+    return Selection(data, found, fed.labels, fed.metrics[0], fed.orders.get(file))

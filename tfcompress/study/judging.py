@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tfcompress.errors import UserError
 from tfcompress.measure.interpreter import Example, FloatArray
+from tfcompress.measure.quality import TOP1, Labels, Metric, Quality, judge, mean, quality
 from tfcompress.post_training.clustering import cluster
 from tfcompress.post_training.damage import average_divergence, results
 from tfcompress.post_training.method import Settings
@@ -26,12 +26,21 @@ class Selection:
     Attributes:
         name: for messages.
         examples: features without a batch axis.
-        score: of the outputs `(n, …)` for all examples, where 1 is 100 points; see `top1`.
+        labels: of the examples, `(n, …)`.
+        metric: the figure that counts.
+        order: the place among the outputs of the score of each class; None if they have the same order.
     """
 
     name: str
     examples: Sequence[Example]
-    score: Callable[[FloatArray], float]
+    labels: Labels
+    metric: Metric = TOP1
+    order: Sequence[int] | None = None
+
+    def quality(self, outputs: FloatArray) -> Quality:
+        """Returns the figure for the outputs `(n, …)` of all examples."""
+        ordered = outputs if self.order is None else outputs[:, list(self.order)]
+        return quality(self.metric, judge([self.metric], self.labels, ordered, "the file")[0])
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Budget:
 
     Attributes:
         divergence: the mean Kullback-Leibler divergence of the outputs from those of the float file, in nats.
-        points: of a selection's score.
+        points: of a selection's figure: hundredths of a share, and of any other figure as many as are given.
 
     Raises:
         UserError: none or both are given, or the number is not positive.
@@ -60,11 +69,13 @@ class Budget:
         return f"a KL of {self.divergence:g}" if self.points is None else f"a budget of {self.points:g} points"
 
     def check(self, selection: Selection | None) -> None:
-        """Raises a `UserError` if the budget is in points, and finer than one example of the selection."""
+        """Raises a `UserError` if the budget is in points, and finer than one example of the selection can show."""
         if self.points is None:
             return
         if selection is None:
             raise UserError("a budget in points needs labelled data for selection; give some, or use --budget-kl")
+        if selection.metric.summary is not mean or not selection.metric.percent:
+            return  # Any change of an example's output shows.
         count, needed = len(selection.examples), math.ceil(100 / self.points - 1e-9)
         if count < needed:
             raise UserError(
@@ -76,38 +87,30 @@ class Budget:
         """Returns what was lost in the unit of the budget."""
         if self.points is None:
             return f"the KL is {after.divergence:.2g}"
-        return f"the score falls by {after.points_below(before):.2f} points"
+        assert after.quality is not None
+        unit = " points" if after.quality.percent else ""
+        return f"the {after.quality.metric} is worse by {after.points_lost(before):.3g}{unit}"
 
     def holds(self, before: Whole, after: Whole) -> bool:
         """Returns whether a file keeps it, by the point estimate."""
         if self.divergence is not None:
             return after.divergence <= self.divergence
-        return self.points is not None and after.points_below(before) <= self.points + 1e-9
+        return self.points is not None and after.points_lost(before) <= self.points + 1e-9
 
 
 @dataclass(frozen=True)
 class Whole:
-    """All layers clustered: the mean divergence of the outputs in nats, and the score if a `Selection` was given."""
+    """All layers clustered: the mean divergence of the outputs in nats, and the quality if a `Selection` was given."""
 
     divergence: float
-    score: float | None
+    quality: Quality | None
 
-    def points_below(self, before: Whole) -> float:
-        """Returns how many points the score has fallen; there are scores."""
-        assert self.score is not None
-        assert before.score is not None
-        return 100 * (before.score - self.score)
-
-
-def top1(labels: npt.ArrayLike, order: Sequence[int] | None = None) -> Callable[[FloatArray], float]:
-    """Returns the score of a `Selection` with a label for each example: the share that is classified correctly.
-
-    Args:
-        labels: (n,), places among the classes.
-        order: the place among the outputs of the score of each class; None if they have the same order.
-    """
-    places = slice(None) if order is None else list(order)
-    return lambda outputs: float((outputs[:, places].argmax(axis=1) == np.asarray(labels)).mean())
+    def points_lost(self, before: Whole) -> float:
+        """Returns by how many points the quality is worse than before; both have one."""
+        assert self.quality is not None
+        assert before.quality is not None
+        lost = before.quality.value - self.quality.value
+        return (100 if self.quality.percent else 1) * (lost if self.quality.higher_is_better else -lost)
 
 
 class Judge:
@@ -127,13 +130,14 @@ class Judge:
     ) -> None:
         self._content, self._examples, self._settings = content, examples, settings
         self._judged = selection.examples if selection else examples
-        self._score = selection.score if selection else None
+        self._quality = selection.quality if selection else None
         self._expected = results(content, self._judged)
         if not np.isfinite(self._expected).all():
             raise UserError("the file gives NaN or infinity for the examples; repair it, or give other examples")
-        self.before = Whole(0.0, self._score(self._expected) if self._score else None)
-        # The score stands for the labels.
-        self._kept = Kept(folder / f"{digest(self._judged)[:16]}-{self.before.score}", Whole)
+        self.before = Whole(0.0, self._quality(self._expected) if self._quality else None)
+        # The value stands for the labels.
+        value = self.before.quality and self.before.quality.value
+        self._kept = Kept(folder / f"{digest(self._judged)[:16]}-{value}", Whole)
         self.on = f"{len(self._judged)} examples of {selection.name if selection else 'the calibration data'}"
 
     def whole(self, choice: Mapping[str, int]) -> Whole:
@@ -144,7 +148,7 @@ class Judge:
     def _measured(self, choice: Mapping[str, int]) -> Whole:
         by_name = {name: with_bits(self._settings, bits) for name, bits in choice.items()}
         found = results(cluster(self._content, by_name, self._examples).content, self._judged)
-        return Whole(average_divergence(found, self._expected), self._score(found) if self._score else None)
+        return Whole(average_divergence(found, self._expected), self._quality(found) if self._quality else None)
 
 
 def with_bits(settings: Settings, bits: int) -> Settings:

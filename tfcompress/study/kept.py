@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from pydantic import TypeAdapter
 
 from tfcompress.files import read_json, write_json
 
@@ -21,7 +22,7 @@ class Kept(Generic[T]):
     """
 
     def __init__(self, folder: Path, kind: type[T]) -> None:
-        self._folder, self._kind = folder, kind
+        self._folder, self._kind = folder, TypeAdapter(kind)
 
     def of(self, key: str, measure: Callable[[], T]) -> T:
         """Returns the outcome under a key, and measures it only if no earlier call did."""
@@ -33,9 +34,8 @@ class Kept(Generic[T]):
     def get(self, key: str) -> T | None:
         """Returns the outcome under a key, if there is one."""
         path = self._folder / f"{key}.json"
-        return self._kind(**read_json(path)) if path.is_file() else None
+        return self._kind.validate_python(read_json(path)) if path.is_file() else None
 
     def put(self, key: str, outcome: T) -> None:
         """Keeps an outcome."""
-        values: Any = outcome
-        write_json(self._folder / f"{key}.json", asdict(values))
+        write_json(self._folder / f"{key}.json", self._kind.dump_python(outcome, mode="json"))

@@ -6,13 +6,14 @@ import hashlib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.models.outputs import Outputs
+from tfcompress.measure.quality import judge
 from tfcompress.study.kept import Kept
 
 _BATCH = 64
@@ -20,10 +21,10 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """For each example, the cross-entropy in nats, see `Outputs.loss`, and whether it is classified correctly."""
+    """The loss of each example, and the scores of each case by the task's first metric; see `Metric`."""
 
     losses: list[float]
-    correct: list[bool]
+    scores: list[Any]
 
     @property
     def loss(self) -> float:
@@ -32,14 +33,31 @@ class Outcome:
 
 
 class Outcomes:
-    """Measures outcomes on the first validation examples; the model is compiled for them once."""
+    """Measures outcomes on the first validation examples; the model is compiled for them once.
 
-    def __init__(self, model: tf_keras.Model, outputs: Outputs, data: Dataset, examples: int, folder: Path) -> None:
+    Args:
+        model: of the outputs.
+        loss: of the outputs `(batch, …)` for labels `(batch, …)`.
+        data: as the model takes them.
+        examples: how many.
+        folder: keeps the outcomes.
+
+    Attributes:
+        examples: how many there are.
+        metric: the task's first.
+    """
+
+    def __init__(
+        self, model: tf_keras.Model, loss: tf_keras.losses.Loss, data: Dataset, examples: int, folder: Path
+    ) -> None:
         self._batches = list(data.examples("validation").take(examples).batch(_BATCH))
+        self._labels = np.concatenate([labels.numpy() for _, labels in self._batches])
         self._kept = Kept(folder, Outcome)
-        self._loss = outputs.loss()
+        self._loss = loss
         self._predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
-        self.examples = sum(len(labels) for _, labels in self._batches)
+        self._whose = f"model {model.name}"
+        self.examples = len(self._labels)
+        self.metric = data.task.metrics(self._labels)[0]
 
     def digest(self) -> str:
         """Returns the sha256 of the examples."""
@@ -58,10 +76,10 @@ class Outcomes:
         return self._kept.of(key, measured)
 
     def _measured(self) -> Outcome:
-        outcome = Outcome([], [])
+        losses, outputs = [], []
         for features, labels in self._batches:
-            outputs = self._predict(features)
-            losses = self._loss.call(labels, outputs)
-            outcome.losses.extend(losses.numpy().tolist())
-            outcome.correct.extend((outputs.numpy().argmax(1) == labels.numpy()).tolist())
-        return outcome
+            outputs.append(self._predict(features))
+            of_batch = self._loss.call(labels, outputs[-1]).numpy()  # of tokens, one each
+            losses.append(of_batch.reshape(len(of_batch), -1).mean(axis=1))
+        (scores,) = judge([self.metric], self._labels, np.concatenate(outputs), self._whose)
+        return Outcome(np.concatenate(losses).tolist(), scores.tolist())

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
-from tfcompress.measure.accuracy import Accuracy, Flips, accuracy, flips
+from tfcompress.measure.quality import Change, Metric, Quality, change, quality
 from tfcompress.optimize.technique import KernelSettings
 from tfcompress.progress import bar
 from tfcompress.runs.base import check_fit, fingerprint, given_outputs, take_model
@@ -25,6 +25,7 @@ from tfcompress.runs.pixels import with_pixels_for
 from tfcompress.runs.workdir import claim
 from tfcompress.study.outcomes import Outcome, Outcomes
 from tfcompress.study.treatments import TREATMENTS, treatments
+from tfcompress.training import Objective
 from tfcompress.traits import KERNELS, FloatArray, kernels, measure_model
 
 LayerSettings = dict[str, int | float]
@@ -41,10 +42,10 @@ class Effect:
     Attributes:
         technique: `prune` or `cluster`.
         settings: the recipe's settings for it, such as `{"clusters": 64}`.
-        loss: mean cross-entropy over the examples, in nats.
+        loss: the mean over the examples.
         change: the loss minus the loss without the treatment.
         standard_error: of the change, paired by example.
-        flips: how the predictions changed.
+        quality: how the task's first figure of quality changed.
     """
 
     technique: str
@@ -52,7 +53,7 @@ class Effect:
     loss: float
     change: float
     standard_error: float
-    flips: Flips
+    quality: Change
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Sensitivity:
     Attributes:
         model, data: names of the model and the data set.
         examples: number of examples, the first of the validation split.
-        loss: mean cross-entropy of the untreated model, in nats.
-        accuracy: of the untreated model.
+        loss: the mean of the untreated model; of classes, it is in nats.
+        quality: of the untreated model, the task's first figure.
         layers: in the model's order.
         tolerance: how much one layer may raise the loss.
         techniques: settings for a recipe, see `tolerable`.
@@ -83,7 +84,7 @@ class Sensitivity:
     data: str
     examples: int
     loss: float
-    accuracy: Accuracy
+    quality: Quality
     layers: tuple[Layer, ...]
     tolerance: float
     techniques: list[RecipeStep]
@@ -121,6 +122,11 @@ def sensitivity(
     """
     if examples < 2 or tolerance < 0:
         raise UserError(f"examples is {examples} and tolerance {tolerance}; they must be at least 2 and 0")
+    if not data.task.has_loss:
+        raise UserError(
+            f"data set {data.name} is for {data.task.name}, which has no loss to compare; give data whose labels say "
+            "what the model should give"
+        )
     functional, data = take_model(model, data)
     check_fit(functional, data)
     data = with_pixels_for(functional, data)
@@ -130,7 +136,8 @@ def sensitivity(
         raise UserError(
             f"model {functional.name} has no layer to treat; the layer types that can be treated are {names}"
         )
-    outcomes = Outcomes(functional, given_outputs(functional, data, outputs), data, examples, workdir / "outcomes")
+    loss = Objective(outputs=given_outputs(functional, data, outputs)).loss_of(functional)
+    outcomes = Outcomes(functional, loss, data, examples, workdir / "outcomes")
     description = {
         "model": {"name": functional.name, "sha256": fingerprint(functional)},
         "data": {"name": data.name, "examples": outcomes.examples, "sha256": outcomes.digest()},
@@ -148,8 +155,9 @@ def sensitivity(
             for technique, treatment in planned[name]:
                 settings = treatment.model_dump(exclude_unset=True)
                 key = "-".join([f"{number:03}", technique, *map(str, settings.values())])
-                change = _treated(layer, kernel, treatment, keep_zeros=traits[name].sparsity > 0)
-                effects.append(_effect(technique, settings, base, outcomes.of(key, change)))
+                treated = _treated(layer, kernel, treatment, keep_zeros=traits[name].sparsity > 0)
+                outcome = outcomes.of(key, treated)
+                effects.append(_effect(technique, settings, outcomes.metric, base, outcome))
                 shown.advance(note=name)
             layers.append(Layer(name, type(layer).__name__, kernel.size, tuple(effects)))
     return Sensitivity(
@@ -157,7 +165,7 @@ def sensitivity(
         data.name,
         outcomes.examples,
         base.loss,
-        accuracy(np.array(base.correct)),
+        quality(outcomes.metric, np.array(base.scores)),
         tuple(layers),
         tolerance,
         tolerable(layers, tolerance),
@@ -202,7 +210,7 @@ def _treated(
         variable.assign(kernel)
 
 
-def _effect(technique: str, settings: LayerSettings, base: Outcome, outcome: Outcome) -> Effect:
+def _effect(technique: str, settings: LayerSettings, metric: Metric, base: Outcome, outcome: Outcome) -> Effect:
     differences = np.subtract(outcome.losses, base.losses)
     return Effect(
         technique,
@@ -210,5 +218,5 @@ def _effect(technique: str, settings: LayerSettings, base: Outcome, outcome: Out
         outcome.loss,
         change=float(differences.mean()),
         standard_error=float(differences.std(ddof=1) / len(differences) ** 0.5),
-        flips=flips(np.array(base.correct), np.array(outcome.correct)),
+        quality=change(metric, np.array(base.scores), np.array(outcome.scores)),
     )

@@ -28,19 +28,21 @@ def print_sensitivity(study: Sensitivity, console: Console | None = None) -> Non
         cells = {(effect.technique, *effect.settings.values()): _cell(effect, layer, study) for effect in layer.effects}
         table.add_row(escape(layer.name), f"{layer.weights:,}", *(cells.get(key, "") for key in columns))
     console.print(table)
-    top1 = study.accuracy
+    quality = study.quality
+    counted = any(effect.quality.p_value is not None for layer in study.layers for effect in layer.effects)
     console.print(
-        f"{study.model} on {study.examples} validation examples of {study.data}: loss {study.loss:.4f}, top-1 "
-        f"{top1.top1:.2%} ({top1.low:.1%}-{top1.high:.1%}). A cell shows the change of the loss in nats ± its "
-        "standard error, and the examples lost/gained, with only that layer treated and nothing trained. '*' marks the "
-        f"strongest treatment up to which the loss rises by at most {study.tolerance:g}.",
+        f"{study.model} on {study.examples} validation examples of {study.data}: loss {study.loss:.4f}, "
+        f"{quality.metric} {quality}. A cell shows the change of the loss{' in nats' * counted} ± its standard error, "
+        f"and the {'examples lost/gained' if counted else f'change of {quality.metric}'}, with only that layer treated "
+        f"and nothing trained. '*' marks the strongest treatment up to which the loss rises by at most "
+        f"{study.tolerance:g}.",
         style="dim",
     )
 
 
 def _cell(effect: Effect, layer: Layer, study: Sensitivity) -> str:
     mark = "*" if effect is strongest_tolerable(layer, effect.technique, study.tolerance) else ""
-    return f"{mark}{effect.change:+.3f} ±{effect.standard_error:.3f} {effect.flips.lost}/{effect.flips.gained}"
+    return f"{mark}{effect.change:+.3f} ±{effect.standard_error:.3f} {effect.quality.brief}"
 
 
 def print_bits(study: Bits, console: Console | None = None) -> None:
@@ -56,13 +58,13 @@ def print_bits(study: Bits, console: Console | None = None) -> None:
         )
         table.add_row(escape(layer.name), f"{layer.weights:,}", *cells, f"{layer.damages[layer.bits].bytes:,}")
     console.print(table)
-    score = ""
-    if study.before.score is not None and study.after.score is not None:
-        score = f", the score {study.before.score:.2%} before and {study.after.score:.2%} after"
+    quality = ""
+    if study.before.quality is not None:
+        quality = f", the {study.before.quality.metric} {study.before.quality} before and {study.after.quality} after"
     console.print(
         f"'*' marks the bits that a layer got, so that {study.budget} is kept with the fewest bytes: "
         f"{study.bytes:,}, 1/{study.float_bytes / study.bytes:.1f} of float32. A cell shows the KL divergence of the "
         f"outputs in nats with only that layer clustered. With all of them, on {study.judged}, it is "
-        f"{study.after.divergence:.2g}{score}.",
+        f"{study.after.divergence:.2g}{quality}.",
         style="dim",
     )
