@@ -7,7 +7,8 @@ from PIL import Image
 from tfcompress.commands.examples import examples_for
 from tfcompress.commands.scores import score_orders
 from tfcompress.data.images import digits
-from tfcompress.data.text import text_file, texts
+from tfcompress.data.text import texts
+from tfcompress.data.text_files import text_file
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import compare

@@ -49,3 +49,15 @@ def test_text_data_sets_are_listed_among_all():
 def test_image_folder_needs_a_size(tmp_path):
     with pytest.raises(UserError, match="needs the size of the model's input"):
         load(named("image_folder", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sst2", r"sst2 needs the folder that contains train\.tsv, dev\.tsv and test\.tsv; pass it as data\.path"),
+        ("text_file", r"text_file needs your \.csv or \.tsv file; pass it as data\.path"),
+    ],
+)
+def test_the_users_own_data_sets_need_a_path(name, message):
+    with pytest.raises(UserError, match=message):
+        load(named(name))

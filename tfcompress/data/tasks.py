@@ -271,6 +271,13 @@ NAMES = tuple(task.name for task in (Classification, Multilabel, Regression, Emb
 """What a recipe can name."""
 
 
+def named(name: str, classes: Sequence[str] = ()) -> Task:
+    """Returns the task that a recipe names, for data with these classes."""
+    if name == TokenClassification.name:
+        return TokenClassification(tuple(classes))
+    return {kind.name: kind for kind in (Classification, Multilabel, Regression, Embedding)}[name]()
+
+
 def describe_task(name: str, data: str, classes: int) -> str:
     """Returns what a model of a task does, for the metadata of its file; empty or ends in a space.
 
