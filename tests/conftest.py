@@ -9,10 +9,11 @@ os.environ.setdefault("TFCOMPRESS_NO_REHEARSAL", "1")  # It takes longer than mo
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # Two test processes share two cores.
 
 import gc
+import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
 
     from .real_files import Compressed
+
+Once = Callable[[str, Callable[[], Any]], Any]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,11 +56,29 @@ def tiny_data() -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def trained_weights(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Calls a function, unless another process of these tests has: then it returns what that one got."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def call(name: str, function: Callable[[], Any]) -> Any:
+        kept = folder / f"{name}.pickle"
+        if not kept.is_file():
+            beside = folder / f"{name}.{os.getpid()}"
+            beside.write_bytes(pickle.dumps(function()))
+            beside.replace(kept)
+        return pickle.loads(kept.read_bytes())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained_weights(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory, once: Once) -> list[np.ndarray]:
     """The weights of a tiny ViT that has learned something."""
     from .tiny import trained_vit
 
-    return trained_vit(tiny_data, tmp_path_factory.mktemp("base"))
+    return once("vit", lambda: trained_vit(tiny_data, tmp_path_factory.mktemp("base")))
 
 
 @pytest.fixture
@@ -98,11 +119,11 @@ def tiny_text() -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def bert_weights(tiny_text: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+def bert_weights(tiny_text: Dataset, tmp_path_factory: pytest.TempPathFactory, once: Once) -> list[np.ndarray]:
     """The weights of a tiny BERT that has learned something."""
     from .tiny import trained_bert
 
-    return trained_bert(tiny_text, tmp_path_factory.mktemp("bert"))
+    return once("bert", lambda: trained_bert(tiny_text, tmp_path_factory.mktemp("bert")))
 
 
 @pytest.fixture
@@ -124,8 +145,8 @@ def compressed(
 
 
 @pytest.fixture(scope="session")
-def real_files(trained_weights: list[np.ndarray], compressed: Compressed) -> dict[str, bytes]:
+def real_files(request: pytest.FixtureRequest, trained_weights: list[np.ndarray], once: Once) -> dict[str, bytes]:
     """Real files by name; see `write_files`."""
     from .real_files import write_files
 
-    return write_files(trained_weights, compressed)
+    return once("files", lambda: write_files(trained_weights, request.getfixturevalue("compressed")))
