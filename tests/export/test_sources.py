@@ -111,7 +111,7 @@ def test_a_stage_of_texts_has_its_vocabulary_and_may_give_logits(tiny_bert, tiny
     assert source.description.input == TextInput(tiny_text.decode.vocabulary, True)
 
 
-def test_a_hugging_face_folder_says_what_it_takes(tmp_path):
+def test_a_hugging_face_folder_says_what_it_takes(tmp_path, capsys):
     image, text = tmp_path / "image", tmp_path / "text"
     for folder in (image, text):
         folder.mkdir()
@@ -129,10 +129,29 @@ def test_a_hugging_face_folder_says_what_it_takes(tmp_path):
     assert source.run(ids)["last_hidden_state"].shape == (1, ROWS, WIDTH)
     assert source.description.input == TextInput(tuple(WORDS), lowercase=False)
 
+    (text / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+    assert open_source(text).description.input is None
+    assert "has the tokenizer RobertaTokenizer, but phones cut texts as BERT does" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+    (text / "tokenizer_config.json").unlink()
+    write_checkpoint(text, {**BERT, "architectures": ["BertForTokenClassification"]}, bert_tensors())
+    assert open_source(text).run(ids)["probabilities"].shape == (1, ROWS, 3)
+    (text / "modules.json").write_text('[{"type": "a.Transformer"}, {"type": "a.Pooling", "path": "1_Pooling"}]')
+    (text / "1_Pooling").mkdir()
+    (text / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
+    assert open_source(text).run(ids)["embedding"].shape == (1, WIDTH)
+    (text / "modules.json").unlink()
+
     write_checkpoint(text, {**BERT, "problem_type": "regression"}, bert_tensors())
     source = open_source(text)
-    assert source.run(ids)["logits"].shape == (1, 3)
+    assert source.run(ids)["numbers"].shape == (1, 3)
     assert source.description.labels == ()
+    write_checkpoint(text, {**BERT, "problem_type": "multi_label_classification"}, bert_tensors())
+    several = open_source(text).run(ids)["probabilities"]
+    assert ((several > 0) & (several < 1)).all()
+    assert several.sum() != pytest.approx(1)
 
 
 def test_a_working_folder_stands_for_its_last_stage_and_quantization_is_detected(compressed, tiny_vit, tmp_path):

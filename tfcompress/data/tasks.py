@@ -6,7 +6,7 @@ A task reads labels and the outputs of files: probabilities of the classes, numb
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -267,15 +267,20 @@ class OwnTask(Task):
         return ()
 
 
-NAMES = tuple(task.name for task in (Classification, Multilabel, Regression, Embedding, TokenClassification))
-"""What a recipe can name."""
+KINDS: Mapping[str, type[Task]] = {
+    task.name: task for task in (Classification, Multilabel, Regression, Embedding, TokenClassification)
+}
+"""The tasks that a recipe can name."""
+
+NAMES = tuple(KINDS)
+"""What they are called."""
 
 
 def named(name: str, classes: Sequence[str] = ()) -> Task:
     """Returns the task that a recipe names, for data with these classes."""
     if name == TokenClassification.name:
         return TokenClassification(tuple(classes))
-    return {kind.name: kind for kind in (Classification, Multilabel, Regression, Embedding)}[name]()
+    return KINDS[name]()
 
 
 def describe_task(name: str, data: str, classes: int) -> str:

@@ -14,7 +14,8 @@ import tensorflow as tf
 import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.data.tasks import describe_task
+from tfcompress.answers import End
+from tfcompress.data.tasks import KINDS, describe_task
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.export.serving import (
@@ -32,6 +33,7 @@ from tfcompress.models.pixels import pixel_range_of
 from tfcompress.models.pretrained import hugging_face
 from tfcompress.models.signature import library
 from tfcompress.names import distinct_names, plain_name
+from tfcompress.progress import console
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.graph import Signature
 from tfcompress.tflite.metadata import Description, ImageInput, LookupInput, TextInput
@@ -45,6 +47,13 @@ _ACCEPTED = (
     "a SavedModel folder, a .h5 or .keras file, a float .tflite, a Hugging Face folder (config.json and "
     "model.safetensors), or a run's working folder or one of its stages (workdir/stages/NN-name)"
 )
+
+_BEFORE: dict[End, Outputs] = {
+    "softmax": Outputs.LOGITS,
+    "sigmoid": Outputs.INDEPENDENT_LOGITS,
+    "none": Outputs.NUMBERS,
+}
+"""What the model of a checkpoint gives, by what turns it into the answers of its task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +113,7 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
         return _open_stage(stage, allow_code)
     if (path / "saved_model.pb").is_file():
         return _of_function(serve_saved_model(path, str(path), allow_code), str(path))
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or (path / "modules.json").is_file():
         return _open_checkpoint(path)
     if path.is_dir():
         raise UserError(
@@ -174,14 +183,20 @@ def _open_checkpoint(folder: Path) -> Source:
     found = hugging_face.load_whole(folder)
     model, labels = found.model, () if are_placeholders(found.labels) else found.labels
     takes: ImageInput | TextInput | None = None
+    if found.text is not None and found.text.own_tokenizer:
+        console.print(
+            f"{folder} {found.text.own_tokenizer}, but phones cut texts as BERT does: the file gets no vocabulary",
+            soft_wrap=True,
+        )
     if len(model.inputs[0].shape) == 4:
         takes = ImageInput.of_range(0.0, 1.0)
     elif found.vocabulary:
         takes = TextInput(found.vocabulary, found.lowercase, found.strip_accents)
-    if found.gives == "last hidden states":
+    if found.task is None:
         serving = serve_model(model, str(folder))
     else:
-        serving = serve_answers(model, found.gives == "other scores", outputs=Outputs.LOGITS)
+        task = KINDS[found.task]
+        serving = serve_answers(model, outputs=_BEFORE[task.end], name=task.answers)
     return Source(str(folder), serving, description=Description(folder.resolve().name, "", labels, takes))
 
 

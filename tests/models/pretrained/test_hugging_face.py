@@ -73,14 +73,14 @@ def test_a_whole_checkpoint_keeps_its_own_head(tmp_path):
     labels = {str(i): name for i, name in enumerate("abc")}
     write(tmp_path, {**BERT, "id2label": labels}, tensors)
     found = hugging_face.load_whole(tmp_path)
-    assert (found.gives, found.labels) == ("logits of one class", ("a", "b", "c"))
+    assert (found.task, found.labels) == ("classification", ("a", "b", "c"))
     assert found.model.inputs[0].shape[1] == ROWS  # as many as it has positions
     ids, segments, mask = texts(length=ROWS)
     close(found.model([ids, segments, mask]), hugging_face.load(tmp_path, 3, ROWS).model([ids, segments, mask]))
     write(tmp_path, {**BERT, "problem_type": "multi_label_classification"}, tensors)
-    assert hugging_face.load_whole(tmp_path).gives == "other scores"
+    assert hugging_face.load_whole(tmp_path).task == "multilabel"
     single = {name: array[:1] if "classifier" in name else array for name, array in tensors.items()}
-    assert hugging_face.load_whole(write(tmp_path, BERT, single)).gives == "other scores"
+    assert hugging_face.load_whole(write(tmp_path, BERT, single)).task == "regression"
     write(tmp_path, {**BERT, "id2label": {"0": "a"}}, tensors)
     with pytest.raises(UserError, match=r"name the class of each score from 0 to 2$"):
         hugging_face.load_whole(tmp_path)
@@ -92,7 +92,7 @@ def test_a_checkpoint_without_a_head_gives_its_last_hidden_states(tmp_path):
     found = hugging_face.load_whole(tmp_path, LENGTH)
     ids, segments, mask = texts()
     close(found.model([ids, segments, mask]), forward.bert(tensors, 2, 1e-5, ids, segments, mask))
-    assert (found.gives, found.labels, found.vocabulary) == ("last hidden states", (), tuple(WORDS))
+    assert (found.task, found.labels, found.vocabulary) == (None, (), tuple(WORDS))
     write(tmp_path, {**BERT, "architectures": ["BertForMaskedLM"]}, tensors)
     with pytest.warns(UserWarning, match=r"the head of .* \(BertForMaskedLM\) is left out"):
         hugging_face.load_whole(tmp_path, LENGTH)
@@ -236,15 +236,37 @@ def test_deit_equals_the_numpy_implementation(tmp_path):
     close(model(images.astype(np.float32)), forward.Forward(tensors, 2, 1e-5).linear(states[:, 0], "classifier"))
 
 
-def test_two_heads_are_refused_but_a_new_one_can_be_trained(tmp_path):
+def test_two_heads_give_their_mean_and_a_new_head_reads_the_class_token(tmp_path):
     tensors = deit_tensors()
-    for end in ("weight", "bias"):
-        tensors[f"distillation_classifier.{end}"] = tensors[f"cls_classifier.{end}"] = tensors.pop(f"classifier.{end}")
+    rng = np.random.default_rng(4)
+    for name in ("cls_classifier", "distillation_classifier"):
+        tensors[f"{name}.weight"] = rng.normal(size=(3, WIDTH)).astype(np.float32)
+        tensors[f"{name}.bias"] = rng.normal(size=3).astype(np.float32)
+    del tensors["classifier.weight"], tensors["classifier.bias"]
     config = {**VIT, "model_type": "deit", "architectures": ["DeiTForImageClassificationWithTeacher"]}
     folder = write(tmp_path, config, tensors, words=None)
-    with pytest.raises(UserError, match=r"has two heads \(cls_classifier, distillation_classifier\).*new_head"):
-        hugging_face.load(folder, 3)
-    assert hugging_face.load(folder, 3, new_head=True).labels == ()
+    images = rng.random((2, 8, 8, 3))
+    states, f = forward.vit(tensors, 2, 1e-5, images), forward.Forward(tensors, 2, 1e-5)
+    expected = (f.linear(states[:, 0], "cls_classifier") + f.linear(states[:, 1], "distillation_classifier")) / 2
+    close(hugging_face.load(folder, 3).model(images.astype(np.float32)), expected)
+    fresh = hugging_face.load(folder, 3, new_head=True)
+    assert fresh.labels == ()
+    features = tf_keras.Model(fresh.model.inputs, fresh.model.get_layer("features").output)
+    close(features(images.astype(np.float32)), states[:, 0])
+
+
+def test_an_embedding_of_a_plain_checkpoint_is_the_mean_or_the_class_token(tmp_path):
+    tensors = bert_tensors()
+    ids, segments, mask = texts()
+    states = forward.bert(tensors, 2, 1e-5, ids, segments, mask)
+    found = hugging_face.load(write(tmp_path, BERT, tensors), 0, LENGTH, task="embedding")
+    assert (found.task, found.with_head, found.model.output_names) == ("embedding", True, ["embedding"])
+    close(found.model([ids, segments, mask]), (states * mask[:, :, None]).sum(1) / mask.sum(1)[:, None])
+    first = hugging_face.load(tmp_path, 0, LENGTH, pooling="first", task="embedding")
+    close(first.model([ids, segments, mask]), states[:, 0])
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    found = hugging_face.load(write(tmp_path, VIT, vit_tensors(), words=None), 0, task="embedding")
+    close(found.model(images), forward.vit(vit_tensors(), 2, 1e-5, images)[:, 0])
 
 
 def without(tensors, name):
@@ -254,7 +276,13 @@ def without(tensors, name):
 @pytest.mark.parametrize(
     ("config", "tensors", "message"),
     [
-        ({**BERT, "model_type": "roberta"}, bert_tensors(), "model_type 'roberta' in config.json; accepted are bert, "),
+        ({**BERT, "model_type": "gpt2"}, bert_tensors(), "model_type 'gpt2' in config.json; accepted are bert, "),
+        (
+            {**BERT, "model_type": "mobilebert", "hidden_act": "relu", "use_bottleneck_attention": True},
+            bert_tensors(),
+            "has use_bottleneck_attention: True; input should be False",
+        ),
+        ({**BERT, "problem_type": "ranking"}, bert_tensors(), "has problem_type 'ranking' in config.json; it must be"),
         (
             {**BERT, "hidden_size": 8},
             bert_tensors(),
@@ -287,7 +315,7 @@ def without(tensors, name):
         (
             {**BERT, "problem_type": "multi_label_classification"},
             bert_tensors(),
-            "multi_label_classification in config.json; use",
+            "has a head for multilabel, not for classification; use .*, or set model.new_head",
         ),
         (
             BERT,
@@ -353,8 +381,12 @@ def test_lengths_vocabularies_and_poolings_that_do_not_fit_are_refused(tmp_path)
     write(tmp_path, BERT, bert_tensors())
     with pytest.raises(UserError, match="sequence_length is 13; the checkpoint has positions for 1 to 12 tokens"):
         hugging_face.load(tmp_path, 3, 13)
-    with pytest.raises(UserError, match="unknown pooling 'max'; accepted are tanh, relu, mean"):
+    with pytest.raises(UserError, match="unknown pooling 'max' for the task classification; accepted are tanh, relu, "):
         hugging_face.load(tmp_path, 3, LENGTH, pooling="max")
+    with pytest.raises(UserError, match=r"pooling 'tokens' for the task classification; accepted are tanh, .*, mean$"):
+        hugging_face.load(tmp_path, 3, LENGTH, pooling="tokens")
+    with pytest.raises(UserError, match="unknown pooling 'tanh' for the task embedding; accepted are mean, first"):
+        hugging_face.load(tmp_path, 3, LENGTH, pooling="tanh", task="embedding")
     vit = tmp_path / "vit"
     vit.mkdir()
     write(vit, VIT, vit_tensors(), words=None)

@@ -79,30 +79,6 @@ def test_added_tokens_follow_the_vocabulary(tmp_path, files):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (
-            {"tokenizer_config": {"tokenizer_class": "RobertaTokenizer"}},
-            "has the tokenizer RobertaTokenizer; accepted are",
-        ),
-        ({"config": {"tokenizer_class": "CamembertTokenizer"}}, "has the tokenizer CamembertTokenizer; accepted are"),
-        (
-            {"tokenizer_config": {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}},
-            "has word_tokenizer_type: mecab; accepted is basic",
-        ),
-        ({"tokenizer_config": {"subword_tokenizer_type": "character"}}, "has subword_tokenizer_type: character"),
-        (
-            {"tokenizer_config": {"tokenize_chinese_chars": False}},
-            "has tokenize_chinese_chars: False; accepted is True",
-        ),
-        ({"tokenizer_config": {"do_basic_tokenize": False}}, "has do_basic_tokenize: False"),
-        ({"tokenizer_config": {"never_split": ["a"]}}, r"has never_split: \['a'\]"),
-        ({"tokenizer_config": {"cls_token": {"content": "<s>"}}}, r"has cls_token '<s>'; accepted is \[CLS\]"),
-        ({"special_tokens_map": {"unk_token": "<unk>"}}, r"has unk_token '<unk>'; accepted is \[UNK\]"),
-        ({"tokenizer": fast(model={"type": "BPE"})}, r"tokenizer\.json .* has the model BPE; accepted is WordPiece"),
-        ({"tokenizer": {"lowercase": True}}, "has the model None; accepted is WordPiece"),
-        ({"tokenizer": fast(normalizer={"type": "NFKC"})}, "has the normalizer NFKC; accepted is BertNormalizer"),
-        ({"tokenizer": fast(pre_tokenizer={"type": "Metaspace"})}, "has the pre_tokenizer Metaspace; accepted is"),
-        ({"tokenizer": fast(normalizer={"handle_chinese_chars": False})}, "has handle_chinese_chars: False"),
-        ({"tokenizer": fast(model={"continuing_subword_prefix": "@@"})}, "has continuing_subword_prefix: @@"),
         ({"tokenizer": fast(model={"vocab": {"a": 0, "b": 2}})}, r"the ids in tokenizer\.json .* are not 0 to 1"),
         ({"tokenizer": fast(model={"vocab": ["a"]})}, "has no vocabulary"),
         ({"tokenizer": fast((*WORDS[:5], "an"))}, r"has other tokens in vocab\.txt than in tokenizer\.json"),
@@ -120,12 +96,51 @@ def test_added_tokens_follow_the_vocabulary(tmp_path, files):
         ),
     ],
 )
-def test_other_tokenizations_and_contradictions_are_refused_by_name(tmp_path, files, message):
+def test_contradictions_are_refused_by_name(tmp_path, files, message):
     with pytest.raises(UserError, match=message):
         read(tmp_path, **files)
 
 
-def test_a_sentencepiece_is_refused_by_its_file(tmp_path):
+@pytest.mark.parametrize(
+    ("files", "difference"),
+    [
+        ({"tokenizer_config": {"tokenizer_class": "RobertaTokenizer"}}, "has the tokenizer RobertaTokenizer"),
+        ({"config": {"tokenizer_class": "CamembertTokenizer"}}, "has the tokenizer CamembertTokenizer"),
+        (
+            {"tokenizer_config": {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}},
+            "has word_tokenizer_type: mecab in tokenizer_config.json",
+        ),
+        (
+            {"tokenizer_config": {"subword_tokenizer_type": "character"}},
+            "has subword_tokenizer_type: character in tokenizer_config.json",
+        ),
+        (
+            {"tokenizer_config": {"tokenize_chinese_chars": False}},
+            "has tokenize_chinese_chars: False in tokenizer_config.json",
+        ),
+        ({"tokenizer_config": {"do_basic_tokenize": False}}, "has do_basic_tokenize: False in tokenizer_config.json"),
+        ({"tokenizer_config": {"never_split": ["a"]}}, "has never_split: ['a']"),
+        ({"tokenizer_config": {"cls_token": {"content": "<s>"}}}, "has cls_token '<s>'"),
+        ({"special_tokens_map": {"unk_token": "<unk>"}}, "has unk_token '<unk>'"),
+        ({"tokenizer": fast(model={"type": "BPE"})}, "has the model BPE in tokenizer.json"),
+        ({"tokenizer": {"lowercase": True}}, "has the model None in tokenizer.json"),
+        ({"tokenizer": fast(normalizer={"type": "NFKC"})}, "has the normalizer NFKC in tokenizer.json"),
+        ({"tokenizer": fast(pre_tokenizer={"type": "Metaspace"})}, "has the pre_tokenizer Metaspace in tokenizer.json"),
+        (
+            {"tokenizer": fast(normalizer={"handle_chinese_chars": False})},
+            "has handle_chinese_chars: False in tokenizer.json",
+        ),
+        (
+            {"tokenizer": fast(model={"continuing_subword_prefix": "@@"})},
+            "has continuing_subword_prefix: @@ in tokenizer.json",
+        ),
+    ],
+)
+def test_other_tokenizations_are_told_and_leave_no_vocabulary(tmp_path, files, difference):
+    found = read(tmp_path, **files)
+    assert (found.vocabulary, found.other) == ((), difference)
+
+
+def test_a_sentencepiece_is_told_by_its_file(tmp_path):
     (tmp_path / "spiece.model").write_bytes(b"")
-    with pytest.raises(UserError, match=r"cuts texts by spiece\.model; accepted are vocab\.txt and tokenizer\.json"):
-        read(tmp_path, None)
+    assert read(tmp_path, None).other == "cuts texts by spiece.model"

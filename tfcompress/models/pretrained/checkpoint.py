@@ -1,9 +1,9 @@
-"""Builds a classifier from the weights of a checkpoint, whatever its source, and checks it."""
+"""Builds a model from the weights of a checkpoint, whatever its source, and checks it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ import tf_keras
 
 from tfcompress.errors import UserError
 from tfcompress.models.bert import BertConfig
+from tfcompress.models.mobilebert import MobileBertConfig
 from tfcompress.models.presets import Config, from_config
 
 Array = npt.NDArray[np.float32]
@@ -19,8 +20,8 @@ Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Sequence[Array]]
 """The weights of each layer by our layer name, in Keras's order."""
 
-Gives = Literal["logits of one class", "other scores", "last hidden states"]
-"""Logits of one right class; scores that are no alternatives, or a single one; or states `(batch, tokens, width)`."""
+TaskName = Literal["classification", "multilabel", "regression", "tokens", "embedding"]
+"""What a model answers, as `tfcompress.data.tasks` calls it."""
 
 _TOLERANCE = 1e-5
 _PADDING = 1024
@@ -31,12 +32,36 @@ _OPTIONAL = ("pooler", "head")
 
 
 @dataclass(frozen=True)
-class Pretrained:
-    """A classifier whose encoder has the weights of a checkpoint.
+class TextFormat:
+    """What a tokenizer has to know of a text model.
 
     Attributes:
-        model: functional tf_keras model that outputs logits, or what an activation makes of them. Its head has the
-            checkpoint's weights if that has a head with the same number of classes, and random weights otherwise.
+        kind: the type of model, as `model_type` of Hugging Face names it.
+        special: the special tokens by role, `unk_token`, `sep_token`, `pad_token`, `cls_token` and `mask_token`.
+        padding: the id that fills a text up.
+        most_tokens: how many tokens a text may have, special ones included.
+        segments: whether the model takes `segment_ids`.
+        own_tokenizer: how the checkpoint cuts texts in another way than BERT, for messages; empty if it does not.
+    """
+
+    kind: str
+    special: Mapping[str, str] = field(default_factory=dict)
+    padding: int = 0
+    most_tokens: int = 0
+    segments: bool = True
+    own_tokenizer: str = ""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model whose encoder has the weights of a checkpoint.
+
+    Attributes:
+        model: functional tf_keras model. For a task with classes or numbers it outputs logits, or what an activation
+            makes of them: `(batch, classes)`, or `(batch, tokens, classes)` for `tokens`. Its head has the checkpoint's
+            weights if that has a head for the same task and number of classes, and random weights otherwise. For the
+            task `embedding` it outputs `(batch, width)`, and without a task the last hidden states
+            `(batch, tokens, width)`.
         vocabulary: the WordPiece tokens in the order of their ids; empty for image models, or if the checkpoint has
             none.
         lowercase: whether texts are lower-cased before they are tokenized.
@@ -44,8 +69,9 @@ class Pretrained:
         added: tokens that are not found in texts by tokenization alone, such as `[E1]`; possibly others as well.
         labels: what the checkpoint calls the classes of its head, in the order of the scores; empty if the head has
             random weights, or `LABEL_0` and so on for classes without names.
-        gives: what the model outputs.
-        with_head: whether the head has the checkpoint's weights, not random ones.
+        task: what the model answers; None if it gives its last hidden states.
+        with_head: whether the head has the checkpoint's weights, not random ones; an embedding has none to train.
+        text: what a tokenizer has to know; None for an image model, or if it is not known.
     """
 
     model: tf_keras.Model
@@ -54,8 +80,9 @@ class Pretrained:
     strip_accents: bool = False
     added: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    gives: Gives = "logits of one class"
+    task: TaskName | None = "classification"
     with_head: bool = False
+    text: TextFormat | None = None
 
 
 def assemble(config: Config, weights: Weights, classes: int, dropout: float, source: str, name: str) -> tf_keras.Model:
@@ -95,7 +122,7 @@ def has_head(weights: Weights, classes: int) -> bool:
     return "head" in weights and weights["head"][0].shape[-1] == classes
 
 
-def check_text(config: BertConfig, positions: int, vocabulary: Sequence[str], source: str) -> None:
+def check_text(config: BertConfig | MobileBertConfig, positions: int, vocabulary: Sequence[str], source: str) -> None:
     """Checks the sequence length and the vocabulary of a text model against its checkpoint.
 
     Args:

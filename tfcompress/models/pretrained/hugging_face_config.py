@@ -1,4 +1,4 @@
-"""The settings of BERT, DistilBERT, ViT and DeiT in Hugging Face's JSON files, checked, and our configs of them.
+"""What config.json of a checkpoint in Hugging Face's layout says, checked, and our configs of ViT and DeiT.
 
 Names and defaults are those of the `transformers` package.
 """
@@ -6,25 +6,39 @@ Names and defaults are those of the `transformers` package.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, PositiveInt, ValidationError
 
 from tfcompress.errors import UserError
-from tfcompress.models.bert import BertConfig, Pooling
 from tfcompress.models.vit import ViTConfig
 
 IMAGE_TYPES = ("vit", "deit")
-TYPES = ("bert", "distilbert", *IMAGE_TYPES)
+TEXT_TYPES = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "mobilebert")
+TYPES = (*TEXT_TYPES, *IMAGE_TYPES)
 """The accepted values of `model_type`."""
 
-_ARCHITECTURES = {"BertFor": "bert", "BertModel": "bert", "DistilBert": "distilbert", "ViT": "vit", "DeiT": "deit"}
+_ARCHITECTURES = {
+    "BertFor": "bert",
+    "BertModel": "bert",
+    "DistilBert": "distilbert",
+    "RobertaFor": "roberta",
+    "RobertaModel": "roberta",
+    "XLMRobertaFor": "xlm-roberta",
+    "XLMRobertaModel": "xlm-roberta",
+    "Camembert": "camembert",
+    "Electra": "electra",
+    "MPNet": "mpnet",
+    "MobileBert": "mobilebert",
+    "ViT": "vit",
+    "DeiT": "deit",
+}
 """The type of a config.json without `model_type`, by how its architecture begins."""
 
-_GELUS = {"gelu": True, "gelu_python": True, "gelu_new": False, "gelu_pytorch_tanh": False, "gelu_fast": False}
+GELUS = {"gelu": True, "gelu_python": True, "gelu_new": False, "gelu_pytorch_tanh": False, "gelu_fast": False}
 """Whether each accepted activation is the exact GELU or its tanh approximation."""
 
-_Gelu = Literal["gelu", "gelu_python", "gelu_new", "gelu_pytorch_tanh", "gelu_fast"]
+Gelu = Literal["gelu", "gelu_python", "gelu_new", "gelu_pytorch_tanh", "gelu_fast"]
 
 
 def _side(value: object) -> object:
@@ -41,7 +55,9 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Side = Annotated[PositiveInt, BeforeValidator(_side)]
 
 
-class _Encoder(BaseModel):
+class Encoder(BaseModel):
+    """What config.json of any of these says."""
+
     hidden_size: PositiveInt
     num_hidden_layers: PositiveInt
     num_attention_heads: PositiveInt
@@ -49,28 +65,7 @@ class _Encoder(BaseModel):
     layer_norm_eps: _Positive = 1e-12
 
 
-class TextSettings(_Encoder):
-    """What config.json of a BERT says."""
-
-    hidden_act: _Gelu = "gelu"
-    vocab_size: PositiveInt
-    max_position_embeddings: PositiveInt
-    type_vocab_size: PositiveInt = 2
-    position_embedding_type: Literal["absolute"] = "absolute"
-    is_decoder: Literal[False] = False
-
-
-class DistilBertSettings(TextSettings):
-    """What config.json of a DistilBERT says, which has other names for the same."""
-
-    hidden_size: PositiveInt = Field(validation_alias="dim")
-    num_hidden_layers: PositiveInt = Field(validation_alias="n_layers")
-    num_attention_heads: PositiveInt = Field(validation_alias="n_heads")
-    intermediate_size: PositiveInt = Field(validation_alias="hidden_dim")
-    hidden_act: _Gelu = Field("gelu", validation_alias="activation")
-
-
-class ImageSettings(_Encoder):
+class ImageSettings(Encoder):
     """What config.json of a ViT or DeiT says."""
 
     hidden_act: Literal["gelu", "gelu_python"] = "gelu"
@@ -131,28 +126,6 @@ def checked(settings: type[_Settings], values: Mapping[str, Any], where: str) ->
     if first["type"] == "missing":
         raise UserError(f"{where} has no {name}; use a complete checkpoint of the type that config.json names")
     raise UserError(f"{where} has {name}: {str(first['input'])[:100]}; {_lowered(first['msg'])}")
-
-
-def text_config(settings: TextSettings, kind: str, length: int, pooling: str | None) -> BertConfig:
-    """Returns our config of a BERT or DistilBERT with a sequence length in tokens; for `pooling` see `BertConfig`."""
-    distil = kind == "distilbert"
-    return BertConfig(
-        vocabulary=settings.vocab_size,
-        sequence_length=length,
-        width=settings.hidden_size,
-        depth=settings.num_hidden_layers,
-        heads=settings.num_attention_heads,
-        mlp=settings.intermediate_size,
-        segments=0 if distil else settings.type_vocab_size,
-        epsilon=1e-12 if distil else settings.layer_norm_eps,
-        exact_gelu=_GELUS[settings.hidden_act],
-        pooling=cast(Pooling, pooling or own_pooling(kind)),
-    )
-
-
-def own_pooling(kind: str) -> Pooling:
-    """Returns the pooling of a type of text model, as `BertConfig` names it."""
-    return "relu" if kind == "distilbert" else "tanh"
 
 
 def image_config(settings: ImageSettings, kind: str, source: str) -> ViTConfig:

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ _OTHER_FORMATS = {
 """Weights in other formats, with the argument by which `from_pretrained` of transformers reads them."""
 
 _REAL = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+_Kind = TypeVar("_Kind")
 _AGAIN = "download the checkpoint again"
 
 
@@ -39,7 +40,7 @@ class Files:
 
     Attributes:
         source: name of the checkpoint in errors.
-        names: of the files.
+        names: of the files, with `/` in front of those in its folders.
         read: returns the content of one of them.
     """
 
@@ -59,7 +60,16 @@ class Files:
             except OSError as error:
                 raise UserError(f"cannot read {folder / name}: {error.strerror}; {_AGAIN}") from error
 
-        return cls(str(folder), frozenset(path.name for path in folder.iterdir() if path.is_file()), read)
+        found = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_file()]
+        return cls(str(folder), frozenset(path.relative_to(folder).as_posix() for path in found), read)
+
+    def within(self, folder: str) -> Files:
+        """Returns the files of one of its folders; of an empty name, these files."""
+        if not folder:
+            return self
+        prefix = f"{folder}/"
+        names = frozenset(name.removeprefix(prefix) for name in self.names if name.startswith(prefix))
+        return Files(f"{self.source}/{folder}", names, lambda name: self.read(prefix + name))
 
 
 def read_object(files: Files, name: str) -> dict[str, Any]:
@@ -68,6 +78,15 @@ def read_object(files: Files, name: str) -> dict[str, Any]:
     Raises:
         UserError: there is no such file, or it does not hold a JSON object.
     """
+    return _read(files, name, dict, "an object")
+
+
+def read_list(files: Files, name: str) -> list[Any]:
+    """Returns the JSON array in a file, for the rest see `read_object`."""
+    return _read(files, name, list, "an array")
+
+
+def _read(files: Files, name: str, kind: type[_Kind], called: str) -> _Kind:
     if name not in files.names:
         raise UserError(f"{files.source} has no {name}; name a folder with config.json and model.safetensors")
     content = files.read(name)
@@ -76,8 +95,8 @@ def read_object(files: Files, name: str) -> dict[str, Any]:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name} of {files.source} is not valid JSON: {error}; {_AGAIN}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{name} of {files.source} holds a {type(values).__name__} instead of an object; {_AGAIN}")
+    if not isinstance(values, kind):
+        raise UserError(f"{name} of {files.source} holds a {type(values).__name__} instead of {called}; {_AGAIN}")
     return values
 
 
@@ -86,23 +105,24 @@ def read_optional(files: Files, name: str) -> dict[str, Any]:
     return read_object(files, name) if name in files.names else {}
 
 
-def read_tensors(files: Files, architecture: str) -> dict[str, Array]:
+def read_tensors(files: Files, architecture: str, convert: str | None = None) -> dict[str, Array]:
     """Returns the tensors of real numbers by name, as float32.
 
     Args:
         files: of the checkpoint.
         architecture: class of transformers that the checkpoint was saved with, for the advice in errors.
+        convert: Python code that writes the weights as safetensors, by default by that class.
 
     Raises:
         UserError: the weights are missing, incomplete, damaged, quantized, or in another format than safetensors.
     """
     found: dict[str, Array] = {}
-    for name in _parts(files, architecture):
+    for name in _parts(files, architecture, convert):
         found |= _tensors(files.read(name), name, files.source)
     return found
 
 
-def _parts(files: Files, architecture: str) -> list[str]:
+def _parts(files: Files, architecture: str, convert: str | None) -> list[str]:
     """Returns the names of the safetensors files that hold the weights together."""
     if _WHOLE in files.names:
         return [_WHOLE]
@@ -116,7 +136,7 @@ def _parts(files: Files, architecture: str) -> list[str]:
         first, match = next(iter(sorted(shards.items())))
         total = int(match[1])
         return _complete(files, [f"model-{i:05}-of-{total:05}.safetensors" for i in range(1, total + 1)], first)
-    raise UserError(_without_weights(files, architecture))
+    raise UserError(_without_weights(files, architecture, convert))
 
 
 def _complete(files: Files, names: list[str], naming: str) -> list[str]:
@@ -126,7 +146,7 @@ def _complete(files: Files, names: list[str], naming: str) -> list[str]:
     return names
 
 
-def _without_weights(files: Files, architecture: str) -> str:
+def _without_weights(files: Files, architecture: str, convert: str | None) -> str:
     """Returns the message for a checkpoint without safetensors."""
     if "adapter_config.json" in files.names:
         return (
@@ -136,12 +156,12 @@ def _without_weights(files: Files, architecture: str) -> str:
     other = next((name for name in _OTHER_FORMATS if name in files.names), None)
     if other is None:
         return f"{files.source} has no {_WHOLE}; name a folder with config.json and {_WHOLE}"
-    code = (
+    code = convert or (
         f"from transformers import {architecture} as M; "
         f"M.from_pretrained({files.source!r}{_OTHER_FORMATS[other]}).save_pretrained({files.source!r})"
     )
     return (
-        f"{files.source} has {other} but no {_WHOLE}, and only the latter is read; make it where transformers is "
+        f"{files.source} has {other} but no {_WHOLE}, and only the latter is read; make it where {code.split()[1]} is "
         f"installed: python -c {shlex.quote(code)}"
     )
 

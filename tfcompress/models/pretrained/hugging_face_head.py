@@ -1,66 +1,119 @@
-"""The classification head of a checkpoint in Hugging Face's layout, and what its classes are called."""
+"""The head of a checkpoint in Hugging Face's layout, and what its scores are called."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tfcompress.errors import UserError
-from tfcompress.models.pretrained.checkpoint import Array
+from tfcompress.models.pretrained.checkpoint import Array, TaskName
 from tfcompress.models.pretrained.hugging_face_config import architecture_of
 from tfcompress.models.pretrained.hugging_face_weights import Entries
 
-_HEADS = ("AutoModel", "ForSequenceClassification", "ForImageClassification")
-"""How the architectures end whose `classifier` reads whole texts or images; others may classify each token."""
+_OF_WHOLE = ("AutoModel", "ForSequenceClassification", "ForImageClassification", "ForImageClassificationWithTeacher")
+"""How the architectures end whose head reads whole texts or images."""
+
+_OF_TOKENS = "ForTokenClassification"
+
+_NAMES = ("classifier", "classifier.out_proj")
+_TWO = ("cls_classifier", "distillation_classifier")
+"""The heads of a DeiT that learned from a teacher: on the class token and on the distillation token."""
+
+_PROBLEMS: dict[str, TaskName] = {
+    "single_label_classification": "classification",
+    "multi_label_classification": "multilabel",
+    "regression": "regression",
+}
+"""The task for each `problem_type`."""
 
 _ADVICE = ", or set model.new_head to train a new head"
 
 
+@dataclass(frozen=True)
+class Head:
+    """The head of a checkpoint.
+
+    Attributes:
+        task: what it was trained for.
+        weights: kernel `(features, scores)` and bias `(scores,)`.
+        labels: what the scores are called.
+        reads_two: whether it reads the class token and the distillation token, one after the other.
+    """
+
+    task: TaskName
+    weights: list[Array]
+    labels: tuple[str, ...]
+    reads_two: bool = False
+
+
 def take_head(
-    values: Mapping[str, Any], tensors: Entries, classes: int | None, source: str
-) -> tuple[list[Array], tuple[str, ...]] | None:
-    """Returns the kernel and bias of the head and the names of its classes, or None without such a head.
+    values: Mapping[str, Any], tensors: Entries, task: TaskName | None, classes: int, source: str
+) -> Head | None:
+    """Returns the head if it is one for a task and a number of classes.
 
     Args:
         values: content of config.json.
         tensors: by the names that they have in an encoder without a head.
-        classes: number of classes that the head must have, of which it chooses one; None for any head.
+        task: what the head must be for; None for any head.
+        classes: number of scores that the head must have, unless the task is None.
         source: name of the checkpoint in errors.
 
     Raises:
-        UserError: the head cannot be copied: it is damaged, there are two, it does not choose one class, or
-            config.json does not name one class for each score.
+        UserError: the head is damaged, it has this number of scores but is for another task on whole texts or images,
+            or config.json does not name one class for each score.
     """
     architecture = architecture_of(values)
-    advice = "" if classes is None else _ADVICE
-    if architecture.endswith("WithTeacher"):
-        raise UserError(
-            f"{source} has two heads (cls_classifier, distillation_classifier), whose mean cannot be copied; use a "
-            f"checkpoint with one{advice}"
-        )
-    if not architecture.endswith(_HEADS) or "classifier.weight" not in tensors:
+    advice = "" if task is None else _ADVICE
+    of_tokens = architecture.endswith(_OF_TOKENS)
+    if task == "embedding" or not (of_tokens or architecture.endswith(_OF_WHOLE)):
         return None
-    weight, bias = tensors["classifier.weight"], tensors["classifier.bias"]
+    found = _weights(tensors, source, advice)
+    if found is None:
+        return None
+    scores = found[1].size
+    if task is not None and (scores != classes or of_tokens != (task == "tokens")):
+        return None
+    own = "tokens" if of_tokens else _task_of(values, scores, source)
+    if task not in (None, own):
+        raise UserError(f"{source} has a head for {own}, not for {task}; use a checkpoint for {task}{advice}")
+    return Head(own, found, _labels(values, scores, source, advice), f"{_TWO[0]}.weight" in tensors)
+
+
+def _weights(tensors: Entries, source: str, advice: str) -> list[Array] | None:
+    """Returns kernel and bias; of two heads, those of one that gives their mean and reads both tokens."""
+    if all(f"{name}.weight" in tensors for name in _TWO):
+        (first, a), (second, b) = (_read(tensors, name, source, advice) for name in _TWO)
+        if first.shape != second.shape:
+            raise UserError(f"{source} has heads of different sizes; use an undamaged checkpoint{advice}")
+        half = np.float32(0.5)
+        return [np.concatenate([first, second]) * half, (a + b) * half]
+    name = next((name for name in _NAMES if f"{name}.weight" in tensors), None)
+    return None if name is None else _read(tensors, name, source, advice)
+
+
+def _read(tensors: Entries, name: str, source: str, advice: str) -> list[Array]:
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
         raise UserError(
-            f"{source}: the classifier has weights of shape {weight.shape} and {bias.shape}; use an undamaged "
+            f"{source}: the {name} has weights of shape {weight.shape} and {bias.shape}; use an undamaged "
             f"checkpoint{advice}"
         )
-    if classes is None:
-        return [weight.T, bias], _labels(values, len(weight), source, advice)
-    if len(weight) != classes:
-        return None
-    if values.get("problem_type") not in (None, "single_label_classification"):
+    return [weight.T, bias]
+
+
+def _task_of(values: Mapping[str, Any], scores: int, source: str) -> TaskName:
+    """Returns what a head on whole texts or images is for, as transformers finds it out."""
+    problem = values.get("problem_type")
+    if problem is None:
+        return "classification" if scores > 1 else "regression"
+    if problem not in _PROBLEMS:
         raise UserError(
-            f"{source} has problem_type {values['problem_type']} in config.json; use a checkpoint that chooses one "
-            f"class{advice}"
+            f"{source} has problem_type {problem!r} in config.json; it must be one of {', '.join(_PROBLEMS)}"
         )
-    return [weight.T, bias], _labels(values, classes, source, advice)
-
-
-def chooses_one_class(values: Mapping[str, Any], classes: int) -> bool:
-    """Returns whether the scores of a head are to become probabilities of which the largest counts."""
-    return classes > 1 and values.get("problem_type") in (None, "single_label_classification")
+    return _PROBLEMS[problem]
 
 
 def _labels(values: Mapping[str, Any], classes: int, source: str, advice: str) -> tuple[str, ...]:

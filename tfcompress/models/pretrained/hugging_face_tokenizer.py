@@ -1,4 +1,4 @@
-"""Reads how a checkpoint in Hugging Face's layout cuts texts, and refuses what is not BERT's WordPiece tokenization.
+"""Reads how a checkpoint in Hugging Face's layout cuts texts, and tells what is not BERT's WordPiece tokenization.
 
 The settings are those of `BertTokenizer` of transformers, and of tokenizer.json of the tokenizers package.
 """
@@ -6,7 +6,7 @@ The settings are those of `BertTokenizer` of transformers, and of tokenizer.json
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tfcompress.errors import UserError
@@ -46,12 +46,16 @@ class WordPieces:
         lowercase: whether texts are lower-cased first.
         strip_accents: whether accents are removed first.
         added: tokens that transformers finds in a text before it cuts it into words.
+        special: the special tokens that the checkpoint names, by role, such as `pad_token`.
+        other: how it cuts texts in another way, for messages; there is no vocabulary then. Otherwise empty.
     """
 
     vocabulary: tuple[str, ...] = ()
     lowercase: bool = True
     strip_accents: bool = True
     added: tuple[str, ...] = ()
+    special: Mapping[str, str] = field(default_factory=dict, compare=False)
+    other: str = ""
 
 
 def read_tokenizer(files: Files, config: Mapping[str, Any]) -> WordPieces:
@@ -62,16 +66,15 @@ def read_tokenizer(files: Files, config: Mapping[str, Any]) -> WordPieces:
         config: content of config.json.
 
     Raises:
-        UserError: it cuts them in a way that is not supported, or its files contradict each other.
+        UserError: its files contradict each other.
     """
     source = files.source
     settings = read_optional(files, "special_tokens_map.json") | read_optional(files, "tokenizer_config.json")
     fast = read_optional(files, "tokenizer.json")
-    _check_settings(settings, settings.get("tokenizer_class") or config.get("tokenizer_class"), source)
-    if fast:
-        _check_fast(fast, source)
-    elif "vocab.txt" not in files.names and (other := next((x for x in _OTHER_FILES if x in files.names), None)):
-        raise UserError(f"{source} cuts texts by {other}; accepted are vocab.txt and tokenizer.json of a WordPiece")
+    special = special_tokens(settings)
+    other = _difference(files, settings, settings.get("tokenizer_class") or config.get("tokenizer_class"), fast)
+    if other:
+        return WordPieces(special=special, other=other)
     found = _words(files, fast)
     added = _added(files, settings, fast)
     for token, place in sorted(added.items(), key=lambda item: item[1]):
@@ -80,7 +83,7 @@ def read_tokenizer(files: Files, config: Mapping[str, Any]) -> WordPieces:
         if place >= len(found) or found[place] != token:
             raise UserError(f"{source} adds the token {token!r} with the id {place}, which is not free; {_TOGETHER}")
     if not found:
-        return WordPieces()
+        return WordPieces(special=special)
     normalizer = fast.get("normalizer") or {}
     lowercase = _agreed("do_lower_case", settings.get("do_lower_case"), normalizer.get("lowercase"), source)
     if lowercase is None:
@@ -89,30 +92,29 @@ def read_tokenizer(files: Files, config: Mapping[str, Any]) -> WordPieces:
             console.print(f"{source}: the vocabulary has capital letters, so texts are not lower-cased", soft_wrap=True)
     strip = _agreed("strip_accents", settings.get("strip_accents"), normalizer.get("strip_accents"), source)
     extra = tuple(token for token in added if token not in _SPECIAL.values())
-    return WordPieces(tuple(found), lowercase, lowercase if strip is None else strip, extra)
+    return WordPieces(tuple(found), lowercase, lowercase if strip is None else strip, extra, special)
 
 
-def _check_settings(settings: Mapping[str, Any], kind: object, source: str) -> None:
+def _difference(files: Files, settings: Mapping[str, Any], kind: object, fast: Mapping[str, Any]) -> str:
+    """Returns how texts are cut in another way than BERT's, for a message after the name of the checkpoint, or ""."""
     if kind is not None and kind not in _CLASSES:
-        raise UserError(f"{source} has the tokenizer {kind}; accepted are {', '.join(_CLASSES)}")
+        return f"has the tokenizer {kind}"
     for name, plain in _PLAIN.items():
         if settings.get(name) not in (None, plain):
-            raise UserError(
-                f"tokenizer_config.json of {source} has {name}: {settings[name]}; accepted is {plain}, which is "
-                "BERT's own tokenization"
-            )
-    for name, token in _SPECIAL.items():
-        value = settings.get(name)
-        given = value.get("content") if isinstance(value, dict) else value
-        if given not in (None, token):
-            raise UserError(f"{source} has {name} {given!r}; accepted is {token}")
+            return f"has {name}: {settings[name]} in tokenizer_config.json"
+    for name, token in special_tokens(settings).items():
+        if token != _SPECIAL[name]:
+            return f"has {name} {token!r}"
     if settings.get("never_split"):
-        raise UserError(f"{source} has never_split: {settings['never_split']}; accepted are checkpoints without it")
+        return f"has never_split: {settings['never_split']}"
+    if fast:
+        return _difference_of_fast(fast)
+    other = next((name for name in _OTHER_FILES if name in files.names), None)
+    return f"cuts texts by {other}" if other and "vocab.txt" not in files.names else ""
 
 
-def _check_fast(fast: Mapping[str, Any], source: str) -> None:
-    """Raises a `UserError` if tokenizer.json describes anything but BERT's tokenization."""
-    where = f"tokenizer.json of {source}"
+def _difference_of_fast(fast: Mapping[str, Any]) -> str:
+    """Returns what tokenizer.json describes that is not BERT's tokenization, or ""."""
     for part, accepted in (
         ("model", "WordPiece"),
         ("normalizer", "BertNormalizer"),
@@ -121,7 +123,7 @@ def _check_fast(fast: Mapping[str, Any], source: str) -> None:
         value = fast.get(part)
         kind = value.get("type") if isinstance(value, dict) else value
         if kind != accepted:
-            raise UserError(f"{where} has the {part} {kind}; accepted is {accepted}")
+            return f"has the {part} {kind} in tokenizer.json"
     model, normalizer = fast["model"], fast["normalizer"]
     for settings, name, plain in (
         (model, "continuing_subword_prefix", "##"),
@@ -130,9 +132,15 @@ def _check_fast(fast: Mapping[str, Any], source: str) -> None:
         (normalizer, "clean_text", True),
     ):
         if settings.get(name, plain) != plain:
-            raise UserError(f"{where} has {name}: {settings[name]}; accepted is {plain}")
-    if not isinstance(model.get("vocab"), dict):
-        raise UserError(f"{where} has no vocabulary; {_TOGETHER}")
+            return f"has {name}: {settings[name]} in tokenizer.json"
+    return ""
+
+
+def special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the special tokens that tokenizer_config.json or special_tokens_map.json names, by role."""
+    given = {name: settings.get(name) for name in _SPECIAL}
+    named = {name: value.get("content") if isinstance(value, dict) else value for name, value in given.items()}
+    return {name: str(token) for name, token in named.items() if token is not None}
 
 
 def _words(files: Files, fast: Mapping[str, Any]) -> list[str]:
@@ -143,7 +151,9 @@ def _words(files: Files, fast: Mapping[str, Any]) -> list[str]:
     )
     if not fast:
         return listed
-    ids = fast["model"]["vocab"]
+    ids = fast["model"].get("vocab")
+    if not isinstance(ids, dict):
+        raise UserError(f"tokenizer.json of {source} has no vocabulary; {_TOGETHER}")
     if sorted(ids.values(), key=str) != sorted(range(len(ids)), key=str):
         raise UserError(f"the ids in tokenizer.json of {source} are not 0 to {len(ids) - 1}, each once; {_TOGETHER}")
     found = sorted(ids, key=ids.__getitem__)

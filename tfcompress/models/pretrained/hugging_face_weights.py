@@ -1,4 +1,4 @@
-"""Maps the weights of Hugging Face's BERT, DistilBERT, ViT and DeiT to ours.
+"""Reads the weights of an encoder in Hugging Face's layout by name, and maps those of ViT and DeiT to ours.
 
 The names of tensors are those of the `transformers` package; its weight matrices are `(outputs, inputs)`.
 """
@@ -10,40 +10,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfcompress.errors import UserError
-from tfcompress.models.bert import BertConfig
 from tfcompress.models.pretrained.checkpoint import Array
-from tfcompress.models.pretrained.hugging_face_config import (
-    IMAGE_TYPES,
-    ImageSettings,
-    TextSettings,
-    image_config,
-    own_pooling,
-    text_config,
-)
+from tfcompress.models.pretrained.hugging_face_config import IMAGE_TYPES, ImageSettings, image_config
 from tfcompress.models.vit import ViTConfig
 
 _TEXT_ANCHOR, _IMAGE_ANCHOR = "embeddings.word_embeddings.weight", "embeddings.cls_token"
 _PROJECTIONS = ("query.weight", "key.weight", "value.weight")
-_BERT_BLOCK = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "output": "attention.output.dense",
-    "norm1": "attention.output.LayerNorm",
-    "mlp1": "intermediate.dense",
-    "mlp2": "output.dense",
-    "norm2": "output.LayerNorm",
-}
-_DISTILBERT_BLOCK = {
-    "query": "attention.q_lin",
-    "key": "attention.k_lin",
-    "value": "attention.v_lin",
-    "output": "attention.out_lin",
-    "norm1": "sa_layer_norm",
-    "mlp1": "ffn.lin1",
-    "mlp2": "ffn.lin2",
-    "norm2": "output_layer_norm",
-}
+_PREFIXES = {"xlm-roberta": "roberta", "camembert": "roberta"}
+"""What the names in the encoder begin with, where it is not the type of model."""
+
 _VIT_BLOCK = {
     "query": "attention.attention.query",
     "key": "attention.attention.key",
@@ -86,7 +61,7 @@ def encoder_names(tensors: Mapping[str, Array], kind: str, where: str) -> Entrie
     if not prefixes:
         raise UserError(f"{where} has no {anchor}; use a complete checkpoint of the type that config.json names")
     prefix = prefixes[0]
-    outer = prefix.removesuffix(f"{kind}.")
+    outer = prefix.removesuffix(f"{_PREFIXES.get(kind, kind)}.")
     found = {}
     for name, array in tensors.items():
         inner = name.removeprefix(prefix) if name.startswith(prefix) else name.removeprefix(outer)
@@ -96,51 +71,13 @@ def encoder_names(tensors: Mapping[str, Array], kind: str, where: str) -> Entrie
     return Entries(found, where)
 
 
-def text_weights(
-    settings: TextSettings, kind: str, tensors: Entries, source: str, length: int, pooling: str | None
-) -> tuple[BertConfig, dict[str, list[Array]]]:
-    """Returns the config of a BERT or DistilBERT, and its weights by our layer names.
-
-    Args:
-        settings: of config.json.
-        kind: the type of model.
-        tensors: of `encoder_names`.
-        source: name of the checkpoint in errors.
-        length: sequence length in tokens; the position embedding is truncated to it.
-        pooling: see `BertConfig`; with another pooling than the type's own, the pooler is left out.
-
-    Raises:
-        UserError: a tensor is missing, or the tensors do not match the settings.
-    """
-    config = text_config(settings, kind, length, pooling)
-    distil = kind == "distilbert"
-    prefix, parts = ("transformer", _DISTILBERT_BLOCK) if distil else ("encoder", _BERT_BLOCK)
-    words, positions = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
-    shapes = {
-        words: (config.vocabulary, config.width),
-        positions: (settings.max_position_embeddings, config.width),
-        f"{prefix}.layer.0.{parts['mlp1']}.weight": (config.mlp, config.width),
-    }
-    _check_shapes(tensors, shapes, source)
-    weights = {
-        "token_embedding": [tensors[words]],
-        "position_embedding": [tensors[positions][None, :length]],
-        "embedding_norm": _norm(tensors, "embeddings.LayerNorm"),
-    }
-    if config.segments:
-        weights["segment_embedding"] = [tensors["embeddings.token_type_embeddings.weight"]]
-    weights |= _blocks(tensors, f"{prefix}.layer", config.depth, parts)
-    pooler = "pre_classifier" if distil else "pooler.dense"
-    if config.pooling == own_pooling(kind) and f"{pooler}.weight" in tensors:
-        weights["pooler"] = _dense(tensors, pooler)
-    _check_all_used(tensors)
-    return config, weights
-
-
 def image_weights(
     settings: ImageSettings, kind: str, tensors: Entries, source: str
 ) -> tuple[ViTConfig, dict[str, list[Array]]]:
-    """Returns the config of a ViT or DeiT, and its weights by our layer names; for the rest see `text_weights`."""
+    """Returns the config of a ViT or DeiT, and its weights by our layer names.
+
+    For the rest see `hugging_face_text.text_weights`.
+    """
     config = image_config(settings, kind, source)
     patches, positions = "embeddings.patch_embeddings.projection", "embeddings.position_embeddings"
     tokens = (config.image_size // config.patch_size) ** 2 + (2 if config.distilled else 1)
@@ -149,25 +86,25 @@ def image_weights(
         positions: (1, tokens, config.width),
         f"encoder.layer.0.{_VIT_BLOCK['mlp1']}.weight": (settings.intermediate_size, config.width),
     }
-    _check_shapes(tensors, shapes, source)
+    check_shapes(tensors, shapes, source)
     kernel = tensors[f"{patches}.weight"].transpose(2, 3, 1, 0).reshape(-1, config.width)
     weights = {
         "patch_embedding": [kernel, tensors[f"{patches}.bias"]],
         "class_token": [tensors["embeddings.cls_token"]],
         "position_embedding": [tensors[positions]],
-        "norm": _norm(tensors, "layernorm"),
+        "norm": norm_weights(tensors, "layernorm"),
     }
     if config.distilled:
         weights["distillation_token"] = [tensors["embeddings.distillation_token"]]
     if not settings.qkv_bias:
         names = [name.removesuffix("weight") for name in tensors if name.endswith(_PROJECTIONS)]
         tensors.update({f"{name}bias": np.zeros(config.width, np.float32) for name in names})
-    weights |= _blocks(tensors, "encoder.layer", config.depth, _VIT_BLOCK)
-    _check_all_used(tensors)
+    weights |= block_weights(tensors, "encoder.layer", config.depth, _VIT_BLOCK)
+    check_all_used(tensors)
     return config, weights
 
 
-def _check_shapes(tensors: Entries, expected: Mapping[str, tuple[int, ...]], source: str) -> None:
+def check_shapes(tensors: Entries, expected: Mapping[str, tuple[int, ...]], source: str) -> None:
     """Checks the tensors that show all sizes, before a model of these sizes is built."""
     for name, shape in expected.items():
         if tensors[name].shape != shape:
@@ -177,26 +114,31 @@ def _check_shapes(tensors: Entries, expected: Mapping[str, tuple[int, ...]], sou
             )
 
 
-def _blocks(tensors: Entries, prefix: str, depth: int, parts: Mapping[str, str]) -> dict[str, list[Array]]:
+def block_weights(tensors: Entries, prefix: str, depth: int, parts: Mapping[str, str]) -> dict[str, list[Array]]:
+    """Returns the weights of all blocks by our layer names, given those of the tensors by ours in one block."""
     return {
-        f"block_{block}_{ours}": (_norm if "norm" in ours else _dense)(tensors, f"{prefix}.{block}.{theirs}")
+        f"block_{block}_{ours}": (norm_weights if "norm" in ours else dense_weights)(
+            tensors, f"{prefix}.{block}.{theirs}"
+        )
         for block in range(depth)
         for ours, theirs in parts.items()
     }
 
 
-def _dense(tensors: Entries, name: str) -> list[Array]:
+def dense_weights(tensors: Entries, name: str) -> list[Array]:
+    """Returns the kernel `(inputs, outputs)` and the bias of a Dense layer."""
     return [tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]]
 
 
-def _norm(tensors: Entries, name: str) -> list[Array]:
+def norm_weights(tensors: Entries, name: str) -> list[Array]:
+    """Returns gamma and beta of a LayerNorm or NoNorm."""
     return [tensors[f"{name}.weight"], tensors[f"{name}.bias"]]
 
 
-def _check_all_used(tensors: Entries) -> None:
+def check_all_used(tensors: Entries) -> None:
     """Refuses an encoder with weights that do not belong to the model in config.json, such as further blocks."""
     for name in tensors:
-        in_encoder = name.startswith(("embeddings.", "encoder.", "transformer."))
+        in_encoder = name.startswith(("embeddings.", "embeddings_project.", "encoder.", "transformer."))
         if in_encoder and name not in tensors.used and not name.endswith(("_ids", "mask_token")):
             raise UserError(
                 f"{tensors.where} has {name}, but the model in its config.json does not; use a checkpoint whose files "
