@@ -170,7 +170,7 @@ def test_labels_of_a_file_are_matched_to_the_folders_by_name(written, cat_and_do
     unnamed = of_brightness(written, "unnamed.tflite", ("LABEL_0", "LABEL_1"))
     without = of_brightness(written, "without.tflite", ())
     files = [bright_is_cat, bright_is_dog, unnamed, without]
-    feeds, labels, orders, _ = examples_for(files, "image_folder", cat_and_dog)
+    feeds, labels, orders, *_ = examples_for(files, "image_folder", cat_and_dog)
     compared = compare(files, feeds, labels, rounds=2, orders=orders).files
     assert [file.quality[0].value for file in compared] == [1, 0, 1, 1]
     assert [file.agreement.top1_agreement for file in compared[1:]] == [0, 1, 1]
@@ -184,7 +184,7 @@ def test_some_of_a_files_classes_are_evaluated(written, cat_and_dog):
     labels = {"one": ("bird", "dog", "fish", "cat"), "other": ("cat", "bird", "fish", "dog")}
     one, other = (written(f"{n}.tflite", describe(content, Description(n, labels=x))) for n, x in labels.items())
     unnamed = written("unnamed.tflite", content)
-    feeds, found, orders, _ = examples_for([one, other, unnamed], "image_folder_test", cat_and_dog)
+    feeds, found, orders, *_ = examples_for([one, other, unnamed], "image_folder_test", cat_and_dog)
     assert sorted(found) == [1, 1, 1, 1, 3, 3, 3, 3]
     compared = compare([one, other, unnamed], feeds, found, rounds=2, orders=orders).files
     # The other file's bright pictures are dogs, and its dark ones birds.

@@ -6,8 +6,11 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+import tokenizers
 
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.tasks import TokenClassification
+from tfcompress.data.text import tokenized
 from tfcompress.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tfcompress.errors import UserError
 
@@ -52,6 +55,56 @@ def test_ids_equal_those_of_keras_nlp(lowercase, strip_accents):
     for name, ids in expected.items():
         np.testing.assert_array_equal(found[name], ids)
         assert found[name].dtype == np.int32
+
+
+@pytest.fixture(scope="module")
+def fast():
+    """The tokenizers package's own BERT with the same vocabulary."""
+    found = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({token: i for i, token in enumerate(VOCABULARY)}, unk_token="[UNK]")
+    )
+    found.normalizer = tokenizers.normalizers.BertNormalizer()
+    found.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    found.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    found.enable_truncation(16)
+    found.enable_padding(length=16)
+    return found
+
+
+NAMES = {"token_ids": "ids", "segment_ids": "type_ids", "padding_mask": "attention_mask"}
+
+
+def test_the_longer_text_of_a_pair_is_cut_first(tokenizer, fast):
+    rng = np.random.default_rng(0)
+    words = ("the", "film", "is", "unbelievable", "zq")
+    pairs = [tuple(" ".join(rng.choice(words, rng.integers(12))) for _ in range(2)) for _ in range(100)]
+    found, expected = tokenizer.encode(pairs), fast.encode_batch(pairs)
+    for name, theirs in NAMES.items():
+        np.testing.assert_array_equal(found[name], [getattr(one, theirs) for one in expected])
+    for name, row in tokenizer(tf.constant(pairs[3])).items():
+        np.testing.assert_array_equal(row, found[name][3])
+
+
+def test_labels_of_words_go_to_their_first_pieces(tokenizer, fast):
+    words = ["the", "unbelievable", "", "zq", "film", "is"] * 2
+    expected = fast.encode(words, is_pretokenized=True)
+    firsts = [
+        -1 if word is None or word in expected.word_ids[:place] else word
+        for place, word in enumerate(expected.word_ids)
+    ]
+    features = tf.ragged.constant([words, ["film", "is"]])
+    labels = tf.ragged.constant([list(range(len(words))), [7, 8]])
+    raw = tf.data.Dataset.from_tensor_slices((features, labels))
+    classes = tuple(map(str, range(len(words))))
+    data = tokenized(Dataset("words", raw, raw, raw, classes, TokenClassification(classes)), tokenizer)
+    np.testing.assert_array_equal(data.labels["test"], [firsts, [-1, 7, 8, *[-1] * 13]])
+    for row, (features, _) in zip(
+        (expected, fast.encode(["film", "is"], is_pretokenized=True)), data.examples("test"), strict=True
+    ):
+        for name, theirs in NAMES.items():
+            np.testing.assert_array_equal(features[name], getattr(row, theirs))
 
 
 def test_ids_are_indices_of_tokens(tokenizer):

@@ -123,7 +123,8 @@ def _feed(calibration: str, count: int, reference: Path) -> Examples:
         runner = Runner(reference)
         return images(reference, runner, unlabelled_pictures(given, image_size(reference, runner), count))
     if given.suffix.lower() in _TEXTS:
-        return tokens(reference, Runner(reference), unlabelled_texts(given, count))
+        texts = tf.data.Dataset.from_tensor_slices(unlabelled_texts(given, count))
+        return tokens(reference, Runner(reference), texts)
     raise UserError(
         f"{calibration} is no data set ({', '.join(registry.NAMES)}), no folder of pictures that is there, and no "
         ".txt, .csv, .tsv or .npz file; give one of these to calibrate with"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfcompress.commands.scores import evaluated_classes, score_orders
 from tfcompress.data import registry
 from tfcompress.data.dataset import Dataset, Decode, Split
+from tfcompress.data.text import is_sentence
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.measure.comparison import Examples
@@ -69,7 +70,7 @@ def examples_for(
     feeds: dict[Path, Examples] = {}
     orders: dict[Path, tuple[int, ...]] = {}
     loaded: dict[int, tuple[Dataset, tf.data.Dataset]] = {}
-    not_judged = ""
+    not_judged, labelled = "", None
     for file in dict.fromkeys(files):
         runner = Runner(file)
         size = 0 if wanted.name in registry.TEXT else image_size(file, runner)
@@ -86,7 +87,9 @@ def examples_for(
             classes, chosen = evaluated_classes(files, data.classes, name)
             orders |= score_orders([file], classes, name)
         if wanted.name in registry.TEXT:
-            feeds[file] = tokens(file, runner, [text.decode("utf-8", "replace") for text in _features(drawn)])
+            feeds[file] = tokens(file, runner, drawn.map(lambda text, _: text))
+            if is_sentence(drawn.element_spec[0]):
+                labelled = drawn.map(tokenizer_of(file, runner).align)
         else:
             feeds[file] = images(file, runner, decoded(drawn, data.decode))
         if split != "train" and not data.task.judges(runner.scores.shape[1:], len(classes)):
@@ -94,7 +97,8 @@ def examples_for(
             not_judged = f"{file} gives {runner.scores}, but {name} {has}"
     if split == "train" or not_judged:
         return Fed(feeds, None, orders, (), not_judged)
-    labels = np.array([label for _, label in drawn.as_numpy_iterator()])
+    labelled = drawn.map(lambda _, label: label) if labelled is None else labelled
+    labels = np.array(list(labelled.as_numpy_iterator()))
     data.task.check(labels, data.classes, f"{name}: the {split} split")
     if data.task.has_classes and labels.ndim == 1:
         labels = np.array(chosen)[labels]
@@ -117,12 +121,13 @@ def _drawn(data: Dataset, split: Split, count: int | None) -> tf.data.Dataset:
     return examples if count is None else examples.take(-(-count // data.task.together) * data.task.together)
 
 
-def _features(examples: tf.data.Dataset) -> Iterator[bytes]:
-    return (features for features, _ in examples.as_numpy_iterator())
-
-
-def tokens(file: Path, runner: Runner, texts: Sequence[str]) -> Examples:
+def tokens(file: Path, runner: Runner, texts: tf.data.Dataset) -> Examples:
     """Returns token ids, segment ids and mask of texts, by the names that the file's inputs have.
+
+    Args:
+        file: path of the `.tflite` file.
+        runner: of the same file.
+        texts: strings: scalars, pairs `(2,)`, or the words of sentences `(words,)`.
 
     Raises:
         UserError: the file takes something else, or comes without a tokenizer.
@@ -130,14 +135,9 @@ def tokens(file: Path, runner: Runner, texts: Sequence[str]) -> Examples:
     description = _description(file)
     if description is not None and isinstance(description.input, LookupInput):
         lookup, name = Lookup.of(description.input.described), next(iter(runner.inputs))
-        return [{name: np.asarray(lookup(tf.constant(text)))} for text in texts]
-    for name, port in runner.inputs.items():
-        if port.real or len(port.shape) != 2:
-            raise UserError(f"{file} takes {port} as {name}; texts can only be fed as token ids, int32 (1, length)")
-    length = next(iter(runner.inputs.values())).shape[-1]
-    encoded = _tokenizer(file, length).encode(list(texts))
-    columns = {name: encoded[_feature(name)] for name in runner.inputs}
-    return [{name: rows[i] for name, rows in columns.items()} for i in range(len(texts))]
+        return [{name: np.asarray(lookup(text))} for text in texts]
+    rows = texts.map(tokenizer_of(file, runner), num_parallel_calls=2).as_numpy_iterator()
+    return [{name: row[_feature(name)] for name in runner.inputs} for row in rows]
 
 
 def _feature(name: str) -> str:
@@ -147,7 +147,16 @@ def _feature(name: str) -> str:
     return "segment_ids" if "segment" in name or "type" in name else "token_ids"  # token_type_ids, input_type_ids
 
 
-def _tokenizer(file: Path, length: int) -> Tokenizer:
+def tokenizer_of(file: Path, runner: Runner) -> Tokenizer:
+    """Returns the tokenizer that makes as many tokens as a file takes.
+
+    Raises:
+        UserError: the file takes something else, or comes without a tokenizer.
+    """
+    for name, port in runner.inputs.items():
+        if port.real or len(port.shape) != 2:
+            raise UserError(f"{file} takes {port} as {name}; texts can only be fed as token ids, int32 (1, length)")
+    length = next(iter(runner.inputs.values())).shape[-1]
     description = _description(file)
     if description is not None and isinstance(description.input, TextInput):
         takes = description.input

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.data.tables import read_table, read_text
+from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 
 T = TypeVar("T")
@@ -47,9 +49,15 @@ def texts(data: Dataset, split: Split) -> list[str]:
     spec = raw.element_spec[0]
     if getattr(spec, "dtype", None) != tf.string:
         raise UserError(f"{data.name} is not a text data set; its {split} split yields {spec}, strings are needed")
-    features = raw.map(lambda text, _: tf.strings.reduce_join(text, separator=" ") if _is_sentence(spec) else text)
+    features = raw.map(lambda text, _: tf.strings.reduce_join(text, separator=" ") if is_sentence(spec) else text)
     batches = features.batch(4096).as_numpy_iterator()
     return [text.decode("utf-8", "replace") for batch in batches for text in batch.ravel()]
+
+
+def tokenized(data: Dataset, tokenizer: Tokenizer) -> Dataset:
+    """Returns texts cut into tokens, with the labels of words given to the tokens."""
+    features, _ = data.test.element_spec
+    return replace(data, decode=tokenizer, align=tokenizer.align if is_sentence(features) else None)
 
 
 def unlabelled(*sources: Dataset, apart_from: Dataset) -> list[str]:
@@ -79,7 +87,7 @@ def distinct(examples: Iterable[T], text: Callable[[T], str]) -> list[T]:
     return list(first.values())
 
 
-def _is_sentence(spec: tf.TypeSpec) -> bool:
+def is_sentence(spec: tf.TypeSpec) -> bool:
     """Returns whether features are the words of a sentence, of which there may be any number."""
     return spec.shape.rank == 1 and spec.shape[0] is None
 

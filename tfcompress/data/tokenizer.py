@@ -1,4 +1,4 @@
-"""Converts texts to the three inputs of a BERT, with keras-nlp's WordPiece tokenizer."""
+"""Converts texts, pairs of them and sentences of words to the three inputs of a BERT, with keras-nlp's WordPiece."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfcompress.answers import IGNORED
 from tfcompress.errors import UserError
 from tfcompress.files import atomic_write, parse_vocabulary, read_json, write_json
 from tfcompress.progress import console
@@ -25,7 +26,6 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """The tokens that every vocabulary must contain."""
 
 IntArray = npt.NDArray[np.int32]
-T = TypeVar("T")
 
 _CONTINUATION = "##"
 _BATCH = 1024
@@ -134,24 +134,50 @@ class Tokenizer:
         write_json(folder / "tokenizer.json", {name: getattr(self, name) for name in names})
 
     def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Tokenizes a scalar string tensor; bytes that are not UTF-8 become U+FFFD.
+        """Tokenizes one example; bytes that are not UTF-8 become U+FFFD.
+
+        Of a pair that is too long, the longer text is cut first, as the tokenizers package does with `longest_first`.
+
+        Args:
+            text: strings: a scalar; a pair `(2,)`; or the words of a sentence `(words,)`, where the static shape leaves
+                their number open or is another than 2.
 
         Returns:
             `token_ids`, `segment_ids` and `padding_mask`, each int32 `(sequence_length,)`.
         """
-        return {name: rows[0] for name, rows in self._preprocess(text[tf.newaxis]).items()}
+        if text.shape.rank and text.shape[0] != 2:
+            pieces = self._pieces(text)
+            rows = self._packed(tf.RaggedTensor.from_row_splits(pieces.values, [0, tf.size(pieces.values)]))
+        else:
+            rows = self._rows(text[tf.newaxis])
+        return {name: row[0] for name, row in rows.items()}
 
-    def encode(self, texts: Sequence[str]) -> dict[str, IntArray]:
-        """Tokenizes texts to `token_ids`, `segment_ids` and `padding_mask`, each int32 `(n, sequence_length)`."""
-        batches = [
-            self._preprocess(_tensor(texts[start : start + _BATCH])) for start in range(0, max(1, len(texts)), _BATCH)
-        ]
+    def align(self, words: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Returns the label of each token: that of a word at its first piece, `IGNORED` elsewhere.
+
+        Args:
+            words: strings `(words,)`.
+            labels: integers `(words,)`.
+
+        Returns:
+            int32 `(sequence_length,)`.
+        """
+        pieces = self._pieces(words)
+        starts = tf.cast(pieces.row_starts(), tf.int32)
+        seen = (pieces.row_lengths() > 0) & (starts < self.sequence_length - 2)
+        places = 1 + starts[seen]
+        none = tf.fill([self.sequence_length], IGNORED)
+        return tf.tensor_scatter_nd_update(none, places[:, tf.newaxis], tf.cast(labels, tf.int32)[seen])
+
+    def encode(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> dict[str, IntArray]:
+        """Tokenizes texts or pairs to what `__call__` returns, each int32 `(n, sequence_length)`."""
+        batches = [self._rows(_tensor(texts[start : start + _BATCH])) for start in range(0, max(1, len(texts)), _BATCH)]
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
     def used(self, texts: Sequence[str]) -> IntArray:
         """Returns the sorted ids of all tokens in the texts, without truncation, int32 `(m,)`."""
         starts = range(0, len(texts), _BATCH)
-        found = [np.unique(self._ids(_tensor(texts[start : start + _BATCH]))) for start in starts]
+        found = [np.unique(self._pieces(_tensor(texts[start : start + _BATCH])).values) for start in starts]
         return np.unique(np.concatenate([np.zeros(0, np.int32), *found]))
 
     def kept(self, ids: npt.NDArray[np.integer]) -> IntArray:
@@ -183,42 +209,70 @@ class Tokenizer:
             )
 
     @cached_property
-    def _preprocess(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-        with tf.init_scope():
-            layer = _keras_nlp().models.BertTextClassifierPreprocessor(self._layer, self.sequence_length)
-
-        def preprocess(texts: tf.Tensor) -> dict[str, tf.Tensor]:
-            inputs = layer(_valid_utf8(texts))
-            return {
-                name: tf.ensure_shape(tf.cast(inputs[name], tf.int32), (None, self.sequence_length))
-                for name in ("token_ids", "segment_ids", "padding_mask")
-            }
-
-        # Always as a graph, because keras-nlp takes a different code path, in Python, when called eagerly.
-        return _as_graph(preprocess)
-
-    @cached_property
-    def _ids(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _pieces(self) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+        """Returns the ids `(n, pieces)` of strings `(n,)`."""
         layer = self._layer
-        return _as_graph(lambda texts: layer(_valid_utf8(texts)).flat_values)
+        # Always as a graph, because keras-nlp takes a different code path, in Python, when called eagerly.
+        compiled: Callable[[tf.Tensor], tf.RaggedTensor] = tf.function(
+            lambda texts: tf.cast(layer(_valid_utf8(texts)), tf.int32),
+            input_signature=[tf.TensorSpec((None,), tf.string)],
+            autograph=False,
+        )
+        return compiled
+
+    def _rows(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Tokenizes strings `(n,)` or `(n, 2)`."""
+        if texts.shape.rank == 1:
+            return self._packed(self._pieces(texts))
+        return self._packed(*(self._pieces(texts[:, place]) for place in range(2)))
+
+    def _packed(self, first: tf.RaggedTensor, second: tf.RaggedTensor | None = None) -> dict[str, tf.Tensor]:
+        """Returns the three inputs for the ids of texts `(n, pieces)`, or of pairs."""
+        length, count = self.sequence_length, first.nrows()
+        start, end, padding = (self.vocabulary.index(token) for token in ("[CLS]", "[SEP]", "[PAD]"))
+        edges = [tf.fill([count, 1], one) for one in (start, end)]
+        if second is None:
+            parts = [tf.concat([edges[0], _cut(first, length - 2), edges[1]], axis=1)]
+        else:
+            room = length - 3
+            a, b = (tf.cast(ids.row_lengths(), tf.int32) for ids in (first, second))
+            half = room // 2
+            kept = tf.minimum(a, tf.where(a <= b, half, room - tf.minimum(b, half)))
+            parts = [
+                tf.concat([edges[0], _cut(first, kept), edges[1]], axis=1),
+                tf.concat([_cut(second, room - kept), edges[1]], axis=1),
+            ]
+        segments = [tf.fill(tf.shape(part.values), place) for place, part in enumerate(parts)]
+        found = {
+            "token_ids": (parts, padding),
+            "segment_ids": ([part.with_values(one) for part, one in zip(parts, segments, strict=True)], 0),
+            "padding_mask": ([tf.ones_like(part) for part in parts], 0),
+        }
+        return {
+            name: tf.concat(rows, axis=1).to_tensor(fill, shape=(None, length)) for name, (rows, fill) in found.items()
+        }
 
 
-def _tensor(texts: Sequence[str]) -> tf.Tensor:
+def _cut(ids: tf.RaggedTensor, most: int | tf.Tensor) -> tf.RaggedTensor:
+    """Returns the first ids of each row `(n, pieces)`: at most so many in all rows, or by row."""
+    lengths = tf.minimum(tf.cast(ids.row_lengths(), tf.int32), most)
+    return tf.RaggedTensor.from_tensor(ids.to_tensor(), lengths)
+
+
+def _tensor(texts: Sequence[str] | Sequence[tuple[str, str]]) -> tf.Tensor:
     # A lone surrogate has no UTF-8 encoding; `_valid_utf8` replaces the three bytes that it becomes here.
-    return tf.constant([text.encode("utf-8", "surrogatepass") for text in texts], tf.string, (len(texts),))
+    encoded = [
+        one.encode("utf-8", "surrogatepass")
+        if isinstance(one, str)
+        else [text.encode("utf-8", "surrogatepass") for text in one]
+        for one in texts
+    ]
+    return tf.constant(encoded, tf.string, None if encoded else (0,))
 
 
 def _valid_utf8(text: tf.Tensor) -> tf.Tensor:
     """Replaces bytes that are not UTF-8 with U+FFFD."""
     return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
-
-
-def _as_graph(function: Callable[[tf.Tensor], T]) -> Callable[[tf.Tensor], T]:
-    """Compiles a function of a string tensor `(n,)`."""
-    compiled: Callable[[tf.Tensor], T] = tf.function(
-        function, input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False
-    )
-    return compiled
 
 
 def _keras_nlp() -> ModuleType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,7 +10,7 @@ from pydantic import Field
 
 from tfcompress.data import registry
 from tfcompress.data.dataset import Dataset
-from tfcompress.data.text import texts
+from tfcompress.data.text import texts, tokenized
 from tfcompress.data.tokenizer import IntArray, Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.models.anatomy import input_tables
@@ -49,7 +48,7 @@ class TrimVocabulary(Technique):
         return resized(model, {table.name: {"input_dim": len(rows)}}, {table.name: [rows]})
 
     def adapt(self, data: Dataset) -> Dataset:
-        return replace(data, decode=_tokenizer(data).restricted(self._used(data)))
+        return tokenized(data, _tokenizer(data).restricted(self._used(data)))
 
     def rehearsed(self, model: tf_keras.Model) -> Self:
         return super().rehearsed(model).model_copy(update={"corpus": ()})

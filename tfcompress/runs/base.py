@@ -117,7 +117,7 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
     size = model.vocabulary or presets.TEXT_PRESETS[model.preset].vocabulary
     tokenizer = Tokenizer.trained(text.texts(data, "train"), size, model.sequence_length)
     changes |= {"vocabulary": len(tokenizer.vocabulary), "sequence_length": model.sequence_length}
-    return presets.build(model.preset, classes, model.dropout, **changes), replace(data, decode=tokenizer)
+    return presets.build(model.preset, classes, model.dropout, **changes), text.tokenized(data, tokenizer)
 
 
 def _with_tokenizer_of(source: Pretrained, data: Dataset, length: int) -> Dataset:
@@ -141,7 +141,7 @@ def _with_tokenizer_of(source: Pretrained, data: Dataset, length: int) -> Datase
                 f"data set {data.name} has texts with {token!r}, which was added to the checkpoint's tokens and is not "
                 "found as one; replace it in the texts by a word, or choose a checkpoint without it"
             )
-    return replace(data, decode=tokenizer)
+    return text.tokenized(data, tokenizer)
 
 
 def _tell_differences(data: Dataset, tokenizer: Tokenizer) -> None:
@@ -162,7 +162,7 @@ def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
     """Returns the data as the model of a stage takes them, with the tokenizer or the lookup in its `folder`."""
     if (folder / lookup.FILE).is_file():
         return replace(data, decode=Lookup.load(folder, data.decode))
-    return replace(data, decode=Tokenizer.load(folder)) if _has_texts(data) else data
+    return text.tokenized(data, Tokenizer.load(folder)) if _has_texts(data) else data
 
 
 def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
@@ -236,7 +236,8 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
     _check_answers(model, data)
     for name, layer in input_tables(model):
         if isinstance(data.decode, Tokenizer):
-            largest = len(data.decode.vocabulary) - 1 if name == "token_ids" else 0
+            pairs = int(data.test.element_spec[0].shape == (2,))
+            largest = len(data.decode.vocabulary) - 1 if name == "token_ids" else pairs
         else:
             largest = max(_largest(data, split, name) for split in ("train", "validation", "test"))
         if largest >= layer.input_dim:
@@ -284,7 +285,7 @@ def _largest(data: Dataset, split: Split, name: str) -> int:
 def _has_texts(data: Dataset) -> bool:
     """Returns whether examples are raw texts. Names of picture files are strings too, but come with a `decode`."""
     features = data.test.element_spec[0]
-    return data.decode is None and isinstance(features, tf.TensorSpec) and features.dtype == tf.string
+    return data.decode is None and getattr(features, "dtype", None) == tf.string
 
 
 def _pretrained(recipe: Recipe, data: Dataset) -> Pretrained | None:

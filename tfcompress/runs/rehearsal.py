@@ -250,7 +250,9 @@ def _arrays(batches: tf.data.Dataset) -> tuple[FeatureArrays, np.ndarray[Any, An
     """Returns features and labels of the first batch; those of words are padded with empty ones, which do not count."""
     features, labels = next(iter(batches))
     if isinstance(features, tf.RaggedTensor):
-        features, labels = features.to_tensor(""), labels.to_tensor(IGNORED)
+        # Strings (2,) would be a pair.
+        wide = (None, max(3, int(features.bounding_shape(axis=1))))
+        features, labels = features.to_tensor("", shape=wide), labels.to_tensor(IGNORED, shape=wide)
     arrays: tuple[FeatureArrays, np.ndarray[Any, Any]] = tf.nest.map_structure(np.asarray, (features, labels))
     return arrays
 
