@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfcompress import runtime
-from tfcompress.cli import as_user_sees, import_tensorflow
+from tfcompress.cli.program import as_user_sees, import_tensorflow
 from tfcompress.files import atomic_write
 from tfcompress.inspect.contents import inspect
 from tfcompress.measure.interpreter import Example, Runner

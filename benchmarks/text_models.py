@@ -18,7 +18,7 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
-from tfcompress.cli import as_user_sees, import_tensorflow
+from tfcompress.cli.program import as_user_sees, import_tensorflow
 
 if TYPE_CHECKING:
     from tfcompress.export.formats import ConverterFormat

@@ -13,7 +13,7 @@ import tf_keras
 from tests.build import build, graph, node, tensor
 from tests.command_line import run
 from tests.measure.phone_reports import report_of
-from tfcompress.cli import as_user_sees
+from tfcompress.cli.program import as_user_sees
 from tfcompress.export.converter import convert
 from tfcompress.measure.comparison import Comparison
 

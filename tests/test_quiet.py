@@ -3,7 +3,7 @@ import warnings
 import pytest
 from pydantic import Field
 
-from tfcompress.cli import as_user_sees
+from tfcompress.cli.program import as_user_sees
 from tfcompress.settings import Settings
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tfcompress.cli import as_user_sees, compare
+from tfcompress.cli.files import compare
+from tfcompress.cli.program import as_user_sees
 
 _FILES = flags.DEFINE_list("files", None, ".tflite files; the others are compared with the first.", required=True)
 _DATA = flags.DEFINE_string(

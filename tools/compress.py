@@ -9,7 +9,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tfcompress.cli import as_user_sees, run
+from tfcompress.cli.program import as_user_sees
+from tfcompress.cli.runs import run
 
 _MODEL = flags.DEFINE_string("model", None, "A .h5 or .keras file, a SavedModel or a run's stage.", required=True)
 _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)

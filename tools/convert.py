@@ -9,7 +9,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tfcompress.cli import as_user_sees, convert
+from tfcompress.cli.files import convert
+from tfcompress.cli.program import as_user_sees
 
 _MODEL = flags.DEFINE_string("model", None, "What `tfcompress convert` takes.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "The .tflite file to write.", required=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tfcompress.cli import as_user_sees, import_tensorflow
+from tfcompress.cli.program import as_user_sees, import_tensorflow
 
 _RECIPE = flags.DEFINE_string("recipe", None, "A shipped recipe's name, or a YAML file.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder for all files.", required=True)

@@ -33,7 +33,7 @@ def shim(path: str) -> str:
 
 def serve(path: str) -> None:
     """Serves until stdin is closed, as it is when the process that started it ends."""
-    from tfcompress.cli import import_tensorflow
+    from tfcompress.cli.program import import_tensorflow
 
     import_tensorflow()
     import keras_nlp  # noqa: F401

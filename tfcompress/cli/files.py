@@ -1,146 +1,16 @@
-"""The command `tfcompress`."""
+"""The commands that make, change and measure files of models."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
-from absl import logging
-from rich.console import Console
 
-from tfcompress.errors import UserError, first_line, is_out_of_memory
-from tfcompress.keras3 import without_keras3
-from tfcompress.process import call_apart
-from tfcompress.quiet import library_warnings_quiet, native_libraries_quiet
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-
-_AllowCode = Annotated[bool, typer.Option(help="Also open model files that can run code.")]
-_Imports = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--import",
-        metavar="MODULE",
-        help="Import a module with the model's own layers first, from this folder or the Python path.",
-    ),
-]
+from tfcompress.cli.program import AllowCode, Imports, apart, import_tensorflow
+from tfcompress.errors import UserError
 
 
-def main() -> None:
-    """Runs the command line."""
-    with as_user_sees():
-        app()
-
-
-@contextmanager
-def as_user_sees() -> Iterator[None]:
-    """Runs a program for a user: their mistakes end in one line and status 2, and libraries print no warnings."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained a model of Keras 3
-    try:
-        with library_warnings_quiet():
-            yield
-    except UserError as error:
-        _end(str(error))
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = f" ({first_line(error).rstrip('.')})" if str(error) else ""
-        _end(f"memory ran out{reason}; use smaller data, a smaller batch_size or a smaller model")
-
-
-def _end(message: str) -> NoReturn:
-    """Ends the process with an error message and status 2."""
-    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
-    sys.exit(2)
-
-
-@app.callback(invoke_without_command=True)
-def _version(
-    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Makes a Keras Vision Transformer or BERT small and fast for phones, with proof."""
-    if show:
-        print(version("tfcompress"))
-        raise typer.Exit
-
-
-@app.command()
-def recipes() -> None:
-    """List the recipes that come with tfcompress."""
-    import_tensorflow()
-    from tfcompress.runs.recipe import shipped
-
-    for name, what in shipped().items():
-        print(f"{name:20} {what}")
-
-
-@app.command()
-def datasets() -> None:
-    """List the data sets that a recipe can name."""
-    import_tensorflow()
-    from tfcompress.data.registry import NAMES
-
-    for name, what in NAMES.items():
-        print(f"{name:20} {what}")
-
-
-@app.command()
-def presets() -> None:
-    """List the models that a recipe can name."""
-    import_tensorflow()
-    from tfcompress.models.presets import PRESETS
-
-    for name, config in PRESETS.items():
-        print(f"{name:20} {config}")
-
-
-@app.command()
-def run(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
-    workdir: Annotated[
-        Path, typer.Option(help="The folder for all files. The same command resumes an interrupted run.")
-    ],
-    model: Annotated[
-        Path | None,
-        typer.Option(help="A trained model to compress instead: a .h5 or .keras file, a SavedModel or a run's stage."),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a setting of the recipe, such as techniques[1].cluster.clusters=32.",
-        ),
-    ] = None,
-    allow_code: _AllowCode = False,
-    imports: _Imports = None,
-    rehearsal: Annotated[
-        bool, typer.Option("--rehearsal/--no-rehearsal", help="Try the whole run on two examples first.")
-    ] = True,
-) -> None:
-    """Run a recipe: train, compress, export, verify, measure, report."""
-    import_tensorflow()
-    from tfcompress.models.user_code import import_modules
-    from tfcompress.report.table import print_report
-    from tfcompress.runs import pipeline
-    from tfcompress.runs.recipe import Recipe
-
-    import_modules(imports or [], allow_code)
-    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model, allow_code, rehearsal))
-    print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
-
-
-@app.command()
 def convert(
     model: Annotated[
         Path,
@@ -167,12 +37,12 @@ def convert(
     min_runtime: Annotated[
         str | None, typer.Option(help="The oldest TFLite version that must run the file, such as 2.16.")
     ] = None,
-    allow_code: _AllowCode = False,
-    imports: _Imports = None,
+    allow_code: AllowCode = False,
+    imports: Imports = None,
 ) -> None:
     """Convert a trained model to a .tflite file, and run both to compare them."""
     settings = (to, calibration, examples, per_channel, min_runtime, allow_code)
-    print(_apart(f"converting {model}", _converted, imports or [], model, output, *settings))
+    print(apart(f"converting {model}", _converted, imports or [], model, output, *settings))
 
 
 def _converted(imports: list[str], model: Path, output: Path, *settings: Any) -> str:
@@ -184,7 +54,6 @@ def _converted(imports: list[str], model: Path, output: Path, *settings: Any) ->
     return str(convert_file(model, output, *settings))
 
 
-@app.command()
 def cluster(
     model: Annotated[
         Path,
@@ -226,8 +95,8 @@ def cluster(
         Path | None,
         typer.Option(help="Where the figures of a budget are kept, so that the same command resumes; OUTPUT.bits."),
     ] = None,
-    allow_code: _AllowCode = False,
-    imports: _Imports = None,
+    allow_code: AllowCode = False,
+    imports: Imports = None,
 ) -> None:
     """Cluster the weights of a trained model without training, and compare the file with the float one."""
     settings = {
@@ -240,7 +109,7 @@ def cluster(
         "allow_code": allow_code,
     }
     within = {"budget": budget, "budget_kl": budget_kl, "selection": selection, "workdir": workdir}
-    print(_apart(f"clustering {model}", _clustered, imports or [], model, output, settings, within))
+    print(apart(f"clustering {model}", _clustered, imports or [], model, output, settings, within))
 
 
 def _clustered(imports: list[str], model: Path, output: Path, settings: dict[str, Any], within: dict[str, Any]) -> str:
@@ -255,7 +124,6 @@ def _clustered(imports: list[str], model: Path, output: Path, settings: dict[str
     return str(cluster_file(model, output, **settings))
 
 
-@app.command()
 def pack(
     file: Annotated[Path, typer.Argument(help="A .tflite file with clustered weights, float32 or int8.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The packed .tflite file to write.")],
@@ -271,7 +139,7 @@ def pack(
     ] = False,
 ) -> None:
     """Pack a .tflite file, so that its clustered weights stay clustered at run time."""
-    print(_apart(f"packing {file}", _packed, file, output, activations, data, allow_larger))
+    print(apart(f"packing {file}", _packed, file, output, activations, data, allow_larger))
 
 
 def _packed(*arguments: Any) -> str:
@@ -280,7 +148,6 @@ def _packed(*arguments: Any) -> str:
     return str(pack_file(*arguments))
 
 
-@app.command()
 def unpack(
     file: Annotated[Path, typer.Argument(help="A packed .tflite file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The unpacked .tflite file to write.")],
@@ -290,7 +157,7 @@ def unpack(
     ] = None,
 ) -> None:
     """Unpack a packed .tflite file, so that any TFLite runs it."""
-    print(_apart(f"unpacking {file}", _unpacked, file, output, data))
+    print(apart(f"unpacking {file}", _unpacked, file, output, data))
 
 
 def _unpacked(*arguments: Any) -> str:
@@ -299,45 +166,6 @@ def _unpacked(*arguments: Any) -> str:
     return str(unpack_file(*arguments))
 
 
-@app.command("sensitivity")
-def _sensitivity(
-    model: Annotated[Path, typer.Argument(help="A .h5 or .keras file, a SavedModel folder, or a stage of a run.")],
-    data: Annotated[str, typer.Option(help="A data set that `tfcompress datasets` lists.")],
-    workdir: Annotated[
-        Path, typer.Option(help="The folder for finished treatments. The same command resumes an interrupted study.")
-    ],
-    path: Annotated[Path | None, typer.Option(help="The file or folder of the data set, if it needs one.")] = None,
-    examples: Annotated[int, typer.Option(min=2, help="The number of validation examples.")] = 256,
-    tolerance: Annotated[float, typer.Option(min=0, help="How much one layer may raise the loss.")] = 0.01,
-    outputs: Annotated[
-        str | None, typer.Option(help="What the model gives, logits or probabilities, if that cannot be found out.")
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option(help="Write all figures, and settings for a recipe, to this file.")
-    ] = None,
-    allow_code: _AllowCode = False,
-    imports: _Imports = None,
-) -> None:
-    """Show what clustering or pruning each layer alone would cost."""
-    import_tensorflow()
-    from tfcompress.data.registry import named
-    from tfcompress.models import saved
-    from tfcompress.models.user_code import import_modules
-    from tfcompress.runs.base import load_data_for
-    from tfcompress.study.sensitivity import sensitivity
-    from tfcompress.study.table import print_sensitivity
-
-    import_modules(imports or [], allow_code)
-    file = saved.file_of(model)
-    loaded = saved.load(file, allow_code)
-    found = load_data_for(loaded, named(data, path), file.parent)
-    study = sensitivity(loaded, found, workdir, examples, tolerance, outputs)
-    print_sensitivity(study)
-    if json is not None:
-        study.save(json)
-
-
-@app.command()
 def compare(
     files: Annotated[list[Path], typer.Argument(help=".tflite files; the others are compared with the first.")],
     data: Annotated[
@@ -365,27 +193,19 @@ def compare(
     if data is None and (path is not None or examples is not None):
         raise UserError("--path and --examples belong to a data set; name it with --data")
     names = ", ".join(map(str, files))
-    comparison = _apart(f"comparing {names}", compare_files, files, data, path, examples, counts, rounds, of_phone)
+    comparison = apart(f"comparing {names}", compare_files, files, data, path, examples, counts, rounds, of_phone)
     if json is not None:
         comparison.save(json)  # Before printing, which fails if the reader of a pipe has gone: measuring took long.
     print_comparison(comparison)
 
 
-@app.command()
-def report(
-    source: Annotated[Path, typer.Argument(help="A run's folder, or a file that `compare --json` wrote.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The page to write, by default beside the source.")
-    ] = None,
-) -> None:
-    """Write the report page of a run or a comparison: one HTML file."""
-    import_tensorflow()
-    from tfcompress.report.page import write_page
-
-    print(write_page(source, output))
+def _integers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} is {text!r}; it takes whole numbers separated by commas, such as 1,2") from None
 
 
-@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="A .tflite file of any origin.")],
     json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
@@ -402,24 +222,3 @@ def inspect(
         print(to_json(contents))
     else:
         print_contents(contents)
-
-
-def _apart(what: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Calls a function that runs somebody's file in a process of its own, which TensorFlow or LiteRT may abort."""
-    advice = "TensorFlow or LiteRT cannot process it; make it again, or try another format"
-    return call_apart(what, advice, function, *args, **kwargs)
-
-
-def _integers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"{option} is {text!r}; it takes whole numbers separated by commas, such as 1,2") from None
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without the output of its libraries when they are loaded, and without its warnings."""
-    with native_libraries_quiet(), without_keras3():
-        import tensorflow as tf
-    tf.get_logger().setLevel("ERROR")
-    logging.set_verbosity(logging.ERROR)

@@ -1,0 +1,122 @@
+"""The commands that run recipes, and what goes with them: what a recipe can name, reports, sensitivity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfcompress.cli.program import AllowCode, Imports, import_tensorflow
+
+
+def recipes() -> None:
+    """List the recipes that come with tfcompress."""
+    import_tensorflow()
+    from tfcompress.runs.recipe import shipped
+
+    for name, what in shipped().items():
+        print(f"{name:20} {what}")
+
+
+def datasets() -> None:
+    """List the data sets that a recipe can name."""
+    import_tensorflow()
+    from tfcompress.data.registry import NAMES
+
+    for name, what in NAMES.items():
+        print(f"{name:20} {what}")
+
+
+def presets() -> None:
+    """List the models that a recipe can name."""
+    import_tensorflow()
+    from tfcompress.models.presets import PRESETS
+
+    for name, config in PRESETS.items():
+        print(f"{name:20} {config}")
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
+    workdir: Annotated[
+        Path, typer.Option(help="The folder for all files. The same command resumes an interrupted run.")
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A trained model to compress instead: a .h5 or .keras file, a SavedModel or a run's stage."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting of the recipe, such as techniques[1].cluster.clusters=32.",
+        ),
+    ] = None,
+    allow_code: AllowCode = False,
+    imports: Imports = None,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal/--no-rehearsal", help="Try the whole run on two examples first.")
+    ] = True,
+) -> None:
+    """Run a recipe: train, compress, export, verify, measure, report."""
+    import_tensorflow()
+    from tfcompress.models.user_code import import_modules
+    from tfcompress.report.table import print_report
+    from tfcompress.runs import pipeline
+    from tfcompress.runs.recipe import Recipe
+
+    import_modules(imports or [], allow_code)
+    print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model, allow_code, rehearsal))
+    print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
+
+
+def sensitivity(
+    model: Annotated[Path, typer.Argument(help="A .h5 or .keras file, a SavedModel folder, or a stage of a run.")],
+    data: Annotated[str, typer.Option(help="A data set that `tfcompress datasets` lists.")],
+    workdir: Annotated[
+        Path, typer.Option(help="The folder for finished treatments. The same command resumes an interrupted study.")
+    ],
+    path: Annotated[Path | None, typer.Option(help="The file or folder of the data set, if it needs one.")] = None,
+    examples: Annotated[int, typer.Option(min=2, help="The number of validation examples.")] = 256,
+    tolerance: Annotated[float, typer.Option(min=0, help="How much one layer may raise the loss.")] = 0.01,
+    outputs: Annotated[
+        str | None, typer.Option(help="What the model gives, logits or probabilities, if that cannot be found out.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write all figures, and settings for a recipe, to this file.")
+    ] = None,
+    allow_code: AllowCode = False,
+    imports: Imports = None,
+) -> None:
+    """Show what clustering or pruning each layer alone would cost."""
+    import_tensorflow()
+    from tfcompress.data.registry import named
+    from tfcompress.models import saved
+    from tfcompress.models.user_code import import_modules
+    from tfcompress.runs.base import load_data_for
+    from tfcompress.study.sensitivity import sensitivity as study_of
+    from tfcompress.study.table import print_sensitivity
+
+    import_modules(imports or [], allow_code)
+    file = saved.file_of(model)
+    loaded = saved.load(file, allow_code)
+    found = load_data_for(loaded, named(data, path), file.parent)
+    study = study_of(loaded, found, workdir, examples, tolerance, outputs)
+    print_sensitivity(study)
+    if json is not None:
+        study.save(json)
+
+
+def report(
+    source: Annotated[Path, typer.Argument(help="A run's folder, or a file that `compare --json` wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The page to write, by default beside the source.")
+    ] = None,
+) -> None:
+    """Write the report page of a run or a comparison: one HTML file."""
+    import_tensorflow()
+    from tfcompress.report.page import write_page
+
+    print(write_page(source, output))
