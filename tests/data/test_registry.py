@@ -1,4 +1,8 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from tfcompress.data.registry import NAMES, TEXT, Data, load, named
 from tfcompress.data.splits import Fractions
@@ -36,7 +40,34 @@ def test_a_file_that_describes_no_data_is_refused(tmp_path, content, message):
         named(str(tmp_path / "mine.yaml"))
 
 
-@pytest.mark.parametrize("setting", [{"split": {"test": 0.2}}, {"classes": {"0": "zero"}}])
+def test_rare_classes_and_examples_without_labels(tmp_path):
+    rows = "".join(f"text {number}\t{'ab'[number % 5 == 0]}\n" for number in range(40))
+    (tmp_path / "mine.tsv").write_text("text\tlabel\n" + rows)
+    (tmp_path / "others.txt").write_text("one\n\ntwo\n")
+    settings = {"name": "text_file", "path": tmp_path / "mine.tsv", "class_weights": True}
+    data = load(Data(**settings, calibration=tmp_path / "others.txt"))
+    assert data.class_weights
+    assert sorted(data.unlabelled.as_numpy_iterator()) == [b"one", b"two"]
+    assert data.unlabelled.element_spec == data.train.element_spec[0]
+    assert load(Data(name="digits")).unlabelled is None
+
+
+def test_pictures_without_labels_are_decoded_as_those_with_labels(tmp_path):
+    for name in ("cats/1", "cats/2", "owls/3", "owls/4", "any/where/5"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / f"{name}.png")
+    (tmp_path / "mine").mkdir()
+    for name in ("cats", "owls"):
+        (tmp_path / name).rename(tmp_path / "mine" / name)
+    data = load(Data(name="image_folder_test", path=tmp_path / "mine", calibration=tmp_path / "any"), image_size=8)
+    assert (data.size("train"), data.size("test")) == (0, 4)
+    red = np.broadcast_to(np.float32([1, 0, 0]), (1, 8, 8, 3))
+    np.testing.assert_allclose(data.sample(9, 0), red, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"split": {"test": 0.2}}, {"classes": {"0": "zero"}}, {"calibration": Path("pictures")}]
+)
 def test_shipped_data_take_no_settings_of_your_own(setting):
     with pytest.raises(UserError, match=rf"data\.{next(iter(setting))} is for .*; digits has its own: leave it out"):
         load(Data(name="digits", **setting))

@@ -125,6 +125,32 @@ def test_a_checkpoint_of_other_classes_needs_a_new_head(reviews, tmp_path):
     assert model.get_layer("head").kernel.numpy().any()
 
 
+def three_classes(folder):
+    """Writes a BERT of three classes that gives them the scores 1, 2 and 3."""
+    head = {"classifier.weight": np.zeros((3, WIDTH)), "classifier.bias": np.array([1.0, 2.0, 3.0])}
+    return write(folder, {**BERT, "id2label": {"0": "good", "1": "odd", "2": "bad"}}, {**bert_tensors(), **head})
+
+
+def untrained(wanted, *techniques):
+    return Recipe.checked({**wanted.model_dump(), "training": False, "techniques": techniques}, "test")
+
+
+def test_some_of_a_checkpoints_classes_are_enough_where_nothing_is_trained(reviews, tmp_path):
+    wanted = recipe(reviews, hugging_face=three_classes(tmp_path))
+    whole = untrained(wanted, {"cluster": {"training": False}})
+    model, data = build_model(whole, load_data(whole))
+    assert data.classes == ("good", "odd", "bad")
+    texts = [text for text, _ in load_data(whole).test.as_numpy_iterator()]
+    assert data.labels["test"].tolist() == [0 if b"good" in text else 2 for text in texts]
+    features, _ = next(iter(data.batches("test", 1)))
+    np.testing.assert_allclose(model(features)[0], [1, 2, 3], atol=1e-5)
+    with pytest.raises(UserError, match="reviews has 2 of the checkpoint's 3 classes, and training would unlearn the"):
+        build_model(untrained(wanted, "prune"), load_data(wanted))
+    reviews.write_text(reviews.read_text().replace("\tgood", "\tfine"))
+    with pytest.raises(UserError, match="names its classes good, odd, bad, but data set reviews has bad, fine, of whi"):
+        build_model(whole, load_data(whole))
+
+
 @pytest.mark.parametrize(
     ("data", "preset", "message"),
     [

@@ -106,6 +106,16 @@ def unlabelled_pictures(folder: Path, image_size: int, count: int) -> tf.data.Da
     Raises:
         UserError: the folder has no pictures, or one of those that are taken cannot be decoded.
     """
+    drawn = pictures_below(folder, count)
+
+    def decode(path: tf.Tensor) -> tf.Tensor:
+        return fit(decode_image(tf.io.read_file(path)), image_size)
+
+    return tf.data.Dataset.from_tensor_slices(drawn).map(decode)
+
+
+def pictures_below(folder: Path, count: int) -> list[str]:
+    """Returns the paths of some of the pictures in a folder and its sub-folders; see `unlabelled_pictures`."""
     paths = sorted(
         path
         for path in folder.rglob("*")
@@ -116,12 +126,8 @@ def unlabelled_pictures(folder: Path, image_size: int, count: int) -> tf.data.Da
     if not paths:
         raise UserError(f"{folder} and its sub-folders hold no pictures ({KINDS}); give a folder that has some")
     drawn = [str(paths[i]) for i in np.random.default_rng(0).permutation(len(paths))[:count]]
-
-    def decode(path: tf.Tensor) -> tf.Tensor:
-        return fit(decode_image(tf.io.read_file(path)), image_size)
-
     _check_decoded(folder, drawn)
-    return tf.data.Dataset.from_tensor_slices(drawn).map(decode)
+    return drawn
 
 
 def _by_split(folder: Path) -> dict[Split, dict[str, list[str]]]:

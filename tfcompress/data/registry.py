@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tensorflow as tf
 from pydantic import AfterValidator, Field, field_validator
 
 from tfcompress.data import corpora, folders, images
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.splits import ALL_TEST, Fractions
 from tfcompress.data.tables import Columns
+from tfcompress.data.text import unlabelled_texts
 from tfcompress.data.text_files import text_file
 from tfcompress.errors import UserError
 from tfcompress.settings import Settings, parse_yaml
@@ -56,9 +59,12 @@ _OF_YOUR_OWN = {
     "columns": ("text_file", "text_file_test"),
     "classes": ("image_folder", "image_folder_test", "text_file", "text_file_test"),
     "split": ("image_folder", "text_file"),
+    "calibration": ("image_folder", "image_folder_test", *TEXT),
 }
 """The data sets that a setting is for."""
 
+_MOST_UNLABELLED = 4096
+"""More examples are not read where labels are not needed."""
 
 TaskName = Literal["classification", "multilabel", "regression", "embedding", "tokens"]
 
@@ -74,6 +80,12 @@ class Data(Settings):
     columns: Columns = Field(Columns(), description="which column of a text_file is which")
     split: Fractions | None = Field(None, description="what is held out, if your data are not split already")
     classes: dict[str, str] = Field({}, description="the model's names of your classes by your own, where they differ")
+    class_weights: bool = Field(False, description="whether examples of rare classes weigh more in training")
+    calibration: Path | None = Field(
+        None,
+        description="examples without labels, a folder of pictures or a file of texts, for what looks at examples "
+        "without training if the data have none to train on",
+    )
     image_size: int | None = Field(
         None, ge=8, description="size of the images of an image_folder in pixels, if the model is not a preset"
     )
@@ -128,6 +140,20 @@ def named(text: str, path: Path | None = None) -> Data:
 
 
 def load(data: Data, image_size: int | None = None) -> Dataset:
+    """Loads a data set with all that is said about it; see `_load`."""
+    found = _load(data, image_size)
+    unlabelled = None if data.calibration is None else _unlabelled(data.calibration, data.name)
+    return replace(found, class_weights=data.class_weights, unlabelled=unlabelled)
+
+
+def _unlabelled(path: Path, name: str) -> tf.data.Dataset:
+    """Returns the features of examples without labels, as the data set of this name has them."""
+    if name in TEXT:
+        return tf.data.Dataset.from_tensor_slices(unlabelled_texts(path, _MOST_UNLABELLED))
+    return tf.data.Dataset.from_tensor_slices(folders.pictures_below(path, _MOST_UNLABELLED))
+
+
+def _load(data: Data, image_size: int | None) -> Dataset:
     """Loads a data set.
 
     Args:

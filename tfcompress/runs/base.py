@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -20,14 +20,14 @@ from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.data.registry import Data
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
-from tfcompress.labels import are_placeholders, places
+from tfcompress.labels import are_placeholders, places, places_of_some
 from tfcompress.models import lookup, presets
 from tfcompress.models.anatomy import input_tables
 from tfcompress.models.functional import as_functional_with_tables, check_same_outputs
 from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.pretrained import hugging_face, keras_nlp
-from tfcompress.models.pretrained.checkpoint import Pretrained
+from tfcompress.models.pretrained.checkpoint import Pretrained, TaskName
 from tfcompress.models.signature import signature
 from tfcompress.models.vit import ViTConfig
 from tfcompress.progress import console
@@ -91,33 +91,41 @@ def build_model(recipe: Recipe, data: Dataset) -> tuple[tf_keras.Model, Dataset]
     Raises:
         UserError: the checkpoint cannot be used; or the model is not to be trained, but has weights that are not.
     """
-    source = _pretrained(recipe, data)
-    if recipe.training is False and (source is None or not source.with_head):
-        lacks = "no trained weights" if source is None else f"no trained head for {len(data.classes)} classes"
+    source, outputs = _pretrained(recipe, data), _new_outputs(data)
+    if recipe.training is False and (source is None or (outputs and not source.with_head)):
+        lacks = "no trained weights" if source is None else f"no trained head for {_named_outputs(data)}"
         raise UserError(
-            f"training is false, but the recipe's model has {lacks}; leave training out, or name a trained classifier: "
+            f"training is false, but the recipe's model has {lacks}; leave training out, or name a trained model: "
             "keras_nlp or hugging_face in the recipe, or --model on the command line"
         )
-    if source is not None and source.labels:
-        _order_head(source, data)
-    elif recipe.model.hugging_face is not None:
-        console.print(
-            f"{recipe.model.hugging_face}: a new head is trained for {len(data.classes)} classes", soft_wrap=True
+    if source is None and not outputs:
+        raise UserError(
+            f"the recipe's model has no trained weights, and the labels of the task {data.task.name} cannot train it; "
+            "name a trained model: keras_nlp or hugging_face in the recipe, or --model on the command line"
         )
+    if source is not None and source.labels and data.task.has_classes:
+        if len(source.labels) > len(data.classes):
+            data = _with_all_classes(recipe, source.labels, data)
+        else:
+            _order_head(source, data)
+    elif recipe.model.hugging_face is not None and outputs:
+        console.print(f"{recipe.model.hugging_face}: a new head is trained for {_named_outputs(data)}", soft_wrap=True)
     if source is not None:
         cut = _with_tokenizer_of(source, data, recipe.model.sequence_length)
         if recipe.model.hugging_face is not None and isinstance(cut.decode, Tokenizer):
             _tell_differences(cut, cut.decode)
         return source.model, cut
-    model, classes = recipe.model, len(data.classes)
+    model = recipe.model
     assert model.preset is not None
     changes: dict[str, Any] = {k: v for k in ("depth", "pooling") if (v := getattr(model, k)) is not None}
     if not _has_texts(data):
-        return presets.build(model.preset, classes, model.dropout, **changes), data
+        return presets.build(model.preset, outputs, model.dropout, **changes), data
     size = model.vocabulary or presets.TEXT_PRESETS[model.preset].vocabulary
     tokenizer = Tokenizer.trained(text.texts(data, "train"), size, model.sequence_length)
     changes |= {"vocabulary": len(tokenizer.vocabulary), "sequence_length": model.sequence_length}
-    return presets.build(model.preset, classes, model.dropout, **changes), text.tokenized(data, tokenizer)
+    if len(data.task.shapes(len(data.classes))[0]) > 1:
+        changes["pooling"] = "tokens"
+    return presets.build(model.preset, outputs, model.dropout, **changes), text.tokenized(data, tokenizer)
 
 
 def _with_tokenizer_of(source: Pretrained, data: Dataset, length: int) -> Dataset:
@@ -212,9 +220,13 @@ def given_outputs(model: tf_keras.Model, data: Dataset, told: str | None) -> Out
 
 def classes_of_labels(model: tf_keras.Model, data: Dataset) -> int | None:
     """Returns the number of classes if a label is one of them, and the model has an output for each; else None."""
-    spec, classes = data.task.spec(len(data.classes)), len(data.classes)
-    is_class = spec is not None and spec.dtype.is_integer and spec.shape.rank == 0
-    return classes if is_class and model.outputs[0].shape[-1] == classes else None
+    classes = len(data.classes)
+    return classes if _has_one_class_each(data) and model.outputs[0].shape[-1] == classes else None
+
+
+def _has_one_class_each(data: Dataset) -> bool:
+    spec = data.task.spec(len(data.classes))
+    return spec is not None and spec.dtype.is_integer and spec.shape.rank == 0
 
 
 def check_fit(model: tf_keras.Model, data: Dataset) -> None:
@@ -290,16 +302,51 @@ def _has_texts(data: Dataset) -> bool:
 
 def _pretrained(recipe: Recipe, data: Dataset) -> Pretrained | None:
     """Returns the model with the weights of a checkpoint, or None if the recipe names none."""
-    model, classes = recipe.model, len(data.classes)
+    model, classes, task = recipe.model, _new_outputs(data), cast(TaskName, data.task.name)
     if model.keras_nlp is not None:
+        if data.task.shapes(len(data.classes))[0] != (classes,):
+            raise UserError(
+                f"model.keras_nlp gives one answer per example, and no embedding, but the task is {task}; name a "
+                "checkpoint with hugging_face"
+            )
         return keras_nlp.load(model.keras_nlp, classes, model.sequence_length, model.dropout)
     if model.hugging_face is not None:
+        if recipe.training is False and _has_one_class_each(data) and not model.new_head:
+            whole = hugging_face.load_whole(model.hugging_face, model.sequence_length)
+            if len(whole.labels) > len(data.classes):
+                return whole
         return hugging_face.load(
-            model.hugging_face, classes, model.sequence_length, model.dropout, model.pooling, model.new_head
+            model.hugging_face, classes, model.sequence_length, model.dropout, model.pooling, model.new_head, task
         )
     if model.preset == "minilm_l6":
-        return hugging_face.minilm_l6(classes, model.sequence_length, model.dropout, model.pooling)
+        return hugging_face.minilm_l6(classes, model.sequence_length, model.dropout, model.pooling, task)
     return None
+
+
+def _new_outputs(data: Dataset) -> int:
+    """Returns how many outputs a new head has; 0 if the task needs none, as an embedding does."""
+    return data.task.shapes(len(data.classes))[0][-1] or 0
+
+
+def _named_outputs(data: Dataset) -> str:
+    return f"{len(data.classes)} classes" if data.task.has_classes else f"the task {data.task.name}"
+
+
+def _with_all_classes(recipe: Recipe, labels: tuple[str, ...], data: Dataset) -> Dataset:
+    """Returns data with some of a checkpoint's classes as data with all of them.
+
+    Raises:
+        UserError: a class is not one of the checkpoint's; or something is to be trained, which would unlearn others.
+    """
+    if any(step.technique.fit is not None for step in recipe.techniques):
+        raise UserError(
+            f"data set {data.name} has {len(data.classes)} of the checkpoint's {len(labels)} classes, and training "
+            "would unlearn the others; train nothing, or set model.new_head"
+        )
+    remedy = "name the classes of the data as the checkpoint does, or map their names in data.classes"
+    order = tf.constant(places_of_some(labels, data.classes, "the checkpoint", f"data set {data.name}", remedy))
+    splits = {split: getattr(data, split).map(lambda x, y: (x, tf.gather(order, y))) for split in SPLITS}
+    return replace(data, classes=labels, **splits)
 
 
 def _order_head(source: Pretrained, data: Dataset) -> None:
