@@ -73,7 +73,7 @@ def examples_for(
     not_judged, labelled = "", None
     for file in dict.fromkeys(files):
         runner = Runner(file)
-        size = 0 if wanted.name in registry.TEXT else image_size(file, runner)
+        size = 0 if wanted.has_texts else image_size(file, runner)
         if size not in loaded:
             data = registry.load(wanted, size)
             if split == "train":
@@ -86,7 +86,7 @@ def examples_for(
         if split != "train" and data.task.has_classes:
             classes, chosen = evaluated_classes(files, data.classes, name)
             orders |= score_orders([file], classes, name)
-        if wanted.name in registry.TEXT:
+        if wanted.has_texts:
             feeds[file] = tokens(file, runner, drawn.map(lambda text, _: text))
             if is_sentence(drawn.element_spec[0]):
                 labelled = drawn.map(tokenizer_of(file, runner).align)

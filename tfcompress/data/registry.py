@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from tfcompress.data import corpora, folders, images
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.records import tfrecords
 from tfcompress.data.splits import ALL_TEST, Fractions
 from tfcompress.data.tables import Columns
 from tfcompress.data.text import unlabelled_texts
@@ -30,6 +31,8 @@ NAMES = {
     "sst2": "9,613 sentences from film reviews in the official splits: a folder with train.tsv, dev.tsv, test.tsv",
     "text_file": "your own texts or pairs: a .csv or .tsv file, or a folder with train, dev and test; or CoNLL files",
     "text_file_test": "the same for evaluation only: all of it is test",
+    "tfrecords": "your own pictures or texts in TFRecord files of tf.train.Example, which are streamed",
+    "tfrecords_test": "the same for evaluation only: all of it is test",
 }
 """The accepted names, each with a one-line description."""
 
@@ -52,13 +55,15 @@ _REQUIRED_PATHS = {
     "sst2": "the folder that contains train.tsv, dev.tsv and test.tsv",
     "text_file": "your .csv or .tsv file",
     "text_file_test": "your .csv or .tsv file",
+    "tfrecords": "your TFRecord file, or a folder of them",
+    "tfrecords_test": "your TFRecord file, or a folder of them",
 }
 
 _OF_YOUR_OWN = {
-    "task": ("text_file", "text_file_test"),
-    "columns": ("text_file", "text_file_test"),
-    "classes": ("image_folder", "image_folder_test", "text_file", "text_file_test"),
-    "split": ("image_folder", "text_file"),
+    "task": ("text_file", "text_file_test", "tfrecords", "tfrecords_test"),
+    "columns": ("text_file", "text_file_test", "tfrecords", "tfrecords_test"),
+    "classes": tuple(name for name in _REQUIRED_PATHS if name != "sst2"),
+    "split": ("image_folder", "text_file", "tfrecords"),
     "calibration": ("image_folder", "image_folder_test", *TEXT),
 }
 """The data sets that a setting is for."""
@@ -77,7 +82,7 @@ class Data(Settings):
         None, description="the file or folder, if the data set is yours or is not at its default path"
     )
     task: TaskName = Field("classification", description="what the labels are")
-    columns: Columns = Field(Columns(), description="which column of a text_file is which")
+    columns: Columns = Field(Columns(), description="which column of a table or feature of a TFRecord is which")
     split: Fractions | None = Field(None, description="what is held out, if your data are not split already")
     classes: dict[str, str] = Field({}, description="the model's names of your classes by your own, where they differ")
     class_weights: bool = Field(False, description="whether examples of rare classes weigh more in training")
@@ -92,6 +97,11 @@ class Data(Settings):
     pixel_range: tuple[float, float] | None = Field(
         None, description="values of black and white that a model given by --model takes, if the run does not find them"
     )
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the features are strings, which a tokenizer cuts."""
+        return self.name in TEXT or (self.name.startswith("tfrecords") and self.columns.text is not None)
 
     @field_validator("name")
     @classmethod
@@ -176,16 +186,19 @@ def _load(data: Data, image_size: int | None) -> Dataset:
             f"{data.name} needs {_REQUIRED_PATHS[data.name]}; pass it as data.path in a recipe, or as --path or "
             "NAME:PATH on the command line"
         )
-    if data.name in ("image_folder", "image_folder_test"):
+    fractions = ALL_TEST if data.name.endswith("_test") else data.split
+    if not data.has_texts:
         if size is None:
             raise UserError(
                 f"{data.name} needs the size of the model's input; set data.image_size, or choose a preset for images"
             )
-        fractions = data.split if data.name == "image_folder" else ALL_TEST
+        if data.name.startswith("tfrecords"):
+            return tfrecords(path, size, data.task, data.columns, fractions, data.classes)
         return folders.image_folder(path, size, fractions, data.classes)
     if data.name == "sst2":
         return corpora.sst2(path)
-    fractions = data.split if data.name == "text_file" else ALL_TEST
+    if data.name.startswith("tfrecords"):
+        return tfrecords(path, None, data.task, data.columns, fractions, data.classes)
     return text_file(path, data.task, data.columns, fractions, data.classes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -76,6 +76,46 @@ def divided(groups: Mapping[str, Sequence[T]], fractions: Fractions, what: str) 
     return {split: mixed(part) for split, part in parts.items()}
 
 
+def planned(
+    found: Collection[Split], fractions: Fractions | None, where: str
+) -> tuple[dict[Split, Split], Fractions | None]:
+    """Decides what becomes of data that come with some splits.
+
+    What is not trained on judges the result: without `test`, that is `validation`. Without a `validation` that is left,
+    or with `train` alone, a share of the training examples is held out. Without `train` the data are for evaluation
+    only, and a split may be empty.
+
+    Args:
+        found: the splits that there are.
+        fractions: the shares to hold out; by default those of `Fractions`.
+        where: names the data.
+
+    Returns:
+        Which split of the data is used as which, and the shares by which their `train` is divided, if it is.
+
+    Raises:
+        UserError: fractions are given of which none is used.
+    """
+    shares = fractions or Fractions()
+    if "train" not in found:
+        return {"test": "validation"} if "test" not in found else {split: split for split in found}, None
+    if set(found) == {"train"}:
+        return {}, shares
+    if set(found) == set(SPLITS):
+        if fractions is not None:
+            raise UserError(f"{where} has its own train, validation and test; leave out data.split")
+        return {split: split for split in SPLITS}, None
+    held_out = f"{shares.validation:.0%}".replace("%", " %")
+    if "test" not in found:
+        told = (
+            f"no test split: its validation split judges the result, and {held_out} of its training examples validate"
+        )
+    else:
+        told = f"no validation split: {held_out} of its training examples are for it"
+    console.print(f"{where} has {told}", soft_wrap=True)
+    return {"test": "test" if "test" in found else "validation"}, Fractions(validation=shares.validation, test=0)
+
+
 def completed(
     parts: Mapping[Split, Sequence[T]],
     group: Callable[[T], str],
@@ -83,11 +123,7 @@ def completed(
     where: str,
     what: str,
 ) -> dict[Split, list[T]]:
-    """Returns all three splits of data that come with some of them.
-
-    What is not trained on judges the result: without `test`, that is `validation`. Without a `validation` that is left,
-    or with `train` alone, a share of the training examples is held out. Without `train` the data are for evaluation
-    only, and a split may be empty.
+    """Returns all three splits of data that come with some of them, as `planned`.
 
     Args:
         parts: the examples of the splits that there are.
@@ -99,31 +135,15 @@ def completed(
     Raises:
         UserError: there are too few examples, or fractions are given of which none is used.
     """
-    found: dict[Split, list[T]] = {split: list(part) for split, part in parts.items()}
-    asked, fractions = fractions, fractions or Fractions()
-    held_out = f"{fractions.validation:.0%}".replace("%", " %")
     if fractions == ALL_TEST:
-        return {"train": [], "validation": [], "test": [one for part in found.values() for one in part]}
-    if "train" not in found:
-        if "test" not in found:
-            found["test"] = found.pop("validation")
-        return {split: found.get(split, []) for split in SPLITS}
-    if set(found) == {"train"}:
-        return divided(_grouped(found["train"], group), fractions, what)
-    if set(found) == set(SPLITS):
-        if asked is not None:
-            raise UserError(f"{where} has its own train, validation and test; leave out data.split")
-        return found
-    if "test" not in found:
-        found["test"] = found.pop("validation")
-        told = (
-            f"no test split: its validation split judges the result, and {held_out} of its training examples validate"
-        )
-    else:
-        told = f"no validation split: {held_out} of its training examples are for it"
-    console.print(f"{where} has {told}", soft_wrap=True)
-    rest = divided(_grouped(found["train"], group), Fractions(validation=fractions.validation, test=0), what)
-    return {"train": rest["train"], "validation": rest["validation"], "test": found["test"]}
+        return {"train": [], "validation": [], "test": [one for part in parts.values() for one in part]}
+    used, shares = planned(parts, fractions, where)
+    splits: dict[Split, list[T]] = {split: list(parts[used[split]]) if split in used else [] for split in SPLITS}
+    if shares is not None:
+        splits |= {
+            split: part for split, part in divided(_grouped(parts["train"], group), shares, what).items() if part
+        }
+    return splits
 
 
 def _grouped(examples: Sequence[T], group: Callable[[T], str]) -> dict[str, list[T]]:

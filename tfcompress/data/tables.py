@@ -25,6 +25,9 @@ class Columns(Settings):
 
     text: Column | None = Field(None, description="the text, by default `text`; the word, by default the first column")
     text_pair: Column | None = Field(None, description="the second text, if an example is a pair")
+    image: str | None = Field(
+        None, description="the encoded picture in TFRecords, by default `image`, if they have no texts"
+    )
     label: Column | None = Field(None, description="the label, by default `label`; of a word, the last column")
     labels: tuple[Column, ...] = Field((), description="0 or 1 for each class, if an example can have several")
 

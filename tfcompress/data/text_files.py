@@ -144,8 +144,12 @@ def _files(path: Path, suffixes: Sequence[str]) -> dict[Split, Path]:
     return files
 
 
-def _wanted(task: str, columns: Columns) -> list[Column]:
-    """Returns the columns of the texts, then those of the labels."""
+def label_columns(task: str, columns: Columns) -> tuple[Column, ...]:
+    """Returns the columns of the labels.
+
+    Raises:
+        UserError: the task takes others, or scored pairs, of which there is only one text.
+    """
     if task == tasks.Embedding.name and columns.text_pair is None:
         raise UserError(
             "an embedding is judged by scored pairs; name the column of the second text: data.columns.text_pair"
@@ -155,8 +159,15 @@ def _wanted(task: str, columns: Columns) -> list[Column]:
             f"data.task is {task} and data.columns.labels {list(columns.labels)}; multilabel takes in labels one "
             "column of 0 and 1 for each class, any other task none"
         )
-    texts = [columns.text or "text", *([columns.text_pair] if columns.text_pair else [])]
-    return [*texts, *(columns.labels or [columns.label or "label"])]
+    return columns.labels or (columns.label or "label",)
+
+
+def _wanted(task: str, columns: Columns) -> list[Column]:
+    """Returns the columns of the texts, then those of the labels."""
+    if columns.image is not None:
+        raise UserError("data.columns.image is for tfrecords; a text_file has texts: leave it out")
+    pair = () if columns.text_pair is None else (columns.text_pair,)
+    return [columns.text or "text", *pair, *label_columns(task, columns)]
 
 
 def _examples(path: Path, task: str, columns: Columns, wanted: Sequence[Column]) -> list[_Example]:

@@ -62,8 +62,8 @@ def load_data(recipe: Recipe) -> Dataset:
         raise UserError(
             "data.pixel_range belongs to a model given by --model; the recipe's own takes [0, 1]: leave it out"
         )
-    if config is not None and isinstance(config, ViTConfig) == (data.name in registry.TEXT):
-        kinds = ("texts", "images") if data.name in registry.TEXT else ("images", "texts")
+    if config is not None and isinstance(config, ViTConfig) == data.has_texts:
+        kinds = ("texts", "images") if data.has_texts else ("images", "texts")
         raise UserError(f"data set {data.name} has {kinds[0]}, but preset {name} takes {kinds[1]}; choose another")
     return registry.load(data, config.image_size if isinstance(config, ViTConfig) else None)
 
