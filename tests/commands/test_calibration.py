@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_told(of_pictures, of_texts, tmp_path):
     (tmp_path / "empty.txt").write_text("\n \n")
     (tmp_path / "pairs.csv").write_text("first,second\na,b\n")
     (tmp_path / "text.txt").write_text("one")
-    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "bytes.txt").write_bytes(b"caf\xe9")
     for name, message in {
         "missing": r"missing is no data set \(digits, .*\), no folder of pictures that is there, and no \.txt",
         "missing.txt": r"cannot read .*missing\.txt \(No such file",

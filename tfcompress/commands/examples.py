@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import tensorflow as tf
 from tfcompress.commands.scores import evaluated_classes, score_orders
 from tfcompress.data import registry
 from tfcompress.data.dataset import Dataset, Decode, Split
-from tfcompress.data.text import is_sentence
+from tfcompress.data.text import AnyTokenizer, is_sentence, load_tokenizer
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
 from tfcompress.measure.comparison import Examples
@@ -147,7 +146,7 @@ def _feature(name: str) -> str:
     return "segment_ids" if "segment" in name or "type" in name else "token_ids"  # token_type_ids, input_type_ids
 
 
-def tokenizer_of(file: Path, runner: Runner) -> Tokenizer:
+def tokenizer_of(file: Path, runner: Runner) -> AnyTokenizer:
     """Returns the tokenizer that makes as many tokens as a file takes.
 
     Raises:
@@ -165,10 +164,10 @@ def tokenizer_of(file: Path, runner: Runner) -> Tokenizer:
     last = sorted(file.parent.glob("stages/*"))[-1:]  # of model.tflite
     for folder in (file.parent, of_stage, *last):
         if (folder / "tokenizer.json").is_file():
-            return replace(Tokenizer.load(folder), sequence_length=length)
+            return load_tokenizer(folder, length)
     raise UserError(
-        f"{file} comes without a tokenizer; texts need a vocabulary in its metadata, or vocab.txt and tokenizer.json "
-        "in the same folder"
+        f"{file} comes without a tokenizer; texts need a vocabulary in its metadata, or in the same folder the "
+        "tokenizer.json of its checkpoint, or vocab.txt and tokenizer.json of a run"
     )
 
 
@@ -177,10 +176,11 @@ def keep_tokenizer(model: Path, file: Path) -> None:
 
     A file that says itself how its input is made needs none, and neither does a stage of a run, whose file says so.
     """
-    description, beside = _description(file), model.parent
+    description, beside = _description(file), model if model.is_dir() else model.parent
     own = description is not None and description.input is not None
     if not own and (beside / "tokenizer.json").is_file() and not (beside / "stage.json").is_file():
-        Tokenizer.load(beside).save(file.parent)
+        length = next(iter(Runner(file).inputs.values())).shape[-1]
+        load_tokenizer(beside, length).save(file.parent)
 
 
 def _description(file: Path) -> Description | None:

@@ -6,17 +6,21 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from tfcompress.data.dataset import SPLITS, Dataset, Split
+from tfcompress.data.fast_tokenizer import FILE, FastTokenizer
 from tfcompress.data.tables import read_table, read_text
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
+from tfcompress.files import read_json
 
 T = TypeVar("T")
+
+AnyTokenizer: TypeAlias = Tokenizer | FastTokenizer
 
 
 def unlabelled_texts(path: Path, count: int) -> list[str]:
@@ -54,7 +58,30 @@ def texts(data: Dataset, split: Split) -> list[str]:
     return [text.decode("utf-8", "replace") for batch in batches for text in batch.ravel()]
 
 
-def tokenized(data: Dataset, tokenizer: Tokenizer) -> Dataset:
+def load_tokenizer(folder: Path, sequence_length: int | None = None) -> AnyTokenizer:
+    """Loads the tokenizer in a folder: one that a run saved there, or the tokenizer.json of a checkpoint.
+
+    Args:
+        folder: has `tokenizer.json`, and `vocab.txt` if that is not a checkpoint's.
+        sequence_length: number of tokens per text; by default as it was saved.
+
+    Raises:
+        UserError: a file is missing or cannot be used.
+    """
+    file = folder / FILE
+    try:
+        described = read_json(file)
+    except (OSError, ValueError):
+        return Tokenizer.load(folder)  # which says what is wrong
+    if isinstance(described, dict) and "model" in described:
+        if sequence_length is None:
+            return FastTokenizer.load(folder)
+        return FastTokenizer.of_checkpoint(file.read_text(encoding="utf-8"), sequence_length)
+    found = Tokenizer.load(folder)
+    return found if sequence_length is None else replace(found, sequence_length=sequence_length)
+
+
+def tokenized(data: Dataset, tokenizer: AnyTokenizer) -> Dataset:
     """Returns texts cut into tokens, with the labels of words given to the tokens."""
     features, _ = data.test.element_spec
     return replace(data, decode=tokenizer, align=tokenizer.align if is_sentence(features) else None)

@@ -69,6 +69,11 @@ class Tokenizer:
                 f"sequence_length is {self.sequence_length}; it must be at least 3, for [CLS], one token and [SEP]"
             )
 
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return len(self.vocabulary)
+
     @classmethod
     def trained(cls, texts: Sequence[str], size: int, sequence_length: int = 128, lowercase: bool = True) -> Tokenizer:
         """Learns a vocabulary of about `size` tokens from texts, deterministically.

@@ -17,6 +17,7 @@ import tf_keras
 
 from tfcompress.data import registry, text
 from tfcompress.data.dataset import SPLITS, Dataset, Split
+from tfcompress.data.fast_tokenizer import FastTokenizer
 from tfcompress.data.registry import Data
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.errors import UserError
@@ -136,6 +137,13 @@ def _with_tokenizer_of(source: Pretrained, data: Dataset, length: int) -> Datase
     """
     if not _has_texts(data):
         return data
+    if source.text is not None and source.text.described:
+        console.print(
+            f"data set {data.name} is tokenized as tokenizer.json of the checkpoint says; phones cut texts as BERT "
+            "does, so files come without a vocabulary",
+            soft_wrap=True,
+        )
+        return text.tokenized(data, FastTokenizer.of_checkpoint(source.text.described, length, source.text.padding))
     if not source.vocabulary:
         raise UserError(
             f"data set {data.name} has texts, but the checkpoint has no vocabulary; choose a text model with vocab.txt "
@@ -170,7 +178,7 @@ def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
     """Returns the data as the model of a stage takes them, with the tokenizer or the lookup in its `folder`."""
     if (folder / lookup.FILE).is_file():
         return replace(data, decode=Lookup.load(folder, data.decode))
-    return text.tokenized(data, Tokenizer.load(folder)) if _has_texts(data) else data
+    return text.tokenized(data, text.load_tokenizer(folder)) if _has_texts(data) else data
 
 
 def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
@@ -247,9 +255,9 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
         raise UserError(f"data set {data.name} yields features of shape {shapes}, but the model takes {expected}")
     _check_answers(model, data)
     for name, layer in input_tables(model):
-        if isinstance(data.decode, Tokenizer):
+        if isinstance(data.decode, text.AnyTokenizer):
             pairs = int(data.test.element_spec[0].shape == (2,))
-            largest = len(data.decode.vocabulary) - 1 if name == "token_ids" else pairs
+            largest = data.decode.size - 1 if name == "token_ids" else pairs
         else:
             largest = max(_largest(data, split, name) for split in ("train", "validation", "test"))
         if largest >= layer.input_dim:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import range_of
-from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.data.text import AnyTokenizer
 from tfcompress.measure.quality import judge, p_value_of_guessing
 from tfcompress.progress import track
 from tfcompress.runs.stages import Stage
@@ -50,7 +50,7 @@ def _reasons(data: Dataset) -> str:
     """Returns what can be wrong with data on which a good model is bad."""
     classes = ", ".join(data.classes[:4]) + (", …" if len(data.classes) > 4 else "")
     reasons = [f"another order of its classes (these are {classes})"]
-    if isinstance(data.decode, Tokenizer):
+    if isinstance(data.decode, AnyTokenizer):
         reasons.insert(0, "another tokenizer or vocabulary")
     elif (pixels := range_of(data)) is not None:
         low, high = pixels

@@ -27,7 +27,7 @@ import tf_keras
 from tfcompress.answers import IGNORED
 from tfcompress.assets import cache_folder
 from tfcompress.data.dataset import SPLITS, Dataset, Example, FeatureArrays
-from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.data.text import AnyTokenizer
 from tfcompress.errors import UserError, first_line, is_out_of_memory
 from tfcompress.files import read_json, write_json
 from tfcompress.measure.interpreter import Runner
@@ -207,7 +207,7 @@ def script_of(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[Scrip
     settings = [one.select(model) for one in chain.techniques if isinstance(one, LayerTechnique)]
     model = without_repetition(model, lambda name: [repr(of_layers.get(name)) for of_layers in settings])
     two = replace(data, **{one: getattr(data, one if data.size(one) else "test").take(2) for one in SPLITS})
-    if isinstance(data.decode, Tokenizer):
+    if isinstance(data.decode, AnyTokenizer):
         splits = [_arrays(getattr(two, split).batch(2)) for split in SPLITS]
     else:
         batches = [two.batches(split, 2) for split in SPLITS[1:]]
@@ -216,8 +216,8 @@ def script_of(chain: Chain, model: tf_keras.Model, data: Dataset) -> tuple[Scrip
     metrics = objective.metrics
     parts = metrics and [metric if isinstance(metric, str) else _part(metric) for metric in metrics]
     attributes = {one.name: getattr(data, one.name) for one in fields(data) if one.name not in SPLITS}
-    attributes["decode"] = data.decode if isinstance(data.decode, Tokenizer) else None
-    attributes["align"] = data.align if isinstance(data.decode, Tokenizer) else None
+    attributes["decode"] = data.decode if isinstance(data.decode, AnyTokenizer) else None
+    attributes["align"] = data.align if isinstance(data.decode, AnyTokenizer) else None
     attributes["augment"] = data.augment and _unchanged
     attributes |= {"task": data.task.elsewhere(), "unlabelled": None, "class_weights": False}
     rehearsed = replace(

@@ -11,7 +11,7 @@ import tf_keras
 from pydantic import TypeAdapter
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.data.text import AnyTokenizer
 from tfcompress.files import atomic_write, read_json, write_json
 from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs
@@ -102,7 +102,7 @@ class StageStore:
             OSError: the disk is full.
         """
         folder = self.folder(name, number)
-        if isinstance(data.decode, (Lookup, Tokenizer)):
+        if isinstance(data.decode, Lookup | AnyTokenizer):
             data.decode.save(folder)
         save_model(model, self.model_file(name, number))
         write_logs(self._workdir / "logs" / folder.name, history, model)

@@ -42,6 +42,7 @@ class TextFormat:
         most_tokens: how many tokens a text may have, special ones included.
         segments: whether the model takes `segment_ids`.
         own_tokenizer: how the checkpoint cuts texts in another way than BERT, for messages; empty if it does not.
+        described: the content of its tokenizer.json then, if it has one.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class TextFormat:
     most_tokens: int = 0
     segments: bool = True
     own_tokenizer: str = ""
+    described: str = ""
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,9 @@ def _text_model(
     weights |= {} if head is None else {"head": head.weights}
     model = assemble(config, weights, _scores(wanted, head), wanted.dropout, source, kind)
     lowercase = words.lowercase or bool(modules and modules.lowercase)
-    text = TextFormat(kind, words.special, settings.pad_token_id, most, config.segments > 0, words.other)
+    text = TextFormat(
+        kind, words.special, settings.pad_token_id, most, config.segments > 0, words.other, words.described
+    )
     found = Pretrained(model, words.vocabulary, lowercase, words.strip_accents, words.added, text=text)
     found = _with_task(found, head, replace(wanted, task="embedding") if embeds else wanted)
     if embeds:

@@ -48,6 +48,7 @@ class WordPieces:
         added: tokens that transformers finds in a text before it cuts it into words.
         special: the special tokens that the checkpoint names, by role, such as `pad_token`.
         other: how it cuts texts in another way, for messages; there is no vocabulary then. Otherwise empty.
+        described: how it does that: the content of tokenizer.json, or empty.
     """
 
     vocabulary: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class WordPieces:
     added: tuple[str, ...] = ()
     special: Mapping[str, str] = field(default_factory=dict, compare=False)
     other: str = ""
+    described: str = ""
 
 
 def read_tokenizer(files: Files, config: Mapping[str, Any]) -> WordPieces:
@@ -74,7 +76,8 @@ def read_tokenizer(files: Files, config: Mapping[str, Any]) -> WordPieces:
     special = special_tokens(settings)
     other = _difference(files, settings, settings.get("tokenizer_class") or config.get("tokenizer_class"), fast)
     if other:
-        return WordPieces(special=special, other=other)
+        described = files.read("tokenizer.json").decode() if fast else ""
+        return WordPieces(special=special, other=other, described=described)
     found = _words(files, fast)
     added = _added(files, settings, fast)
     for token, place in sorted(added.items(), key=lambda item: item[1]):
