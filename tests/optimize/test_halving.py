@@ -6,7 +6,7 @@ import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
-from tfcompress.models.bert import bert
+from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.vit import ViTConfig, vit
 from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.technique import Context
@@ -62,6 +62,19 @@ def test_an_odd_number_of_heads_is_kept_and_each_head_halved(tiny_data):
     student = halved(model, tiny_data)
     assert student.get_layer("block_0_attention").num_heads == 3
     assert student.get_layer("block_0_query").kernel.shape == (12, 12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embedding": 8}, "they begin with embedding_projection, a Dense; choose a model whose embeddings"),
+        ({"relative": 8}, "layer relative_bias is a RelativePositionBias, which it cannot halve"),
+    ],
+)
+def test_parts_of_electra_and_mpnet_are_refused_by_name(change, message):
+    model = bert(BertConfig(20, 8, width=16, depth=1, heads=2, mlp=32, **change), 3)
+    with pytest.raises(UserError, match=message):
+        Halve().check(model)
 
 
 def test_an_odd_width_is_an_error_that_says_why(tiny_data):

@@ -85,6 +85,11 @@ class _Roles:
                 f"halve: model {model.name} is {width} wide, an odd number, so it cannot be halved; "
                 "choose a model of even width"
             )
+        if len({writer.norm is None for writer in anatomy.writers}) > 1:
+            raise UserError(
+                f"halve: the blocks of model {model.name} end in a LayerNormalization, but they begin with "
+                f"{entry.name}, a {type(entry).__name__}; choose a model whose embeddings end in one too"
+            )
         while isinstance(entry, layers.Dropout):
             entry = anatomy.sources(entry)[0]
         self.embedding_norm = entry.name if isinstance(entry, layers.LayerNormalization) else None
