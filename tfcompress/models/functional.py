@@ -51,7 +51,7 @@ def as_functional_with_tables(model: object, features: Any = None) -> tuple[tf_k
     """
     copy, traced = _traced_copy(model, features)
     if len(copy.outputs) != 1:
-        raise UserError(f"the model has {len(copy.outputs)} outputs; it must have one, of shape (batch, classes)")
+        raise UserError(f"the model has {len(copy.outputs)} outputs; it must have one")
     if traced.losses:
         where = ", ".join(path or "its own code" for path in traced.losses)
         warnings.warn(

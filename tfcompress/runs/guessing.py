@@ -33,10 +33,12 @@ def warn_if_guessing(base: Stage) -> None:
     data = replace(base.data, validation=base.data.validation.shard(step, 0))
     batches = track(data.batches("validation", _BATCH), f"checking {base.name}", -(-len(labels) // _BATCH))
     outputs = [np.asarray(base.model(features, training=False)) for features, _ in batches]
-    (right,) = judge(data.task.metrics(labels)[:1], labels, np.concatenate(outputs), f"model {base.model.name}")
+    answers = np.asarray(base.outputs.to_probabilities(np.concatenate(outputs)))
+    (right,) = judge(data.task.metrics(labels)[:1], labels, answers, f"model {base.model.name}")
     if right.dtype != bool or p_value_of_guessing(right, labels) <= _SIGNIFICANT:
         return
-    frequent = repr(data.classes[np.bincount(labels).argmax()]) if labels.ndim == 1 else "the most frequent labels"
+    one_each = labels.ndim == 1 and data.task.has_classes
+    frequent = repr(data.classes[np.bincount(labels).argmax()]) if one_each else "the most frequent labels"
     warnings.warn(
         f"the base model {base.model.name} is right on {right.sum()} of {len(labels)} validation examples, which is "
         f"no better than always to answer {frequent}. If it is trained, the likely reasons are {_reasons(data)}, or "

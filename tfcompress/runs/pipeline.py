@@ -133,7 +133,7 @@ def compress(
     functional, data = take_model(model, data)
     check_fit(functional, data)
     objective = given.of_labels(classes_of_labels(functional, data))
-    data = with_pixels_for(functional, data, pixel_range)
+    data = with_pixels_for(functional, data, pixel_range, outputs)
     description = CompressCall(
         data=DataSource(name=data.name),
         model=GivenModel(name=functional.name, sha256=fingerprint(functional)),

@@ -10,9 +10,11 @@ import tf_keras
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import in_range, range_of
 from tfcompress.measure.quality import TOP1, Scores, change, judge
+from tfcompress.models.outputs import Outputs
 from tfcompress.models.pixels import pixel_range_of
 from tfcompress.pixel_range import BYTES, SIGNED, UNIT, PixelRange
 from tfcompress.progress import console, track
+from tfcompress.runs.base import given_outputs
 
 _EXAMPLES = 64
 """Number of training examples on which ranges are compared."""
@@ -21,7 +23,9 @@ _SIGNIFICANT = 0.01
 """Largest p-value of the McNemar test at which one range counts as better than another."""
 
 
-def with_pixels_for(model: tf_keras.Model, data: Dataset, told: PixelRange | None = None) -> Dataset:
+def with_pixels_for(
+    model: tf_keras.Model, data: Dataset, told: PixelRange | None = None, outputs: str | None = None
+) -> Dataset:
     """Returns pictures with the values of black and white that a trained model takes; other data are unchanged.
 
     The layers at the model's beginning say what it takes, or else the data are taken as they are; but a range in which
@@ -31,9 +35,10 @@ def with_pixels_for(model: tf_keras.Model, data: Dataset, told: PixelRange | Non
         model: a functional model that fits the data.
         data: as they are.
         told: the values, if the user knows them.
+        outputs: what the user says that the model gives; see `given_outputs`.
 
     Raises:
-        UserError: the user tells values, but those of the data are not known.
+        UserError: the user tells values, but those of the data are not known; or see `given_outputs`.
     """
     if told is not None:
         return in_range(data, told)
@@ -41,10 +46,13 @@ def with_pixels_for(model: tf_keras.Model, data: Dataset, told: PixelRange | Non
     if own is None or len(model.inputs) != 1 or model.inputs[0].dtype.is_integer:
         return data
     best = pixel_range_of(model) or own
-    right = _right(model, in_range(data, best))
+    if not data.size("train"):
+        return in_range(data, best)
+    kind = given_outputs(model, in_range(data, best), outputs)
+    right = _right(model, in_range(data, best), kind)
     for other in (UNIT, BYTES, SIGNED):
         if other != best and _better(np.ones_like(right), right):
-            answers = _right(model, in_range(data, other))
+            answers = _right(model, in_range(data, other), kind)
             if _better(answers, right):
                 best, right = other, answers
     if best != own:
@@ -60,11 +68,12 @@ def _better(answers: Scores, others: Scores) -> bool:
     return found.p_value is not None and found.p_value < _SIGNIFICANT and found.difference > 0
 
 
-def _right(model: tf_keras.Model, data: Dataset) -> Scores:
+def _right(model: tf_keras.Model, data: Dataset, kind: Outputs) -> Scores:
     """Returns which of the same training examples a model answers rightly."""
     (features, labels) = next(replace(data, augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
     what = "trying pixels from {:g} to {:g}".format(*data.pixel_range or UNIT)
     batches = range(0, len(labels), 8)
     found = [np.asarray(model(features[i : i + 8], training=False)) for i in track(batches, what, len(batches))]
-    (right,) = judge(data.task.metrics(labels)[:1], labels, np.concatenate(found), f"model {model.name}")
+    answers = np.asarray(kind.to_probabilities(np.concatenate(found)))
+    (right,) = judge(data.task.metrics(labels)[:1], labels, answers, f"model {model.name}")
     return right

@@ -14,6 +14,7 @@ import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.measure.quality import judge
+from tfcompress.models.outputs import Outputs
 from tfcompress.study.kept import Kept
 
 _BATCH = 64
@@ -37,7 +38,7 @@ class Outcomes:
 
     Args:
         model: of the outputs.
-        loss: of the outputs `(batch, …)` for labels `(batch, …)`.
+        gives: what its outputs are.
         data: as the model takes them.
         examples: how many.
         folder: keeps the outcomes.
@@ -47,13 +48,11 @@ class Outcomes:
         metric: the task's first.
     """
 
-    def __init__(
-        self, model: tf_keras.Model, loss: tf_keras.losses.Loss, data: Dataset, examples: int, folder: Path
-    ) -> None:
+    def __init__(self, model: tf_keras.Model, gives: Outputs, data: Dataset, examples: int, folder: Path) -> None:
         self._batches = list(data.examples("validation").take(examples).batch(_BATCH))
         self._labels = np.concatenate([labels.numpy() for _, labels in self._batches])
         self._kept = Kept(folder, Outcome)
-        self._loss = loss
+        self._gives, self._loss = gives, gives.loss()
         self._predict = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
         self._whose = f"model {model.name}"
         self.examples = len(self._labels)
@@ -81,5 +80,6 @@ class Outcomes:
             outputs.append(self._predict(features))
             of_batch = self._loss.call(labels, outputs[-1]).numpy()  # of tokens, one each
             losses.append(of_batch.reshape(len(of_batch), -1).mean(axis=1))
-        (scores,) = judge([self.metric], self._labels, np.concatenate(outputs), self._whose)
+        answers = np.asarray(self._gives.to_probabilities(np.concatenate(outputs)))
+        (scores,) = judge([self.metric], self._labels, answers, self._whose)
         return Outcome(np.concatenate(losses).tolist(), scores.tolist())

@@ -25,7 +25,6 @@ from tfcompress.runs.pixels import with_pixels_for
 from tfcompress.runs.workdir import claim
 from tfcompress.study.outcomes import Outcome, Outcomes
 from tfcompress.study.treatments import TREATMENTS, treatments
-from tfcompress.training import Objective
 from tfcompress.traits import KERNELS, FloatArray, kernels, measure_model
 
 LayerSettings = dict[str, int | float]
@@ -127,17 +126,18 @@ def sensitivity(
             f"data set {data.name} is for {data.task.name}, which has no loss to compare; give data whose labels say "
             "what the model should give"
         )
+    data.check_not_empty("validation")
     functional, data = take_model(model, data)
     check_fit(functional, data)
-    data = with_pixels_for(functional, data)
+    data = with_pixels_for(functional, data, outputs=outputs)
     found, traits = kernels(functional), measure_model(functional)
     if not found:
         names = ", ".join(kind.__name__ for kind in KERNELS)
         raise UserError(
             f"model {functional.name} has no layer to treat; the layer types that can be treated are {names}"
         )
-    loss = Objective(outputs=given_outputs(functional, data, outputs)).loss_of(functional)
-    outcomes = Outcomes(functional, loss, data, examples, workdir / "outcomes")
+    gives = given_outputs(functional, data, outputs)
+    outcomes = Outcomes(functional, gives, data, examples, workdir / "outcomes")
     description = {
         "model": {"name": functional.name, "sha256": fingerprint(functional)},
         "data": {"name": data.name, "examples": outcomes.examples, "sha256": outcomes.digest()},
