@@ -93,7 +93,7 @@ def test_data_for_evaluation_alone_cannot_train_but_show_what_they_are_like():
     data = numbered(12)
     alone = dataclasses.replace(data, train=data.train.take(0), validation=data.validation.take(0))
     assert (alone.size("train"), alone.size("test"), alone.inspected) == (0, 4, "test")
-    with pytest.raises(UserError, match="numbers: the train split is empty, and training needs at least one example"):
+    with pytest.raises(UserError, match="numbers: the train split is empty, and at least one example is needed"):
         alone.stream(4, 0, 0, 1)
     with pytest.raises(UserError, match=r"has no training examples, .* give others as data\.calibration in a recipe"):
         alone.sample(2, 0)

@@ -211,12 +211,12 @@ class Dataset:
         return batches.take((epochs - first_epoch) * steps)  # empty if all epochs are already done
 
     def check_not_empty(self, *splits: Split) -> None:
-        """Raises a `UserError` if a split that training needs is empty."""
+        """Raises a `UserError` if one of the splits is empty."""
         for split in splits:
             if not self.size(split):
                 raise UserError(
-                    f"{self.name}: the {split} split is empty, and training needs at least one example in it; add "
-                    "some, or train nothing"
+                    f"{self.name}: the {split} split is empty, and at least one example is needed in it; add some, or "
+                    "train nothing"
                 )
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -254,7 +254,8 @@ class Dataset:
     def labels(self) -> dict[Split, Labels]:
         """The aligned labels of each split in its fixed order, `(n, …)`; they are read once and checked.
 
-        They are of the task's shape, int64 where it takes integers and float32 where it takes numbers.
+        They are of the task's shape, int64 where it takes integers and float32 where it takes numbers. Before a
+        tokenizer cuts words, their labels are filled up with `IGNORED` to one length.
 
         Raises:
             UserError: if the test split is empty, a split is infinite, batched or in another order each time, or a
@@ -266,7 +267,8 @@ class Dataset:
         raw: tf.data.Dataset = getattr(self, split)
         found, wanted = raw.element_spec, self._label_spec
         is_pair = isinstance(found, tuple) and len(found) == 2
-        if not (is_pair and (self.align is not None or _fits(found[1], wanted))):
+        of_words = is_pair and isinstance(found[1], tf.RaggedTensorSpec) and found[1].dtype.is_integer
+        if not (is_pair and (self.align is not None or of_words or _fits(found[1], wanted))):
             raise UserError(
                 f"{self.name}: the {split} split yields {found}; pass unbatched (features, label) pairs with "
                 f"{_accepted(wanted)}"
@@ -279,7 +281,8 @@ class Dataset:
                 f"{self.name}: align makes {only_labels.element_spec} of the labels of the {split} split; it must "
                 f"return {_accepted(wanted)}"
             )
-        labels, again = (self._read(only_labels, split) for _ in range(2))
+        read = _read_of_words if of_words and self.align is None else self._read
+        labels, again = (read(only_labels, split) for _ in range(2))
         if not np.array_equal(labels, again, equal_nan=labels.dtype.kind == "f"):
             raise UserError(
                 f"{self.name}: the order of the {split} split changes with each iteration, so predictions cannot be "
@@ -348,6 +351,14 @@ class Dataset:
             return index, augment(*example, seed)
 
         return decoded.enumerate().map(augment_one, num_parallel_calls=2)
+
+
+def _read_of_words(labels: tf.data.Dataset, split: Split) -> Labels:
+    rows = list(labels.as_numpy_iterator())
+    padded = np.full((len(rows), max(map(len, rows), default=0)), IGNORED, np.int64)
+    for row, own in zip(padded, rows, strict=True):
+        row[: len(own)] = own
+    return padded
 
 
 def _fits(found: Any, wanted: tf.TensorSpec | None) -> bool:
