@@ -1,4 +1,4 @@
-"""Compares `.tflite` files with the first of them: bytes, time, memory, outputs and accuracy.
+"""Compares `.tflite` files with the first of them: bytes, time, memory, outputs and quality.
 
 python tools/benchmark.py --files=out/demo/tflite/00-base-float32.tflite,out/demo/model.tflite --data=digits
 """

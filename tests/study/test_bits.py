@@ -13,13 +13,14 @@ from scipy.special import softmax
 
 from tests.packed.graphs import Model
 from tfcompress.errors import UserError
+from tfcompress.measure.quality import Metric, Quality
 from tfcompress.post_training.clustering import cluster
 from tfcompress.post_training.damage import Damage
 from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
 from tfcompress.study import bits, judging
 from tfcompress.study.bits import WIDTHS, Bits, choose_bits, fewest_bytes
-from tfcompress.study.judging import Budget, Selection
+from tfcompress.study.judging import Budget, Selection, Whole
 from tfcompress.study.table import print_bits
 
 from ..post_training.strangers import dense, divergence, pictures, run
@@ -128,6 +129,17 @@ def test_points_are_judged_on_the_data_for_selection(content, folder, study):
 def test_a_budget_that_is_none_is_refused(amounts, message):
     with pytest.raises(UserError, match=message):
         Budget(**amounts)
+
+
+def test_an_error_may_grow_by_a_budget_in_its_own_unit():
+    before, better, worse, much_worse = (
+        Whole(0.0, Quality("MAE", value, 0, 1, 40, higher_is_better=False, percent=False))
+        for value in (0.5, 0.3, 0.54, 0.56)
+    )
+    budget = Budget(points=0.05)
+    budget.check(Selection("prices", EXAMPLES, np.zeros(40), Metric("MAE", abs, percent=False)))
+    assert [budget.holds(before, after) for after in (better, worse, much_worse)] == [True, True, False]
+    assert budget.lost(before, much_worse) == "the MAE is worse by 0.06"
 
 
 def test_points_that_cannot_be_judged_are_refused_at_once(tmp_path):

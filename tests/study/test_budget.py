@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tfcompress.data import registry
+from tfcompress.data.dataset import Dataset
 from tfcompress.data.images import digits
+from tfcompress.data.tasks import Regression
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.interpreter import predict
@@ -36,6 +39,18 @@ def test_a_budget_in_points_is_kept_on_the_validation_split(source, tmp_path, ca
     assert found.kernels == len(study.layers) == 1
     assert f"{len(labels)} examples of digits" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "out.tflite.bits" / "bits.svg").read_text().startswith("<svg ")
+
+
+def test_a_budget_of_points_for_what_is_no_percentage_is_refused(source, tmp_path, monkeypatch):
+    split = (np.zeros((4, 8, 8, 3), np.float32), np.zeros(4, np.float32))
+    data = Dataset.from_arrays("prices", (), split, split, split, task=Regression())
+    image = tf_keras.Input((8, 8, 3), name="image")
+    dense = tf_keras.layers.Dense(6, name="dense")(tf_keras.layers.Flatten()(image))
+    file = tmp_path / "price.tflite"
+    file.write_bytes(convert(tf_keras.Model(image, tf_keras.layers.Dense(1, name="price")(dense)), "float32"))
+    monkeypatch.setattr(registry, "load", lambda *_: data)
+    with pytest.raises(UserError, match=r"MAE on digits is no percentage, so it has no points; .* such as 0\.3"):
+        cluster_within(file, tmp_path / "out.tflite", budget="0.3pt", selection="digits", calibration="digits")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def _version(
 
 _COMMANDS = (
     *(runs.recipes, runs.datasets, runs.presets, runs.run, runs.sensitivity, runs.report),
-    *(files.convert, files.cluster, files.pack, files.unpack, files.compare, files.inspect),
+    *(files.convert, files.cluster, files.pack, files.unpack, files.compare, files.evaluate, files.inspect),
 )
 for _command in _COMMANDS:
     app.command()(_command)

@@ -199,6 +199,45 @@ def compare(
     print_comparison(comparison)
 
 
+def evaluate(
+    model: Annotated[
+        Path, typer.Argument(help="A .tflite file, packed or not, or any other model that `tfcompress convert` takes.")
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[:PATH]|YAML",
+            help="A data set that `tfcompress datasets` lists, or a file that describes one.",
+        ),
+    ],
+    path: Annotated[Path | None, typer.Option(help="The file or folder of the data set, if it needs one.")] = None,
+    examples: Annotated[
+        int | None, typer.Option(help="Use only this many examples, the first of the test split.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    allow_code: AllowCode = False,
+    imports: Imports = None,
+) -> None:
+    """Show how good a model is on a data set's test split."""
+    from tfcompress.report.quality import print_figures
+
+    found = apart(f"evaluating {model}", _evaluated, imports or [], model, data, path, examples, allow_code)
+    if json is not None:
+        found.save(json)
+    print_figures(found.quality, f"{found.model} on {found.data}")
+
+
+def _evaluated(
+    imports: list[str], model: Path, data: str, path: Path | None, examples: int | None, allow_code: bool
+) -> Any:
+    import_tensorflow()
+    from tfcompress.commands.evaluate import evaluate_model
+    from tfcompress.models.user_code import import_modules
+
+    import_modules(imports, allow_code)
+    return evaluate_model(model, data, path, examples, allow_code)
+
+
 def _integers(option: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
