@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from tests.packed.graphs import Model
 from tfcompress.errors import UserError
+from tfcompress.files import write_json
 from tfcompress.measure.quality import Metric, Quality
 from tfcompress.post_training.clustering import cluster
 from tfcompress.post_training.damage import Damage
@@ -21,6 +22,7 @@ from tfcompress.report import plots
 from tfcompress.study import bits, judging
 from tfcompress.study.bits import WIDTHS, Bits, choose_bits, fewest_bytes
 from tfcompress.study.judging import Budget, Selection, Whole
+from tfcompress.study.kept import Kept
 from tfcompress.study.table import print_bits
 
 from ..post_training.strangers import dense, divergence, pictures, run
@@ -79,6 +81,13 @@ def test_the_same_call_measures_nothing_again(content, study, folder, monkeypatc
     monkeypatch.setattr(bits, "damages", refuse)
     monkeypatch.setattr(judging, "cluster", refuse)
     assert choose_bits(content, EXAMPLES, folder, Budget(0.01), settings=QUICK) == study
+
+
+def test_an_outcome_of_another_version_is_measured_again(study, tmp_path):
+    kept = Kept(tmp_path, Damage)
+    write_json(tmp_path / "000-3.json", {"loss": 0.1})
+    assert kept.get("000-3") is None
+    assert kept.of("000-3", lambda: study.layers[0].damages[3]) == study.layers[0].damages[3] == kept.get("000-3")
 
 
 def test_an_interrupted_study_measures_only_what_is_missing(content, study, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from tfcompress.files import read_json, write_json
 
@@ -32,9 +32,12 @@ class Kept(Generic[T]):
         return found
 
     def get(self, key: str) -> T | None:
-        """Returns the outcome under a key, if there is one."""
+        """Returns the outcome under a key, if there is one of this type; another version may have left another."""
         path = self._folder / f"{key}.json"
-        return self._kind.validate_python(read_json(path)) if path.is_file() else None
+        try:
+            return self._kind.validate_python(read_json(path)) if path.is_file() else None
+        except ValidationError:
+            return None
 
     def put(self, key: str, outcome: T) -> None:
         """Keeps an outcome."""
