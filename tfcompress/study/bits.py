@@ -38,6 +38,9 @@ _START = 5
 
 _SMALLEST_BOUND = 1e-12
 
+_STEPS = (2**0.5, 2**0.25)
+"""By what the bound is raised once more, as far as the budget holds."""
+
 
 @dataclass(frozen=True)
 class LayerBits:
@@ -110,7 +113,8 @@ def choose_bits(
 
     Each layer is clustered alone at each width, and the outputs are compared on the first `MEASURED` examples. An
     integer program chooses the widths with the fewest bytes whose divergences add up to at most a bound; the bound is
-    doubled as long as the whole file, clustered with these widths, keeps the budget, or else halved until it does.
+    doubled as long as the whole file, clustered with these widths, keeps the budget, or else halved until it does, and
+    at the end raised twice by less.
 
     Args:
         content: the bytes of a float `.tflite` file that `cluster` takes.
@@ -167,17 +171,25 @@ def _damages(
 def _search(
     found: _Damages, finest: dict[str, int], budget: Budget, holds: Callable[[dict[str, int]], bool]
 ) -> dict[str, int]:
-    """Returns the smallest choice of those that the program finds for one doubled or halved bound, that holds."""
+    """Returns the smallest choice that holds, of those that the program finds for the bounds that are tried."""
     least = sum(min(damage.bytes for damage in of.values()) for of in found.values())
+
+    def chosen(bound: float) -> dict[str, int]:
+        return (fewest_bytes(found, bound) if bound > _SMALLEST_BOUND else None) or finest
+
     bound = _first_bound(found, budget)
-    choice = fewest_bytes(found, bound) or finest
+    choice = chosen(bound)
     if holds(choice):
-        while _bytes(found, choice) > least and holds(coarser := fewest_bytes(found, 2 * bound) or finest):
+        while _bytes(found, choice) > least and holds(coarser := chosen(2 * bound)):
             choice, bound = coarser, 2 * bound
-        return choice
-    while not holds(choice):
-        bound /= 2
-        choice = (fewest_bytes(found, bound) if bound > _SMALLEST_BOUND else None) or finest
+    else:
+        while not holds(choice):
+            bound /= 2
+            choice = chosen(bound)
+    for step in _STEPS:
+        coarser = chosen(bound * step)
+        if _bytes(found, coarser) < _bytes(found, choice) and holds(coarser):
+            choice, bound = coarser, bound * step
     return choice
 
 
