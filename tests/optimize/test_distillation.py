@@ -6,11 +6,13 @@ import tensorflow as tf
 import tf_keras
 from pydantic import ValidationError
 
+from tfcompress.answers import IGNORED
 from tfcompress.errors import UserError
 from tfcompress.models.bert import bert
+from tfcompress.models.outputs import Outputs
 from tfcompress.models.vit import vit
 from tfcompress.optimize.clustering import Cluster
-from tfcompress.optimize.distillation import Distil
+from tfcompress.optimize.distillation import Distil, SoftLabels
 from tfcompress.optimize.halving import Halve
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.technique import Context, ModelAndData
@@ -131,6 +133,29 @@ def test_a_users_own_loss_on_the_labels_stays(teacher, words, tmp_path):
     lesson = Distil(labels=1).lesson(teacher, given)
     with pytest.raises(RuntimeError, match="the user's loss"):
         lesson.objective.loss(np.zeros((2, 4), np.float32), np.zeros((2, 3), np.float32))
+
+
+def test_tokens_that_are_not_judged_teach_nothing():
+    x = tf_keras.Input((2, 3))
+    model = tf_keras.Model(x, tf_keras.layers.Dense(4)(x))
+    loss = SoftLabels(Distil(labels=0.5), Objective(outputs=Outputs.LOGITS), model, tf.TensorSpec((None,), tf.int32))
+    labels, rng = np.array([[[1.0], [IGNORED]]]), np.random.default_rng(0)
+    targets = np.concatenate([labels, rng.normal(size=(1, 2, 4))], axis=-1).astype(np.float32)
+    outputs = rng.normal(size=(1, 2, 4)).astype(np.float32)
+    ignored, judged = outputs.copy(), outputs.copy()
+    ignored[0, 1], judged[0, 0] = 9.0, [0, 1, 2, 3]
+    expected = float(loss(targets, outputs))
+    assert float(loss(targets, ignored)) == pytest.approx(expected)
+    assert float(loss(targets, judged)) != pytest.approx(expected)
+
+
+def test_numbers_come_closer_to_the_teachers_by_their_squared_distance():
+    x = tf_keras.Input((3,))
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(x))
+    soft = Distil(labels=0, soft_labels=1)
+    loss = SoftLabels(soft, Objective(outputs=Outputs.NUMBERS), model, tf.TensorSpec((), tf.float32))
+    targets = np.array([[7, 1, 2], [7, 0, 0]], np.float32)  # the label of a pair, then the teacher's embedding
+    assert float(loss(targets, np.zeros((2, 2), np.float32))) == pytest.approx((1 + 4) / 2)
 
 
 def test_states_of_another_depth_are_refused(words, teacher, tmp_path):
