@@ -411,5 +411,10 @@ def test_minilm_equals_the_numpy_implementation():
     np.testing.assert_allclose(found, states, atol=1e-5 * np.abs(states).max())
     assert len(loaded.vocabulary) == 30522
     assert loaded.lowercase
+    sentences = hugging_face.minilm_l6(0, sequence_length=16, task="embedding")
+    mean = (states * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
+    expected = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(sentences.model([ids, segments, mask]), expected, atol=1e-5)
+    assert (sentences.task, sentences.text.most_tokens) == ("embedding", 256)
     full = hugging_face.minilm_l6(6, sequence_length=512).model
     assert full.count_params() - full.get_layer("head").count_params() == 22_713_216
