@@ -1,6 +1,6 @@
 import pytest
 
-from tfcompress.names import distinct_names, plain_name
+from tfcompress.names import distinct_names, is_mask, plain_name
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,7 @@ def test_no_two_names_are_equal(names, expected):
 
 def test_a_plain_name_has_nothing_of_the_converter():
     assert [plain_name(name) for name in ("serving_default_x:0", "y")] == ["x", "y"]
+
+
+def test_a_mask_is_told_by_its_name_in_any_case():
+    assert [is_mask(name) for name in ("padding_mask", "inputMask", "token_ids")] == [True, True, False]

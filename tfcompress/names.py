@@ -11,6 +11,11 @@ def plain_name(tensor: str) -> str:
     return tensor.removeprefix("serving_default_").removesuffix(":0")
 
 
+def is_mask(name: str) -> bool:
+    """Returns whether an input says by its name which tokens are no padding, such as `attention_mask`."""
+    return "mask" in name.lower()
+
+
 def distinct_names(names: Sequence[str], kind: str) -> list[str]:
     """Returns names of which no two are equal, in the same order.
 

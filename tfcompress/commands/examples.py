@@ -19,6 +19,7 @@ from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Port, Runner
 from tfcompress.measure.quality import Labels, Metric
 from tfcompress.models.lookup import Lookup
+from tfcompress.names import is_mask
 from tfcompress.tflite.metadata import Description, ImageInput, LookupInput, TextInput, read_description
 
 
@@ -141,7 +142,7 @@ def tokens(file: Path, runner: Runner, texts: tf.data.Dataset) -> Examples:
 
 def _feature(name: str) -> str:
     """Returns what an input of a BERT takes, by a word that occurs in all of its common names."""
-    if "mask" in name:  # padding_mask, attention_mask, input_mask
+    if is_mask(name):
         return "padding_mask"
     return "segment_ids" if "segment" in name or "type" in name else "token_ids"  # token_type_ids, input_type_ids
 

@@ -25,6 +25,7 @@ from tfcompress.measure.memory import Memory, memory
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.measure.quality import TOP1, Labels, Metric, change, judge, quality
 from tfcompress.measure.size import size
+from tfcompress.names import is_mask
 from tfcompress.progress import track
 
 RANDOM_EXAMPLES = 32
@@ -257,7 +258,7 @@ def token_mask(examples: Examples, tokens: tuple[int, ...]) -> npt.NDArray[np.bo
     """Returns which tokens of each example are no padding, if an input says so for outputs with so many tokens."""
     first = next(iter(examples))
     for name, values in first.items() if isinstance(first, dict) else ():
-        if "mask" in name and tokens and np.shape(values) == tokens:
+        if is_mask(name) and tokens and np.shape(values) == tokens:
             return np.stack([np.asarray(example[name]) != 0 for example in examples])
     return None
 

@@ -17,6 +17,7 @@ import tf_keras
 from tf_keras.src.engine.keras_tensor import KerasTensor
 from tf_keras.src.engine.node import Node
 
+from tfcompress.names import is_mask
 from tfcompress.post_training.activations import MEMORY, Activations
 from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
 from tfcompress.post_training.moments import MOST_INPUTS, counts, moments
@@ -87,7 +88,7 @@ class _Walk:
         for name, x in zip(model.input_names, model.inputs, strict=True):
             for batch in self._batches:
                 self._values.add(id(x), np.asarray(given[name][batch]))
-        masks = (np.asarray(x) for name, x in given.items() if "mask" in name.lower() and np.ndim(x) == 2)
+        masks = (np.asarray(x) for name, x in given.items() if is_mask(name) and np.ndim(x) == 2)
         self._mask = next(masks, None)
 
     def inputs(self, node: Node) -> Iterator[Array]:

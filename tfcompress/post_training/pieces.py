@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfcompress.errors import UserError, first_line
 from tfcompress.measure.interpreter import Example, Port, without_batch
-from tfcompress.names import distinct_names, plain_name
+from tfcompress.names import distinct_names, is_mask, plain_name
 from tfcompress.post_training.activations import MEMORY, Activations
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.graph import Graph, Model, Operator
@@ -48,7 +48,7 @@ class Pieces:
         self._activations: Activations[Tensor] = Activations(len(examples), folder, memory)
         self._numbers = count()
         inputs = _inputs(model)
-        masks = (tensor for name, (tensor, _) in inputs.items() if "mask" in name.lower() and len(tensor.shape) <= 2)
+        masks = (tensor for name, (tensor, _) in inputs.items() if is_mask(name) and len(tensor.shape) <= 2)
         self._mask = next(masks, None)
         for example in examples:
             for tensor, values in _fed(example, inputs).items():
