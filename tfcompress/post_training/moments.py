@@ -26,7 +26,7 @@ def counts(ids: Iterable[Array], rows: int, name: str) -> Array:
     Raises:
         UserError: the table has no row of an id.
     """
-    found = np.zeros(rows)
+    found = np.zeros(rows, int)
     for some in ids:
         wrong = some[(some < 0) | (some >= rows)]
         if wrong.size:

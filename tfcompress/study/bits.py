@@ -64,8 +64,8 @@ class Bits:
     """Which layer got how many bits.
 
     Attributes:
-        budget: as it is written, `0.3pt` or `KL 0.01`.
-        judged: on which examples, such as `64 calibration examples`.
+        budget: in words, such as `a KL of 0.01`.
+        judged: on which examples, such as `64 examples of the calibration data`.
         before: of the float file.
         after: with the chosen bits.
         layers: in the order in which the file uses them.
