@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 import tf_keras
+from scipy.stats import spearmanr
 
 from tests.command_line import run
 from tfcompress.commands.evaluate import evaluate_model
-from tfcompress.data.text import text_file
+from tfcompress.data.text_files import text_file
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.measure.interpreter import predict
@@ -41,6 +42,34 @@ def test_a_model_is_evaluated_with_the_tokenizer_beside_it(tiny_bert, tiny_text,
     tokens = tiny_text.decode.encode([text.decode() for text in texts])
     assert found.examples == len(texts)
     assert found.quality[0].value == np.mean(tiny_bert.predict(tokens, verbose=0).argmax(1) == labels)
+
+
+def test_pairs_of_texts_are_evaluated_by_their_embeddings(tiny_text, tmp_path):
+    tf_keras.utils.set_random_seed(0)
+    ids = tf_keras.Input((12,), dtype="int32", name="token_ids")
+    states = tf_keras.layers.Embedding(len(tiny_text.decode.vocabulary), 8, name="table")(ids)
+    model = tf_keras.Model(ids, tf_keras.layers.GlobalAveragePooling1D(name="embedding")(states))
+    (tmp_path / "model").mkdir()
+    model.save(tmp_path / "model" / "embedding.h5")
+    tiny_text.decode.save(tmp_path / "model")
+    texts = [text.decode() for text, _ in tiny_text.test.as_numpy_iterator()]
+    scores = np.random.default_rng(0).random(24).round(3)
+    data = tmp_path / "pairs.tsv"
+    rows = zip(texts[::2], texts[1::2], scores, strict=True)
+    data.write_text("one\ttwo\tscore\n" + "".join(f"{a}\t{b}\t{score}\n" for a, b, score in rows))
+    described = tmp_path / "pairs.yaml"
+    columns = "{text: one, text_pair: two, label: score}"
+    described.write_text(f"data: {{name: text_file_test, path: {data}, columns: {columns}}}")
+    found = evaluate_model(tmp_path / "model" / "embedding.h5", str(described), task="embedding")
+    vectors = model.predict(tiny_text.decode.encode(texts)["token_ids"], verbose=0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = spearmanr(scores, (vectors[::2] * vectors[1::2]).sum(axis=1)).statistic
+    (likeness,) = found.quality
+    assert (found.examples, likeness.cases, likeness.case) == (48, 24, "pair")
+    assert likeness.value == pytest.approx(expected, abs=0.01)
+    assert likeness.low < likeness.value < likeness.high
+    some = evaluate_model(tmp_path / "model" / "embedding.h5", str(described), examples=7, task="embedding")
+    assert (some.examples, some.quality[0].cases) == (8, 4)
 
 
 def test_a_model_that_the_data_cannot_judge_is_refused(tmp_path):

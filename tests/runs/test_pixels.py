@@ -125,7 +125,7 @@ def test_a_run_says_in_its_files_what_pixels_they_take(folder, tmp_path):
     golden = json.loads((android / "golden.json").read_text())["base_float32.tflite"]
     sample = tf.io.decode_png((android / "samples" / "0.png").read_bytes()).numpy()
     assert golden["inputs"][0]["image"] == sample.ravel()[:64].tolist()
-    assert np.argmax(golden["outputs"], -1).ravel().tolist() == [0, 1, 2]
+    assert np.argmax(golden["outputs"], -1).ravel().tolist() == list(dict.fromkeys(labels.tolist()))
 
 
 def test_a_recipe_says_it_for_a_given_model_only(folder):

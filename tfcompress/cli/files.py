@@ -214,6 +214,10 @@ def evaluate(
     examples: Annotated[
         int | None, typer.Option(help="Use only this many examples, the first of the test split.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What the labels of your own texts are: classification, multilabel, regression, embedding."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     allow_code: AllowCode = False,
     imports: Imports = None,
@@ -221,21 +225,27 @@ def evaluate(
     """Show how good a model is on a data set's test split."""
     from tfcompress.report.quality import print_figures
 
-    found = apart(f"evaluating {model}", _evaluated, imports or [], model, data, path, examples, allow_code)
+    found = apart(f"evaluating {model}", _evaluated, imports or [], model, data, path, examples, task, allow_code)
     if json is not None:
         found.save(json)
     print_figures(found.quality, f"{found.model} on {found.data}")
 
 
 def _evaluated(
-    imports: list[str], model: Path, data: str, path: Path | None, examples: int | None, allow_code: bool
+    imports: list[str],
+    model: Path,
+    data: str,
+    path: Path | None,
+    examples: int | None,
+    task: str | None,
+    allow_code: bool,
 ) -> Any:
     import_tensorflow()
     from tfcompress.commands.evaluate import evaluate_model
     from tfcompress.models.user_code import import_modules
 
     import_modules(imports, allow_code)
-    return evaluate_model(model, data, path, examples, allow_code)
+    return evaluate_model(model, data, path, examples, task, allow_code)
 
 
 def _integers(option: str, text: str) -> list[int]:

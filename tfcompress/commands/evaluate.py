@@ -40,7 +40,12 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: Any, data: str, path: Path | None = None, examples: int | None = None, allow_code: bool = False
+    model: Any,
+    data: str,
+    path: Path | None = None,
+    examples: int | None = None,
+    task: str | None = None,
+    allow_code: bool = False,
 ) -> Evaluation:
     """Runs a model on the test split of a data set.
 
@@ -50,6 +55,7 @@ def evaluate_model(
         data: the data set, `NAME` or `NAME:PATH`, or a YAML file that describes it.
         path: of the data set's file or folder, if it needs one and `data` does not say it.
         examples: how many, the first of the test split; by default all.
+        task: of the data, if they are yours and a YAML file does not say it; by default classification.
         allow_code: whether to open files that can run code.
 
     Raises:
@@ -58,7 +64,7 @@ def evaluate_model(
     with tempfile.TemporaryDirectory() as folder:
         file, called = _file(model, Path(folder), allow_code)
         try:
-            fed = examples_for([file], data, path, examples)
+            fed = examples_for([file], data, path, examples, task=task)
             if fed.labels is None:
                 raise UserError(f"{fed.not_judged}; give a model that was made for these data, or other data")
             feed = fed.feeds[file]

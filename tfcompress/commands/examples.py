@@ -42,7 +42,12 @@ class Fed(NamedTuple):
 
 
 def examples_for(
-    files: Sequence[Path], name: str, path: Path | None = None, count: int | None = None, split: Split = "test"
+    files: Sequence[Path],
+    name: str,
+    path: Path | None = None,
+    count: int | None = None,
+    split: Split = "test",
+    task: str | None = None,
 ) -> Fed:
     """Returns examples of a split for each file, and their labels.
 
@@ -59,12 +64,13 @@ def examples_for(
         count: how many examples, by default all: the first of the split, or random ones of `train`, seeded. One more
             if it would part a pair.
         split: of the data set; where it has no validation split, because all of it is test, this takes its place.
+        task: of the data set, if it is told separately; see `registry.named`.
 
     Raises:
         UserError: the data set cannot be loaded; or a file takes something else, comes without a tokenizer, or names
             other classes in its metadata than those of the test or validation split.
     """
-    wanted = registry.named(name, path)
+    wanted = registry.named(name, path, task)
     if not files or (count is not None and count < 1):
         raise UserError(f"{len(files)} files and {count} examples were given; at least one of each is needed")
     feeds: dict[Path, Examples] = {}

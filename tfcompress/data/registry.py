@@ -125,16 +125,18 @@ def check_splits(data: Dataset) -> None:
         )
 
 
-def named(text: str, path: Path | None = None) -> Data:
+def named(text: str, path: Path | None = None, task: str | None = None) -> Data:
     """Returns the data that a command line names: `NAME`, `NAME:PATH`, or a YAML file with a `data` section.
 
     Args:
         text: the name; `recipe.yaml` stands for the data of that recipe.
         path: of the data, if it is not in the name.
+        task: what the labels are, if the file does not say it, or another than classification is meant.
 
     Raises:
-        UserError: the name is unknown, or the file cannot be read or says something else.
+        UserError: the name or the task is unknown, or the file cannot be read or says something else.
     """
+    told = {key: value for key, value in (("path", path), ("task", task)) if value is not None}
     if Path(text).suffix.lower() in YAML:
         try:
             content = parse_yaml(Path(text).read_text(encoding="utf-8"), text)
@@ -143,10 +145,10 @@ def named(text: str, path: Path | None = None) -> Data:
         if not isinstance(content, dict) or "data" not in content:
             raise UserError(f"{text} has no section data; write one as in a recipe: data: {{name: ..., path: ...}}")
         found = Data.checked(content["data"], f"{text}: data")
-        return found if path is None else found.model_copy(update={"path": path})
+        return Data.checked(found.model_dump(exclude_unset=True) | told, f"{text}: data")
     name, _, own = text.partition(":")
     check_name(name)
-    return Data(name=name, path=path or (Path(own) if own else None))
+    return Data.checked({"name": name, "path": Path(own) if own else None} | told, text)
 
 
 def load(data: Data, image_size: int | None = None) -> Dataset:
