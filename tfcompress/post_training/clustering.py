@@ -91,13 +91,17 @@ def cluster(
             [book] = codebooks(kernel, inputs, asked, [asked.clusters])
             books[kernel.name] = book
             kernel.set_values(book.values())
+            _release(model.content)
             shown.advance(note=kernel.name)
     write_codebooks(model, books)
-    if isinstance(model.content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        # Writing needs little of the mapped file, which would take memory beside what is written.
-        model.content.madvise(mmap.MADV_DONTNEED)
     content = with_attached_files(model.content, write(model))
     return Clustered(content, books, skipped)
+
+
+def _release(content: Content) -> None:
+    """Lets go of a mapped file, whose old weights would take memory beside the new ones; what is read comes back."""
+    if isinstance(content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        content.madvise(mmap.MADV_DONTNEED)
 
 
 def _chosen(kernels: list[Kernel], wanted: Collection[str] | None) -> list[Kernel]:
