@@ -158,6 +158,17 @@ def test_numbers_come_closer_to_the_teachers_by_their_squared_distance():
     assert float(loss(targets, np.zeros((2, 2), np.float32))) == pytest.approx((1 + 4) / 2)
 
 
+def test_weights_of_classes_reach_labels_and_soft_labels():
+    x = tf_keras.Input((3,))
+    model = tf_keras.Model(x, tf_keras.layers.Dense(4)(x))
+    loss = SoftLabels(Distil(labels=0.5), Objective(outputs=Outputs.LOGITS), model, tf.TensorSpec((), tf.int32))
+    rng = np.random.default_rng(0)
+    targets = np.concatenate([[[0], [2], [3]], rng.normal(size=(3, 4))], axis=1).astype(np.float32)
+    outputs = tf.constant(rng.normal(size=(3, 4)), tf.float32)
+    alone = float(loss(targets[:1], outputs[:1]))
+    assert float(loss(targets, outputs, sample_weight=tf.constant([3.0, 0, 0]))) == pytest.approx(alone, rel=1e-5)
+
+
 def test_states_of_another_depth_are_refused(words, teacher, tmp_path):
     deep = bert(BERT.__class__(**{**BERT.__dict__, "depth": 2}), 3)
     with pytest.raises(UserError, match="student has 5 hidden states and the teacher base 3"):

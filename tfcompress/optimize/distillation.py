@@ -193,11 +193,13 @@ class SoftLabels(tf_keras.losses.Loss):
         else:
             divergence = _categorical if self._outputs.exclude_each_other else _binary
         loss = self._settings.soft_labels * temperature**2 * tf.reduce_sum(divergence(own, wanted), axis=-1)
+        if self._settings.labels:
+            given = tf.cast(labels, self._type)
+            hard = self._hard.call(given, y_pred)  # One for each soft label, so that classes can be weighted.
+            loss += self._settings.labels * (hard if len(hard.shape) == len(loss.shape) else self._hard(given, y_pred))
         if self._some_ignored:
             judged = tf.cast(labels[..., 0] != IGNORED, tf.float32)
             loss *= judged / tf.maximum(tf.reduce_mean(judged), 1e-6)
-        if self._settings.labels:
-            loss += self._settings.labels * self._hard(tf.cast(labels, self._type), y_pred)
         return loss
 
 
@@ -282,7 +284,7 @@ class StateError(tf_keras.losses.Loss):
         self._weight = weight
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return self._weight * tf.reduce_mean(tf.math.squared_difference(y_true, y_pred), axis=-1)
+        return self._weight * tf.reduce_mean(tf.math.squared_difference(y_true, y_pred), axis=(1, 2, 3))
 
 
 def _mask(model: tf_keras.Model) -> tf_keras.KerasTensor | None:
