@@ -217,7 +217,8 @@ def _splits(
     splits = {split: parsed[used[split]] if split in used else nothing for split in SPLITS}
     if shares is not None:
         borders = np.cumsum([0.0, shares.test, shares.validation, shares.of("train")])
-        for place, split in enumerate(("test", "validation", "train")):
+        order: tuple[Split, ...] = ("test", "validation", "train")
+        for place, split in enumerate(order):
             if shares.of(split):
                 splits[split] = _share(parsed["train"], borders[place], borders[place + 1])
     return splits

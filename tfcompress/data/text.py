@@ -116,7 +116,7 @@ def distinct(examples: Iterable[T], text: Callable[[T], str]) -> list[T]:
 
 def is_sentence(spec: tf.TypeSpec) -> bool:
     """Returns whether features are the words of a sentence: any number of them, or a fixed one other than a pair's."""
-    return spec.shape.rank == 1 and spec.shape[0] != 2
+    return bool(spec.shape.rank == 1 and spec.shape[0] != 2)
 
 
 class _Words(dict[int, str | None]):
