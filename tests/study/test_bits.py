@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,7 +22,7 @@ from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
 from tfcompress.study import bits, judging
 from tfcompress.study.bits import WIDTHS, Bits, choose_bits, fewest_bytes
-from tfcompress.study.judging import Budget, Selection, Whole
+from tfcompress.study.judging import Budget, Judge, Selection, Whole
 from tfcompress.study.kept import Kept
 from tfcompress.study.table import print_bits
 
@@ -124,6 +125,22 @@ def test_points_are_judged_on_the_data_for_selection(content, folder, study):
     assert found.before.quality.value == 0.9
     assert found.after.quality.value == (predicted == labels).mean() >= 0.85
     assert found.bytes < found.float_bytes / 4
+
+
+def test_other_labels_of_the_same_examples_are_judged_anew(content, tmp_path):
+    """Also where the float file is right on as many of them."""
+    choice = dict.fromkeys(("c1", "c4", "c7"), WIDTHS[0])
+    predicted = run(content, *EXAMPLES).argmax(axis=1)
+    clustered = run(
+        cluster(content, {name: replace(QUICK, clusters=8) for name in choice}, EXAMPLES).content, *EXAMPLES
+    ).argmax(axis=1)
+    [flipped, *_], [same, *_] = np.flatnonzero(predicted != clustered), np.flatnonzero(predicted == clustered)
+    for wrong in (flipped, same):
+        labels = predicted.copy()
+        labels[wrong] = (clustered[wrong] if wrong == flipped else labels[wrong] + 1) % 32
+        judge = Judge(content, EXAMPLES, Selection("pictures", EXAMPLES, labels), QUICK, tmp_path)
+        assert judge.before.quality.value == 39 / 40
+        assert judge.whole(choice).quality.value == (clustered == labels).mean()
 
 
 @pytest.mark.parametrize(

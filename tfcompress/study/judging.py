@@ -135,9 +135,10 @@ class Judge:
         if not np.isfinite(self._expected).all():
             raise UserError("the file gives NaN or infinity for the examples; repair it, or give other examples")
         self.before = Whole(0.0, self._quality(self._expected) if self._quality else None)
-        # The value stands for the labels.
+        labels = [np.asarray(selection.labels)] if selection else []
+        # The value stands for the metric and the order of the classes.
         value = self.before.quality and self.before.quality.value
-        self._kept = Kept(folder / f"{digest(self._judged)[:16]}-{value}", Whole)
+        self._kept = Kept(folder / f"{digest([*self._judged, *labels])[:16]}-{value}", Whole)
         self.on = f"{len(self._judged)} examples of {selection.name if selection else 'the calibration data'}"
 
     def whole(self, choice: Mapping[str, int]) -> Whole:
