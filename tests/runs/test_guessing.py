@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress import Dataset, Prune, Training, compress
+from tfcompress.data.tasks import Embedding
 from tfcompress.runs.guessing import warn_if_guessing
 from tfcompress.runs.stages import Stage
 
@@ -49,6 +50,14 @@ def test_a_model_that_knows_something_is_not(size):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_if_guessing(stage(RIGHT, replace(data(), validation=data().validation.take(size))))
+
+
+def test_scored_pairs_are_not_torn_apart():
+    splits, task = [(np.eye(3)[[0, 1] * n], np.ones(2 * n)) for n in (2, 301, 2)], Embedding()
+    pairs = Dataset.from_arrays("pairs", (), *splits, task=task)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_guessing(stage(RIGHT, pairs))
 
 
 def test_the_reasons_fit_the_data():

@@ -24,8 +24,10 @@ _SIGNIFICANT = 0.05
 def warn_if_guessing(base: Stage) -> None:
     """Warns if a base model is no better than the most frequent label on up to 256 validation examples.
 
-    A binomial test compares them, if answers are right or wrong. The warning names the likely reasons.
+    A binomial test compares them, if each answer is right or wrong. The warning names the likely reasons.
     """
+    if base.data.task.together > 1:
+        return  # Of pairs there is no most frequent label, and a part of the examples would tear them apart.
     step = -(-base.data.size("validation") // _EXAMPLES)
     labels = base.data.labels["validation"][::step]
     if p_value_of_guessing(np.ones(len(labels), bool), labels) > _SIGNIFICANT:
