@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tests.models.pretrained.hugging_face_folders import BERT, WIDTH, bert_tensors, write
+from tests.models.pretrained.hugging_face_folders import BERT, VIT, WIDTH, bert_tensors, vit_tensors, write
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tfcompress.errors import UserError
@@ -67,6 +67,29 @@ def classifier(folder, **config):
     """Writes a BERT of two classes that gives the score 4 to its first class and -4 to the other."""
     tensors = {**bert_tensors(), "classifier.weight": np.zeros((2, WIDTH)), "classifier.bias": np.array([4.0, -4.0])}
     return write(folder, {**BERT, **config}, tensors)
+
+
+def test_pictures_are_as_large_as_the_checkpoint_takes_them(tmp_path):
+    for name in ("cats", "dogs", "owls"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        tf.io.write_file(str(tmp_path / "pictures" / name / "0.png"), tf.io.encode_png(tf.zeros((20, 30, 3), tf.uint8)))
+    data = {"name": "image_folder_test", "path": str(tmp_path / "pictures")}
+    (tmp_path / "vit").mkdir()
+    folder = write(tmp_path / "vit", VIT, vit_tensors())
+    wanted = Recipe.checked({"data": data, "model": {"hugging_face": str(folder)}, "training": False}, "test")
+    model, found = build_model(wanted, load_data(wanted))
+    check_fit(model, found)
+    assert found.examples("test").element_spec[0].shape == (VIT["image_size"], VIT["image_size"], 3)
+
+
+@pytest.mark.parametrize("modules", [False, True])
+def test_pictures_for_a_checkpoint_of_texts_are_refused(tmp_path, modules):
+    folder = write(tmp_path, BERT, bert_tensors())
+    if modules:
+        (folder / "modules.json").write_text("[]")
+    data = {"name": "image_folder", "path": str(tmp_path)}
+    with pytest.raises(UserError, match="choose a preset or checkpoint for images"):
+        load_data(Recipe.checked({"data": data, "model": {"hugging_face": str(folder)}}, "test"))
 
 
 @pytest.mark.parametrize(

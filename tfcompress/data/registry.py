@@ -92,7 +92,7 @@ class Data(Settings):
         "without training if the data have none to train on",
     )
     image_size: int | None = Field(
-        None, ge=8, description="size of the images of an image_folder in pixels, if the model is not a preset"
+        None, ge=8, description="size of your own images in pixels, if the model does not say it, as with keras_nlp"
     )
     pixel_range: tuple[float, float] | None = Field(
         None, description="values of black and white that a model given by --model takes, if the run does not find them"
@@ -192,7 +192,8 @@ def _load(data: Data, image_size: int | None) -> Dataset:
     if not data.has_texts:
         if size is None:
             raise UserError(
-                f"{data.name} needs the size of the model's input; set data.image_size, or choose a preset for images"
+                f"{data.name} needs the size of the model's input; set data.image_size, or choose a preset or "
+                "checkpoint for images"
             )
         if data.name.startswith("tfrecords"):
             return tfrecords(path, size, data.task, data.columns, fractions, data.classes)

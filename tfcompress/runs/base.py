@@ -66,7 +66,10 @@ def load_data(recipe: Recipe) -> Dataset:
     if config is not None and isinstance(config, ViTConfig) == data.has_texts:
         kinds = ("texts", "images") if data.has_texts else ("images", "texts")
         raise UserError(f"data set {data.name} has {kinds[0]}, but preset {name} takes {kinds[1]}; choose another")
-    return registry.load(data, config.image_size if isinstance(config, ViTConfig) else None)
+    size = config.image_size if isinstance(config, ViTConfig) else None
+    if recipe.model.hugging_face is not None and not data.has_texts:
+        size = hugging_face.image_size(recipe.model.hugging_face)
+    return registry.load(data, size)
 
 
 def load_data_for(model: object, wanted: Data, folder: Path) -> Dataset:

@@ -57,6 +57,21 @@ class _Wanted:
     task: TaskName | None = None
 
 
+def image_size(folder: Path) -> int | None:
+    """Returns the side in pixels of the images that a checkpoint takes; None if it takes texts.
+
+    Raises:
+        UserError: the folder has no config.json, or it is invalid or of a type that is not supported.
+    """
+    files = Files.of_folder(folder)
+    if "modules.json" in files.names:  # Those of texts may have config.json in a folder of its own.
+        return None
+    values = read_object(files, "config.json")
+    if type_of(values, files.source) not in IMAGE_TYPES:
+        return None
+    return checked(ImageSettings, values, f"config.json of {files.source}").image_size
+
+
 def load(
     folder: Path,
     classes: int,
