@@ -11,7 +11,10 @@ import tf_keras
 from tests.native import has_runtime
 from tests.tiny import tiny_vit_of
 from tfcompress import Cluster, Training, compress
+from tfcompress.data.dataset import SPLITS
+from tfcompress.data.tasks import Embedding
 from tfcompress.measure.interpreter import Runner
+from tfcompress.tflite.metadata import read_description
 
 CLUSTER = Cluster(clusters=16, fit=Training(epochs=1, batch_size=32, learning_rate=1e-4))
 
@@ -94,4 +97,17 @@ def test_what_a_phone_could_not_make_is_left_out(tiny_vit, tiny_data, tmp_path):
     signed = replace(tiny_data, decode=lambda image: tiny_data.decode(image) - 0.5)
     compress(tiny_vit, signed, [], tmp_path)
     assert (tmp_path / "model.tflite").is_file()
+    assert not (tmp_path / "android").exists()
+
+
+@pytest.mark.parametrize("task", ["pairs", "embedding"])
+def test_what_the_app_does_not_show_is_left_out(tiny_bert, tiny_text, tmp_path, task):
+    if task == "pairs":
+        changes = {one: getattr(tiny_text, one).map(lambda x, y: (tf.stack([x, x]), y)) for one in SPLITS}
+    else:
+        scored = {one: getattr(tiny_text, one).map(lambda x, _: (x, 2.5)) for one in SPLITS}
+        even = {one: data.take(int(data.cardinality()) // 2 * 2) for one, data in scored.items()}
+        changes = {**even, "task": Embedding(), "classes": ()}
+    compress(tiny_bert, replace(tiny_text, **changes), [], tmp_path)
+    assert read_description((tmp_path / "model.tflite").read_bytes()).input is not None
     assert not (tmp_path / "android").exists()

@@ -15,6 +15,7 @@ from tfcompress.commands.examples import decoded, images, tokens
 from tfcompress.data import text
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import in_range
+from tfcompress.data.tasks import Classification
 from tfcompress.errors import UserError
 from tfcompress.files import remove_folder, write_json, writing_to
 from tfcompress.measure.comparison import Examples
@@ -29,7 +30,9 @@ _INPUTS = 64
 
 
 def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
-    """Writes `workdir/android` if it does not exist and the files of the run say how a phone makes their input.
+    """Writes `workdir/android` if it does not exist, and the app can show the run's files.
+
+    It shows pictures and single texts, each of one class, if the files say how a phone makes their input.
 
     - `base_float32.tflite` (or another format if the run has no float32); `compressed.tflite`, the run's last file that
       is not packed; and `packed.tflite`, the same file packed, if its weights are clustered and this machine has the
@@ -40,7 +43,7 @@ def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
     - `manifest.json`: names, titles and bytes of the models, the samples, and the classes that they belong to.
     """
     folder, unfinished = workdir / "android", workdir / ".android"
-    if folder.is_dir():
+    if folder.is_dir() or not _shown(data):
         return
     first = workdir / report.variants[0].file
     description = read_description(first.read_bytes())
@@ -88,7 +91,7 @@ class Texts:
 
     def fed_to(self, file: Path, runner: Runner) -> Examples:
         """Returns the samples as a file takes them."""
-        return tokens(file, runner, self._texts)
+        return tokens(file, runner, tf.data.Dataset.from_tensor_slices(self._texts))
 
 
 class Pictures:
@@ -115,6 +118,13 @@ class Pictures:
         """Returns the samples as a file takes them."""
         stored = tf.data.Dataset.from_tensor_slices(np.stack(self._pixels) / np.float32(255))
         return images(file, runner, stored)
+
+
+def _shown(data: Dataset) -> bool:
+    """Returns whether the app can show an example: one with one class, and not a pair of texts."""
+    spec = data.test.element_spec[0]
+    pair = getattr(spec, "dtype", None) == tf.string and spec.shape.rank != 0
+    return isinstance(data.task, Classification) and not pair
 
 
 def _places(data: Dataset) -> list[int]:
