@@ -91,5 +91,8 @@ def test_what_cannot_be_read_is_told(of_pictures, of_texts, tmp_path):
     Image.new("RGB", (16, 16)).save(tmp_path / "none" / "a.png")
     with pytest.raises(UserError, match="images can only be fed as"):
         examples(of_texts, tmp_path / "none")
+    for name in ("cat", "dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "pictures" / name / "a.png")
     with pytest.raises(UserError, match="pictures is for evaluation only"):
-        examples(of_pictures, f"image_folder_test:{tmp_path}")
+        examples(of_pictures, f"image_folder_test:{tmp_path / 'pictures'}")
