@@ -60,7 +60,11 @@ def test_text_presets_take_128_tokens_unless_told_otherwise():
         ("vit_digits", {"vocabulary": 9}, "preset vit_digits has no field 'vocabulary'; its fields are image_size, "),
         ("bert_base", {"heads": 5}, "bert_base: 5 heads do not divide 768 features"),
         ("mobilebert", {"heads": 3}, "mobilebert: 3 heads do not divide 128 features"),
-        ("bert_base", {"pooling": "max"}, "bert_base: unknown pooling 'max'; accepted are tanh, relu, mean"),
+        (
+            "bert_base",
+            {"pooling": "max"},
+            "bert_base: unknown pooling 'max'; accepted are tanh, relu, gelu, first, mean, tokens",
+        ),
         ("vit_digits", {"patch_size": 3}, "image size 8 is not a multiple of patch size 3"),
     ],
 )
