@@ -9,6 +9,7 @@ import tf_keras
 
 from tfcompress import Dataset, Prune, Training, compress
 from tfcompress.data.tasks import Embedding
+from tfcompress.models.outputs import Outputs
 from tfcompress.runs.guessing import warn_if_guessing
 from tfcompress.runs.stages import Stage
 
@@ -33,7 +34,7 @@ RIGHT, CYCLED, CONSTANT = np.eye(3), np.roll(np.eye(3), 1, axis=1), np.eye(3)[[0
 
 
 def stage(scores: np.ndarray, data: Dataset) -> Stage:
-    return Stage("base", "00-base", answering(scores), data, {}, [], outputs=None)
+    return Stage("base", "00-base", answering(scores), data, {}, [], outputs=Outputs.LOGITS)
 
 
 @pytest.mark.parametrize("scores", [CYCLED, CONSTANT])
