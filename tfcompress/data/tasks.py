@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from scipy.stats import pearsonr, rankdata
 
 from tfcompress.answers import IGNORED, End
 from tfcompress.errors import UserError
@@ -338,6 +337,8 @@ def _macro_f1(rows: Scores) -> float:
 
 def _ranked(labels: Labels, outputs: FloatArray) -> Scores:
     """Returns `(n, classes)`: twice the rank among the class's probabilities, of which the highest is 1, plus label."""
+    from scipy.stats import rankdata  # takes a second to import
+
     return np.asarray(2 * rankdata(-outputs, "dense", axis=0) + (labels > 0.5), np.int32)
 
 
@@ -358,12 +359,16 @@ def _mean_average_precision(rows: Scores) -> float:
 
 def _pearson(rows: Scores) -> float:
     """Returns the correlation of `(n, 2)`; 0 if one of the two is constant."""
+    from scipy.stats import pearsonr  # takes a second to import
+
     a, b = rows.T
     return float(pearsonr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0
 
 
 def _spearman(rows: Scores) -> float:
     """Returns the correlation of the ranks of `(n, 2)`."""
+    from scipy.stats import rankdata  # takes a second to import
+
     return _pearson(rankdata(rows, axis=0))
 
 

@@ -129,13 +129,13 @@ def sensitivity(
     data.check_not_empty("validation")
     functional, data = take_model(model, data)
     check_fit(functional, data)
-    data = with_pixels_for(functional, data, outputs=outputs)
     found, traits = kernels(functional), measure_model(functional)
     if not found:
         names = ", ".join(kind.__name__ for kind in KERNELS)
         raise UserError(
             f"model {functional.name} has no layer to treat; the layer types that can be treated are {names}"
         )
+    data = with_pixels_for(functional, data, outputs=outputs)
     gives = given_outputs(functional, data, outputs)
     outcomes = Outcomes(functional, gives, data, examples, workdir / "outcomes")
     description = {
