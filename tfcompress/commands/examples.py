@@ -12,8 +12,8 @@ import tensorflow as tf
 from tfcompress.commands.scores import evaluated_classes, score_orders
 from tfcompress.data import registry
 from tfcompress.data.dataset import Dataset, Decode, Split
-from tfcompress.data.text import AnyTokenizer, is_sentence, load_tokenizer
-from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.data.text import AnyTokenizer, load_tokenizer
+from tfcompress.data.tokenizer import Tokenizer, is_sentence
 from tfcompress.errors import UserError
 from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Port, Runner

@@ -12,12 +12,11 @@ import tensorflow as tf
 import tokenizers
 
 from tfcompress.answers import IGNORED
+from tfcompress.data.tokenizer import IntArray, is_sentence
 from tfcompress.errors import UserError, first_line
 from tfcompress.files import atomic_write
 
 FILE = "tokenizer.json"
-
-IntArray = npt.NDArray[np.int32]
 
 _NAMES = ("token_ids", "segment_ids", "padding_mask")
 _PADS = ("<pad>", "[PAD]")
@@ -89,7 +88,7 @@ class FastTokenizer:
         Returns:
             `token_ids`, `segment_ids` and `padding_mask`, each int32 `(sequence_length,)`.
         """
-        words = bool(text.shape.rank) and text.shape[0] != 2
+        words = is_sentence(text)
 
         def encoded(text: npt.NDArray[np.object_] | bytes) -> IntArray:
             found = self._encoded(text, words)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.data.fast_tokenizer import FILE, FastTokenizer
 from tfcompress.data.tables import read_table, read_text
-from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.data.tokenizer import Tokenizer, is_sentence
 from tfcompress.errors import UserError
 from tfcompress.files import read_json
 
@@ -112,11 +112,6 @@ def distinct(examples: Iterable[T], text: Callable[[T], str]) -> list[T]:
     for example in examples:
         first.setdefault(normalized(text(example)), example)
     return list(first.values())
-
-
-def is_sentence(spec: tf.TypeSpec) -> bool:
-    """Returns whether features are the words of a sentence: any number of them, or a fixed one other than a pair's."""
-    return bool(spec.shape.rank == 1 and spec.shape[0] != 2)
 
 
 class _Words(dict[int, str | None]):

@@ -150,7 +150,7 @@ class Tokenizer:
         Returns:
             `token_ids`, `segment_ids` and `padding_mask`, each int32 `(sequence_length,)`.
         """
-        if text.shape.rank and text.shape[0] != 2:
+        if is_sentence(text):
             pieces = self._pieces(text)
             rows = self._packed(tf.RaggedTensor.from_row_splits(pieces.values, [0, tf.size(pieces.values)]))
         else:
@@ -256,6 +256,11 @@ class Tokenizer:
         return {
             name: tf.concat(rows, axis=1).to_tensor(fill, shape=(None, length)) for name, (rows, fill) in found.items()
         }
+
+
+def is_sentence(features: tf.Tensor | tf.TypeSpec) -> bool:
+    """Returns whether features are the words of a sentence: any number of them, or a fixed one other than a pair's."""
+    return bool(features.shape.rank == 1 and features.shape[0] != 2)
 
 
 def _cut(ids: tf.RaggedTensor, most: int | tf.Tensor) -> tf.RaggedTensor:
