@@ -3,7 +3,7 @@ import pytest
 import tf_keras
 
 from tfcompress.export.converter import convert
-from tfcompress.export.serving import serve_classifier
+from tfcompress.export.serving import serve_answers
 from tfcompress.export.verify import verify
 from tfcompress.measure.interpreter import predict
 from tfcompress.models.bert import BertConfig, bert
@@ -178,7 +178,7 @@ def test_float_activations_have_no_range(tiny_data, images):
     x = layers.Dense(8, activation="relu", name="static")(x)
     model = as_functional(tf_keras.Model(inputs, layers.Dense(10)(layers.GlobalMaxPooling1D()(x))))
     wrapped = QUANTIZE.prepare(model, Context(tiny_data, {}, 1))
-    function = serve_classifier(wrapped, quantized=True).function.get_concrete_function()
+    function = serve_answers(wrapped, quantized=True).function.get_concrete_function()
     ranges = {variable.name for variable in function.graph.variables if variable.shape == ()}
     assert {name for name in ranges if "/dynamic" in name or "_dynamic" in name} == {
         "quant_dynamic/kernel_min:0",
