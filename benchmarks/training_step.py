@@ -1,6 +1,6 @@
-"""Measures the time of a training step with each technique, relative to a plain step of the same model.
+"""Measures the processor time of a training step with each technique, relative to a plain step of the same model.
 
-All variants take turns in one process, in a rotating order, so that noise affects them equally.
+All variants take turns in one process with one thread, in a rotating order, so that noise affects them equally.
 
 python benchmarks/training_step.py --preset=vit_fashion_mnist --batch_size=128
 """
@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from absl import app, flags
 from rich.console import Console
@@ -43,6 +44,8 @@ _CHAINS: dict[str, tuple[LayerTechnique[Any], ...]] = {
 
 def main(_: Sequence[str]) -> None:
     """Prints one row per technique: the median, over the rounds, of its step time divided by that of a plain step."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     make_repeatable(0)
     size = presets.VIT_PRESETS[_PRESET.value].image_size
     data = _random_images(size)
@@ -57,10 +60,10 @@ def main(_: Sequence[str]) -> None:
     for number in range(-3, _ROUNDS.value):  # the first three rounds are a warm-up
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            start = time.perf_counter()
+            start = time.process_time()
             variants[name].train_on_batch(images, labels)
             if number >= 0:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.process_time() - start)
     table = Table("technique", "step / plain step", "10 % to 90 % of rounds")
     for name, taken in times.items():
         ratios = np.array(taken) / times["plain"]

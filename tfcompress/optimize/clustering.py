@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from tensorflow_model_optimization.python.core.clustering.keras import clustering_centroids
 from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
 
+from tfcompress.optimize.centroid_lookup import sorted_lookup
 from tfcompress.optimize.compensation import cluster_for_inputs, why_not_compensated
 from tfcompress.optimize.kmeans import clustered
 from tfcompress.optimize.plain_python import clone_model, strip_clustering
@@ -82,8 +83,8 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
     """Weight clustering of Dense kernels, and of Conv2D kernels and Embedding tables that `types` or `layers` names.
 
     The zeros of a pruned kernel stay zero. A kernel with no more weights than clusters is left as it is, where zeros
-    that stay count as one weight. A table is clustered once and then frozen, because tfmot would need memory for
-    weights × clusters to train its centroids.
+    that stay count as one weight. A table is clustered once and then frozen, because the training of its centroids
+    would look at all of it in each step.
 
     With `compensated`, the default without training, the errors of a kernel's weights make up for each other on the
     inputs that the layer gets, see `tfcompress.post_training.method`; training goes on from there.
@@ -135,7 +136,8 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
                 variable.assign(settings.applied(variable.numpy(), _is_sparse(layer, context.traits), context.seed))
         if not self.training:
             return model
-        return clone_model(model, clone_function=lambda one: self._wrapped(one, selected, context))
+        with sorted_lookup():
+            return clone_model(model, clone_function=lambda one: self._wrapped(one, selected, context))
 
     def _wrapped(
         self, layer: tf_keras.layers.Layer, selected: Mapping[str, LayerClustering], context: Context

@@ -38,6 +38,7 @@ from tfcompress.optimize.activation_plan import (
     LayerQuantization,
 )
 from tfcompress.optimize.calibration import calibrate
+from tfcompress.optimize.centroid_lookup import sorted_lookup
 from tfcompress.optimize.plain_python import clone_model, quantize_apply, strip_clustering_cqat
 from tfcompress.optimize.quantize_wrappers import KernelsConfig, QuantizedReader
 from tfcompress.optimize.technique import (
@@ -136,7 +137,7 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
                 established = {KERNELS[type(layer)]: context.traits.get(layer.name, KernelTraits())}
             return QuantizedReader(layer, KernelsConfig(paths, established))
 
-        with load_scope():
+        with load_scope(), sorted_lookup():
             wrapped = copy_model(model, wrap)
             if any(isinstance(layer, QuantizeAnnotate) for layer in wrapped.layers):
                 wrapped = quantize_apply(wrapped, scheme)
