@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from tfcompress import runtime
+from tfcompress.garbage import importing
 
 from .native import has_runtime
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from .real_files import Compressed
 
 Once = Callable[[str, Callable[[], Any]], Any]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Imports what the tests need without looking for garbage in it, then or later."""
+    with importing():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

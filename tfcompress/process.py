@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from tfcompress.errors import UserError, first_line
+from tfcompress.garbage import importing
 from tfcompress.keras3 import without_keras3
 from tfcompress.quiet import library_warnings_quiet
 
@@ -146,7 +147,10 @@ def _outcome(call: bytes) -> _Outcome:
         with library_warnings_quiet():
             warnings.showwarning = keep
             pickled = io.BytesIO(call)
-            with without_keras3():  # The function's module imports TensorFlow; those of the arguments may need Keras 3.
+            with (
+                without_keras3(),
+                importing(),
+            ):  # The function's module imports TensorFlow; those of the arguments may need Keras 3.
                 function = pickle.load(pickled)
             args, kwargs = pickle.load(pickled)
             outcome.value = function(*args, **kwargs)

@@ -13,6 +13,7 @@ from absl import logging
 from rich.console import Console
 
 from tfcompress.errors import UserError, first_line, is_out_of_memory
+from tfcompress.garbage import importing
 from tfcompress.keras3 import without_keras3
 from tfcompress.process import call_apart
 from tfcompress.quiet import library_warnings_quiet, native_libraries_quiet
@@ -62,7 +63,7 @@ def apart(what: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 
 def import_tensorflow() -> None:
     """Imports TensorFlow without the output of its libraries when they are loaded, and without its warnings."""
-    with native_libraries_quiet(), without_keras3():
+    with native_libraries_quiet(), without_keras3(), importing():
         import tensorflow as tf
     tf.get_logger().setLevel("ERROR")
     logging.set_verbosity(logging.ERROR)
