@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, f1_score, top_k_accuracy_score
 
+from tfcompress.answers import IGNORED
 from tfcompress.data.tasks import (
-    IGNORED,
     Classification,
     Embedding,
     Multilabel,

@@ -43,7 +43,7 @@ def outcome(seed: int, workdir: Path) -> str:
 
 
 def _convert(model: object, features: Array, workdir: Path) -> None:
-    expected = np.asarray(model(features, training=False))  # type: ignore[operator]
+    expected = np.asarray(model(features, training=False))
     convert_file(model, workdir / "model.tflite", "float32")
     runner = Runner(workdir / "model.tflite")
     found = np.stack([runner.run(example) for example in features])
