@@ -78,53 +78,51 @@ def fresh(metric: Metric) -> Any:
     if isinstance(metric, str):
         return metric
     if isinstance(metric, OneHotMetric):
-        return OneHotMetric(fresh(metric.metric), metric.classes)
+        return OneHotMetric(fresh(metric.given), metric.classes)
     return type(metric).from_config(metric.get_config())
 
 
 def as_given(part: Any) -> Any:
-    """Returns the loss or metric that the user gave, of one that `loss_of_labels` or `metric_of_labels` returned."""
-    if isinstance(part, OneHotLoss):
-        return part.loss
-    return part.metric if isinstance(part, OneHotMetric) else part
+    """Returns the loss or metric that the user gave, of one that was put around it."""
+    return getattr(part, "given", part)
 
 
 class OneHotLoss(tf_keras.losses.Loss):
     """A loss of one-hot vectors that takes integer labels.
 
     Args:
-        loss: takes one-hot vectors, float32 `(batch, classes)`.
+        given: takes one-hot vectors, float32 `(batch, classes)`.
         classes: their number.
     """
 
-    def __init__(self, loss: tf_keras.losses.Loss, classes: int) -> None:
-        super().__init__(loss.reduction, loss.name)
-        self.loss, self.classes = loss, classes
+    def __init__(self, given: tf_keras.losses.Loss, classes: int) -> None:
+        super().__init__(given.reduction, given.name)
+        self.given, self.classes = given, classes
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return self.loss.call(_vectors(y_true, self.classes), y_pred)
+        return self.given.call(_vectors(y_true, self.classes), y_pred)
 
 
 class OneHotMetric(tf_keras.metrics.Metric):
     """A metric of one-hot vectors that takes integer labels.
 
     Args:
-        metric: takes one-hot vectors, float32 `(batch, classes)`.
+        given: takes one-hot vectors, float32 `(batch, classes)`.
         classes: their number.
     """
 
-    def __init__(self, metric: tf_keras.metrics.Metric, classes: int) -> None:
-        super().__init__(metric.name)
-        self.metric, self.classes = metric, classes
+    def __init__(self, given: tf_keras.metrics.Metric, classes: int) -> None:
+        super().__init__(given.name)
+        self.given, self.classes = given, classes
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Any:
-        return self.metric.update_state(_vectors(y_true, self.classes), y_pred, sample_weight)
+        return self.given.update_state(_vectors(y_true, self.classes), y_pred, sample_weight)
 
     def result(self) -> tf.Tensor:
-        return self.metric.result()
+        return self.given.result()
 
     def reset_state(self) -> None:
-        self.metric.reset_state()
+        self.given.reset_state()
 
 
 @dataclass(frozen=True)

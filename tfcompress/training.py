@@ -15,6 +15,7 @@ from pydantic import Field
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError, first_line
 from tfcompress.files import read_json, remove_folder, write_json, writing_to
+from tfcompress.joint import JoinedLoss, JoinedMetric, Joint
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.one_hot import Metric, as_given, fresh, loss_of_labels, metric_of_labels
 from tfcompress.progress import Bar, bar
@@ -54,12 +55,14 @@ class Objective:
             says. They take the task's labels, too. A loss or metrics of one-hot vectors are made to take integer
             labels by `of_labels`.
         outputs: what the outputs of the run's models are; by default each model's are found out when needed.
+        joint: how several outputs lie in one, of which the loss and the metrics then are; None if models have one.
     """
 
     loss: tf_keras.losses.Loss | None = None
     optimizer: tf_keras.optimizers.Optimizer | None = None
     metrics: Sequence[Metric] | None = None
     outputs: Outputs | None = None
+    joint: Joint | None = None
 
     def of_labels(self, classes: int | None) -> Objective:
         """Returns the objective with a loss and metrics that all take integer labels, also if these take one-hot ones.
@@ -85,9 +88,23 @@ class Objective:
         metrics = self.metrics and [metric_of_labels(metric, classes) for metric in self.metrics]
         return replace(self, loss=loss, metrics=metrics)
 
+    def of_outputs(self, joint: Joint | None) -> Objective:
+        """Returns the objective with a loss and metrics of outputs that `joint` joins, of those of outputs by name."""
+        if joint is None:
+            return self
+        loss = self.loss and JoinedLoss(self.loss, joint)
+        metrics = self.metrics and [JoinedMetric(metric, joint) for metric in self.metrics]
+        return replace(self, loss=loss, metrics=metrics, joint=joint)
+
+    def joined(self, model: tf_keras.Model) -> tf_keras.Model:
+        """Returns a model with the one output that the loss takes."""
+        return model if self.joint is None else self.joint.joined(model)
+
     def check_outputs(self) -> None:
         """Raises a `UserError` if the user's loss takes logits for probabilities, or the other way round."""
         loss = as_given(self.loss)
+        if self.outputs is Outputs.NUMBERS:
+            return  # Only the user knows what they are.
         takes_logits = None if loss is None else loss.get_config().get("from_logits")
         if takes_logits is not None and self.outputs is not None and takes_logits != self.outputs.are_logits:
             raise UserError(
@@ -142,7 +159,7 @@ def fit(
     are identical, bit for bit, however often the process was killed.
 
     Args:
-        model: trained in place; it is compiled here, whether or not it was before.
+        model: trained in place; it is compiled here, whether or not it was before. Several outputs are joined before.
         data: its training split is used for training, its validation split only for the metrics.
         training: number of epochs, batch size and learning rate.
         objective: loss, optimizer and metrics.
@@ -162,6 +179,7 @@ def fit(
     """
     data.check_not_empty("train", "validation")
     steps = data.steps_per_epoch(training.batch_size)
+    model = objective.joined(model)
     compile_model(model, training, objective, steps)
     _build_metrics(model, data.batches("validation", 1, targets))
     backup = _Backup(model, folder)

@@ -1,7 +1,6 @@
 """Models of every task, through a whole run."""
 
 import json
-import pickle
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from tfcompress.export.sources import open_source
 from tfcompress.measure.interpreter import Runner, predict
 from tfcompress.models import saved
 from tfcompress.optimize.quantization import load_scope
-from tfcompress.runs import rehearsal
 from tfcompress.runs.recipe import Export
 from tfcompress.tflite.metadata import read_description
 
@@ -27,21 +25,6 @@ X = np.random.default_rng(0).normal(size=(320, 8)).astype(np.float32)
 W = np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)
 SCORES = X @ W
 TAGS = ("O", "B-X", "I-X", "B-Y")
-
-
-@pytest.fixture
-def rehearsed_here(monkeypatch, tmp_path):
-    """Turns rehearsals on, which are sent to this process."""
-
-    def call(whose, advice, function, script, folder):
-        function(pickle.loads(pickle.dumps(script)), folder)
-        performed.append(script)
-
-    performed = []
-    monkeypatch.delenv(rehearsal.SWITCH)
-    monkeypatch.setattr(rehearsal, "call_apart", call)
-    monkeypatch.setenv("TFCOMPRESS_CACHE", str(tmp_path / "cache"))
-    return performed
 
 
 def trained(units: int, activation: str | None = None) -> tf_keras.Model:

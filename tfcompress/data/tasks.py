@@ -236,7 +236,8 @@ class OwnTask(Task):
     """A task that the user judges, of a model with any outputs, from Python.
 
     Attributes:
-        score: of labels and the outputs by name, one number or truth value per example, `(n,)`.
+        score: takes labels `(n, …)` and the outputs, an array `(n, …)` or of several outputs such arrays by name;
+            returns one number or truth value per example, `(n,)`.
         metric: the name of its mean.
         higher_is_better, percent: see `Metric`.
     """
@@ -254,7 +255,8 @@ class OwnTask(Task):
         pass
 
     def metrics(self, labels: Labels) -> tuple[Metric, ...]:
-        return (Metric(self.metric, self.score, higher_is_better=self.higher_is_better, percent=self.percent),)
+        better, percent = self.higher_is_better, self.percent
+        return (Metric(self.metric, self.score, higher_is_better=better, percent=percent, of_all=True),)
 
     def elsewhere(self) -> Task:
         return replace(self, score=_nothing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,11 @@ def convert(
     logits: bool = False,
     per_channel: bool = False,
     outputs: Outputs | None = None,
-    name: str = "probabilities",
+    names: Sequence[str] = ("probabilities",),
 ) -> bytes:
-    """Converts a model with one output, for inputs of batch size 1.
+    """Converts a model for inputs of batch size 1.
 
-    The signature `serving_default` takes the model's inputs by name and returns `name`, or `logits`, as float32
+    The signature `serving_default` takes the model's inputs by name and returns `names`, or `logits`, as float32
     `(1, …)`, for a classifier `(1, classes)`.
 
     Args:
@@ -43,12 +44,12 @@ def convert(
             then needs TFLite 2.17, which Maven Central does not have. A file with one scale per tensor runs from
             TFLite 2.9 on.
         outputs: what the model gives; by default it is found out, of a classifier.
-        name: of the output; if it is empty, outputs keep their own names.
+        names: of the outputs; if there are none, outputs keep their own names.
 
     Raises:
         UserError: the model has an operator that TFLite does not have, or it cannot be found out what it gives.
     """
-    return convert_function(serve_answers(model, logits, format == "int8", outputs, name), format, per_channel)
+    return convert_function(serve_answers(model, logits, format == "int8", outputs, names), format, per_channel)
 
 
 def convert_function(serving: ServingFunction, format: ConverterFormat, per_channel: bool = False) -> bytes:

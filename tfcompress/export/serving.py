@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -20,7 +20,7 @@ from tfcompress.models.functional import expanded
 from tfcompress.models.layers import unquantizable
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.safety import check_safe
-from tfcompress.models.signature import library, signature
+from tfcompress.models.signature import library, output_names, signature
 from tfcompress.models.stock import in_float32
 from tfcompress.names import distinct_names
 from tfcompress.quiet import native_libraries_quiet
@@ -61,32 +61,33 @@ def serve_answers(
     logits: bool = False,
     quantized: bool = False,
     outputs: Outputs | None = None,
-    name: str = "probabilities",
+    names: Sequence[str] = ("probabilities",),
 ) -> ServingFunction:
-    """Returns the function of a model whose one output, float32 `(1, …)`, answers a task.
+    """Returns the function of a model whose outputs, float32 `(1, …)`, answer a task.
 
     Args:
         model: gives logits, probabilities or other numbers.
         logits: name the output `logits` and add no softmax or sigmoid.
         quantized: the model went through quantization-aware training; keep the softmax or sigmoid in float32.
         outputs: what the model gives; by default it is found out, of a classifier.
-        name: of the output otherwise; if it is empty, outputs keep their own names and values.
+        names: of the outputs otherwise; if there are none, outputs keep their own names and values.
 
     Raises:
         UserError: it cannot be found out what the model gives.
     """
-    if not name:
+    if not names:
         return serve_model(model)
     given = (Outputs.LOGITS if logits else outputs_of(model)) if outputs is None else outputs
 
-    def name_output(output: tf.Tensor) -> dict[str, tf.Tensor]:
+    def name_outputs(made: Any) -> dict[str, tf.Tensor]:
         if logits:
-            return {"logits": output}
+            return {"logits": made}
+        flat = tf.nest.flatten(made)
         if quantized and given.are_logits:
-            output = unquantizable(output)
-        return {name: given.to_probabilities(output)}
+            flat = [unquantizable(output) for output in flat]
+        return {name: given.to_probabilities(output) for name, output in zip(names, flat, strict=True)}
 
-    return _serve(model, name_output)
+    return _serve(model, name_outputs)
 
 
 def serve_model(model: Any, name: str = "") -> ServingFunction:
@@ -112,7 +113,7 @@ def serve_model(model: Any, name: str = "") -> ServingFunction:
 
     def name_outputs(outputs: Any) -> dict[str, tf.Tensor]:
         flat = tf.nest.flatten(outputs)
-        names[:] = names or _output_names(model, outputs, len(flat))
+        names[:] = names or output_names(model, outputs, len(flat))
         return dict(zip(names, flat, strict=True))
 
     def taken_apart() -> ServingFunction | None:
@@ -122,16 +123,6 @@ def serve_model(model: Any, name: str = "") -> ServingFunction:
             return None
 
     return replace(_serve(model, name_outputs, name), taken_apart=taken_apart)
-
-
-def _output_names(model: Any, outputs: Any, count: int) -> list[str]:
-    if isinstance(outputs, Mapping) and len(outputs) == count:
-        return [str(key) for key in sorted(outputs)]
-    of_tf_keras = library(model) is tf_keras
-    if not getattr(model, "inputs", None) or not (of_tf_keras or hasattr(model, "output_names")):
-        return [f"output_{place}" for place in range(count)]  # Keras 3 names those of functional models only.
-    own = [x.node.layer.name for x in model.outputs] if of_tf_keras else model.output_names
-    return distinct_names(own, "output")
 
 
 def serve_saved_model(path: Path, name: str, allow_code: bool) -> ServingFunction:

@@ -170,12 +170,15 @@ def _open_stage(folder: Path, allow_code: bool) -> Source:
     run = folder.parent.parent / "run.json"
     settings: dict[str, Any] = read_json(run) if run.is_file() else {}
     logits = bool(settings.get("export", {}).get("logits", False))
-    kept = read_json(folder / "stage.json")  # Runs of earlier versions kept neither outputs nor answers.
-    outputs, name = Outputs(kept["outputs"]) if kept.get("outputs") else None, kept.get("answers", "probabilities")
-    serving = serve_answers(model, logits, outputs=outputs, name=name)
+    kept = read_json(
+        folder / "stage.json"
+    )  # Runs of earlier versions kept no outputs, and at most one name of answers.
+    outputs, names = Outputs(kept["outputs"]) if kept.get("outputs") else None, kept.get("answers", "probabilities")
+    names = names.split() if isinstance(names, str) else names
+    serving = serve_answers(model, logits, outputs=outputs, names=names)
     quantized = serving.fake_quantizes
     if quantized:
-        serving = serve_answers(model, logits, True, outputs, name)
+        serving = serve_answers(model, logits, True, outputs, names)
     return Source(str(folder), serving, b"", quantized, _description(model, folder, settings.get("data set", {})))
 
 
@@ -196,7 +199,7 @@ def _open_checkpoint(folder: Path) -> Source:
         serving = serve_model(model, str(folder))
     else:
         task = KINDS[found.task]
-        serving = serve_answers(model, outputs=_BEFORE[task.end], name=task.answers)
+        serving = serve_answers(model, outputs=_BEFORE[task.end], names=[task.answers])
     return Source(str(folder), serving, description=Description(folder.resolve().name, "", labels, takes))
 
 

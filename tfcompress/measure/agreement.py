@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,19 @@ def agreement(found: npt.NDArray[np.generic], expected: npt.NDArray[np.generic])
     if found.ndim > 1 and found.shape[-1] > 1:
         same = float((found.argmax(axis=-1) == expected.argmax(axis=-1)).mean())
     return Agreement(len(found), largest, mean, same)
+
+
+def agreement_of_all(
+    found: Mapping[str, npt.NDArray[np.generic]], expected: Mapping[str, npt.NDArray[np.generic]]
+) -> Agreement:
+    """Compares several outputs by name: the largest difference is that of any of them, and the mean is over all values.
+
+    It is not known which of them hold scores, so there is no `top1_agreement`.
+    """
+    flat = [
+        np.concatenate([named[name].reshape(len(named[name]), -1) for name in found], 1) for named in (found, expected)
+    ]
+    return replace(agreement(*flat), top1_agreement=None)
 
 
 def compare_models(model: Predict, before: Predict, examples: Iterable[Example], scores: str) -> Difference:

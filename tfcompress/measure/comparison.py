@@ -19,7 +19,7 @@ from tfcompress.measure import environment
 from tfcompress.measure.agreement import agreement
 from tfcompress.measure.divergence import Mean, are_class_scores, mean_cosine, mean_divergence
 from tfcompress.measure.figures import Figures
-from tfcompress.measure.interpreter import Example, FloatArray, Port, Runner
+from tfcompress.measure.interpreter import Answers, Example, FloatArray, Port, Runner, all_outputs
 from tfcompress.measure.latency import Latency, latencies
 from tfcompress.measure.memory import Memory, memory
 from tfcompress.measure.phone import PhoneReport
@@ -205,19 +205,22 @@ def compare(
         raise UserError("there are no examples; at least one is needed")
     if labels is not None and len(labels) != number:
         raise UserError(f"there are {number} examples but {len(labels)} labels; every example needs one")
-    outputs = {
-        name: _outputs(name, runners[name], feeds[name], (orders or {}).get(path)) for name, path in paths.items()
-    }
     metrics = () if labels is None else metrics
-    judged = {name: () if labels is None else judge(metrics, labels, out, name) for name, out in outputs.items()}
+    outputs, judged = {}, {}
+    for name, path in paths.items():
+        answers = _answers(name, runners[name], feeds[name], any(metric.of_all for metric in metrics))
+        scores = answers[runners[name].scores.name] if isinstance(answers, dict) else answers
+        outputs[name] = _ordered(scores, (orders or {}).get(path))
+        judgeable = answers if isinstance(answers, dict) else outputs[name]
+        judged[name] = () if labels is None else judge(metrics, labels, judgeable, name)
     costs = _costs(paths, {name: next(iter(feed)) for name, feed in feeds.items()}, threads, rounds)
     first = outputs[names[0]]
     steps = {name: runner.scores.scale for name, runner in runners.items()}
     if labels is not None:
-        scores = labels.ndim == 1 and bool(np.issubdtype(labels.dtype, np.integer))
+        of_classes = labels.ndim == 1 and bool(np.issubdtype(labels.dtype, np.integer))
     else:
         ports = ((runners[name].scores, found) for name, found in outputs.items())
-        scores = are_class_scores(ports, any(path in (orders or {}) for path in files))
+        of_classes = are_class_scores(ports, any(path in (orders or {}) for path in files))
     compared = [
         ComparedFile(
             name=name,
@@ -232,10 +235,10 @@ def compare(
             quality=tuple(map(quality, metrics, judged[name])),
             change=tuple(map(change, metrics, judged[names[0]], judged[name])) if name != names[0] else (),
             divergence=mean_divergence(outputs[name], first, (steps[name], steps[names[0]]))
-            if scores and name != names[0]
+            if of_classes and name != names[0]
             else None,
             cosine=mean_cosine(outputs[name], first, token_mask(feeds[name], first.shape[1:-1]))
-            if not scores and name != names[0]
+            if not of_classes and name != names[0]
             else None,
         )
         for name, path in paths.items()
@@ -275,10 +278,15 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _outputs(name: str, runner: Runner, examples: Examples, order: Sequence[int] | None) -> FloatArray:
-    """Returns the scores of each example, in the order of the classes."""
-    outputs = np.stack([runner.run(example) for example in track(examples, f"running {name}", len(examples))])
-    return outputs if order is None or outputs.shape[1:] != (len(order),) else outputs[:, list(order)]
+def _answers(name: str, runner: Runner, examples: Examples, all_of_them: bool) -> Answers:
+    """Returns the scores of each example, or all outputs."""
+    shown = track(examples, f"running {name}", len(examples))
+    return all_outputs(runner, shown) if all_of_them else np.stack([runner.run(example) for example in shown])
+
+
+def _ordered(scores: FloatArray, order: Sequence[int] | None) -> FloatArray:
+    """Returns scores in the order of the classes."""
+    return scores if order is None or scores.shape[1:] != (len(order),) else scores[:, list(order)]
 
 
 def _costs(

@@ -24,6 +24,9 @@ _TABLE = f"{runtime.OPERATORS}ClusteredEmbedding"
 
 FloatArray = npt.NDArray[np.float32]
 
+Answers = FloatArray | dict[str, FloatArray]
+"""What a model with one output gives for several examples, `(n, …)`; of several outputs, such arrays by name."""
+
 
 @dataclass(frozen=True)
 class Port:
@@ -197,6 +200,18 @@ def predict(path: Path, examples: Iterable[Example]) -> FloatArray:
     """Returns the outputs `(n, classes)` of a file for examples without a batch axis."""
     runner = Runner(path)
     return np.stack([runner.run(example) for example in examples])
+
+
+def predict_all(path: Path, examples: Iterable[Example]) -> Answers:
+    """Returns all outputs of a file for examples without a batch axis."""
+    return all_outputs(Runner(path), examples)
+
+
+def all_outputs(runner: Runner, examples: Iterable[Example]) -> Answers:
+    """Returns all outputs of a loaded file for examples without a batch axis."""
+    rows = [runner.run_all(example) for example in examples]
+    found = {name: np.stack([row[name] for row in rows]) for name in runner.results}
+    return next(iter(found.values())) if len(found) == 1 else found
 
 
 def real_values(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

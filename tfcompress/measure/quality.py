@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.special import bdtrc
 
 from tfcompress.errors import UserError, first_line
-from tfcompress.measure.interpreter import FloatArray
+from tfcompress.measure.interpreter import Answers, FloatArray
 
 Labels = npt.NDArray[Any]
 Scores = npt.NDArray[Any]
@@ -44,14 +44,16 @@ class Metric:
         higher_is_better: false for errors.
         percent: whether the figure is shown as a percentage.
         case: what one case is called: an example, or a pair of them.
+        of_all: whether the outputs are all of a model, by name if there are several, and not only the class scores.
     """
 
     name: str
-    scores: Callable[[Labels, FloatArray], Scores]
+    scores: Callable[[Labels, Any], Scores]
     summary: Callable[[Scores], float] = mean
     higher_is_better: bool = True
     percent: bool = True
     case: str = "example"
+    of_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,8 @@ TOP1 = Metric("top-1", _right)
 """Of integer labels `(n,)` and class scores `(n, classes)`."""
 
 
-def judge(metrics: Sequence[Metric], labels: Labels, outputs: Any, whose: str) -> tuple[Scores, ...]:
-    """Returns the scores of each metric for labels `(n, …)` and outputs `(n, …)`, or such outputs by name.
+def judge(metrics: Sequence[Metric], labels: Labels, outputs: Answers, whose: str) -> tuple[Scores, ...]:
+    """Returns the scores of each metric for labels `(n, …)` and outputs of the same examples.
 
     Raises:
         UserError: a metric does not take such outputs of `whose`.
@@ -152,12 +154,15 @@ def judge(metrics: Sequence[Metric], labels: Labels, outputs: Any, whose: str) -
         try:
             found.append(np.asarray(metric.scores(labels, outputs)))
         except Exception as error:  # A metric may be the user's own code.
-            shapes = {name: values.shape[1:] for name, values in outputs.items()} if isinstance(outputs, dict) else ""
             raise UserError(
-                f"{whose} gives outputs of shape {shapes or outputs.shape[1:]} per example, from which {metric.name} "
-                f"cannot be found: {first_line(error)}; give a model for these labels"
+                f"{whose} gives outputs of shape {_shapes(outputs)} per example, from which {metric.name} cannot be "
+                f"found: {first_line(error)}; give a model for these labels"
             ) from error
     return tuple(found)
+
+
+def _shapes(outputs: Answers) -> str:
+    return str({name: x.shape[1:] for name, x in outputs.items()} if isinstance(outputs, dict) else outputs.shape[1:])
 
 
 def quality(metric: Metric, scores: Scores) -> Quality:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tfcompress.models.expand import Call, Trace
 from tfcompress.models.lookup import Table
 from tfcompress.models.modes import trace_both
 from tfcompress.models.probing import Probe, random_inputs
-from tfcompress.models.signature import Signature, library, signature
+from tfcompress.models.signature import Signature, library, output_names, signature
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -32,13 +33,7 @@ _TOLERANCE_ALONE = 1e-3
 
 
 def as_functional(model: object, features: Any = None) -> tf_keras.Model:
-    """Returns a functional tf_keras copy of a model with one output, in the form that techniques treat best.
-
-    See `expanded`.
-
-    Raises:
-        UserError: see `expanded`; or the model has several outputs.
-    """
+    """Returns a functional tf_keras copy of a model, in the form that techniques treat best; see `expanded`."""
     copy, _ = as_functional_with_tables(model, features)
     return copy
 
@@ -50,8 +45,6 @@ def as_functional_with_tables(model: object, features: Any = None) -> tuple[tf_k
     they return.
     """
     copy, traced = _traced_copy(model, features)
-    if len(copy.outputs) != 1:
-        raise UserError(f"the model has {len(copy.outputs)} outputs; it must have one")
     if traced.losses:
         where = ", ".join(path or "its own code" for path in traced.losses)
         warnings.warn(
@@ -61,6 +54,13 @@ def as_functional_with_tables(model: object, features: Any = None) -> tuple[tf_k
             stacklevel=2,
         )
     return copy, tuple(traced.tables)
+
+
+def with_listed_outputs(model: tf_keras.Model) -> tuple[tf_keras.Model, tuple[str, ...]]:
+    """Returns a functional model that gives no dictionary but a list, or a single output; and the outputs' names."""
+    names = tuple(output_names(model, model.output, len(model.outputs)))
+    listed = isinstance(model.output, Mapping)
+    return tf_keras.Model(model.inputs, list(model.outputs), name=model.name) if listed else model, names
 
 
 def expanded(model: object, features: Any = None) -> tf_keras.Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -13,6 +13,7 @@ import tf_keras
 
 from tfcompress.answers import End
 from tfcompress.errors import UserError
+from tfcompress.measure.interpreter import Answers
 from tfcompress.models.losses import BinaryCrossentropyOfLabels, CrossEntropy, LabelAccuracy, SquaredError
 from tfcompress.models.ranges import Range, range_of_output
 
@@ -89,6 +90,23 @@ class Outputs(StrEnum):
         if self is Outputs.LOGITS:
             return tf.nn.softmax(outputs)
         return tf.sigmoid(outputs) if self is Outputs.INDEPENDENT_LOGITS else outputs
+
+
+def answers(model: tf_keras.Model, gives: Outputs, names: Sequence[str], batches: Iterable[Any]) -> Answers:
+    """Returns what a model answers to batches of features: `(n, …)`, or of several outputs such arrays by name.
+
+    Args:
+        model: gives one output, or several in a list.
+        gives: what they are; logits become probabilities.
+        names: of the outputs.
+        batches: of features.
+    """
+    rows = [
+        [np.asarray(gives.to_probabilities(output)) for output in tf.nest.flatten(model(features, training=False))]
+        for features in batches
+    ]
+    found = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+    return found[0] if len(found) == 1 else dict(zip(names, found, strict=True))
 
 
 def outputs_of(model: tf_keras.Model, features: Any = None, told: str | None = None, end: End = "softmax") -> Outputs:

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError
+from tfcompress.names import distinct_names
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,21 @@ def library(model: object) -> ModuleType:
         if isinstance(model, keras.Model):
             return sys.modules["keras"]
     raise UserError(f"the model is a {kind}; pass a model of tf_keras or Keras 3")
+
+
+def output_names(model: Any, outputs: Any, count: int) -> list[str]:
+    """Returns what a model of tf_keras or Keras 3 calls its `count` outputs, given what it returns.
+
+    They are the keys of a dictionary; else those of a functional model are named after the layers that compute them,
+    and those of other models `output_0`, `output_1` ….
+    """
+    if isinstance(outputs, Mapping) and len(outputs) == count:
+        return [str(key) for key in sorted(outputs)]
+    of_tf_keras = library(model) is tf_keras
+    if not getattr(model, "inputs", None) or not (of_tf_keras or hasattr(model, "output_names")):
+        return [f"output_{place}" for place in range(count)]  # Keras 3 names those of functional models only.
+    own = [x.node.layer.name for x in model.outputs] if of_tf_keras else model.output_names
+    return distinct_names(own, "output")
 
 
 def signature(model: Any, features: Any = None) -> Signature:

@@ -74,8 +74,14 @@ class Distil(OptionalTraining, Technique):
         return self
 
     def check(self, model: tf_keras.Model) -> None:
-        if self.states:
-            _ = Anatomy(model).stream
+        if not self.states:
+            return
+        if len(model.outputs) > 1:
+            raise UserError(
+                f"distil.states: model {model.name} has {len(model.outputs)} outputs, and states are learned beside "
+                "one; leave states out"
+            )
+        _ = Anatomy(model).stream
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         student = copy_model(model)
@@ -99,10 +105,11 @@ class Distil(OptionalTraining, Technique):
         """See `Technique.lesson`. The model of a later stage has no output for states: it learns (soft) labels only."""
         teacher = self._teacher(context)
         data = context.data
-        outputs = [teacher.model.output]
-        of_labels = data.task.spec(len(data.classes))
-        losses: list[tf_keras.losses.Loss] = [SoftLabels(self, context.objective, wrapped, of_labels)]
-        if len(wrapped.outputs) > 1:
+        outputs = [context.objective.joined(teacher.model).output]
+        spec = data.task.spec(len(data.classes))
+        own_type = data.train.element_spec[1].dtype if spec is None else spec.dtype
+        losses: list[tf_keras.losses.Loss] = [SoftLabels(self, context.objective, wrapped, spec, own_type)]
+        if _has_states(wrapped):
             scales = wrapped.get_layer("states").scales
             states = [teacher.model.get_layer(name).output for name in Anatomy(teacher.model).stream]
             outputs.append(ScaledStates(scales)(_masked(teacher.model, tf.stack(states, axis=1))))
@@ -147,7 +154,7 @@ class Distil(OptionalTraining, Technique):
         return super().rehearsed(model).model_copy(update={"unlabelled": ()})
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
-        if len(wrapped.outputs) == 1:
+        if not _has_states(wrapped):
             return wrapped
         return tf_keras.Model(wrapped.inputs, wrapped.outputs[0], name=wrapped.name)
 
@@ -175,13 +182,18 @@ class SoftLabels(tf_keras.losses.Loss):
     """
 
     def __init__(
-        self, settings: Distil, objective: Objective, student: tf_keras.Model, of_labels: tf.TensorSpec | None
+        self,
+        settings: Distil,
+        objective: Objective,
+        student: tf_keras.Model,
+        of_labels: tf.TensorSpec | None,
+        own_type: tf.DType = tf.float32,
     ) -> None:
         super().__init__(name="soft_labels")
         self._settings = settings
         self._outputs = objective.outputs_of(student)
         self._hard = objective.loss_of(student)
-        self._type = tf.float32 if of_labels is None else of_labels.dtype
+        self._type = own_type if of_labels is None else of_labels.dtype
         self._some_ignored = of_labels is not None and of_labels.dtype.is_integer and of_labels.shape.rank > 0
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -285,6 +297,11 @@ class StateError(tf_keras.losses.Loss):
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return self._weight * tf.reduce_mean(tf.math.squared_difference(y_true, y_pred), axis=(1, 2, 3))
+
+
+def _has_states(wrapped: tf_keras.Model) -> bool:
+    """Returns whether the last output of a model in training are its states."""
+    return any(isinstance(layer, ScaledStates) for layer in wrapped.layers)
 
 
 def _mask(model: tf_keras.Model) -> tf_keras.KerasTensor | None:

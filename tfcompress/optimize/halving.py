@@ -45,6 +45,10 @@ class Halve(Technique):
     )
 
     def check(self, model: tf_keras.Model) -> None:
+        if len(model.outputs) > 1:
+            raise UserError(
+                f"halve: model {model.name} has {len(model.outputs)} outputs, and halve takes one; leave it out"
+            )
         _Roles(Anatomy(model))
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:

@@ -136,7 +136,8 @@ def _parts(model: tf_keras.Model) -> list[_Part]:
 def _observe(model: tf_keras.Model, parts: Sequence[_Part], context: Context, examples: int) -> list[_Statistics]:
     copy = copy_model(model)
     copy.trainable = True  # Gradients do not reach a model that is frozen as a whole.
-    watching = tf_keras.Model(copy.inputs, [copy.output, *(copy.get_layer(part.watched).output for part in parts)])
+    output = context.objective.joined(copy).output
+    watching = tf_keras.Model(copy.inputs, [output, *(copy.get_layer(part.watched).output for part in parts)])
     loss = context.objective.loss_of(model)
     units = [part.units for part in parts]
     step = tf.function(partial(_step, watching, loss, units, Anatomy(model).mask), reduce_retracing=True)

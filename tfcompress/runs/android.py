@@ -21,6 +21,7 @@ from tfcompress.files import remove_folder, write_json, writing_to
 from tfcompress.measure.comparison import Examples
 from tfcompress.measure.interpreter import Runner
 from tfcompress.packed.packer import pack
+from tfcompress.progress import console
 from tfcompress.report.document import Report
 from tfcompress.tflite.metadata import LookupInput, TextInput, read_description
 
@@ -43,7 +44,11 @@ def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
     - `manifest.json`: names, titles and bytes of the models, the samples, and the classes that they belong to.
     """
     folder, unfinished = workdir / "android", workdir / ".android"
-    if folder.is_dir() or not _shown(data):
+    if folder.is_dir():
+        return
+    if not _shown(data):
+        told = "no folder for the Android demo, which shows pictures and single texts of one class each"
+        console.print(told, soft_wrap=True)
         return
     first = workdir / report.variants[0].file
     description = read_description(first.read_bytes())

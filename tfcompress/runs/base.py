@@ -29,7 +29,7 @@ from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.pretrained import hugging_face, keras_nlp
 from tfcompress.models.pretrained.checkpoint import Pretrained, TaskName
-from tfcompress.models.signature import signature
+from tfcompress.models.signature import output_names, signature
 from tfcompress.models.vit import ViTConfig
 from tfcompress.progress import console
 from tfcompress.runs.recipe import Recipe
@@ -272,8 +272,14 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
 
 def _check_answers(model: tf_keras.Model, data: Dataset) -> None:
     """Raises a `UserError` if a model's output has another shape than the task's answers."""
-    task, classes, found = data.task, len(data.classes), model.output_shape
+    task, classes, found = data.task, len(data.classes), tuple(model.outputs[0].shape)
     accepted = task.shapes(classes)
+    if len(model.outputs) > 1 and accepted:
+        names = ", ".join(output_names(model, model.output, len(model.outputs)))
+        raise UserError(
+            f"the model has the outputs {names}, but {task.name} judges one; give a model with one output, or in "
+            "Python data with a task of your own, tfcompress.data.tasks.OwnTask"
+        )
     if not task.judges(found[1:], classes):
         what = f"{classes} classes" if task.has_classes else f"the task {task.name}"
         shapes = " or ".join("(batch, {})".format(", ".join(map(_side, one))) for one in accepted)

@@ -13,6 +13,7 @@ from tfcompress import runtime
 from tfcompress import traits as kernel_traits
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
+from tfcompress.joint import Joint
 from tfcompress.models.layers import CUSTOM_OBJECTS
 from tfcompress.models.outputs import Told
 from tfcompress.optimize.short_tables import Restore, shorten
@@ -50,6 +51,7 @@ class Chain:
         export: which files are to be written; only checked here.
         seed: of everything that is drawn at random.
         told: what the user says that the base model gives.
+        names: what files call the outputs, if the task does not say it.
     """
 
     workdir: Path
@@ -60,12 +62,13 @@ class Chain:
     export: Export
     seed: int
     told: Told | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def store(self) -> StageStore:
         """Where finished stages are kept."""
         assert self.objective.outputs is not None
-        return StageStore(self.workdir, self.objective.outputs)
+        return StageStore(self.workdir, self.objective.outputs, self.names)
 
     def stages(self, begin: Begin) -> Iterator[Stage]:
         """Yields the stages, each loaded if an earlier call finished it and made otherwise.
@@ -80,8 +83,10 @@ class Chain:
         make_repeatable(self.seed)
         model, data = self.base()
         check_fit(model, data)
+        names = (data.task.answers,) if data.task.answers else self.names
         objective = replace(self.objective, outputs=given_outputs(model, data, self.told))
-        yield from replace(self, objective=objective)._checked_stages(model, data, begin)
+        objective = objective.of_outputs(Joint.of(model, names))
+        yield from replace(self, objective=objective, names=names)._checked_stages(model, data, begin)
 
     def _checked_stages(self, model: tf_keras.Model, data: Dataset, begin: Begin) -> Iterator[Stage]:
         """Yields the stages of a base model; it is known what that gives."""

@@ -104,8 +104,7 @@ def _float32(stage: Stage, export: Export) -> tuple[bytes, bool]:
 
 
 def _converted(stage: Stage, format: ConverterFormat, export: Export) -> bytes:
-    name = stage.data.task.answers
-    return convert(stage.model, format, export.logits, export.per_channel, stage.outputs, name)
+    return convert(stage.model, format, export.logits, export.per_channel, stage.outputs, stage.names)
 
 
 def _clustered(stage: Stage) -> dict[str, FloatArray]:
@@ -148,7 +147,7 @@ def _description(stage: Stage, format: ConverterFormat) -> Description:
     text += f"Stage {stage.name}, {scheme or format}."
     if isinstance(data.decode, Lookup):
         text += f" Takes what {LOOKUP}, in the archive at the end of the file, makes of words."
-    labels = data.classes if stage.model.output_shape[-1] == len(data.classes) else ()
+    labels = data.classes if stage.model.outputs[0].shape[-1] == len(data.classes) else ()
     return Description(stage.model.name, text, labels, _input(data))
 
 

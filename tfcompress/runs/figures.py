@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tfcompress.files import atomic_write
-from tfcompress.measure.agreement import Agreement, agreement
-from tfcompress.measure.interpreter import FloatArray, inputs, predict
+from tfcompress.measure.agreement import Agreement, agreement, agreement_of_all
+from tfcompress.measure.interpreter import Answers, inputs, predict_all
 from tfcompress.measure.latency import latencies
 from tfcompress.measure.memory import memory
 from tfcompress.measure.quality import Scores, change, judge, quality
 from tfcompress.measure.size import size
+from tfcompress.models.outputs import Outputs, answers
 from tfcompress.packed.options import RUNTIMES
 from tfcompress.progress import track
 from tfcompress.report.document import Variant
@@ -67,24 +68,28 @@ def measure_files(files: Sequence[ExportedFile], export: Export, workdir: Path) 
     return variants
 
 
-def _predictions(file: ExportedFile, workdir: Path) -> FloatArray:
-    """Returns the file's outputs for the test split `(examples, …)`, read from the disk if they are there."""
-    path = workdir / "predictions" / f"{file.path.stem}.npy"
+def _predictions(file: ExportedFile, workdir: Path) -> Answers:
+    """Returns the file's outputs for the test split, read from the disk if they are there."""
+    names, path = file.stage.names, workdir / "predictions" / f"{file.path.stem}.npz"
     if not path.is_file():
         data = file.stage.data
         examples = (features for features, _ in data.examples("test").as_numpy_iterator())
-        outputs = predict(file.path, track(examples, f"testing {file.path.stem}", data.size("test")))
-        with atomic_write(path) as beside:
-            np.save(beside, outputs)
-    stored: FloatArray = np.load(path)
-    return stored
+        outputs = predict_all(file.path, track(examples, f"testing {file.path.stem}", data.size("test")))
+        arrays = [outputs[name] for name in names] if isinstance(outputs, dict) else [outputs]
+        with atomic_write(path) as beside, beside.open("wb") as stream:
+            np.savez(stream, *arrays)
+    with np.load(path) as stored:
+        found = [stored[f"arr_{place}"] for place in range(len(stored.files))]
+    return found[0] if len(found) == 1 else dict(zip(names, found, strict=True))
 
 
-def _agreement(stage: Stage, outputs: FloatArray, export: Export) -> Agreement:
+def _agreement(stage: Stage, outputs: Answers, export: Export) -> Agreement:
     """Compares a file's outputs with those of the Keras model that it was made from, on the first test examples."""
-    model = stage.model
     examples = stage.data.examples("test").take(_AGREEMENT_EXAMPLES).batch(64)
-    expected = model.predict(examples.map(lambda features, _: features), verbose=0)
-    if not export.logits:
-        expected = np.asarray(stage.outputs.to_probabilities(expected))
+    gives = Outputs.NUMBERS if export.logits else stage.outputs
+    expected = answers(stage.model, gives, stage.names, examples.map(lambda features, _: features))
+    if isinstance(outputs, dict) and isinstance(expected, dict):
+        return agreement_of_all({name: outputs[name][: len(found)] for name, found in expected.items()}, expected)
+    assert not isinstance(outputs, dict)
+    assert not isinstance(expected, dict)
     return agreement(outputs[: len(expected)], expected)

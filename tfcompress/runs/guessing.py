@@ -11,6 +11,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import range_of
 from tfcompress.data.text import AnyTokenizer
 from tfcompress.measure.quality import judge, p_value_of_guessing
+from tfcompress.models.outputs import answers
 from tfcompress.progress import track
 from tfcompress.runs.stages import Stage
 
@@ -34,9 +35,8 @@ def warn_if_guessing(base: Stage) -> None:
         return  # Even a perfect model could not be told from guessing.
     data = replace(base.data, validation=base.data.validation.shard(step, 0))
     batches = track(data.batches("validation", _BATCH), f"checking {base.name}", -(-len(labels) // _BATCH))
-    outputs = [np.asarray(base.model(features, training=False)) for features, _ in batches]
-    answers = np.asarray(base.outputs.to_probabilities(np.concatenate(outputs)))
-    (right,) = judge(data.task.metrics(labels)[:1], labels, answers, f"model {base.model.name}")
+    found = answers(base.model, base.outputs, base.names, (features for features, _ in batches))
+    (right,) = judge(data.task.metrics(labels)[:1], labels, found, f"model {base.model.name}")
     if right.dtype != bool or p_value_of_guessing(right, labels) <= _SIGNIFICANT:
         return
     one_each = labels.ndim == 1 and data.task.has_classes

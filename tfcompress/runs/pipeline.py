@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tf_keras
@@ -12,6 +12,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import remove_folder
 from tfcompress.models import saved
+from tfcompress.models.functional import with_listed_outputs
 from tfcompress.models.outputs import Told
 from tfcompress.optimize.technique import Technique, check_order
 from tfcompress.report.document import Report, UntreatedLayer, make_report
@@ -104,15 +105,15 @@ def compress(
     """Compresses a trained model with the user's own data and techniques.
 
     Args:
-        model: a functional or sequential tf_keras model with one output that answers the task of the data: for
-            classification `(batch, classes)`, logits or probabilities; or a keras-nlp classifier (Keras 3) with a BERT,
-            DistilBERT, ViT or DeiT backbone. It is not changed.
+        model: a model of tf_keras or Keras 3 whose output answers the task of the data: for classification
+            `(batch, classes)`, logits or probabilities. An `OwnTask` takes several outputs. It is not changed.
         data: three splits. The test split is read for the final figures only.
         techniques: any of them, in the order of `tfcompress.optimize.technique.ORDER`.
         workdir: the folder for all files. The same call again resumes where an interrupted one stopped.
-        loss: of every stage, see `Objective`. For classification, it can take integer labels or one-hot vectors.
+        loss: of every stage, see `Objective`. For classification, it can take integer labels or one-hot vectors. Of a
+            model with several outputs, it gets them in a dictionary by name.
         optimizer: of every stage, see `Objective`.
-        metrics: watched in every stage, see `Objective`.
+        metrics: watched in every stage, see `Objective`. They get what the loss gets.
         export: which files are written.
         seed: of shuffling, augmentation, dropout and centroids.
         outputs: what the model outputs, `logits` or `probabilities`, if that cannot be found out.
@@ -132,8 +133,11 @@ def compress(
         raise UserError(f"seed is {seed}; it must be from 0 to {2**31 - 1}")
     functional, data = take_model(model, data)
     check_fit(functional, data)
+    functional, names = with_listed_outputs(functional)
     objective = given.of_labels(classes_of_labels(functional, data))
-    data = with_pixels_for(functional, data, pixel_range, outputs)
+    if metrics is None and not data.task.has_loss:
+        objective = replace(objective, metrics=())  # By default, they take labels that say what the outputs should be.
+    data = with_pixels_for(functional, data, pixel_range, outputs, names)
     description = CompressCall(
         data=DataSource(name=data.name),
         model=GivenModel(name=functional.name, sha256=fingerprint(functional)),
@@ -144,7 +148,8 @@ def compress(
         outputs=outputs,
         pixel_range=pixel_range,
     )
-    chain = Chain(Path(workdir), lambda: (functional, data), None, techniques, objective, export, seed, outputs)
+    base = lambda: (functional, data)  # noqa: E731
+    chain = Chain(Path(workdir), base, None, techniques, objective, export, seed, outputs, names)
     return _Run(description, data, chain, rehearsal).finish()
 
 

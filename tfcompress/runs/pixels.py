@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import tf_keras
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import in_range, range_of
 from tfcompress.measure.quality import TOP1, Scores, change, judge
-from tfcompress.models.outputs import Outputs
+from tfcompress.models.outputs import Outputs, answers
 from tfcompress.models.pixels import pixel_range_of
 from tfcompress.pixel_range import BYTES, SIGNED, UNIT, PixelRange
 from tfcompress.progress import console, track
@@ -24,7 +25,11 @@ _SIGNIFICANT = 0.01
 
 
 def with_pixels_for(
-    model: tf_keras.Model, data: Dataset, told: PixelRange | None = None, outputs: str | None = None
+    model: tf_keras.Model,
+    data: Dataset,
+    told: PixelRange | None = None,
+    outputs: str | None = None,
+    names: Sequence[str] = (),
 ) -> Dataset:
     """Returns pictures with the values of black and white that a trained model takes; other data are unchanged.
 
@@ -36,6 +41,7 @@ def with_pixels_for(
         data: as they are.
         told: the values, if the user knows them.
         outputs: what the user says that the model gives; see `given_outputs`.
+        names: of the outputs, if there are several.
 
     Raises:
         UserError: the user tells values, but those of the data are not known; or see `given_outputs`.
@@ -49,12 +55,12 @@ def with_pixels_for(
     if not data.size("train"):
         return in_range(data, best)
     kind = given_outputs(model, in_range(data, best), outputs)
-    right = _right(model, in_range(data, best), kind)
+    right = _right(model, in_range(data, best), kind, names)
     for other in (UNIT, BYTES, SIGNED):
         if other != best and _better(np.ones_like(right), right):
-            answers = _right(model, in_range(data, other), kind)
-            if _better(answers, right):
-                best, right = other, answers
+            better = _right(model, in_range(data, other), kind, names)
+            if _better(better, right):
+                best, right = other, better
     if best != own:
         console.print(
             f"model {model.name} takes pixels from {best[0]:g} to {best[1]:g}: it is fed such", soft_wrap=True
@@ -68,12 +74,12 @@ def _better(answers: Scores, others: Scores) -> bool:
     return found.p_value is not None and found.p_value < _SIGNIFICANT and found.difference > 0
 
 
-def _right(model: tf_keras.Model, data: Dataset, kind: Outputs) -> Scores:
+def _right(model: tf_keras.Model, data: Dataset, kind: Outputs, names: Sequence[str]) -> Scores:
     """Returns which of the same training examples a model answers rightly."""
     (features, labels) = next(replace(data, augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
     what = "trying pixels from {:g} to {:g}".format(*data.pixel_range or UNIT)
     batches = range(0, len(labels), 8)
-    found = [np.asarray(model(features[i : i + 8], training=False)) for i in track(batches, what, len(batches))]
-    answers = np.asarray(kind.to_probabilities(np.concatenate(found)))
-    (right,) = judge(data.task.metrics(labels)[:1], labels, answers, f"model {model.name}")
+    feed = (features[i : i + 8] for i in track(batches, what, len(batches)))
+    found = answers(model, kind, names, feed)
+    (right,) = judge(data.task.metrics(labels)[:1], labels, found, f"model {model.name}")
     return right

@@ -41,6 +41,7 @@ class Stage:
         traits: what has been checked to hold for its kernels.
         history: one row per epoch of its training.
         outputs: what the model gives.
+        names: what files call its outputs.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Stage:
     traits: Traits
     history: History
     outputs: Outputs
+    names: tuple[str, ...]
 
 
 class StageStore:
@@ -61,9 +63,9 @@ class StageStore:
     training until it is finished. What TensorBoard shows of it is in `logs/NN-name`.
     """
 
-    def __init__(self, workdir: Path, outputs: Outputs) -> None:
-        """Opens the folder of a run whose models give `outputs`."""
-        self._workdir, self._outputs = workdir, outputs
+    def __init__(self, workdir: Path, outputs: Outputs, names: tuple[str, ...]) -> None:
+        """Opens the folder of a run whose models give `outputs`, and whose files call them `names`."""
+        self._workdir, self._outputs, self._names = workdir, outputs, names
 
     def folder(self, name: str, number: int) -> Path:
         """Returns the folder of a stage; `number` counts the stages from 0."""
@@ -89,9 +91,8 @@ class StageStore:
         kept = read_json(record)
         with load_scope():
             model = tf_keras.models.load_model(self.model_file(name, number), compile=False)
-        return Stage(
-            name, folder.name, model, data, _TRAITS.validate_python(kept["traits"]), kept["history"], self._outputs
-        )
+        traits, history = _TRAITS.validate_python(kept["traits"]), kept["history"]
+        return Stage(name, folder.name, model, data, traits, history, self._outputs, self._names)
 
     def save(
         self, name: str, number: int, model: tf_keras.Model, data: Dataset, traits: Traits, history: History
@@ -110,11 +111,11 @@ class StageStore:
             "traits": _dumped(traits),
             "history": history,
             "outputs": self._outputs,
-            "answers": data.task.answers,
+            "answers": self._names,
         }
         write_json(folder / "stage.json", record)
         delete_checkpoint(folder)
-        return Stage(name, folder.name, model, data, traits, history, self._outputs)
+        return Stage(name, folder.name, model, data, traits, history, self._outputs, self._names)
 
 
 def save_model(model: tf_keras.Model, path: Path) -> None:

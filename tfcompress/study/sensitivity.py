@@ -18,6 +18,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.measure.quality import Change, Metric, Quality, change, quality
+from tfcompress.models.functional import with_listed_outputs
 from tfcompress.optimize.technique import KernelSettings
 from tfcompress.progress import bar
 from tfcompress.runs.base import check_fit, fingerprint, given_outputs, take_model
@@ -129,6 +130,7 @@ def sensitivity(
     data.check_not_empty("validation")
     functional, data = take_model(model, data)
     check_fit(functional, data)
+    functional, _ = with_listed_outputs(functional)
     found, traits = kernels(functional), measure_model(functional)
     if not found:
         names = ", ".join(kind.__name__ for kind in KERNELS)
