@@ -111,7 +111,8 @@ def test_files_are_compared_and_the_figures_written(monkeypatch, capsys, tiny_vi
     [
         ([], "error: nothing.tflite does not exist"),
         (["--threads", "1,two"], "error: --threads is '1,two'"),
-        (["--examples", "3"], "error: --path and --examples belong to a data set"),
+        (["--examples", "3"], "error: --path, --examples and --task belong to a data set"),
+        (["--task", "embedding"], "error: --path, --examples and --task belong to a data set"),
         (["--data", "cifar"], "the data sets are digits"),
     ],
 )

@@ -18,6 +18,7 @@ _DATA = flags.DEFINE_string(
 )
 _PATH = flags.DEFINE_string("path", None, "The file or folder of the data set, if it needs one.")
 _EXAMPLES = flags.DEFINE_integer("examples", None, "Use only this many examples, the first of the test split.")
+_TASK = flags.DEFINE_string("task", None, "What the labels of your own texts are.")
 _THREADS = flags.DEFINE_string("threads", "1", "Numbers of threads to measure with, such as 1,2.")
 _ROUNDS = flags.DEFINE_integer("rounds", 50, "Number of turns of each file in the latency measurement.")
 _JSON = flags.DEFINE_string("json", None, "Write all figures to this file.")
@@ -32,6 +33,7 @@ def main(_: list[str]) -> None:
             _DATA.value,
             Path(_PATH.value) if _PATH.value else None,
             _EXAMPLES.value,
+            _TASK.value,
             _THREADS.value,
             _ROUNDS.value,
             Path(_JSON.value) if _JSON.value else None,

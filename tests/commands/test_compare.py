@@ -75,3 +75,19 @@ def test_what_the_data_cannot_judge_is_said(given, capsys):
     assert found.files[0].quality == found.files[1].change == ()
     told = " ".join(capsys.readouterr().err.split())
     assert "float32 (1, 3), but digits is for regression: quality is not measured" in told
+
+
+def test_the_task_of_ones_own_texts_can_be_told(tmp_path, tiny_text):
+    ids = tf_keras.Input((12,), dtype="int32", name="token_ids")
+    states = tf_keras.layers.Embedding(len(tiny_text.decode.vocabulary), 8, name="table")(ids)
+    model = tf_keras.Model(ids, tf_keras.layers.GlobalAveragePooling1D(name="embedding")(states))
+    tiny_text.decode.save(tmp_path)
+    (tmp_path / "model.tflite").write_bytes(convert(model, "float32", names=()))
+    table = tmp_path / "pairs.tsv"
+    table.write_text("one\ttwo\tlabel\nthe dog\tthe cat\t0.5\nthe saw\tone file\t0.9\none fig\tone pear\t0.1\n")
+    described = tmp_path / "pairs.yaml"
+    described.write_text(f"data: {{name: text_file_test, path: {table}, columns: {{text: one, text_pair: two}}}}")
+    files = [tmp_path / "model.tflite"] * 2
+    found = compare_files(files, str(described), rounds=2, task="embedding")
+    assert [file.quality[0].metric for file in found.files] == ["Spearman of cosines"] * 2
+    assert f"--data {described} --examples 6 --task embedding" in found.command

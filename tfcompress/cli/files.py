@@ -10,6 +10,11 @@ import typer
 from tfcompress.cli.program import AllowCode, Imports, apart, import_tensorflow
 from tfcompress.errors import UserError
 
+Task = Annotated[
+    str | None,
+    typer.Option(help="What the labels of your own texts are: classification, multilabel, regression, embedding."),
+]
+
 
 def convert(
     model: Annotated[
@@ -175,6 +180,7 @@ def compare(
     examples: Annotated[
         int | None, typer.Option(help="Use only this many examples, the first of the test split.")
     ] = None,
+    task: Task = None,
     threads: Annotated[str, typer.Option(help="Numbers of threads to measure with, such as 1,2.")] = "1",
     rounds: Annotated[int, typer.Option(help="Number of turns of each file in the latency measurement.")] = 50,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
@@ -190,10 +196,10 @@ def compare(
 
     counts = _integers("--threads", threads)
     of_phone = None if from_phone is None else phone.load(from_phone)
-    if data is None and (path is not None or examples is not None):
-        raise UserError("--path and --examples belong to a data set; name it with --data")
+    if data is None and (path is not None or examples is not None or task is not None):
+        raise UserError("--path, --examples and --task belong to a data set; name it with --data")
     names = ", ".join(map(str, files))
-    comparison = apart(f"comparing {names}", compare_files, files, data, path, examples, counts, rounds, of_phone)
+    comparison = apart(f"comparing {names}", compare_files, files, data, path, examples, counts, rounds, of_phone, task)
     if json is not None:
         comparison.save(json)  # Before printing, which fails if the reader of a pipe has gone: measuring took long.
     print_comparison(comparison)
@@ -214,10 +220,7 @@ def evaluate(
     examples: Annotated[
         int | None, typer.Option(help="Use only this many examples, the first of the test split.")
     ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="What the labels of your own texts are: classification, multilabel, regression, embedding."),
-    ] = None,
+    task: Task = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     allow_code: AllowCode = False,
     imports: Imports = None,

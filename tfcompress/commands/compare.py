@@ -19,6 +19,7 @@ def compare_files(
     threads: Sequence[int] = (1,),
     rounds: int = 50,
     phone: PhoneReport | None = None,
+    task: str | None = None,
 ) -> Comparison:
     """Compares files; see `tfcompress.measure.comparison.compare`.
 
@@ -30,6 +31,7 @@ def compare_files(
         threads: numbers of threads to measure with.
         rounds: number of turns of each file in the latency measurement.
         phone: what a phone measured with these files.
+        task: of the data, if they are yours and a YAML file does not say it; by default classification.
 
     Raises:
         UserError: a file cannot be run, or the data set cannot be loaded or fed to it.
@@ -38,7 +40,19 @@ def compare_files(
         return compare(files, threads=threads, rounds=rounds, phone=phone, orders=score_orders(files))
     from tfcompress.commands.examples import examples_for  # Imports TensorFlow.
 
-    fed = examples_for(files, data, path, examples)
+    fed = examples_for(files, data, path, examples, task=task)
     if fed.not_judged:
         console.print(f"{fed.not_judged}: quality is not measured")
-    return compare(files, fed.feeds, fed.labels, threads, rounds, data, str(path or ""), phone, fed.orders, fed.metrics)
+    return compare(
+        files,
+        fed.feeds,
+        fed.labels,
+        threads,
+        rounds,
+        data,
+        str(path or ""),
+        phone,
+        fed.orders,
+        fed.metrics,
+        task or "",
+    )

@@ -97,6 +97,7 @@ class Comparison:
     Attributes:
         data: name of the data set; `GIVEN` for other examples, and empty for random inputs.
         data_path: where the data set was; empty if it needs no path.
+        task: what its labels are, if that was told separately; otherwise empty.
         examples: number of examples that the outputs are compared on.
         rounds: of the latency measurement.
         files: the others are compared with the first.
@@ -113,6 +114,7 @@ class Comparison:
     rounds: int
     files: tuple[ComparedFile, ...]
     phone: PhoneReport | None = None
+    task: str = ""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -122,8 +124,9 @@ class Comparison:
             return ""
         data = ["--data", self.data, "--examples", str(self.examples)] if self.data else []
         path = ["--path", self.data_path] if self.data_path else []
+        task = ["--task", self.task] if self.task else []
         times = ["--threads", ",".join(map(str, self.threads)), "--rounds", str(self.rounds)]
-        return shlex.join(["tfcompress", "compare", *(file.path for file in self.files), *data, *path, *times])
+        return shlex.join(["tfcompress", "compare", *(file.path for file in self.files), *data, *path, *task, *times])
 
     @property
     def described_data(self) -> str:
@@ -160,6 +163,7 @@ def compare(
     phone: PhoneReport | None = None,
     orders: Mapping[Path, Sequence[int]] | None = None,
     metrics: Sequence[Metric] = (TOP1,),
+    task: str = "",
 ) -> Comparison:
     """Compares files with the first of them.
 
@@ -177,6 +181,7 @@ def compare(
         phone: what a phone measured of these files, and possibly of others.
         orders: for each file that names its classes, the index of the score of each class.
         metrics: what is found of labels and outputs; those of a task of `tfcompress.data.tasks`, for instance.
+        task: what the labels of the data set are, if it was told separately.
 
     Class scores have a divergence and embeddings a cosine. With labels, outputs are class scores if each label is one
     class; without labels, see `are_class_scores`.
@@ -254,6 +259,7 @@ def compare(
         rounds=rounds,
         files=tuple(compared),
         phone=phone,
+        task=task,
     )
 
 
