@@ -109,3 +109,23 @@ def write(folder, config, tensors, words=WORDS, **files):
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder
+
+
+def deit_tensors():
+    rng = np.random.default_rng(3)
+    more = {
+        "embeddings.distillation_token": rng.normal(size=(1, 1, WIDTH)).astype(np.float32),
+        "embeddings.position_embeddings": rng.normal(size=(1, 6, WIDTH)).astype(np.float32),
+    }
+    return vit_tensors() | more
+
+
+def texts(rows=None, length=LENGTH):
+    rng = np.random.default_rng(1)
+    rows = rows or len(WORDS)
+    mask = np.arange(length) < np.array([[length], [3]])
+    return rng.integers(0, rows, (2, length)), rng.integers(0, 2, (2, length)), mask
+
+
+def without(tensors, name):
+    return {key: array for key, array in tensors.items() if key != name}

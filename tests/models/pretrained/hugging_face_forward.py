@@ -95,3 +95,7 @@ def vit(tensors, heads, epsilon, images):
         h = gelu(f.linear(f.norm(x, f"{at}.layernorm_after"), f"{at}.intermediate.dense"))
         x = x + f.linear(h, f"{at}.output.dense")
     return f.norm(x, "layernorm")
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
