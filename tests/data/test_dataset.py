@@ -79,7 +79,7 @@ def test_arrays_of_different_length_are_refused():
     [
         (lambda train: train.batch(4), "the train split yields .* unbatched"),
         (lambda train: train.repeat(), r"is infinite; limit it with \.take"),
-        (lambda train: train.shuffle(12), "the order of the train split changes with each iteration"),
+        (lambda train: train.shuffle(12), "the train split has another order in each iteration"),
         (lambda train: train.map(lambda x, y: (x, {"y": y})), "with a scalar integer label"),
     ],
 )
@@ -183,7 +183,7 @@ def test_labels_are_aligned_with_what_decode_makes_of_the_features():
     features, batch = next(data.batches("test", 2).as_numpy_iterator())
     assert features.tolist() == [[b"a", b"a", b"b", b"b"], [b"c", b"c", b"d", b"d"]]
     assert batch.tolist() == data.labels["train"].tolist()
-    with pytest.raises(UserError, match=r"align makes .* of the labels of the train split; it must return integers"):
+    with pytest.raises(UserError, match=r"the train split: align makes .* of the labels; it must return integers"):
         _ = dataclasses.replace(data, align=lambda words, labels: tf.constant(0.5)).labels
 
 
@@ -193,5 +193,5 @@ def test_labels_of_different_lengths_without_align_are_refused():
         output_signature=(tf.TensorSpec(()), tf.TensorSpec((None,), tf.int32)),
     )
     data = Dataset("ragged", split, split, split, ("O", "B-X"), TokenClassification(("O", "B-X")))
-    with pytest.raises(UserError, match="the labels of the train split have different shapes"):
+    with pytest.raises(UserError, match="the train split has labels of different shapes"):
         _ = data.labels

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfcompress.answers import IGNORED
+from tfcompress.data.label_reading import accepted, fits, read_labels
 from tfcompress.data.tasks import Classification, Task
-from tfcompress.errors import UserError, first_line
+from tfcompress.errors import UserError
 from tfcompress.measure.quality import Labels
 from tfcompress.pixel_range import PixelRange
 
@@ -122,9 +123,9 @@ class Dataset:
                     raise UserError(
                         f"{name}: {len(array)} examples but {len(labels)} labels; pass one label per example"
                     )
-            if "align" not in options and not _fits(tf.TensorSpec(labels.shape[1:], labels.dtype), spec):
+            if "align" not in options and not fits(tf.TensorSpec(labels.shape[1:], labels.dtype), spec):
                 raise UserError(
-                    f"{name}: the labels are {labels.dtype} {labels.shape}; pass for each example {_accepted(spec)}"
+                    f"{name}: the labels are {labels.dtype} {labels.shape}; pass for each example {accepted(spec)}"
                 )
         pairs = ((x, y if spec is None else y.astype(spec.dtype.as_numpy_dtype)) for x, y in (train, validation, test))
         sets = [tf.data.Dataset.from_tensor_slices(pair) for pair in pairs]
@@ -264,48 +265,13 @@ class Dataset:
         return {split: self._checked_labels(split) for split in SPLITS}
 
     def _checked_labels(self, split: Split) -> Labels:
-        raw: tf.data.Dataset = getattr(self, split)
-        found, wanted = raw.element_spec, self._label_spec
-        is_pair = isinstance(found, tuple) and len(found) == 2
-        of_words = is_pair and isinstance(found[1], tf.RaggedTensorSpec) and found[1].dtype.is_integer
-        if not (is_pair and (self.align is not None or of_words or _fits(found[1], wanted))):
-            raise UserError(
-                f"{self.name}: the {split} split yields {found}; pass unbatched (features, label) pairs with "
-                f"{_accepted(wanted)}"
-            )
-        if raw.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise UserError(f"{self.name}: the {split} split is infinite; limit it with .take(n)")
-        only_labels = raw.map(self._label)
-        if self.align is not None and not _fits(only_labels.element_spec, wanted):
-            raise UserError(
-                f"{self.name}: align makes {only_labels.element_spec} of the labels of the {split} split; it must "
-                f"return {_accepted(wanted)}"
-            )
-        read = _read_of_words if of_words and self.align is None else self._read
-        labels, again = (read(only_labels, split) for _ in range(2))
-        if not np.array_equal(labels, again, equal_nan=labels.dtype.kind == "f"):
-            raise UserError(
-                f"{self.name}: the order of the {split} split changes with each iteration, so predictions cannot be "
-                "matched to labels; use shuffle(reshuffle_each_iteration=False), or leave shuffling to tfcompress"
-            )
-        if not len(labels):
-            if split == "test":
-                raise UserError(f"{self.name}: the test split is empty; it needs at least one example")
-            return labels
-        self.task.check(labels, self.classes, f"{self.name}: the {split} split")
+        where = f"{self.name}: the {split} split"
+        labels = read_labels(getattr(self, split), self._label_spec, self._label, self.align is not None, where)
+        if len(labels):
+            self.task.check(labels, self.classes, where)
+        elif split == "test":
+            raise UserError(f"{where} is empty; it needs at least one example")
         return labels
-
-    def _read(self, only_labels: tf.data.Dataset, split: Split) -> Labels:
-        """Returns labels `(n, …)`, with integers as int64."""
-        wide = only_labels.map(lambda label: tf.cast(label, tf.int64) if label.dtype.is_integer else label)
-        try:
-            batches = list(wide.batch(4096).as_numpy_iterator())
-        except tf.errors.InvalidArgumentError as error:  # `batch` cannot stack them.
-            raise UserError(
-                f"{self.name}: the labels of the {split} split have different shapes ({first_line(error)}); pad them "
-                "to one length"
-            ) from error
-        return np.concatenate(batches) if batches else np.zeros(0, wide.element_spec.dtype.as_numpy_dtype)
 
     @property
     def _weights(self) -> npt.NDArray[np.float32] | None:
@@ -351,34 +317,6 @@ class Dataset:
             return index, augment(*example, seed)
 
         return decoded.enumerate().map(augment_one, num_parallel_calls=2)
-
-
-def _read_of_words(labels: tf.data.Dataset, split: Split) -> Labels:
-    rows = list(labels.as_numpy_iterator())
-    padded = np.full((len(rows), max(map(len, rows), default=0)), IGNORED, np.int64)
-    for row, own in zip(padded, rows, strict=True):
-        row[: len(own)] = own
-    return padded
-
-
-def _fits(found: Any, wanted: tf.TensorSpec | None) -> bool:
-    """Returns whether labels are of the type and shape of a task; where that takes numbers, integers are such, too."""
-    if not isinstance(found, tf.TensorSpec) or wanted is None:
-        return isinstance(found, tf.TensorSpec)
-    numbers = found.dtype.is_integer or (found.dtype.is_floating and wanted.dtype.is_floating)
-    same_rank = found.shape.rank == wanted.shape.rank
-    return bool(numbers and same_rank and found.shape.is_compatible_with(wanted.shape))
-
-
-def _accepted(wanted: tf.TensorSpec | None) -> str:
-    """Returns the labels that a task takes, in words."""
-    if wanted is None:
-        return "a tensor as label"
-    kind = "integer" if wanted.dtype.is_integer else "number"
-    if wanted.shape.rank == 0:
-        return f"a scalar {kind} label"
-    count = "one for each token" if wanted.shape[0] is None else f"{wanted.shape[0]} of them"
-    return f"{kind}s as label, {count}"
 
 
 def _concatenated(datasets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
