@@ -16,11 +16,14 @@ from tfcompress.data.text import AnyTokenizer, load_tokenizer
 from tfcompress.data.tokenizer import Tokenizer, is_sentence
 from tfcompress.errors import UserError
 from tfcompress.measure.comparison import Examples
-from tfcompress.measure.interpreter import Port, Runner
+from tfcompress.measure.interpreter import Example, Port, Runner
 from tfcompress.measure.quality import Labels, Metric
 from tfcompress.models.lookup import Lookup
 from tfcompress.names import is_mask
 from tfcompress.tflite.metadata import Description, ImageInput, LookupInput, TextInput, read_description
+
+_BATCH = 1024
+"""Texts that are tokenized at once."""
 
 
 class Fed(NamedTuple):
@@ -76,7 +79,8 @@ def examples_for(
     feeds: dict[Path, Examples] = {}
     orders: dict[Path, tuple[int, ...]] = {}
     loaded: dict[int, tuple[Dataset, tf.data.Dataset]] = {}
-    not_judged, labelled = "", None
+    labels: Labels | None = None
+    not_judged = ""
     for file in dict.fromkeys(files):
         runner = Runner(file)
         size = 0 if wanted.has_texts else image_size(file, runner)
@@ -93,9 +97,7 @@ def examples_for(
             classes, chosen = evaluated_classes(files, data.classes, name)
             orders |= score_orders([file], classes, name)
         if wanted.has_texts:
-            feeds[file] = tokens(file, runner, drawn.map(lambda text, _: text))
-            if is_sentence(drawn.element_spec[0]):
-                labelled = drawn.map(tokenizer_of(file, runner).align)
+            feeds[file], labels = labelled_tokens(file, runner, drawn)
         else:
             feeds[file] = images(file, runner, decoded(drawn, data.decode))
         if split != "train" and not data.task.judges(runner.scores.shape[1:], len(classes)):
@@ -103,8 +105,8 @@ def examples_for(
             not_judged = f"{file} gives {runner.scores}, but {name} {has}"
     if split == "train" or not_judged:
         return Fed(feeds, None, orders, (), not_judged)
-    labelled = drawn.map(lambda _, label: label) if labelled is None else labelled
-    labels = np.array(list(labelled.as_numpy_iterator()))
+    if labels is None:
+        labels = np.array(list(drawn.map(lambda _, label: label).as_numpy_iterator()))
     data.task.check(labels, data.classes, f"{name}: the {split} split")
     if data.task.has_classes and labels.ndim == 1:
         labels = np.array(chosen)[labels]
@@ -133,17 +135,42 @@ def tokens(file: Path, runner: Runner, texts: tf.data.Dataset) -> Examples:
     Args:
         file: path of the `.tflite` file.
         runner: of the same file.
-        texts: strings: scalars, pairs `(2,)`, or the words of sentences `(words,)`.
+        texts: strings: scalars or pairs `(2,)`.
+
+    Raises:
+        UserError: the file takes something else, or comes without a tokenizer.
+    """
+    return labelled_tokens(file, runner, texts.map(lambda text: (text, 0)))[0]
+
+
+def labelled_tokens(file: Path, runner: Runner, labelled: tf.data.Dataset) -> tuple[Examples, Labels]:
+    """Returns `tokens` of texts, or of the words of sentences `(words,)`, whose labels become those of the tokens.
+
+    Args:
+        file: path of the `.tflite` file.
+        runner: of the same file.
+        labelled: texts and labels.
 
     Raises:
         UserError: the file takes something else, or comes without a tokenizer.
     """
     description = _description(file)
     if description is not None and isinstance(description.input, LookupInput):
-        lookup, name = Lookup.of(description.input.described), next(iter(runner.inputs))
-        return [{name: np.asarray(lookup(text))} for text in texts]
-    rows = texts.map(tokenizer_of(file, runner), num_parallel_calls=2).as_numpy_iterator()
-    return [{name: row[_feature(name)] for name in runner.inputs} for row in rows]
+        lookup, input_name = Lookup.of(description.input.described), next(iter(runner.inputs))
+        batches = labelled.map(lambda text, label: ({input_name: lookup(text)}, label)).batch(_BATCH)
+        named = {input_name: input_name}
+    else:
+        tokenizer, named = tokenizer_of(file, runner), {name: _feature(name) for name in runner.inputs}
+        if is_sentence(labelled.element_spec[0]):
+            batches = labelled.map(lambda words, tags: (tokenizer(words), tokenizer.align(words, tags))).batch(_BATCH)
+        else:
+            batches = labelled.batch(_BATCH).map(lambda texts, labels: (tokenizer.rows(texts), labels))
+    rows: list[Example] = []
+    labels: list[Labels] = []
+    for features, some in batches.prefetch(1).as_numpy_iterator():
+        rows += [{name: features[key][place] for name, key in named.items()} for place in range(len(some))]
+        labels.append(some)
+    return rows, np.concatenate(labels) if labels else np.zeros(0, np.int64)
 
 
 def _feature(name: str) -> str:

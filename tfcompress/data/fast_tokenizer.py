@@ -97,6 +97,17 @@ class FastTokenizer:
         rows = tf.ensure_shape(tf.numpy_function(encoded, [text], tf.int32, stateful=False), (3, self.sequence_length))
         return dict(zip(_NAMES, tf.unstack(rows), strict=True))
 
+    def rows(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Tokenizes texts `(n,)` or pairs `(n, 2)` to what `__call__` returns, each int32 `(n, sequence_length)`."""
+
+        def encoded(texts: npt.NDArray[np.object_]) -> IntArray:
+            found = [self._encoded(text, False) for text in texts]
+            return np.array([[one.ids, one.type_ids, one.attention_mask] for one in found], np.int32)
+
+        rows = tf.numpy_function(encoded, [texts], tf.int32, stateful=False)
+        found = tf.unstack(tf.ensure_shape(rows, (None, len(_NAMES), self.sequence_length)), axis=1)
+        return dict(zip(_NAMES, found, strict=True))
+
     def align(self, words: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Returns the label of each token, int32 `(sequence_length,)`, as `Tokenizer.align` does."""
 

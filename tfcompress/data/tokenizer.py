@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -154,7 +154,7 @@ class Tokenizer:
             pieces = self._pieces(text)
             rows = self._packed(tf.RaggedTensor.from_row_splits(pieces.values, [0, tf.size(pieces.values)]))
         else:
-            rows = self._rows(text[tf.newaxis])
+            rows = self.rows(text[tf.newaxis])
         return {name: row[0] for name, row in rows.items()}
 
     def align(self, words: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -174,9 +174,15 @@ class Tokenizer:
         none = tf.fill([self.sequence_length], IGNORED)
         return tf.tensor_scatter_nd_update(none, places[:, tf.newaxis], tf.cast(labels, tf.int32)[seen])
 
+    def rows(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Tokenizes strings `(n,)` or pairs `(n, 2)` to what `__call__` returns, each int32 `(n, sequence_length)`."""
+        if texts.shape.rank == 1:
+            return self._packed(self._pieces(texts))
+        return self._packed(*(self._pieces(texts[:, place]) for place in range(2)))
+
     def encode(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> dict[str, IntArray]:
         """Tokenizes texts or pairs to what `__call__` returns, each int32 `(n, sequence_length)`."""
-        batches = [self._rows(_tensor(texts[start : start + _BATCH])) for start in range(0, max(1, len(texts)), _BATCH)]
+        batches = [self.rows(_tensor(texts[start : start + _BATCH])) for start in range(0, max(1, len(texts)), _BATCH)]
         return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
     def used(self, texts: Sequence[str]) -> IntArray:
@@ -225,12 +231,6 @@ class Tokenizer:
         )
         return compiled
 
-    def _rows(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Tokenizes strings `(n,)` or `(n, 2)`."""
-        if texts.shape.rank == 1:
-            return self._packed(self._pieces(texts))
-        return self._packed(*(self._pieces(texts[:, place]) for place in range(2)))
-
     def _packed(self, first: tf.RaggedTensor, second: tf.RaggedTensor | None = None) -> dict[str, tf.Tensor]:
         """Returns the three inputs for the ids of texts `(n, pieces)`, or of pairs."""
         length, count = self.sequence_length, first.nrows()
@@ -261,6 +261,11 @@ class Tokenizer:
 def is_sentence(features: tf.Tensor | tf.TypeSpec) -> bool:
     """Returns whether features are the words of a sentence: any number of them, or a fixed one other than a pair's."""
     return bool(features.shape.rank == 1 and features.shape[0] != 2)
+
+
+def is_pair(features: Any) -> bool:
+    """Returns whether features, of any structure, are two texts that belong together."""
+    return isinstance(features, tf.TensorSpec) and features.dtype == tf.string and features.shape.as_list() == [2]
 
 
 def _cut(ids: tf.RaggedTensor, most: int | tf.Tensor) -> tf.RaggedTensor:
