@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tensorflow as tf
 from pydantic import AfterValidator, Field, field_validator
 
+from tfcompress.answers import TaskName
 from tfcompress.data import corpora, folders, images
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.records import tfrecords
@@ -70,8 +71,6 @@ _OF_YOUR_OWN = {
 
 _MOST_UNLABELLED = 4096
 """More examples are not read where labels are not needed."""
-
-TaskName = Literal["classification", "multilabel", "regression", "embedding", "tokens"]
 
 
 class Data(Settings):

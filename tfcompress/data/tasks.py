@@ -273,9 +273,6 @@ KINDS: Mapping[str, type[Task]] = {
 }
 """The tasks that a recipe can name."""
 
-NAMES = tuple(KINDS)
-"""What they are called."""
-
 
 def named(name: str, classes: Sequence[str] = ()) -> Task:
     """Returns the task that a recipe names, for data with these classes."""

@@ -55,7 +55,7 @@ def text_file(
 
     Args:
         path: of the file or folder.
-        task: what the labels are; one of `tasks.NAMES`.
+        task: what the labels are; see `tfcompress.answers.TaskName`.
         columns: which column is which.
         fractions: the shares that are held out of training.
         synonyms: the model's names of the classes, where they differ; see `renamed`.

@@ -16,6 +16,7 @@ from tfcompress.data import text
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import in_range
 from tfcompress.data.tasks import Classification
+from tfcompress.data.tokenizer import is_pair
 from tfcompress.errors import UserError
 from tfcompress.files import remove_folder, write_json, writing_to
 from tfcompress.measure.comparison import Examples
@@ -127,9 +128,7 @@ class Pictures:
 
 def _shown(data: Dataset) -> bool:
     """Returns whether the app can show an example: one with one class, and not a pair of texts."""
-    spec = data.test.element_spec[0]
-    pair = getattr(spec, "dtype", None) == tf.string and spec.shape.rank != 0
-    return isinstance(data.task, Classification) and not pair
+    return isinstance(data.task, Classification) and not is_pair(data.test.element_spec[0])
 
 
 def _places(data: Dataset) -> list[int]:

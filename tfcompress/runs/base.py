@@ -15,11 +15,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.answers import TaskName
 from tfcompress.data import registry, text
 from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.data.fast_tokenizer import FastTokenizer
 from tfcompress.data.registry import Data
-from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.data.tokenizer import Tokenizer, is_pair
 from tfcompress.errors import UserError
 from tfcompress.labels import are_placeholders, places, places_of_some
 from tfcompress.models import lookup, presets
@@ -28,7 +29,7 @@ from tfcompress.models.functional import as_functional_with_tables, check_same_o
 from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.pretrained import hugging_face, keras_nlp
-from tfcompress.models.pretrained.checkpoint import Pretrained, TaskName
+from tfcompress.models.pretrained.checkpoint import Pretrained
 from tfcompress.models.signature import output_names, signature
 from tfcompress.models.vit import ViTConfig
 from tfcompress.progress import console
@@ -259,8 +260,8 @@ def check_fit(model: tf_keras.Model, data: Dataset) -> None:
     _check_answers(model, data)
     for name, layer in input_tables(model):
         if isinstance(data.decode, text.AnyTokenizer):
-            pairs = int(data.test.element_spec[0].shape == (2,))
-            largest = data.decode.size - 1 if name == "token_ids" else pairs
+            segments = int(is_pair(data.test.element_spec[0]))
+            largest = data.decode.size - 1 if name == "token_ids" else segments
         else:
             largest = max(_largest(data, split, name) for split in ("train", "validation", "test"))
         if largest >= layer.input_dim:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import tf_keras
 
+from tfcompress.answers import TaskName
 from tfcompress.errors import UserError
 from tfcompress.models.bert import BertConfig
 from tfcompress.models.mobilebert import MobileBertConfig
@@ -19,9 +19,6 @@ Array = npt.NDArray[np.float32]
 
 Weights = Mapping[str, Sequence[Array]]
 """The weights of each layer by our layer name, in Keras's order."""
-
-TaskName = Literal["classification", "multilabel", "regression", "tokens", "embedding"]
-"""What a model answers, as `tfcompress.data.tasks` calls it."""
 
 _TOLERANCE = 1e-5
 _PADDING = 1024

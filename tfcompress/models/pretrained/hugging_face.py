@@ -13,9 +13,10 @@ from typing import Any, get_args
 import tf_keras
 
 from tfcompress import assets
+from tfcompress.answers import TaskName
 from tfcompress.errors import UserError
 from tfcompress.models.bert import Pooling
-from tfcompress.models.pretrained.checkpoint import Pretrained, TaskName, TextFormat, assemble, check_text
+from tfcompress.models.pretrained.checkpoint import Pretrained, TextFormat, assemble, check_text
 from tfcompress.models.pretrained.hugging_face_config import (
     IMAGE_TYPES,
     ImageSettings,

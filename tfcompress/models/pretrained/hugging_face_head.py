@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress.answers import TaskName
 from tfcompress.errors import UserError
-from tfcompress.models.pretrained.checkpoint import Array, TaskName
+from tfcompress.models.pretrained.checkpoint import Array
 from tfcompress.models.pretrained.hugging_face_config import architecture_of
 from tfcompress.models.pretrained.hugging_face_weights import Entries
 
