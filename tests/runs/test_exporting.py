@@ -17,7 +17,8 @@ def test_clusters_beside_a_batch_normalization_stay_in_every_format(tiny_data, t
     model.set_weights([rng.uniform(0.2, 1.5, weight.shape) for weight in model.get_weights()])
     conv = model.get_layer("conv").kernel
     conv.assign(rng.choice(np.linspace(-1, 1.5, 8), conv.shape))
-    stage = Stage("cluster", "01-cluster", model, tiny_data, {"conv": KernelTraits(clusters=8)}, [], Outputs.LOGITS)
+    traits = {"conv": KernelTraits(clusters=8)}
+    stage = Stage("cluster", "01-cluster", model, tiny_data, traits, [], Outputs.LOGITS, ("probabilities",))
     files = export_stage(stage, Export(formats=("float32", "float16", "dynamic")), tmp_path)
     for file, stored_as in zip(files, ("float32", "float16", "int8"), strict=True):
         (kernel,) = (tensor for tensor in file.tensors if tensor.layer == "conv")

@@ -34,7 +34,7 @@ RIGHT, CYCLED, CONSTANT = np.eye(3), np.roll(np.eye(3), 1, axis=1), np.eye(3)[[0
 
 
 def stage(scores: np.ndarray, data: Dataset) -> Stage:
-    return Stage("base", "00-base", answering(scores), data, {}, [], outputs=Outputs.LOGITS)
+    return Stage("base", "00-base", answering(scores), data, {}, [], Outputs.LOGITS, ("probabilities",))
 
 
 @pytest.mark.parametrize("scores", [CYCLED, CONSTANT])

@@ -227,7 +227,7 @@ def archive_begins(described: bytes) -> int:
 
 def test_every_file_of_a_stage_is_described(tiny_vit, tiny_data, tiny_text, tmp_path):
     for model, data in ((tiny_vit, tiny_data), (tiny_bert_of(tiny_text), tiny_text)):
-        stage = Stage("base", f"00-{model.name}", model, data, {}, [], Outputs.LOGITS)
+        stage = Stage("base", f"00-{model.name}", model, data, {}, [], Outputs.LOGITS, ("probabilities",))
         (file,) = export_stage(stage, Export(formats=("dynamic",)), tmp_path)
         assert file.tensors
         described = read_description(file.path.read_bytes())
@@ -245,6 +245,6 @@ def test_images_outside_0_to_1_are_described_as_pixels_if_the_data_say_their_ran
     centred = dataclasses.replace(tiny_data, decode=lambda image: decode(image) * 2 - 1)
     for black, expected in ((None, None), (-1.0, ImageInput((127.5,), (127.5,)))):
         data = centred if black is None else dataclasses.replace(centred, pixel_range=(black, 1.0))
-        stage = Stage("base", f"00-{black}", tiny_vit, data, {}, [], Outputs.LOGITS)
+        stage = Stage("base", f"00-{black}", tiny_vit, data, {}, [], Outputs.LOGITS, ("probabilities",))
         (file,) = export_stage(stage, Export(formats=("float32",)), tmp_path)
         assert read_description(file.path.read_bytes()).input == expected
