@@ -9,6 +9,16 @@ import typer
 
 from tfcompress.cli.program import AllowCode, Imports, import_tensorflow
 
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the recipe, such as techniques[1].cluster.clusters=32.",
+    ),
+]
+Rehearsal = Annotated[bool, typer.Option("--rehearsal/--no-rehearsal", help="Try the whole run on two examples first.")]
+
 
 def recipes() -> None:
     """List the recipes that come with tfcompress."""
@@ -46,19 +56,10 @@ def run(
         Path | None,
         typer.Option(help="A trained model to compress instead: a .h5 or .keras file, a SavedModel or a run's stage."),
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a setting of the recipe, such as techniques[1].cluster.clusters=32.",
-        ),
-    ] = None,
+    changes: Changes = None,
     allow_code: AllowCode = False,
     imports: Imports = None,
-    rehearsal: Annotated[
-        bool, typer.Option("--rehearsal/--no-rehearsal", help="Try the whole run on two examples first.")
-    ] = True,
+    rehearsal: Rehearsal = True,
 ) -> None:
     """Run a recipe: train, compress, export, verify, measure, report."""
     import_tensorflow()
@@ -70,6 +71,29 @@ def run(
     import_modules(imports or [], allow_code)
     print_report(pipeline.run(Recipe.load(recipe, changes or []), workdir, model, allow_code, rehearsal))
     print(f"{workdir / 'report.html'}  {workdir / 'report.json'}  {workdir / 'model.tflite'}")
+
+
+def sweep(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=VALUES", help="A setting and its values, such as techniques[1].cluster.clusters=16,32,64."
+        ),
+    ],
+    workdir: Annotated[
+        Path, typer.Option(help="The folder for all files. The same command resumes an interrupted sweep.")
+    ],
+    changes: Changes = None,
+    rehearsal: Rehearsal = True,
+) -> None:
+    """Run a recipe with each combination of some settings."""
+    import_tensorflow()
+    from tfcompress.study.sweep import sweep as sweep_of
+    from tfcompress.study.table import print_sweep
+
+    print_sweep(sweep_of(recipe, grid, workdir, changes or [], rehearsal))
+    print(f"{workdir / 'figures.json'}  {workdir / 'figures.svg'}")
 
 
 def sensitivity(

@@ -54,6 +54,11 @@ class Stage:
     names: tuple[str, ...]
 
 
+def folder_name(name: str, number: int) -> str:
+    """Returns what the folder of a stage is called; `number` counts the stages from 0."""
+    return f"{number:02}-{name}"
+
+
 class StageStore:
     """The folder `stages` of a working folder.
 
@@ -68,8 +73,8 @@ class StageStore:
         self._workdir, self._outputs, self._names = workdir, outputs, names
 
     def folder(self, name: str, number: int) -> Path:
-        """Returns the folder of a stage; `number` counts the stages from 0."""
-        return self._workdir / "stages" / f"{number:02}-{name}"
+        """Returns the folder of a stage."""
+        return self._workdir / "stages" / folder_name(name, number)
 
     def model_file(self, name: str, number: int) -> Path:
         """Returns the file of a stage's model."""

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from tfcompress.study.bits import WIDTHS, Bits
 from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, strongest_tolerable
+from tfcompress.study.sweep import Sweep
 from tfcompress.study.treatments import TREATMENTS
 
 
@@ -66,5 +67,37 @@ def print_bits(study: Bits, console: Console | None = None) -> None:
         f"{study.bytes:,}, 1/{study.float_bytes / study.bytes:.1f} of float32. A cell shows the KL divergence of the "
         f"outputs in nats with only that layer clustered. With all of them, on {study.judged}, it is "
         f"{study.after.divergence:.2g}{quality}.",
+        style="dim",
+    )
+
+
+def print_sweep(found: Sweep, console: Console | None = None) -> None:
+    """Prints one row per file that the runs of a setting ended with, and what the columns mean."""
+    console = console or Console(width=None if Console().is_terminal else 170)
+    first = found.rows[0].quality
+    table = Table("")
+    for heading in (*found.rows[0].settings, "model"):
+        table.add_column(heading, overflow="fold")
+    for heading in (f"{first.metric} (95 %)", "change", "bytes", "gzip", "ratio", "time"):
+        table.add_column(heading, justify="right")
+    for number, row in enumerate(found.rows, start=1):
+        table.add_row(
+            str(number),
+            *map(str, row.settings.values()),
+            escape(row.model),
+            str(row.quality),
+            f"{100 * row.change:+.2f}" if first.percent else f"{row.change:+.3g}",
+            f"{row.bytes:,}",
+            f"{row.gzip:,}",
+            f"1/{row.ratio:.1f}",
+            f"{row.time:.2f}",
+        )
+    console.print(table)
+    seeds = len(found.rows[0].qualities)
+    interval = f"the mean of {seeds} seeds with Student's interval" if seeds > 1 else "of one seed, with its interval"
+    console.print(
+        f"{found.runs} runs of {found.recipe}, on {first.cases} test {first.case}s. '{first.metric}' is {interval}; "
+        "'change' is from the base model of the same run, of percentages in points; 'ratio' is the bytes divided by "
+        "those of the base model's file, 'time' the ratio to its latency, the median of the seeds.",
         style="dim",
     )

@@ -1,0 +1,226 @@
+"""Runs a recipe at every point of a grid of settings. Stages that runs have in common are made once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import tf_keras
+from pydantic import JsonValue, TypeAdapter
+from scipy.special import stdtrit
+
+from tfcompress.errors import UserError
+from tfcompress.files import atomic_write, write_json
+from tfcompress.measure.quality import Quality
+from tfcompress.report import plots
+from tfcompress.report.document import Report, Variant
+from tfcompress.runs.pipeline import run
+from tfcompress.runs.recipe import Recipe
+from tfcompress.runs.stages import folder_name
+from tfcompress.runs.workdir import claim
+from tfcompress.settings import parse_yaml
+
+SEED = "seed"
+"""Runs that differ in this setting only are one row."""
+
+Settings = dict[str, JsonValue]
+"""The values of a point of the grid, by the paths of the settings."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The files of one format that runs with the same settings and different seeds ended with.
+
+    Attributes:
+        settings: of the grid, without the seed.
+        model: the last stage and its format, in words.
+        qualities: the task's first figure of each seed, on the test split.
+        changes: its change from the base model of the same run, in the same order.
+        bytes, gzip: of the file, and zipped: the mean over the seeds.
+        ratio: the bytes of the base model's file divided by `bytes`.
+        time: the median ratio to the latency of the base model's file.
+    """
+
+    settings: Settings
+    model: str
+    qualities: tuple[Quality, ...]
+    changes: tuple[float, ...]
+    bytes: int
+    gzip: int
+    ratio: float
+    time: float
+
+    @property
+    def quality(self) -> Quality:
+        """The mean, with a 95 % interval: Student's over the seeds, or that of the examples if there is one seed."""
+        first = self.qualities[0]
+        if len(self.qualities) == 1:
+            return first
+        values = [quality.value for quality in self.qualities]
+        low, high = _interval(values)
+        return Quality(
+            first.metric, mean(values), low, high, first.cases, first.higher_is_better, first.percent, first.case
+        )
+
+    @property
+    def change(self) -> float:
+        """The mean over the seeds."""
+        return mean(self.changes)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found.
+
+    Attributes:
+        recipe: its name, or its path.
+        runs: how many there were.
+        rows: in the order of the grid.
+    """
+
+    recipe: str
+    runs: int
+    rows: tuple[Row, ...]
+
+    def save(self, path: Path) -> None:
+        """Writes the rows as JSON."""
+        write_json(path, TypeAdapter(Sweep).dump_python(self, mode="json"))
+
+
+@dataclass(frozen=True)
+class _Point:
+    settings: Settings
+    recipe: Recipe
+    workdir: Path
+
+    def __str__(self) -> str:
+        return ", ".join(f"{path} {value}" for path, value in self.settings.items())
+
+    def stages(self) -> Iterator[tuple[str, str]]:
+        """Yields the folder of each stage, and all that decides what is in it."""
+        whole = self.recipe.model_dump(mode="json")
+        before = {key: value for key, value in whole.items() if key != "techniques"}
+        steps = self.recipe.techniques
+        for number, name in enumerate(("base", *(step.technique.name for step in steps))):
+            made_by = before | {"techniques": whole["techniques"][:number]}
+            yield folder_name(name, number), TypeAdapter(dict[str, Any]).dump_json(made_by).decode()
+
+
+def sweep(
+    recipe: str, grid: Sequence[str], workdir: Path, changes: Sequence[str] = (), rehearsal: bool = True
+) -> Sweep:
+    """Runs a recipe once for each combination of the values. The same call resumes an interrupted sweep.
+
+    Each run has a folder `runs/NNN`, as `tfcompress run` leaves it. `figures.json` and `figures.svg` show all.
+
+    Args:
+        recipe: the name of a shipped recipe, or the path of a YAML file.
+        grid: for each setting its path and its values, such as `techniques[1].cluster.clusters=16,32,64`. Runs that
+            differ in `seed=0,1,2` alone are one row.
+        workdir: the folder for everything.
+        changes: settings of all runs, `path=value`.
+        rehearsal: whether each run is tried on two examples first.
+
+    Raises:
+        UserError: the grid cannot be read, a recipe with one of its values is wrong, the folder holds another sweep, or
+            a run failed; the message names the settings of the run.
+    """
+    points = _points(recipe, grid, workdir, changes)
+    claim(workdir, "sweep", {"recipe": recipe, "grid": list(grid), "set": list(changes)})
+    made: dict[str, Path] = {}
+    reports = []
+    for number, point in enumerate(points, start=1):
+        print(f"run {number} of {len(points)}: {point}", file=sys.stderr)
+        _copy_stages(point, made)
+        try:
+            reports.append(run(point.recipe, point.workdir, rehearsal=rehearsal))
+        except UserError as error:
+            raise UserError(f"{point}: {error}") from error
+        made |= {decided_by: point.workdir / "stages" / folder for folder, decided_by in point.stages()}
+        tf_keras.backend.clear_session()  # Otherwise the memory of all models adds up.
+    found = Sweep(recipe, len(points), tuple(_rows(points, reports)))
+    found.save(workdir / "figures.json")
+    with atomic_write(workdir / "figures.svg") as beside:
+        drawn = plots.quality_by_size("sweep", [(row.gzip, row.quality) for row in found.rows])
+        beside.write_text(plots.standalone(drawn), encoding="utf-8")
+    return found
+
+
+def _points(recipe: str, grid: Sequence[str], workdir: Path, changes: Sequence[str]) -> list[_Point]:
+    """Returns one point for each combination of values, the last setting changing fastest."""
+    values = dict(map(_values, grid))
+    if len(values) < len(grid):
+        raise UserError(f"--grid names a setting twice: {', '.join(grid)}; give all its values at once")
+    points = []
+    for number, chosen in enumerate(itertools.product(*values.values())):
+        settings = dict(zip(values, chosen, strict=True))
+        written = [f"{path}={TypeAdapter(Any).dump_json(value).decode()}" for path, value in settings.items()]
+        points.append(_Point(settings, Recipe.load(recipe, [*changes, *written]), workdir / "runs" / f"{number:03}"))
+    return points
+
+
+def _values(given: str) -> tuple[str, list[JsonValue]]:
+    path, equals, text = given.partition("=")
+    values = parse_yaml(f"[{text}]", f"--grid {path}") if equals else []
+    if not path or not values:
+        raise UserError(f"--grid {given!r} has no values; write --grid key.path=first,second,…")
+    if any(value in values[:place] for place, value in enumerate(values)):
+        raise UserError(f"--grid {given!r} has a value twice; give each once")
+    return path, values
+
+
+def _copy_stages(point: _Point, made: Mapping[str, Path]) -> None:
+    """Gives a run the stages, from its first on, that an earlier run made in the same way."""
+    for folder, decided_by in point.stages():
+        target = point.workdir / "stages" / folder
+        if decided_by not in made:
+            return
+        if not target.is_dir():
+            partly = target.with_name(f"{folder}.part")
+            shutil.rmtree(partly, ignore_errors=True)
+            shutil.copytree(made[decided_by], partly)
+            partly.rename(target)
+
+
+def _rows(points: Sequence[_Point], reports: Sequence[Report]) -> Iterator[Row]:
+    groups: dict[str, list[tuple[Settings, Report]]] = {}
+    for point, report in zip(points, reports, strict=True):
+        others = {path: value for path, value in point.settings.items() if path != SEED}
+        groups.setdefault(str(others), []).append((others, report))
+    for group in groups.values():
+        found = [report for _, report in group]
+        for variants in zip(*(_last(report) for report in found), strict=True):
+            yield _row(group[0][0], variants, [report.variants[0] for report in found])
+
+
+def _last(report: Report) -> list[Variant]:
+    """Returns the files of the last stage."""
+    return [variant for variant in report.variants if variant.stage == report.variants[-1].stage]
+
+
+def _row(settings: Settings, variants: Sequence[Variant], bases: Sequence[Variant]) -> Row:
+    pairs = list(zip(variants, bases, strict=True))
+    size = mean(variant.size.raw for variant in variants)
+    return Row(
+        settings=settings,
+        model=variants[0].name,
+        qualities=tuple(variant.quality[0] for variant in variants),
+        changes=tuple(variant.quality[0].value - base.quality[0].value for variant, base in pairs),
+        bytes=round(size),
+        gzip=round(mean(variant.size.gzip for variant in variants)),
+        ratio=mean(base.size.raw for base in bases) / size,
+        time=median(variant.latency.ratio for variant in variants),
+    )
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Returns Student's 95 % interval of the mean of at least two values."""
+    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / math.sqrt(len(values))
+    return mean(values) - half, mean(values) + half
