@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from tfcompress.errors import UserError
-from tfcompress.tflite.attached import with_attached_files
+from tfcompress.tflite.attached import attach_files, with_attached_files
 
 
 def archive(compression: int) -> bytes:
@@ -20,7 +20,11 @@ def test_a_mapped_file_gives_what_its_bytes_give(content, tmp_path):
     path = tmp_path / "model"
     path.write_bytes(content)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        assert with_attached_files(mapped, b"other") == with_attached_files(content, b"other")
+        expected = with_attached_files(content, b"other")
+        assert with_attached_files(mapped, b"other") == expected
+        (tmp_path / "other").write_bytes(b"other")
+        attach_files(mapped, tmp_path / "other")
+        assert (tmp_path / "other").read_bytes() == expected
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

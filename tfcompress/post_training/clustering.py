@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,12 @@ from tfcompress.post_training.kernels import LOOKUPS, SMALLEST_KERNEL, Kernel, f
 from tfcompress.post_training.method import Settings, kernel_codebooks, table_codebooks
 from tfcompress.post_training.moments import MOST_INPUTS, counts, moments
 from tfcompress.post_training.pieces import Pieces
-from tfcompress.tflite.attached import with_attached_files
+from tfcompress.tflite.attached import attach_files, with_attached_files
 from tfcompress.tflite.damage import reporting_damage
 from tfcompress.tflite.graph import Content, Model, Operator
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.tensor import Array, Tensor
-from tfcompress.tflite.writing import write
+from tfcompress.tflite.writing import write, write_file
 
 FEW_EXAMPLES = 16
 """With fewer calibration examples there is a warning."""
@@ -38,14 +39,24 @@ class Clustered:
     """A file with clustered weights.
 
     Attributes:
-        content: the bytes of a stock file; its metadata hold the codebooks with scales, for `pack`.
+        model: its metadata hold the codebooks with scales, for `pack`.
         codebooks: of the clustered weights by the names of their tensors; `indices` have the tensor's shape.
         skipped: why other weights were left as they are, by name.
     """
 
-    content: bytes
+    model: Model
     codebooks: dict[str, Codebook]
     skipped: dict[str, str]
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bytes of a stock file."""
+        return with_attached_files(self.model.content, write(self.model))
+
+    def save(self, path: Path) -> None:
+        """Writes the stock file, with fewer copies in memory than `content` takes."""
+        write_file(self.model, path)
+        attach_files(self.model.content, path)
 
 
 def cluster(
@@ -94,8 +105,7 @@ def cluster(
             _release(model.content)
             shown.advance(note=kernel.name)
     write_codebooks(model, books)
-    content = with_attached_files(model.content, write(model))
-    return Clustered(content, books, skipped)
+    return Clustered(model, books, skipped)
 
 
 def _release(content: Content) -> None:

@@ -19,7 +19,7 @@ from tfcompress.post_training.activations import MEMORY, Activations
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.graph import Graph, Model, Operator
 from tfcompress.tflite.tensor import Array, Shape, Tensor
-from tfcompress.tflite.writing import write
+from tfcompress.tflite.writing import write_file
 
 _MOST_THREADS = 4
 
@@ -119,7 +119,7 @@ class Pieces:
         inputs = [tensor for one in operators for tensor in one.inputs if tensor in self._activations]
         inputs = list(dict.fromkeys(inputs))
         path = self._folder / f"piece_{next(self._numbers)}.tflite"
-        path.write_bytes(write(_piece(self._model, operators, inputs, outputs)))
+        write_file(_piece(self._model, operators, inputs, outputs), path)
         with _refusing(), native_libraries_quiet():
             interpreter = Interpreter(str(path), num_threads=min(os.cpu_count() or 1, _MOST_THREADS))
         path.unlink()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import chain
+from pathlib import Path
 from typing import TypeVar
 
 import flatbuffers
@@ -44,6 +45,15 @@ def write(model: Model, alignment: int = ALIGNMENT) -> bytes:
         UserError: the file would have 2 GiB or more, which a flatbuffer cannot, or the model was read from a damaged
             file.
     """
+    return bytes(_serialized(model, alignment))
+
+
+def write_file(model: Model, path: Path) -> None:
+    """Writes what `write` returns to a file, with one copy less in memory; for errors see there."""
+    path.write_bytes(_serialized(model, ALIGNMENT))
+
+
+def _serialized(model: Model, alignment: int) -> memoryview:
     assert alignment >= ALIGNMENT, alignment
     assert alignment.bit_count() == 1, alignment
     try:
@@ -58,7 +68,7 @@ def write(model: Model, alignment: int = ALIGNMENT) -> bytes:
         )
     builder = flatbuffers.Builder(size + _ROOM_FOR_GRAPH)
     builder.Finish(tree.Pack(builder), _IDENTIFIER)
-    return bytes(memoryview(builder.Bytes)[builder.Head() :])
+    return memoryview(builder.Bytes)[builder.Head() :]
 
 
 class _Writer:
