@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tf_keras
@@ -104,6 +107,24 @@ def test_a_stock_file_has_few_values_for_zip_and_can_be_packed(source, tmp_path)
     assert f"{stock}: stock; " in str(done)
     assert "about as many as before" in str(done)
     assert predict(stock, examples[:2]).shape == (2, 10)
+
+
+def test_a_file_is_clustered_in_place_and_without_tensorflow(source, tmp_path):
+    np.savez(tmp_path / "mine.npz", t0=np.stack(pictures(16)))
+    before = source.read_bytes()
+    script = """
+import sys
+from pathlib import Path
+from tfcompress.commands.cluster import cluster_file
+
+print(cluster_file(Path(sys.argv[1]), Path(sys.argv[1]), 16, calibration=sys.argv[2]))
+assert "tensorflow" not in sys.modules
+"""
+    command = [sys.executable, "-c", script, str(source), str(tmp_path / "mine.npz")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert f"bytes instead of {len(before):,}, " in done
+    assert not source.is_symlink()
+    assert len(source.read_bytes()) < len(before) / 5
 
 
 def test_without_the_runtime_a_packed_file_is_written_and_not_run(source, tmp_path, monkeypatch):

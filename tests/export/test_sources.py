@@ -1,5 +1,7 @@
+import io
 import json
 import pickle
+import zipfile
 from pathlib import Path
 
 import flatbuffers
@@ -172,6 +174,10 @@ def test_a_file_is_opened_and_gets_a_signature(tiny_vit, tmp_path):
     model = read(open_source(tmp_path / "without.tflite").content)
     (signature,), tensors = model.signatures, model.graphs[0].tensors
     assert (signature.inputs, signature.outputs) == ({"x": tensors[0]}, {"y": tensors[2]})
+    with zipfile.ZipFile(tmp_path / "without.tflite", "a") as attached:
+        attached.writestr("labels.txt", "yes")
+    with zipfile.ZipFile(io.BytesIO(open_source(tmp_path / "without.tflite").content)) as attached:
+        assert attached.read("labels.txt") == b"yes"
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -118,13 +118,17 @@ def cluster(
 
 
 def _clustered(imports: list[str], model: Path, output: Path, settings: dict[str, Any], within: dict[str, Any]) -> str:
-    import_tensorflow()
-    from tfcompress.commands.cluster import cluster_file
-    from tfcompress.models.user_code import import_modules
-    from tfcompress.study.budget import cluster_within
+    from tfcompress.commands.cluster import cluster_file, imports_tensorflow
 
-    import_modules(imports, settings["allow_code"])
-    if any(value is not None for value in within.values()):
+    budget = any(value is not None for value in within.values())
+    if budget or imports or imports_tensorflow(model, settings["calibration"]):
+        import_tensorflow()
+        from tfcompress.models.user_code import import_modules
+
+        import_modules(imports, settings["allow_code"])
+    if budget:
+        from tfcompress.study.budget import cluster_within
+
         return str(cluster_within(model, output, **within, **settings))
     return str(cluster_file(model, output, **settings))
 

@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
-from tfcompress.commands.examples import examples_for, image_size, images, keep_tokenizer, tokens
-from tfcompress.data import registry
-from tfcompress.data.folders import unlabelled_pictures
-from tfcompress.data.text import unlabelled_texts
 from tfcompress.errors import UserError
-from tfcompress.export.quantizer import calibrated_signatures, port_shape
-from tfcompress.measure.comparison import Examples
-from tfcompress.measure.interpreter import Example, Runner
-from tfcompress.progress import track
+from tfcompress.measure.interpreter import Example
+from tfcompress.tflite.reading import open_file
+from tfcompress.tflite.signatures import fed_shape, signed_inputs
 from tfcompress.tflite.tensor import Tensor
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_TEXTS = (".csv", ".tsv", ".txt")
+
+def needs_tensorflow(calibration: str | Sequence[Example] | None) -> bool:
+    """Returns whether TensorFlow reads the examples; see `calibration_examples`."""
+    return isinstance(calibration, str) and not calibration.endswith(".npz")
 
 
 def calibration_examples(
@@ -46,13 +43,15 @@ def calibration_examples(
     Raises:
         UserError: the examples cannot be read, there are none, or an input is missing or has another shape or type.
     """
-    signatures = calibrated_signatures(reference.read_bytes())
+    signatures = signed_inputs(open_file(reference))
     if not isinstance(calibration, str):
         found: Sequence[Example] = calibration[:count]
-    elif calibration.endswith(".npz"):
+    elif not needs_tensorflow(calibration):
         found = _stored(Path(calibration), count)
     else:
-        found = _read(calibration, count, model, reference)
+        from tfcompress.commands.calibration_data import read_examples
+
+        found = read_examples(calibration, count, model, reference)
     if not len(found):
         raise UserError("there are no examples to calibrate with; give at least one")
     names = [name for inputs in signatures.values() for name in inputs]
@@ -78,7 +77,7 @@ def _fitting(row: Arrays, signature: str, inputs: Mapping[str, Tensor], model: s
                 f"{taker} takes {', '.join(inputs)}, but the examples to calibrate with are called {', '.join(row)}; "
                 f"{name} is missing; give it{hint}"
             )
-        values, shape = np.asarray(row[own if own in row else name]), port_shape(tensor)
+        values, shape = np.asarray(row[own if own in row else name]), fed_shape(tensor)
         if values.shape != shape[1:] or not np.can_cast(values.dtype, tensor.dtype, "same_kind"):
             raise UserError(
                 f"{model} takes {tensor.dtype} {shape} as {name}, but an example to calibrate with has {values.dtype} "
@@ -100,32 +99,3 @@ def _stored(path: Path, count: int) -> list[Example]:
     if len(set(sizes.values())) > 1:
         raise UserError(f"{path} has arrays of different lengths: {sizes}; all must have the same number of examples")
     return [{name: array[i] for name, array in arrays.items()} for i in range(max(sizes.values(), default=0))]
-
-
-def _read(calibration: str, count: int, model: str, reference: Path) -> list[Example]:
-    """Returns pictures of a folder, texts of a file or training examples of a data set, as the model takes them."""
-    try:
-        keep_tokenizer(Path(model), reference)
-        feed = _feed(calibration, count, reference)
-        return [
-            tf.nest.map_structure(np.asarray, example)
-            for example in track(feed, f"reading {calibration.partition(':')[0]}", len(feed))
-        ]
-    except UserError as error:
-        raise UserError(str(error).replace(str(reference), model)) from error
-
-
-def _feed(calibration: str, count: int, reference: Path) -> Examples:
-    given = Path(calibration)
-    if calibration.partition(":")[0] in registry.NAMES or given.suffix.lower() in registry.YAML:
-        return examples_for([reference], calibration, None, count, "train").feeds[reference]
-    if given.is_dir():
-        runner = Runner(reference)
-        return images(reference, runner, unlabelled_pictures(given, image_size(reference, runner), count))
-    if given.suffix.lower() in _TEXTS:
-        texts = tf.data.Dataset.from_tensor_slices(unlabelled_texts(given, count))
-        return tokens(reference, Runner(reference), texts)
-    raise UserError(
-        f"{calibration} is no data set ({', '.join(registry.NAMES)}), no folder of pictures that is there, and no "
-        ".txt, .csv, .tsv or .npz file; give one of these to calibrate with"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.commands.calibration import calibration_examples
-from tfcompress.commands.convert import check_runs, open_model, unquantized_file
+from tfcompress.commands.calibration import calibration_examples, needs_tensorflow
 from tfcompress.commands.pack import known_activations
 from tfcompress.commands.scores import score_orders
 from tfcompress.errors import UserError
-from tfcompress.export.sources import Source
 from tfcompress.files import atomic_write, writing_to
-from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
+from tfcompress.measure.agreement import Difference, Outputs, compare_models
 from tfcompress.measure.comparison import Examples, random_examples, token_mask
 from tfcompress.measure.divergence import Mean, are_class_scores, mean_cosine, mean_divergence
-from tfcompress.measure.interpreter import Example, FloatArray, Runner
+from tfcompress.measure.interpreter import Example, Port, Runner, check_runs
 from tfcompress.packed.layout import MAX_BITS, MIN_BITS, bits_for
 from tfcompress.packed.options import Activations
 from tfcompress.packed.packer import pack_counted
@@ -28,8 +27,11 @@ from tfcompress.post_training.clustering import Clustered, cluster
 from tfcompress.post_training.floats import check_float, check_straight
 from tfcompress.post_training.method import Settings
 from tfcompress.progress import track
+from tfcompress.tflite.attached import attach_files
 from tfcompress.tflite.damage import reporting_damage
 from tfcompress.tflite.reading import open_file
+from tfcompress.tflite.signatures import complete
+from tfcompress.tflite.writing import write_file
 
 Choose = Callable[[Path, Sequence[Example]], Mapping[str, Settings]]
 """Returns the settings of each kernel for a float file and calibration examples."""
@@ -164,12 +166,10 @@ def cluster_file(
         raise UserError(f"{examples} examples were asked for; at least one is needed")
     if output.is_dir():
         raise UserError(f"{output} is a folder; name the .tflite file to write")
-    model = open_model(source, allow_code)
-    name, given = model.name, bool(model.content) and isinstance(source, (Path, str))
     with tempfile.TemporaryDirectory() as folder:
         reference = Path(folder) / "model.tflite"
-        reference.write_bytes(_float_content(model))
-        del model  # Its bytes take as much memory as clustering does.
+        name = _write_reference(source, reference, allow_code)
+        bytes_before = (Path(source) if _is_tflite_file(source) else reference).stat().st_size
         _check(reference, name, calibration is not None)
         with writing_to(output):
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -178,13 +178,11 @@ def cluster_file(
         if choose is not None:
             assert feed is not None, "only calibration examples tell what a kernel needs"
             settings = choose(reference, feed)
+        made = Path(folder) / "clustered.tflite"  # Not beside the output, where it would stay if LiteRT crashed.
         try:
-            found = cluster(open_file(reference), settings, feed)
-            content, left = _packed(found, computing) if packed else (found.content, found.skipped)
+            kernels, left = _write_clustered(made, cluster(open_file(reference), settings, feed), packed, computing)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
-        made = Path(folder) / "clustered.tflite"  # Not beside the output, where it would stay if LiteRT crashed.
-        made.write_bytes(content)
         likeness, not_run = None, ""
         try:
             likeness = _compared(reference, made, feed)
@@ -193,21 +191,19 @@ def cluster_file(
         if likeness is not None and not likeness.difference.finite:
             raise UserError(f"{name}: the outputs of the clustered file are not all finite numbers; use more clusters")
         with atomic_write(output) as beside:
-            beside.write_bytes(content)
-        before = (Path(source) if given else reference).stat().st_size
-    books = found.codebooks.values()
-    most = {(settings[name] if isinstance(settings, Mapping) else settings).clusters for name in found.codebooks}
+            shutil.copyfile(made, beside)
+        bytes_after = made.stat().st_size
+    bits_each, sizes = zip(*kernels.values(), strict=True)
+    most = {(settings[one] if isinstance(settings, Mapping) else settings).clusters for one in kernels}
     return ClusteredFile(
         path=output,
         packed=packed,
         clusters=max(most),
         fewest=min(most),
-        bits=float(
-            np.average([bits_for(len(book.centroids)) for book in books], weights=[book.indices.size for book in books])
-        ),
-        kernels=len(found.codebooks),
-        bytes_before=before,
-        bytes_after=len(content),
+        bits=float(np.average(bits_each, weights=sizes)),
+        kernels=len(kernels),
+        bytes_before=bytes_before,
+        bytes_after=bytes_after,
         left=left,
         calibration="" if feed is None else calibration if isinstance(calibration, str) else "given examples",
         calibrated=0 if feed is None else len(feed),
@@ -232,14 +228,42 @@ def _activations(asked: str | None, packed: bool) -> Activations | None:
     return known_activations(asked)
 
 
-def _float_content(source: Source) -> bytes:
-    """Returns the float file of a source."""
-    if source.quantized:
+def imports_tensorflow(source: Any, calibration: str | Sequence[Example] | None) -> bool:
+    """Returns whether `cluster_file` needs TensorFlow for a source and its calibration data."""
+    return not _is_tflite_file(source) or needs_tensorflow(calibration)
+
+
+def _is_tflite_file(source: Any) -> bool:
+    """Returns whether a source is a `.tflite` file, which is clustered without TensorFlow."""
+    if not isinstance(source, (Path, str)) or Path(source).suffix != ".tflite":
+        return False
+    try:
+        with Path(source).open("rb") as file:
+            return file.read(8)[4:] == b"TFL3"
+    except OSError:
+        return False  # Opening it as a model tells what is wrong with it.
+
+
+def _write_reference(source: Any, reference: Path, allow_code: bool) -> str:
+    """Makes the float file of a source, or a link to it, and returns what messages call the model."""
+    if _is_tflite_file(source):
+        model = open_file(Path(source))
+        if complete(model, str(source)):
+            write_file(model, reference)
+            attach_files(model.content, reference)
+        else:
+            reference.symlink_to(Path(source).resolve())
+        return str(source)
+    from tfcompress.commands.convert import open_model, unquantized_file  # Imports TensorFlow.
+
+    opened = open_model(source, allow_code)
+    if opened.quantized:
         raise UserError(
-            f"{source.name} was prepared for int8 by quantization-aware training; cluster the model before it, or add "
+            f"{opened.name} was prepared for int8 by quantization-aware training; cluster the model before it, or add "
             "the technique cluster to the recipe, before quantize"
         )
-    return unquantized_file(source, "float32", True)
+    reference.write_bytes(unquantized_file(opened, "float32", True))
+    return opened.name
 
 
 def _check(reference: Path, name: str, calibrated: bool) -> None:
@@ -255,43 +279,48 @@ def _check(reference: Path, name: str, calibrated: bool) -> None:
     check_runs(reference, name)
 
 
-def _packed(found: Clustered, computing: Activations | None) -> tuple[bytes, dict[str, str]]:
-    """Returns a packed file, and why weights in it stay float."""
+def _write_clustered(
+    path: Path, found: Clustered, packed: bool, computing: Activations | None
+) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
+    """Writes a file; returns the bits of an index and the number of weights by kernel, and why weights stay float.
+
+    The model is given up by then: its weights, a stock file of them and what runs both take as much memory each.
+    """
+    kernels = {name: (bits_for(len(book.centroids)), book.indices.size) for name, book in found.codebooks.items()}
+    if not packed:
+        found.save(path)
+        return kernels, found.skipped
     try:
-        packed = pack_counted(found.content, computing)
+        made = pack_counted(found.model, computing)
     except UserError as error:
         raise UserError(f"{str(error).partition(';')[0]}; choose --stock for a file that is not packed") from error
-    more = {one.name: f"clustered, but not packed: {one.reason}" for one in packed.skipped}
-    return packed.content, found.skipped | {name: more[name] for name in more if name in found.codebooks}
+    path.write_bytes(made.content)
+    more = {one.name: f"clustered, but not packed: {one.reason}" for one in made.skipped}
+    return kernels, found.skipped | {name: more[name] for name in more if name in kernels}
 
 
 def _compared(before: Path, after: Path, examples: Sequence[Example] | None) -> Likeness:
-    """Runs two files on the same examples, by default on random inputs."""
-    first, second = Runner(before), Runner(after)
-    feed: Examples = random_examples({"": before}, {"": first}) if examples is None else examples
-    expected: list[FloatArray] = []
-    found: list[FloatArray] = []
-    difference = compare_models(
-        _keeping(second, found),
-        _keeping(first, expected),
-        track(feed, "running both files", len(feed)),
-        second.scores.name,
+    """Runs two files on the same examples, by default on random inputs.
+
+    One runs after the other: LiteRT takes twice the bytes of a float file.
+    """
+    feed: Examples = random_examples({"": before}, {"": Runner(before)}) if examples is None else examples
+    found, port = _run(after, feed, "running the clustered file")
+    expected, port_before = _run(before, feed, "running the float file")
+    kept, kept_before = iter(found), iter(expected)
+    difference = compare_models(lambda _: next(kept), lambda _: next(kept_before), feed, port.name)
+    scores, wanted = (
+        np.stack([outputs[one.name] for outputs in rows]) for rows, one in ((found, port), (expected, port_before))
     )
-    scores, wanted = np.stack(found), np.stack(expected)
-    if are_class_scores([(first.scores, wanted), (second.scores, scores)], bool(score_orders([before]))):
+    if are_class_scores([(port_before, wanted), (port, scores)], bool(score_orders([before]))):
         return Likeness(difference, mean_divergence(scores, wanted), None)
     return Likeness(difference, None, mean_cosine(scores, wanted, token_mask(feed, wanted.shape[1:-1])))
 
 
-def _keeping(runner: Runner, kept: list[FloatArray]) -> Predict:
-    """Returns a function that runs a file and keeps its scores."""
-
-    def predict(example: Example) -> Outputs:
-        outputs = runner.run_all(example)
-        kept.append(outputs[runner.scores.name])
-        return outputs
-
-    return predict
+def _run(file: Path, feed: Examples, what: str) -> tuple[list[Outputs], Port]:
+    """Returns all outputs of a file, and which of them holds the scores."""
+    runner = Runner(file)
+    return [runner.run_all(example) for example in track(feed, what, len(feed))], runner.scores
 
 
 def _left(left: Mapping[str, str]) -> list[str]:

@@ -24,7 +24,7 @@ from tfcompress.export.sources import Source, of_model, open_source
 from tfcompress.files import atomic_write
 from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
 from tfcompress.measure.comparison import random_examples
-from tfcompress.measure.interpreter import Example, Runner, real_values, without_batch
+from tfcompress.measure.interpreter import Example, Runner, check_runs, real_values, without_batch
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.progress import bar
 from tfcompress.tflite.attached import with_attached_files
@@ -196,14 +196,6 @@ def _check_possible(
             f"{what} needs examples to calibrate with: --calibration NAME, NAME:PATH, a folder of pictures, a .txt, "
             f".csv or .tsv file of texts, or an .npz; the data sets are {', '.join(registry.NAMES)}"
         )
-
-
-def check_runs(file: Path, name: str) -> None:
-    """Raises a `UserError` if LiteRT cannot load a file; the quantizer does not end on some of those."""
-    try:
-        Runner(file)
-    except UserError as error:
-        raise UserError(str(error).replace(str(file), name)) from error
 
 
 def unquantized_file(source: Source, target: Format | QuantizerRecipe, wanted: bool) -> bytes:

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tfcompress.commands.convert import check_runs, open_model, unquantized_file
+from tfcompress.commands.convert import open_model, unquantized_file
 from tfcompress.commands.examples import examples_for, keep_tokenizer
 from tfcompress.errors import UserError
 from tfcompress.files import write_json
-from tfcompress.measure.interpreter import predict
+from tfcompress.measure.interpreter import check_runs, predict
 from tfcompress.measure.quality import Quality, judge, quality
 from tfcompress.progress import track
 

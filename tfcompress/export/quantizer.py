@@ -35,7 +35,8 @@ from tfcompress.tflite.damage import DAMAGE_ERRORS
 from tfcompress.tflite.graph import Operator
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import requirement, state_runtime
-from tfcompress.tflite.tensor import Array, Shape, Tensor
+from tfcompress.tflite.signatures import fed_shape, signed_inputs
+from tfcompress.tflite.tensor import Array, Tensor
 from tfcompress.tflite.writing import write
 
 QuantizerRecipe = list[dict[str, Any]]
@@ -81,8 +82,8 @@ def quantize(
         content: of a float32 `.tflite` file with a signature.
         to: a format, see `tfcompress.export.formats`, or a quantizer recipe.
         calibration: examples as dictionaries of inputs by name, each with a batch axis of length 1, of the signature of
-            the first graph; or by the name of each signature in `calibrated_signatures`. They are required where
-            `needs_calibration` says so.
+            the first graph; or by the name of each signature in `tfcompress.tflite.signatures.signed_inputs`. They are
+            required where `needs_calibration` says so.
         per_channel: use one scale per output of a layer instead of one per tensor. `int4` always does.
 
     Raises:
@@ -128,23 +129,6 @@ def _is_calibrated(manager: RecipeManager) -> bool:
     """Returns whether rules use examples; without any, OSCAR would do without its statistics and say so in a log."""
     rules = manager.get_quantization_recipe()
     return manager.need_calibration() or any(rule["algorithm_key"] == AlgorithmName.OSCAR for rule in rules)
-
-
-def calibrated_signatures(content: bytes) -> dict[str, dict[str, Tensor]]:
-    """Returns the signatures that examples are needed for, with their inputs by name: the first one of each graph."""
-    model = read(content)
-    found: dict[str, dict[str, Tensor]] = {}
-    for graph in model.graphs:
-        for signature in model.signatures:
-            if signature.graph is graph:
-                found[signature.name] = signature.inputs
-                break
-    return found
-
-
-def port_shape(tensor: Tensor) -> Shape:
-    """Returns the shape in which an input is fed, where a free length is 1."""
-    return tuple(abs(size) for size in tensor.shape)
 
 
 def load_quantizer_recipe(path: Path) -> QuantizerRecipe:
@@ -234,8 +218,8 @@ def _lookup_names(content: bytes) -> list[str]:
 def _zeros(content: bytes) -> dict[str, list[Arrays]]:
     """Returns an example of zeros for each signature, which as ids are valid for every table."""
     return {
-        signature: [{name: np.zeros(port_shape(tensor), tensor.dtype) for name, tensor in inputs.items()}]
-        for signature, inputs in calibrated_signatures(content).items()
+        signature: [{name: np.zeros(fed_shape(tensor), tensor.dtype) for name, tensor in inputs.items()}]
+        for signature, inputs in signed_inputs(read(content)).items()
     }
 
 
@@ -247,7 +231,7 @@ def _calibrate(
 ) -> object:
     """Runs the model on examples and returns the ranges of its tensors, as the quantizer takes them."""
     update = {"qsv_update_func": qsv_utils.min_max_update} if extremes else {}
-    signatures = calibrated_signatures(content)
+    signatures = signed_inputs(read(content))
     given = examples if isinstance(examples, Mapping) else {next(iter(signatures)): examples}
     with _quantizing():
         observer = calibrator.Calibrator(content, num_threads=2, **update)
@@ -264,7 +248,7 @@ def _calibrate(
 
 def _fed(values: Array, tensor: Tensor) -> Array:
     """Returns the values of an example in the shape of an input: a larger batch has copies, and a scalar no batch."""
-    shape = port_shape(tensor)
+    shape = fed_shape(tensor)
     return values.reshape(shape) if not shape else np.broadcast_to(values, shape)
 
 

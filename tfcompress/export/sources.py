@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import h5py
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.answers import End
 from tfcompress.data.tasks import KINDS, describe_task
@@ -32,13 +30,13 @@ from tfcompress.models.outputs import Outputs
 from tfcompress.models.pixels import pixel_range_of
 from tfcompress.models.pretrained import hugging_face
 from tfcompress.models.signature import library
-from tfcompress.names import distinct_names, plain_name
 from tfcompress.progress import console
 from tfcompress.quiet import native_libraries_quiet
-from tfcompress.tflite.graph import Signature
+from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.metadata import Description, ImageInput, LookupInput, TextInput
 from tfcompress.tflite.reading import read
-from tfcompress.tflite.tensor import Array, Tensor
+from tfcompress.tflite.signatures import complete
+from tfcompress.tflite.tensor import Array
 from tfcompress.tflite.writing import write
 
 Arrays = dict[str, Array]
@@ -221,29 +219,8 @@ def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> D
 def _with_signature(content: bytes, name: str) -> bytes:
     """Returns a `.tflite` file with a signature and with operator codes that every reader understands.
 
-    If its first graph, which is the one that runs, has no signature, it gets one with the tensors' names.
-
     Raises:
         UserError: the file is damaged or has no outputs.
     """
     model = read(content, name)
-    graph = model.graphs[0]
-    if not graph.outputs:
-        raise UserError(f"{name} has no outputs, so it computes nothing; convert the model again")
-    if not any(signature.graph is graph for signature in model.signatures):
-        inputs, outputs = _by_name(graph.inputs, "input"), _by_name(graph.outputs, "output")
-        taken = [signature.name for signature in model.signatures]
-        called = distinct_names([*taken, "serving_default"], "signature")[-1]
-        model.signatures.insert(0, Signature(called, graph, inputs, outputs))
-    elif not any(code.source is not None and _is_of_old_kind(code.source) for code in model.codes):
-        return content
-    return write(model)
-
-
-def _is_of_old_kind(code: schema.OperatorCode) -> bool:
-    """Returns whether TensorFlow up to 2.3 wrote an operator code, which has its number in the older field alone."""
-    return bool(code.DeprecatedBuiltinCode() > code.BuiltinCode())
-
-
-def _by_name(tensors: Sequence[Tensor], kind: str) -> dict[str, Tensor]:
-    return dict(zip(distinct_names([plain_name(tensor.name) for tensor in tensors], kind), tensors, strict=True))
+    return with_attached_files(content, write(model)) if complete(model, name) else content

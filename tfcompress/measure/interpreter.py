@@ -191,6 +191,14 @@ def is_packed(path: Path) -> bool:
         return _has_own_operators(Interpreter(str(path)))
 
 
+def check_runs(path: Path, name: str) -> None:
+    """Raises a `UserError` that calls a file `name` if LiteRT cannot load it; the quantizer does not end on some."""
+    try:
+        Runner(path)
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), name)) from error
+
+
 def inputs(path: Path) -> dict[str, str]:
     """Returns type and shape of a file's inputs by name, such as `int32 (1, 128)`."""
     return {name: str(port) for name, port in Runner(path).inputs.items()}
