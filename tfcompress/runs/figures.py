@@ -40,23 +40,27 @@ def measure_files(files: Sequence[ExportedFile], export: Export, workdir: Path) 
     labels = data.labels["test"]
     metrics = data.task.metrics(labels)
     first: tuple[Scores, ...] | None = None
+    expected: dict[str, Answers] = {}
     variants = []
     for file in files:
+        stage = file.stage
+        if stage.folder not in expected:
+            expected[stage.folder] = _expected(stage, export)
         outputs = _predictions(file, workdir)
         scores = judge(metrics, labels, outputs, str(file.path))
         first = first or scores
         variants.append(
             Variant(
-                stage=file.stage.name,
+                stage=stage.name,
                 format=file.format,
-                scheme=quantization_scheme(file.stage.traits),
+                scheme=quantization_scheme(stage.traits),
                 file=str(file.path.relative_to(workdir)),
                 minimum_runtime=minimum_runtime(file.path.read_bytes(), RUNTIMES),
                 inputs=inputs(file.path),
                 size=size(file.path),
                 quality=tuple(map(quality, metrics, scores)),
                 change=() if first is scores else tuple(map(change, metrics, first, scores)),
-                agreement=_agreement(file.stage, outputs, export),
+                agreement=_agreement(outputs, expected[stage.folder]),
                 latency=times[file.path.stem],
                 memory=memory(file.path)[0],
                 tensors=file.tensors,
@@ -83,11 +87,15 @@ def _predictions(file: ExportedFile, workdir: Path) -> Answers:
     return found[0] if len(found) == 1 else dict(zip(names, found, strict=True))
 
 
-def _agreement(stage: Stage, outputs: Answers, export: Export) -> Agreement:
-    """Compares a file's outputs with those of the Keras model that it was made from, on the first test examples."""
+def _expected(stage: Stage, export: Export) -> Answers:
+    """Returns what a file of a stage should give for the first test examples: the outputs of its Keras model."""
     examples = stage.data.examples("test").take(_AGREEMENT_EXAMPLES).batch(64)
     gives = Outputs.NUMBERS if export.logits else stage.outputs
-    expected = answers(stage.model, gives, stage.names, examples.map(lambda features, _: features))
+    return answers(stage.model, gives, stage.names, examples.map(lambda features, _: features))
+
+
+def _agreement(outputs: Answers, expected: Answers) -> Agreement:
+    """Compares a file's outputs with those that are expected of the first examples."""
     if isinstance(outputs, dict) and isinstance(expected, dict):
         return agreement_of_all({name: outputs[name][: len(found)] for name, found in expected.items()}, expected)
     assert not isinstance(outputs, dict)
