@@ -11,6 +11,8 @@ from tfcompress.optimize.technique import Context, Technique, restore_trainable
 from tfcompress.training import Objective, fit
 from tfcompress.traits import Traits, check_model, measure_model
 
+from .answers import answers
+
 
 def apply(
     technique: Technique, model: tf_keras.Model, data: Dataset, folder: Path, traits: Traits | None = None
@@ -30,5 +32,5 @@ def apply(
 
 def accuracy(model: tf_keras.Model, data: Dataset) -> float:
     """Returns the top-1 on the test split."""
-    answers = model.predict(data.batches("test", 64), verbose=0).argmax(1)
-    return float((answers == data.labels["test"]).mean())
+    found = answers(model, data.batches("test", 64)).argmax(1)
+    return float((found == data.labels["test"]).mean())

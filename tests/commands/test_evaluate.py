@@ -5,6 +5,7 @@ import pytest
 import tf_keras
 from scipy.stats import spearmanr
 
+from tests.answers import answers
 from tests.command_line import run
 from tfcompress.commands.evaluate import evaluate_model
 from tfcompress.data.text_files import text_file
@@ -41,7 +42,7 @@ def test_a_model_is_evaluated_with_the_tokenizer_beside_it(tiny_bert, tiny_text,
     texts, labels = zip(*expected.test.as_numpy_iterator(), strict=True)
     tokens = tiny_text.decode.encode([text.decode() for text in texts])
     assert found.examples == len(texts)
-    assert found.quality[0].value == np.mean(tiny_bert.predict(tokens, verbose=0).argmax(1) == labels)
+    assert found.quality[0].value == np.mean(answers(tiny_bert, tokens).argmax(1) == labels)
 
 
 def test_pairs_of_texts_are_evaluated_by_their_embeddings(tiny_text, tmp_path):
@@ -61,7 +62,7 @@ def test_pairs_of_texts_are_evaluated_by_their_embeddings(tiny_text, tmp_path):
     columns = "{text: one, text_pair: two, label: score}"
     described.write_text(f"data: {{name: text_file_test, path: {data}, columns: {columns}}}")
     found = evaluate_model(tmp_path / "model" / "embedding.h5", str(described), task="embedding")
-    vectors = model.predict(tiny_text.decode.encode(texts)["token_ids"], verbose=0)
+    vectors = answers(model, tiny_text.decode.encode(texts)["token_ids"])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     expected = spearmanr(scores, (vectors[::2] * vectors[1::2]).sum(axis=1)).statistic
     (likeness,) = found.quality

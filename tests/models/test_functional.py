@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tests.answers import answers
 from tfcompress.errors import UserError
 from tfcompress.models.functional import as_functional
 from tfcompress.models.layers import MaskBias, ScaledDotProductAttention
@@ -33,7 +34,7 @@ def test_attention_patches_and_softmax_are_rewritten_with_the_same_outputs(image
     model = usual_vit(**attention)
     model.set_weights([np.random.default_rng(0).normal(size=w.shape, scale=0.3) for w in model.get_weights()])
     rewritten = as_functional(model)
-    np.testing.assert_allclose(rewritten.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(answers(rewritten, images), answers(model, images), atol=1e-5)
     assert layers.MultiHeadAttention not in types(rewritten)
     assert layers.Conv2D not in types(rewritten)
     names = {layer.name for layer in rewritten.layers if type(layer) is layers.Dense}
@@ -58,7 +59,7 @@ def test_a_mask_becomes_a_bias():
     assert {MaskBias, ScaledDotProductAttention} <= set(types(rewritten))
     values = np.random.default_rng(0).normal(size=(4, 5, 8)).astype(np.float32)
     kept = np.array([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 1, 0]], np.int32)
-    expected, found = (m.predict([values, kept], verbose=0) for m in (model, rewritten))
+    expected, found = (answers(m, [values, kept]) for m in (model, rewritten))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -68,7 +69,7 @@ def test_cross_attention_keeps_query_key_and_value_apart():
     model = tf_keras.Model([query, value, key], layers.Dense(2)(layers.Flatten()(x)))
     rng = np.random.default_rng(0)
     inputs = [rng.normal(size=(2, *x.shape[1:])).astype(np.float32) for x in model.inputs]
-    expected, found = (m.predict(inputs, verbose=0) for m in (model, as_functional(model)))
+    expected, found = (answers(m, inputs) for m in (model, as_functional(model)))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -78,13 +79,13 @@ def test_shared_layers_stay_shared(images):
     model = tf_keras.Model(image, layers.Dense(10)(layers.Flatten()(shared(shared(image)))))
     rewritten = as_functional(model)
     assert [layer.name for layer in rewritten.layers].count("shared") == 1
-    np.testing.assert_allclose(rewritten.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(answers(rewritten, images), answers(model, images), atol=1e-5)
 
 
 def test_a_sequential_model_is_accepted(images):
     model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(10)])
     rewritten = as_functional(model)
-    np.testing.assert_allclose(rewritten.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(answers(rewritten, images), answers(model, images), atol=1e-6)
 
 
 def test_an_overlapping_convolution_is_not_rewritten():
@@ -110,7 +111,7 @@ def test_shared_attention_stays_shared():
     rewritten = as_functional(model)
     assert [layer.name for layer in rewritten.layers].count("mha_query") == 1
     values = np.random.default_rng(0).normal(size=(3, 4, 8)).astype(np.float32)
-    np.testing.assert_allclose(rewritten.predict(values, verbose=0), model.predict(values, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(answers(rewritten, values), answers(model, values), atol=1e-5)
 
 
 def open_shape():

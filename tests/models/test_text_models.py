@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from tests.answers import answers
 from tfcompress.data.dataset import Dataset
 from tfcompress.export.converter import convert
 from tfcompress.export.verify import verify
@@ -64,7 +65,7 @@ def dataset(model):
 
 
 def probabilities(model, inputs):
-    return tf_keras.activations.softmax(tf_keras.backend.constant(model.predict(inputs, verbose=0))).numpy()
+    return tf_keras.activations.softmax(tf_keras.backend.constant(answers(model, inputs))).numpy()
 
 
 def outputs_of_file(content, inputs, path):
@@ -108,7 +109,7 @@ def test_saving_and_loading_keeps_the_outputs(kind, tmp_path):
     for name in ("model.h5", "model.keras"):
         model.save(tmp_path / name)
         loaded = tf_keras.models.load_model(tmp_path / name, custom_objects=CUSTOM_OBJECTS, compile=False)
-        np.testing.assert_array_equal(loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0))
+        np.testing.assert_array_equal(answers(loaded, inputs), answers(model, inputs))
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -120,7 +121,7 @@ def test_tokens_at_masked_positions_do_not_matter(kind):
     # The trigram of MobileBERT's last real token includes the first masked one, so that one is not changed.
     other["token_ids"][:, 6:] = (other["token_ids"][:, 6:] + 1) % WORDS
     real = (slice(None), slice(5)) if kind == "tokens" else ...
-    found, expected = (model.predict(x, verbose=0)[real] for x in (other, inputs))
+    found, expected = (answers(model, x)[real] for x in (other, inputs))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tests.answers import answers
 from tfcompress.models.presets import VIT_PRESETS, build
 from tfcompress.models.vit import ViTConfig, fold_normalization, vit
 
@@ -18,7 +19,7 @@ def test_presets_have_their_published_sizes(name, parameters):
 @pytest.mark.parametrize("name", ["vit_digits", "vit_fashion_mnist"])
 def test_small_presets_output_logits(name):
     size = VIT_PRESETS[name].image_size
-    logits = build(name, 10).predict(np.random.default_rng(0).random((2, size, size, 3), np.float32), verbose=0)
+    logits = answers(build(name, 10), np.random.default_rng(0).random((2, size, size, 3), np.float32))
     assert logits.shape == (2, 10)
     assert np.isfinite(logits).all()
 
@@ -27,8 +28,8 @@ def test_normalization_is_folded_into_the_patch_embedding(tiny_vit, images):
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     folded = tiny_vit_of(tiny_vit.get_weights())
     fold_normalization(folded, mean, std)
-    expected = tiny_vit.predict((images - np.float32(mean)) / np.float32(std), verbose=0)
-    np.testing.assert_allclose(folded.predict(images, verbose=0), expected, atol=1e-4)
+    expected = answers(tiny_vit, (images - np.float32(mean)) / np.float32(std))
+    np.testing.assert_allclose(answers(folded, images), expected, atol=1e-4)
 
 
 def test_a_model_with_normalization_is_built_with_it_folded():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tests.answers import answers
 from tfcompress.measure.divergence import divergence
 from tfcompress.optimize.clustering import Cluster, LayerClustering
 from tfcompress.optimize.kmeans import clustered
@@ -20,7 +21,7 @@ def test_every_kernel_has_at_most_so_many_values(tiny_vit, tiny_data, tmp_path):
     model, traits = apply(Cluster(clusters=8, fit=FIT), tiny_vit, tiny_data, tmp_path)
     assert all(len(np.unique(kernel)) <= 8 for kernel in kernels(model).values())
     assert {t.clusters for t in traits.values()} == {8}
-    assert model.predict(np.zeros((1, 8, 8, 3)), verbose=0).shape == (1, 10)
+    assert answers(model, np.zeros((1, 8, 8, 3))).shape == (1, 10)
     for old, now in zip(before, tiny_vit.get_weights(), strict=True):
         np.testing.assert_array_equal(old, now)
 
@@ -109,12 +110,12 @@ def test_k_means_leaves_few_values_alone_and_survives_an_outlier():
 )
 def test_compensated_clusters_lose_less_than_those_of_k_means(request, tmp_path, name, data, factor):
     model, data = request.getfixturevalue(name), request.getfixturevalue(data)
-    expected = model.predict(data.batches("test", 64), verbose=0)
+    expected = answers(model, data.batches("test", 64))
 
     def lost(**settings: object) -> float:
         treated, traits = apply(Cluster(clusters=16, training=False, **settings), model, data, tmp_path)
         assert {traits[name].clusters for name in Cluster().select(model)} == {16}
-        return divergence(treated.predict(data.batches("test", 64), verbose=0), expected).mean()
+        return divergence(answers(treated, data.batches("test", 64)), expected).mean()
 
     assert lost() < lost(initialization="kmeans++") / factor
 

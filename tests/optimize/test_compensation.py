@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tests.answers import answers
 from tfcompress.errors import UserError
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.compensation import cluster_for_inputs
@@ -28,7 +29,7 @@ def test_a_kernel_is_clustered_for_its_inputs_behind_clustered_layers(tiny_bert,
     mask = features["padding_mask"] != 0
     assert not mask.all()
     for name in ("block_0_query", "block_1_mlp2"):
-        tokens = before(model, name).predict(features, verbose=0)[mask]
+        tokens = answers(before(model, name), features)[mask]
         model.get_layer(name).kernel.assign(expected(model.get_layer(name), tokens))
     cluster_for_inputs(tiny_bert, features, {"block_1_mlp2": 8, "block_0_query": 8})
     for found, wanted in zip(tiny_bert.get_weights(), model.get_weights(), strict=True):
@@ -43,7 +44,7 @@ def test_a_kernel_that_is_used_twice_is_clustered_for_all_of_its_inputs(memory):
     middle = layers.Lambda(lambda x: x[:, ::-1] ** 2)(shared(inputs))
     model = tf_keras.Model(inputs, layers.Dense(3)(shared(middle)))
     x = np.random.default_rng(0).normal(size=(100, 24)).astype(np.float32)
-    both = np.concatenate([x, tf_keras.Model(inputs, middle).predict(x, verbose=0)])
+    both = np.concatenate([x, answers(tf_keras.Model(inputs, middle), x)])
     wanted = expected(shared, both)
     cluster_for_inputs(model, x, {"shared": 8}, memory)
     np.testing.assert_allclose(shared.kernel.numpy(), wanted, atol=1e-6)
@@ -58,7 +59,7 @@ def test_a_convolution_is_clustered_for_its_patches(settings):
     model = tf_keras.Model(image, layers.Conv2D(16, 3, name="convolution", **settings)(image))
     rng = np.random.default_rng(0)
     images = np.cumsum(rng.normal(size=(40, 12, 12, 8)), axis=1).astype(np.float32)
-    exact = model.predict(images, verbose=0)
+    exact = answers(model, images)
 
     def error(initialization: str) -> float:
         copy = copy_model(model)
@@ -68,7 +69,7 @@ def test_a_convolution_is_clustered_for_its_patches(settings):
         else:
             kernel.assign(Cluster(clusters=8).applied(kernel.numpy()))
         assert len(np.unique(kernel)) <= 8
-        return float(np.mean((copy.predict(images, verbose=0) - exact) ** 2))
+        return float(np.mean((answers(copy, images) - exact) ** 2))
 
     grouped = "groups" in settings
     assert error("compensated") < error("kmeans++") / (0.5 if grouped else 2)

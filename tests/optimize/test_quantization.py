@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tests.answers import answers
 from tfcompress.export.converter import convert
 from tfcompress.export.serving import serve_answers
 from tfcompress.export.verify import verify
@@ -43,14 +44,14 @@ def test_the_scheme_follows_from_the_measured_traits(before, tiny_data, tmp_path
     # The check inside `apply` proves that zeros and clusters outlast the training.
     quantized, traits = apply(QUANTIZE, float_model, tiny_data, tmp_path)
     assert {(t.scheme, t.quantized) for t in traits.values()} == {(scheme, True)}
-    answers, float_answers = (m.predict(images, verbose=0).argmax(1) for m in (quantized, float_model))
-    assert np.mean(answers == float_answers) > 0.8
+    found, expected = (answers(m, images).argmax(1) for m in (quantized, float_model))
+    assert np.mean(found == expected) > 0.8
     for old, now in zip(weights, float_model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, now)
     quantized.save(tmp_path / "model.h5", include_optimizer=False)
     with load_scope():
         loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_OBJECTS)
-    np.testing.assert_array_equal(loaded.predict(images, verbose=0), quantized.predict(images, verbose=0))
+    np.testing.assert_array_equal(answers(loaded, images), answers(quantized, images))
 
 
 def test_each_layer_gets_the_scheme_of_its_own_traits(tiny_vit, tiny_data, tmp_path):
@@ -99,8 +100,8 @@ def assert_int8(model, data, folder):
     with load_scope():
         loaded = tf_keras.models.load_model(folder / "model.h5", compile=False)
     batches = data.batches("test", 64)
-    expected = loaded.predict(batches, verbose=0)
-    np.testing.assert_array_equal(expected, quantized.predict(batches, verbose=0))
+    expected = answers(loaded, batches)
+    np.testing.assert_array_equal(expected, answers(quantized, batches))
     content = convert(loaded, "int8", logits=True)
     found = {tensor.layer: tensor for tensor in verify(content, loaded, traits, "int8")}
     assert {(name, tensor.format) for name, tensor in found.items()} == {(name, "int8") for name in kernels(model)}
@@ -109,7 +110,7 @@ def assert_int8(model, data, folder):
     examples = (features for features, _ in data.examples("test").as_numpy_iterator())
     outputs = predict(folder / "model.tflite", examples)
     assert np.mean(outputs.argmax(1) == expected.argmax(1)) > 0.95
-    float_answers = model.predict(batches, verbose=0).argmax(1)
+    float_answers = answers(model, batches).argmax(1)
     assert np.mean(expected.argmax(1) == float_answers) > 0.8
 
 
@@ -147,8 +148,8 @@ def test_layers_behind_float_ones_keep_zeros_and_clusters(tiny_data, tmp_path, i
     model.save(tmp_path / "model.h5", include_optimizer=False)
     with load_scope():
         loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False)
-    expected = model.predict(images, verbose=0)
-    np.testing.assert_array_equal(loaded.predict(images, verbose=0), expected)
+    expected = answers(model, images)
+    np.testing.assert_array_equal(answers(loaded, images), expected)
     content = convert(loaded, "int8", logits=True)
     found = {tensor.layer: tensor for tensor in verify(content, loaded, traits, "int8")}
     assert {(name, tensor.format) for name, tensor in found.items()} == {(name, "int8") for name in traits}
@@ -203,11 +204,11 @@ def test_kernels_of_all_kinds_become_int8(tiny_data, tmp_path, images):
     recurrent = {"lstm/layer/recurrent_kernel", "both", "both/forward_layer/recurrent_kernel"}
     recurrent |= {"both/backward_layer/kernel", "both/backward_layer/recurrent_kernel"}
     assert set(traits) == {"conv", "separable", "separable/pointwise_kernel", "lstm", "head", *recurrent}
-    expected = model.predict(images, verbose=0)
+    expected = answers(model, images)
     model.save(tmp_path / "model.h5", include_optimizer=False)
     with load_scope():
         loaded = tf_keras.models.load_model(tmp_path / "model.h5", compile=False, custom_objects=CUSTOM_OBJECTS)
-    np.testing.assert_array_equal(loaded.predict(images, verbose=0), expected)
+    np.testing.assert_array_equal(answers(loaded, images), expected)
     for made in (model, loaded):
         content = convert(made, "int8", logits=True)
         found = verify(content, made, traits, "int8")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tests.answers import answers
 from tfcompress import Distil, Prune, Quantize, Training, compress
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
@@ -53,7 +54,7 @@ def test_independent_probabilities_leave_every_stage_as_they_are(tmp_path):
         Quantize(fit=FIT),
     ]
     report = compress(model, DATA, techniques, tmp_path)
-    expected = model.predict(split(33)[0], verbose=0)
+    expected = answers(model, split(33)[0])
     np.testing.assert_allclose(given(tmp_path / report.variants[0].file), expected, atol=1e-5)
     for variant in report.variants:
         assert variant.agreement.largest_difference < 0.05, variant.name
@@ -61,7 +62,7 @@ def test_independent_probabilities_leave_every_stage_as_they_are(tmp_path):
         stage = tmp_path / "stages" / Path(variant.file).stem.rpartition("-")[0]
         with load_scope():
             source = open_source(stage)
-            own = saved.load(stage / "model.h5").predict(split(33)[0][:1], verbose=0)
+            own = answers(saved.load(stage / "model.h5"), split(33)[0][:1])
         [found] = source.run({"numbers": split(33)[0][:1]}).values()
         np.testing.assert_allclose(found, own, atol=1e-6)
     settings = json.loads((tmp_path / "run.json").read_text())
@@ -76,7 +77,7 @@ def test_a_run_asks_before_it_writes_and_remembers_the_answer(tmp_path):
         compress(model, DATA, [], tmp_path / "work")
     assert not (tmp_path / "work").exists()
     compress(model, DATA, [], tmp_path / "work", outputs="probabilities")
-    expected = model.predict(split(33)[0], verbose=0)
+    expected = answers(model, split(33)[0])
     np.testing.assert_allclose(given(tmp_path / "work" / "model.tflite"), expected, atol=1e-5)
     [found] = open_source(tmp_path / "work").run({"numbers": split(33)[0][:1]}).values()
     np.testing.assert_allclose(found, expected[:1], atol=1e-5)
@@ -89,7 +90,7 @@ def test_a_study_of_single_layers_asks_too(tmp_path):
         sensitivity(classifier("hard_sigmoid"), DATA, tmp_path)
     study = sensitivity(classifier("hard_sigmoid"), DATA, tmp_path, outputs="probabilities")
     numbers, labels = split(32)
-    expected = classifier("hard_sigmoid").predict(numbers, verbose=0)
+    expected = answers(classifier("hard_sigmoid"), numbers)
     assert study.loss == pytest.approx(float(Outputs.INDEPENDENT.loss()(labels, expected)), rel=1e-4)
 
 

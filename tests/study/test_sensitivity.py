@@ -6,6 +6,7 @@ import pytest
 import tf_keras
 from scipy.stats import sem
 
+from tests.answers import answers
 from tfcompress.cli import main
 from tfcompress.errors import UserError
 from tfcompress.measure.quality import Change
@@ -33,7 +34,7 @@ def study(trained, tiny_data, tmp_path_factory) -> Sensitivity:
 
 def losses(model, data, examples=64) -> np.ndarray:
     """The losses as Keras computes them, one example a batch."""
-    logits = model.predict(data.batches("validation", 16), verbose=0)[:examples]
+    logits = answers(model, data.batches("validation", 16))[:examples]
     loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
     return loss(data.labels["validation"][:examples], logits).numpy()
 
@@ -63,9 +64,7 @@ def test_a_change_is_that_layers_alone(study, trained, tiny_vit, tiny_data, plac
     assert found.loss == pytest.approx(after.mean(), abs=1e-5)
     assert found.change == pytest.approx((after - before).mean(), abs=1e-5)
     assert found.standard_error == pytest.approx(sem(after - before), abs=1e-5)
-    correct = (
-        tiny_vit.predict(tiny_data.batches("validation", 64), verbose=0).argmax(1) == tiny_data.labels["validation"]
-    )
+    correct = answers(tiny_vit, tiny_data.batches("validation", 64)).argmax(1) == tiny_data.labels["validation"]
     assert 64 * study.quality.value - found.quality.lost + found.quality.gained == correct.sum()
 
 
