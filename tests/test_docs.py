@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from tests.native import has_runtime
 from tests.pages import material
 from tests.pages.blocks import Block, blocks, commands
-from tests.pages.server import shim
+from tests.pages.server import shims
 from tfcompress.cli import app
 from tfcompress.runs.recipe import Recipe
 
@@ -118,8 +118,7 @@ def terminal(tmp_path_factory) -> Iterator[dict[str, str]]:
     ) as server:
         assert server.stdout
         assert server.stdout.readline() == "ready\n"
-        (folder / "tfcompress").write_text(shim(path))
-        (folder / "tfcompress").chmod(0o755)
+        shims(folder, path)
         yield environment
 
 
