@@ -2,12 +2,27 @@
 
 load("@rules_python//python:defs.bzl", "py_test")
 
-_TENSORFLOW = ["@pypi//keras", "@pypi//tensorflow", "@pypi//tf_keras"]
+_TENSORFLOW = (
+    "//tests/pages",
+    "//tfcompress/commands",
+    "//tfcompress/data",
+    "//tfcompress/export",
+    "//tfcompress/models",
+    "//tfcompress/optimize",
+    "//tfcompress/runs",
+    "//tfcompress/study",
+    "//tfcompress:training",
+    "//tfcompress:traits",
+    "@pypi//keras",
+    "@pypi//tensorflow",
+    "@pypi//tf_keras",
+)
 
 def pytest_test(name, deps = [], data = [], tags = [], **options):
     """NAME.py in pytest, without what is marked slow.
 
-    A file that imports TensorFlow, which takes longer than most tests, is tagged tensorflow.
+    A file that imports TensorFlow, itself or with a folder that does, is tagged tensorflow: that takes longer than most
+    tests.
 
     Args:
       name: of the test and, with .py, of its file.
@@ -25,7 +40,7 @@ def pytest_test(name, deps = [], data = [], tags = [], **options):
         args = ["$(rootpath %s.py)" % name],
         data = data + ["//:pyproject.toml"],
         main = "//tools/bazel:pytest_main.py",
-        tags = tags + ["tensorflow" for dep in deps if dep in _TENSORFLOW][:1],
+        tags = tags + ["tensorflow" for dep in deps if dep.startswith(_TENSORFLOW)][:1],
         timeout = "long",  # Some train for a minute, more where the machine is shared.
         deps = deps + [
             ":" + native.package_name().split("/")[-1],
