@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from .transformers import SHAPE, WIDTH, cluster, keras_transformer
 
+if TYPE_CHECKING:
+    from tests.real_files import Compressed
+
 
 @pytest.fixture(scope="session")
-def stock(compressed) -> dict[str, bytes]:
+def stock(request, once) -> dict[str, bytes]:
     """Real files with clustered weights, by the name of their model."""
+    return once("stock", lambda: stock_files(request.getfixturevalue("compressed")))
+
+
+def stock_files(compressed: Compressed) -> dict[str, bytes]:
     import tensorflow as tf
 
     from tfcompress.export.converter import convert
