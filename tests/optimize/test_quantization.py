@@ -11,7 +11,6 @@ from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.functional import as_functional
 from tfcompress.models.layers import CUSTOM_OBJECTS
 from tfcompress.optimize.clustering import Cluster, LayerClustering
-from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize, load_scope
 from tfcompress.optimize.technique import Context
 from tfcompress.tflite.reading import read
@@ -22,19 +21,15 @@ from ..apply import apply
 from ..tiny import tiny_vit_of
 
 FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
-PRUNE = Prune(sparsity=0.5, schedule="constant", fit=FIT)
 QUANTIZE = Quantize(fit=FIT)
 
 
 @pytest.fixture(scope="module")
-def before(tiny_data, trained_weights, tmp_path_factory) -> dict[str, tf_keras.Model]:
+def before(compressed, tiny_data, trained_weights, tmp_path_factory) -> dict[str, tf_keras.Model]:
     """Models as they are before quantization, by the scheme that they need."""
-    folder = tmp_path_factory.mktemp("before")
     plain = tiny_vit_of(trained_weights)
-    pruned, _ = apply(PRUNE, plain, tiny_data, folder / "pruned")
-    clustered, _ = apply(Cluster(clusters=16, fit=FIT), plain, tiny_data, folder / "clustered")
-    both, _ = apply(Cluster(clusters=16, fit=FIT), pruned, tiny_data, folder / "both")
-    return {"QAT": plain, "PQAT": pruned, "CQAT": clustered, "PCQAT": both}
+    clustered, _ = apply(Cluster(clusters=16, fit=FIT), plain, tiny_data, tmp_path_factory.mktemp("before"))
+    return {"QAT": plain, "PQAT": compressed["prune"][0], "CQAT": clustered, "PCQAT": compressed["cluster"][0]}
 
 
 @pytest.mark.parametrize("scheme", ["QAT", "PQAT", "CQAT", "PCQAT"])
