@@ -43,7 +43,7 @@ _SMALL_BERT = (
     "--set model.depth=1 --set model.vocabulary=500 --set model.sequence_length=16"
 )
 RUNS = {
-    "vit_digits": f"{_BASE} --set 'techniques=[{{prune: {{{_FIT}}}}}, {{cluster: {{{_FIT}}}}}]'",
+    "vit_digits": f"{_BASE} --set model.depth=1 --set 'techniques=[{{prune: {{{_FIT}}}}}, {{cluster: {{{_FIT}}}}}]'",
     "pictures.yaml": f"{_BASE} --set model.preset=vit_digits --set 'techniques=[{{cluster: {{{_FIT}}}}}]'",
     "reviews.yaml": f"{_SMALL_BERT} --set 'techniques=[{{halve: {{examples: 16}}}}, {{distil: {{{_FIT}}}}}]'",
     "bert_half_trec": f"{_SMALL_BERT} --set 'techniques=[{{halve: {{examples: 32}}}}]'",
@@ -51,13 +51,19 @@ RUNS = {
 """Inserted after the name of the recipe in `tfcompress run`; options that the page sets come later and win."""
 
 CHANGES = {
+    "README.md": (("epochs=3", "epochs=1"),),
     "docs/own_vit.md": (
         ("depth=6", "depth=1"),
         ("width=96", "width=48"),
         ("patch=8", "patch=16"),
         ("epochs=30", "epochs=1"),
+        ("epochs=3,", "epochs=1,"),
     ),
-    "docs/own_bert.md": (("epochs=3", "epochs=1"), ('"bert_tiny_en_uncased"', '"./bert_tiny_en_uncased"')),
+    "docs/own_bert.md": (
+        ("epochs=3", "epochs=1"),
+        ("epochs=2", "epochs=1"),
+        ('"bert_tiny_en_uncased"', '"./bert_tiny_en_uncased"'),
+    ),
 }
 """Replacements in the blocks of a page: (old, new)."""
 
