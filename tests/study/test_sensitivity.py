@@ -1,5 +1,6 @@
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,8 +29,13 @@ def trained(trained_weights) -> tf_keras.Model:
 
 
 @pytest.fixture(scope="module")
-def study(trained, tiny_data, tmp_path_factory) -> Sensitivity:
-    return sensitivity(trained, tiny_data, tmp_path_factory.mktemp("study"), tolerance=0.02)
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def study(trained, tiny_data, folder) -> Sensitivity:
+    return sensitivity(trained, tiny_data, folder, tolerance=0.02)
 
 
 def losses(model, data, examples=64) -> np.ndarray:
@@ -121,13 +127,12 @@ def test_a_study_that_is_cut_off_goes_on(study, trained, tiny_data, tmp_path, mo
     assert Sensitivity.load(tmp_path / "study.json") == again
 
 
-def test_a_folder_holds_one_study(trained, tiny_vit, tiny_data, tmp_path):
-    sensitivity(trained, tiny_data, tmp_path, examples=8)
-    with pytest.raises(UserError, match=r"holds another study \(data\.examples: 8 before, 16 now"):
-        sensitivity(trained, tiny_data, tmp_path, examples=16)
+def test_a_folder_holds_one_study(study, folder, trained, tiny_vit, tiny_data):
+    with pytest.raises(UserError, match=r"holds another study \(data\.examples: 64 before, 16 now"):
+        sensitivity(trained, tiny_data, folder, examples=16)
     tiny_vit.get_layer("head").bias.assign_add(np.ones(10))
     with pytest.raises(UserError, match=r"holds another study \(model\.sha256"):
-        sensitivity(tiny_vit, tiny_data, tmp_path, examples=8)
+        sensitivity(tiny_vit, tiny_data, folder)
 
 
 def test_what_cannot_be_studied_is_refused(trained, tiny_data, tmp_path):
