@@ -178,3 +178,39 @@ def test_the_profile_lists_operators(encoder, capfd):
 
 def test_the_library_is_found_by_its_name(library):
     assert os.path.basename(library) == runtime.LIBRARY
+
+
+@pytest.fixture
+def of_two_lengths(tmp_path) -> Interpreter:
+    """The interpreter of a file with graphs for 8 and for 4 tokens, which return the ids that the mask shows."""
+    graphs = [
+        graph(
+            [tensor(name, (1, length), "int32") for name in ("ids", "mask", "y")],
+            [node("MUL", (0, 1), (2,))],
+            (0, 1),
+            (2,),
+        )
+        for length in (8, 4)
+    ]
+    ends = {"ids": 0, "mask": 1}, {"y": 2}
+    signatures = [("serving_default", 0, *ends), ("length_4", 1, *ends)]
+    path = tmp_path / "lengths.tflite"
+    path.write_bytes(build(*graphs, signatures=signatures))
+    return Interpreter(path)
+
+
+@pytest.mark.parametrize(("tokens", "length"), [(0, 4), (1, 4), (4, 4), (5, 8), (6, 8)])
+def test_a_text_runs_on_the_fewest_tokens_that_hold_it(of_two_lengths, tokens, length):
+    assert of_two_lengths.lengths() == {4: "length_4", 8: "serving_default"}
+    ids = np.arange(1, 7, dtype=np.int32)[None]
+    mask = (np.arange(6) < tokens).astype(np.int32)[None]
+    found = of_two_lengths.run_text({"ids": ids, "mask": mask})["y"]
+    assert found.tolist() == [[*range(1, tokens + 1), *[0] * (length - tokens)]]
+
+
+def test_a_text_that_does_not_fit_is_refused(of_two_lengths):
+    long = np.ones((1, 9), np.int32)
+    with pytest.raises(UserError, match="the text has 9 tokens, but the file takes 8 at most; cut the text"):
+        of_two_lengths.run_text({"ids": long, "mask": long})
+    with pytest.raises(UserError, match="the inputs are ids; a text needs a mask"):
+        of_two_lengths.run_text({"ids": long})

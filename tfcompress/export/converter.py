@@ -30,6 +30,7 @@ def convert(
     per_channel: bool = False,
     outputs: Outputs | None = None,
     names: Sequence[str] = ("probabilities",),
+    length: int | None = None,
 ) -> bytes:
     """Converts a model for inputs of batch size 1.
 
@@ -45,11 +46,12 @@ def convert(
             TFLite 2.9 on.
         outputs: what the model gives; by default it is found out, of a classifier.
         names: of the outputs; if there are none, outputs keep their own names.
+        length: the number of tokens that a text model takes, see `tfcompress.export.lengths`; by default all.
 
     Raises:
         UserError: the model has an operator that TFLite does not have, or it cannot be found out what it gives.
     """
-    return convert_function(serve_answers(model, logits, format == "int8", outputs, names), format, per_channel)
+    return convert_function(serve_answers(model, logits, format == "int8", outputs, names, length), format, per_channel)
 
 
 def convert_function(serving: ServingFunction, format: ConverterFormat, per_channel: bool = False) -> bytes:

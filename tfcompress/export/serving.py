@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError, first_line
+from tfcompress.export.lengths import shortened
 from tfcompress.export.norms import plain_norms
 from tfcompress.models.functional import expanded
 from tfcompress.models.layers import unquantizable
@@ -62,6 +63,7 @@ def serve_answers(
     quantized: bool = False,
     outputs: Outputs | None = None,
     names: Sequence[str] = ("probabilities",),
+    length: int | None = None,
 ) -> ServingFunction:
     """Returns the function of a model whose outputs, float32 `(1, …)`, answer a task.
 
@@ -71,12 +73,13 @@ def serve_answers(
         quantized: the model went through quantization-aware training; keep the softmax or sigmoid in float32.
         outputs: what the model gives; by default it is found out, of a classifier.
         names: of the outputs otherwise; if there are none, outputs keep their own names and values.
+        length: the number of tokens that a text model takes, see `tfcompress.export.lengths`; by default all.
 
     Raises:
         UserError: it cannot be found out what the model gives.
     """
     if not names:
-        return serve_model(model)
+        return serve_model(model, length=length)
     given = (Outputs.LOGITS if logits else outputs_of(model)) if outputs is None else outputs
 
     def name_outputs(made: Any) -> dict[str, tf.Tensor]:
@@ -87,10 +90,10 @@ def serve_answers(
             flat = [unquantizable(output) for output in flat]
         return {name: given.to_probabilities(output) for name, output in zip(names, flat, strict=True)}
 
-    return _serve(model, name_outputs)
+    return _serve(model, name_outputs, length=length)
 
 
-def serve_model(model: Any, name: str = "") -> ServingFunction:
+def serve_model(model: Any, name: str = "", length: int | None = None) -> ServingFunction:
     """Returns the function of any model of tf_keras or Keras 3, traced in inference, with its outputs unchanged.
 
     The outputs have the order of Keras. In a dictionary they have its keys as names; else those of a functional model
@@ -99,6 +102,7 @@ def serve_model(model: Any, name: str = "") -> ServingFunction:
     Args:
         model: with inputs of fixed shape, and called before if it is subclassed.
         name: what error messages call it; by default its own name.
+        length: the number of tokens that a text model takes, see `tfcompress.export.lengths`; by default all.
 
     Raises:
         UserError: an input has no fixed shape or takes texts, or the model keeps a state between its calls.
@@ -118,11 +122,11 @@ def serve_model(model: Any, name: str = "") -> ServingFunction:
 
     def taken_apart() -> ServingFunction | None:
         try:
-            return _serve(expanded(model), name_outputs, name)
+            return _serve(expanded(model), name_outputs, name, length)
         except UserError:
             return None
 
-    return replace(_serve(model, name_outputs, name), taken_apart=taken_apart)
+    return replace(_serve(model, name_outputs, name, length), taken_apart=taken_apart)
 
 
 def serve_saved_model(path: Path, name: str, allow_code: bool) -> ServingFunction:
@@ -187,7 +191,9 @@ def check_shapes(inputs: Mapping[str, tuple[int | None, ...]], name: str) -> Non
             )
 
 
-def _serve(model: Any, name_outputs: Callable[[Any], dict[str, tf.Tensor]], name: str = "") -> ServingFunction:
+def _serve(
+    model: Any, name_outputs: Callable[[Any], dict[str, tf.Tensor]], name: str = "", length: int | None = None
+) -> ServingFunction:
     name = name or model.name
     for x in getattr(model, "inputs", None) or ():
         text = tf.as_dtype(x.dtype) == tf.string
@@ -195,7 +201,11 @@ def _serve(model: Any, name_outputs: Callable[[Any], dict[str, tf.Tensor]], name
     takes = signature(model)
     keys = distinct_names([_BEFORE_NAME.sub("", _NOT_IN_NAME.sub("_", key)) for key in takes.specs], "input")
     batch_of_one = [
-        tf.TensorSpec((1, *spec.shape[1:]), tf.float32 if spec.dtype.is_floating else spec.dtype, key)
+        tf.TensorSpec(
+            (1, *(spec.shape[1:] if length is None else (length,))),
+            tf.float32 if spec.dtype.is_floating else spec.dtype,
+            key,
+        )
         for key, spec in zip(keys, takes.specs.values(), strict=True)
     ]
     inference = {"training": False} if "training" in inspect.signature(model.call).parameters else {}
@@ -203,7 +213,7 @@ def _serve(model: Any, name_outputs: Callable[[Any], dict[str, tf.Tensor]], name
     @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
     def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         args, kwargs = takes.arguments(dict(zip(takes.specs, inputs, strict=True)))
-        with in_float32(model), plain_norms(model), _unfused_lstms(model):
+        with in_float32(model), plain_norms(model), _unfused_lstms(model), shortened(model, length):
             return name_outputs(model(*args, **kwargs, **inference))
 
     # The converter saves its owner object: saving only the weights takes a quarter of the time of saving the layers.

@@ -66,7 +66,7 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
 
     Raises:
         BrokenTraitError: a kernel lost its clusters, zeros or quantization on the way into the file.
-        UserError: a kernel with promised traits is not in the file.
+        UserError: a kernel with promised traits is not in the file, or not in the graphs of all its signatures.
     """
     candidates = file_weights.weights(content)
     kernels = traits.kernels(model)
@@ -83,6 +83,11 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
             raise UserError(
                 f"{name}: no weight tensor in the {format} file holds this kernel; the outputs do not depend on it, or "
                 f"the converter merged it with another one; leave it out with layers.{name}: false"
+            )
+        if not tensor.shared:
+            raise UserError(
+                f"{name}: the converter stored this kernel differently in the {format} graphs of several lengths; "
+                "leave export.lengths out"
             )
         _check_format(name, tensor, format, expected, dense=kernel.ndim < 3)
         stored = tensor.values

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tfcompress.measure.interpreter import Example, Runner
 from tfcompress.progress import track
+
+_Name = TypeVar("_Name", str, int)
 
 _MIN_SECONDS_PER_TURN = 0.005
 """A turn repeats short inferences for at least this long, which is well above the clock's resolution."""
@@ -60,13 +63,20 @@ def interleaved(
     runners = {name: Runner(path, threads) for name, path in files.items()}
     for name, runner in runners.items():
         runner.run(examples[name])
-    repeats = {name: _repeats(runner) for name, runner in runners.items()}
-    names = list(files)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for number in track(range(rounds), f"timing, threads: {threads}", rounds):
+    return take_turns({name: runner.invoke for name, runner in runners.items()}, rounds, f"timing, threads: {threads}")
+
+
+def take_turns(
+    inferences: Mapping[_Name, Callable[[], object]], rounds: int, note: str
+) -> dict[_Name, npt.NDArray[np.float64]]:
+    """Returns the seconds that each inference takes, `(rounds,)`, by name; see `interleaved`."""
+    repeats = {name: _repeats(invoke) for name, invoke in inferences.items()}
+    names = list(inferences)
+    times: dict[_Name, list[float]] = {name: [] for name in names}
+    for number in track(range(rounds), note, rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            times[name].append(_seconds(runners[name], repeats[name]))
+            times[name].append(_seconds(inferences[name], repeats[name]))
     return {name: np.array(taken) for name, taken in times.items()}
 
 
@@ -83,15 +93,15 @@ def latency(times: npt.NDArray[np.float64], first: npt.NDArray[np.float64]) -> L
     )
 
 
-def _seconds(runner: Runner, repeats: int) -> float:
+def _seconds(invoke: Callable[[], object], repeats: int) -> float:
     """Returns the mean time per inference over `repeats` in a row."""
     start = time.perf_counter()
     for _ in range(repeats):
-        runner.invoke()
+        invoke()
     return (time.perf_counter() - start) / repeats
 
 
-def _repeats(runner: Runner) -> int:
+def _repeats(invoke: Callable[[], object]) -> int:
     """Warms a file up and returns how many inferences fill a turn."""
-    _seconds(runner, 3)
-    return max(1, round(_MIN_SECONDS_PER_TURN / _seconds(runner, 1)))
+    _seconds(invoke, 3)
+    return max(1, round(_MIN_SECONDS_PER_TURN / _seconds(invoke, 1)))

@@ -92,7 +92,10 @@ class ClassToken(tf_keras.layers.Layer):
 
 @_register
 class PositionEmbedding(tf_keras.layers.Layer):
-    """Adds a learned vector to each position of `(batch, tokens, width)`; the number of tokens must be static."""
+    """Adds a learned vector to each position of `(batch, tokens, width)`; the number of tokens must be static.
+
+    Fewer tokens than it was built for take the first positions.
+    """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.positions = self.add_weight(
@@ -101,7 +104,8 @@ class PositionEmbedding(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return inputs + self.positions
+        tokens = inputs.shape[1]
+        return inputs + (self.positions if tokens == self.positions.shape[1] else self.positions[:, :tokens])
 
 
 @_register

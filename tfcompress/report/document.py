@@ -15,6 +15,7 @@ from tfcompress.measure import environment
 from tfcompress.measure.agreement import Agreement
 from tfcompress.measure.figures import Figures
 from tfcompress.measure.latency import Latency
+from tfcompress.measure.lengths import LengthFigures
 from tfcompress.measure.memory import Memory
 from tfcompress.report.run_description import CompressCall, RecipeRun, RunDescription
 
@@ -34,6 +35,7 @@ class Variant(Figures):
         memory: None where it cannot be measured.
         tensors: what was found in the file for every kernel.
         packed: whether its weights are packed, so that they stay clustered at run time; see docs/format.md.
+        lengths: what was measured at each number of tokens, if the file takes several; the fewest tokens first.
     """
 
     stage: str
@@ -46,6 +48,7 @@ class Variant(Figures):
     memory: Memory | None
     tensors: tuple[VerifiedTensor, ...]
     packed: bool = False
+    lengths: tuple[LengthFigures, ...] = ()
 
     @property
     def name(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -38,6 +40,8 @@ def print_report(report: Report, console: Console | None = None) -> None:
         ),
         style="dim",
     )
+    if any(variant.lengths for variant in report.variants):
+        _print_lengths(report.variants, console)
     if report.left_alone:
         listed = ", ".join(f"{layer.layer} ({layer.kind}, {layer.parameters:,})" for layer in report.left_alone)
         console.print(
@@ -57,3 +61,18 @@ def _costs(variant: Variant, base: Variant) -> list[str]:
         str(max(kernel.distinct for kernel in kernels)) if kernels else "",
         f"{min(kernel.sparsity for kernel in kernels):.0%}" if kernels else "",
     ]
+
+
+def _print_lengths(variants: Sequence[Variant], console: Console) -> None:
+    """Prints how long each file takes for texts of each of its lengths."""
+    table = Table("model")
+    for one in variants[0].lengths:
+        table.add_column(f"{one.tokens} tokens", justify="right")
+    for variant in variants:
+        table.add_row(variant.name, *(f"{one.latency.ratio:.2f}" for one in variant.lengths))
+    console.print(table)
+    console.print(
+        "The time of each file for texts of so many tokens, as a ratio to its longest; all other figures are of the "
+        "longest.",
+        style="dim",
+    )

@@ -13,6 +13,7 @@ from tfcompress import runtime
 from tfcompress import traits as kernel_traits
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import UserError
+from tfcompress.export.lengths import all_lengths
 from tfcompress.joint import Joint
 from tfcompress.models.layers import CUSTOM_OBJECTS
 from tfcompress.models.outputs import Told
@@ -115,6 +116,7 @@ class Chain:
             technique.check(model)
             technique.check_earlier(earlier)
             earlier.append(technique.name)
+        all_lengths(model, self.export.lengths)
         clustering = any(technique.clusters_weights for technique in self.techniques)
         if self.export.logits and not (self.objective.outputs and self.objective.outputs.are_logits):
             raise UserError(

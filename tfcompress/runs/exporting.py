@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import range_of
@@ -15,6 +18,7 @@ from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.folding import unfold
 from tfcompress.export.formats import ConverterFormat
+from tfcompress.export.lengths import all_lengths, check_shortened
 from tfcompress.export.quantizer import quantize
 from tfcompress.export.shared_scales import share_scales
 from tfcompress.export.verify import VerifiedTensor, verify
@@ -24,12 +28,16 @@ from tfcompress.packed.packer import pack
 from tfcompress.progress import console, track
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
+from tfcompress.runtime import LENGTH
+from tfcompress.tflite.merging import merge
 from tfcompress.tflite.metadata import LOOKUP, Description, ImageInput, LookupInput, TextInput, describe
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.writing import write
 from tfcompress.traits import FloatArray, KernelTraits, Traits, is_table, kernels
 
 _PACKED_FORMATS = ("float32", "int8")
+_TEXTS = 8
+"""On how many test texts a model is tried with fewer tokens."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,11 @@ def export_stage(stage: Stage, export: Export, workdir: Path) -> list[ExportedFi
         BrokenTraitError: a file lacks what the stage's techniques promised.
     """
     formats: tuple[ConverterFormat, ...] = ("int8",) if quantization_scheme(stage.traits) else export.formats
-    float32 = cache(lambda: _float32(stage, export))
-    files = [
-        _stock(stage, stored_as, export, workdir, float32) for stored_as in track(formats, "converting", len(formats))
-    ]
+    lengths = all_lengths(stage.model, export.lengths)
+    for length in lengths[1:]:
+        check_shortened(stage.model, _some_texts(stage), length)
+    makers = [_Maker(stage, export, length) for length in lengths or (None,)]
+    files = [_stock(makers, stored_as, workdir) for stored_as in track(formats, "converting", len(formats))]
     if export.clustered and any(kernel.clusters for kernel in stage.traits.values()):
         files += [packed for file in files if file.format in _PACKED_FORMATS and (packed := _packed(file))]
     return files
@@ -72,39 +81,53 @@ def quantization_scheme(traits: Traits) -> str:
     return max((kernel.scheme for kernel in traits.values() if kernel.quantized), key=len, default="")
 
 
-def _stock(
-    stage: Stage,
-    format: ConverterFormat,
-    export: Export,
-    workdir: Path,
-    float32: Callable[[], tuple[bytes, bool]],
-) -> ExportedFile:
-    """Makes one file; `float32` returns the result of `_float32`."""
+class _Maker:
+    """Makes a stage's files for one number of tokens, or for all that the model takes."""
+
+    def __init__(self, stage: Stage, export: Export, length: int | None) -> None:
+        self.stage, self._export, self.length = stage, export, length
+
+    def make(self, format: ConverterFormat) -> bytes:
+        """Returns a file without metadata."""
+        if format == "float32":
+            return self._float32[0]
+        if format != "int8" and _clustered(self.stage) and self._float32[1]:
+            content = quantize(self._float32[0], format, per_channel=self._export.per_channel)
+            return share_scales(content, _clustered(self.stage)) if format == "dynamic" else content
+        return self._converted(format)
+
+    @cached_property
+    def _float32(self) -> tuple[bytes, bool]:
+        """The float32 file with clustered kernels as they were trained, and whether the converter changed them."""
+        content = self._converted("float32")
+        clustered = _clustered(self.stage)
+        if clustered and unfold(file := read(content), clustered):
+            return write(file), True
+        return content, False
+
+    def _converted(self, format: ConverterFormat) -> bytes:
+        stage, export = self.stage, self._export
+        return convert(stage.model, format, export.logits, export.per_channel, stage.outputs, stage.names, self.length)
+
+
+def _stock(makers: Sequence[_Maker], format: ConverterFormat, workdir: Path) -> ExportedFile:
+    """Makes one file, with a signature for each of the makers, the longest first."""
+    stage = makers[0].stage
 
     def make() -> bytes:
-        if format == "float32":
-            content, _ = float32()
-        elif format != "int8" and _clustered(stage) and float32()[1]:
-            content = quantize(float32()[0], format, per_channel=export.per_channel)
-            content = share_scales(content, _clustered(stage)) if format == "dynamic" else content
-        else:
-            content = _converted(stage, format, export)
+        content = makers[0].make(format)
+        if len(makers) > 1:
+            shorter = {f"{LENGTH}{maker.length}": maker.make(format) for maker in makers[1:]}
+            content = merge({"serving_default": content, **shorter})
         return describe(content, _description(stage, format))
 
     return _verified(stage, format, workdir / "tflite" / f"{stage.folder}-{format}.tflite", make)
 
 
-def _float32(stage: Stage, export: Export) -> tuple[bytes, bool]:
-    """Returns the float32 file with clustered kernels as they were trained, and whether the converter changed them."""
-    content = _converted(stage, "float32", export)
-    clustered = _clustered(stage)
-    if clustered and unfold(file := read(content), clustered):
-        return write(file), True
-    return content, False
-
-
-def _converted(stage: Stage, format: ConverterFormat, export: Export) -> bytes:
-    return convert(stage.model, format, export.logits, export.per_channel, stage.outputs, stage.names)
+def _some_texts(stage: Stage) -> dict[str, npt.NDArray[np.int32]]:
+    """Returns the inputs `(batch, tokens)` of the first test examples, by name."""
+    batch: dict[str, npt.NDArray[np.int32]] = next(stage.data.batches("test", _TEXTS).as_numpy_iterator())[0]
+    return batch
 
 
 def _clustered(stage: Stage) -> dict[str, FloatArray]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.files import atomic_write
 from tfcompress.measure.agreement import Agreement, agreement, agreement_of_all
 from tfcompress.measure.interpreter import Answers, inputs, predict_all
 from tfcompress.measure.latency import latencies
+from tfcompress.measure.lengths import LengthFigures, length_figures
 from tfcompress.measure.memory import memory
 from tfcompress.measure.quality import Scores, change, judge, quality
 from tfcompress.measure.size import size
@@ -22,14 +23,17 @@ from tfcompress.report.document import Variant
 from tfcompress.runs.exporting import ExportedFile, quantization_scheme
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
+from tfcompress.tflite.merging import first_graph
 from tfcompress.tflite.runtimes import minimum_runtime
 
-_AGREEMENT_EXAMPLES = 256
+_COMPARED = 256
+"""On how many examples a file is compared with its Keras model."""
 
 
 def measure_files(files: Sequence[ExportedFile], export: Export, workdir: Path) -> list[Variant]:
     """Measures the files and compares them with the first. The last that is not packed becomes `workdir/model.tflite`.
 
+    That has the longest of several lengths only, because MediaPipe takes files with one graph.
     Predictions on the test split are kept in `workdir/predictions` for a later call.
     """
     # The last stage's data, because token ids of a trimmed vocabulary are also in range for the whole one.
@@ -65,10 +69,11 @@ def measure_files(files: Sequence[ExportedFile], export: Export, workdir: Path) 
                 memory=memory(file.path)[0],
                 tensors=file.tensors,
                 packed=file.packed,
+                lengths=_lengths(file, expected[stage.folder]) if export.lengths else (),
             )
         )
     with atomic_write(workdir / "model.tflite") as beside:
-        shutil.copyfile([file.path for file in files if not file.packed][-1], beside)
+        beside.write_bytes(first_graph([file.path for file in files if not file.packed][-1].read_bytes()))
     return variants
 
 
@@ -89,9 +94,19 @@ def _predictions(file: ExportedFile, workdir: Path) -> Answers:
 
 def _expected(stage: Stage, export: Export) -> Answers:
     """Returns what a file of a stage should give for the first test examples: the outputs of its Keras model."""
-    examples = stage.data.examples("test").take(_AGREEMENT_EXAMPLES).batch(64)
     gives = Outputs.NUMBERS if export.logits else stage.outputs
-    return answers(stage.model, gives, stage.names, examples.map(lambda features, _: features))
+    return answers(stage.model, gives, stage.names, _compared(stage).batch(64))
+
+
+def _compared(stage: Stage) -> tf.data.Dataset:
+    """Returns the features of the first test examples."""
+    return stage.data.examples("test").take(_COMPARED).map(lambda features, _: features)
+
+
+def _lengths(file: ExportedFile, expected: Answers) -> tuple[LengthFigures, ...]:
+    """Measures a text model's file at each of its lengths."""
+    assert not isinstance(expected, dict)  # A model with several outputs has one length.
+    return length_figures(file.path, list(_compared(file.stage).as_numpy_iterator()), expected)
 
 
 def _agreement(outputs: Answers, expected: Answers) -> Agreement:

@@ -48,7 +48,8 @@ def run(
     """Runs a recipe in a working folder. An interrupted run resumes where it stopped; a finished one is only read.
 
     It leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last
-    file that is not packed), `report.json`, `report.html`, and `android/` for the demo app.
+    file that is not packed; of several lengths the longest), `report.json`, `report.html`, and `android/` for the
+    demo app.
 
     Args:
         recipe: what to do.

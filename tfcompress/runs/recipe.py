@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from tfcompress.data.registry import Data
 from tfcompress.errors import UserError
 from tfcompress.export.formats import RecipeFormat
+from tfcompress.export.lengths import LEAST
 from tfcompress.models import presets
 from tfcompress.models.bert import Pooling
 from tfcompress.models.outputs import Told
@@ -87,6 +88,16 @@ class Export(Settings):
     logits: bool = Field(False, description="leave the softmax out of the files")
     per_channel: bool = Field(False, description="one scale per output in `dynamic`; such a file needs TFLite 2.17")
     clustered: bool = Field(False, description="also pack the float32 and int8 files of clustered stages")
+    lengths: tuple[int, ...] = Field(
+        (), description="the numbers of tokens that a text model's files take, beside its sequence_length"
+    )
+
+    @field_validator("lengths")
+    @classmethod
+    def _increasing(cls, lengths: tuple[int, ...]) -> tuple[int, ...]:
+        if list(lengths) != sorted(set(lengths)) or any(length < LEAST for length in lengths):
+            raise ValueError(f"lengths are different numbers from {LEAST} on, the smallest first")
+        return lengths
 
     @field_validator("formats", mode="before")
     @classmethod

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from ai_edge_litert import interpreter as litert
 
 from tfcompress.errors import UserError
@@ -12,6 +16,12 @@ LIBRARY = "libtfcompress_runtime.so"
 
 OPERATORS = "tfcompress."
 """The prefix of the names of a packed file's operators."""
+
+LENGTH = "length_"
+"""The signatures of a text model for fewer tokens have this and the number of tokens as a name."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""Inputs or outputs by name."""
 
 
 def library() -> Path:
@@ -73,3 +83,38 @@ class Interpreter(litert.Interpreter):
         super().__init__(str(path), num_threads=num_threads, experimental_delegates=delegates, **options)
         if missing and any(operator["op_name"].startswith(OPERATORS) for operator in self._get_ops_details()):
             raise missing
+
+    def lengths(self) -> dict[int, str]:
+        """Returns the signatures of a text model by the number of tokens that they take, the fewest first.
+
+        The longest is the first graph, which also runs without a signature.
+        """
+        found = {int(name[len(LENGTH) :]): name for name in self.get_signature_list() if name.startswith(LENGTH)}
+        longest = int(self.get_input_details()[0]["shape"][-1])
+        return dict(sorted({**found, longest: "serving_default"}.items()))
+
+    def run_text(self, inputs: Arrays) -> Arrays:
+        """Runs a text model on the fewest tokens that hold a text.
+
+        Args:
+            inputs: integers `(1, tokens)` by name, of any length. One of them is a mask: its name contains `mask`, and
+                it is 0 where there is padding. Padding is cut off and added as needed.
+
+        Returns:
+            The outputs by name, `(1, …)`. If there is one for each token, there may be fewer than there are inputs.
+
+        Raises:
+            UserError: the inputs have no mask, or the text has more tokens than the file takes.
+        """
+        mask = next((values for name, values in inputs.items() if "mask" in name), None)
+        if mask is None:
+            raise UserError(f"the inputs are {', '.join(inputs)}; a text needs a mask, in an input whose name says so")
+        tokens = int(np.flatnonzero(np.any(mask, axis=0)).max(initial=-1)) + 1
+        lengths = self.lengths()
+        length = next((length for length in lengths if length >= tokens), None)
+        if length is None:
+            raise UserError(f"the text has {tokens} tokens, but the file takes {max(lengths)} at most; cut the text")
+        padding = ((0, 0), (0, max(0, length - mask.shape[1])))
+        given = {name: np.pad(values[:, :length], padding) for name, values in inputs.items()}
+        outputs: Arrays = self.get_signature_runner(lengths[length])(**given)
+        return outputs
