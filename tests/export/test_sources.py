@@ -121,7 +121,13 @@ def test_a_hugging_face_folder_says_what_it_takes(tmp_path, capsys):
     write_checkpoint(image, {**VIT, "id2label": labels}, vit_tensors(), words=None, preprocessor_config={})
     source = open_source(image)
     assert source.run({"image": np.ones((1, 8, 8, 3))})["probabilities"].sum() == pytest.approx(1)
-    assert source.description == Description("image", labels=("cat", "dog", "tree"), input=ImageInput((0.0,), (255.0,)))
+    assert source.description == Description(
+        "image",
+        "Classifies images into 3 classes.",
+        ("cat", "dog", "tree"),
+        ImageInput((0.0,), (255.0,)),
+        "classification",
+    )
 
     write_checkpoint(
         text, {**BERT, "architectures": ["BertModel"]}, bert_tensors(), tokenizer_config={"do_lower_case": False}
@@ -129,7 +135,7 @@ def test_a_hugging_face_folder_says_what_it_takes(tmp_path, capsys):
     source = open_source(text)
     ids = {name: np.ones((1, ROWS), np.int32) for name in ("token_ids", "segment_ids", "padding_mask")}
     assert source.run(ids)["last_hidden_state"].shape == (1, ROWS, WIDTH)
-    assert source.description.input == TextInput(tuple(WORDS), lowercase=False)
+    assert source.description == Description("text", input=TextInput(tuple(WORDS), lowercase=False))
 
     (text / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
     assert open_source(text).description.input is None
@@ -143,7 +149,9 @@ def test_a_hugging_face_folder_says_what_it_takes(tmp_path, capsys):
     (text / "modules.json").write_text('[{"type": "a.Transformer"}, {"type": "a.Pooling", "path": "1_Pooling"}]')
     (text / "1_Pooling").mkdir()
     (text / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
-    assert open_source(text).run(ids)["embedding"].shape == (1, WIDTH)
+    source = open_source(text)
+    assert source.run(ids)["embedding"].shape == (1, WIDTH)
+    assert (source.description.text, source.description.task) == ("Gives an embedding.", "embedding")
     (text / "modules.json").unlink()
 
     write_checkpoint(text, {**BERT, "problem_type": "regression"}, bert_tensors())

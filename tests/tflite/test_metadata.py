@@ -64,6 +64,7 @@ def packed(content: bytes) -> dict:
         Description("bytes", input=ImageInput((), ())),
         Description("bert", labels=("x", "", *"abcdefg", ""), input=TextInput(PIECES, lowercase=False)),
         Description("bert", input=TextInput(PIECES, lowercase=True, strip_accents=True)),
+        Description("bert", input=TextInput(PIECES, True, pairs=True), task="multilabel"),
     ],
 )
 def test_a_description_is_read_as_it_was_written(content, description):
@@ -233,6 +234,7 @@ def test_every_file_of_a_stage_is_described(tiny_vit, tiny_data, tiny_text, tmp_
         described = read_description(file.path.read_bytes())
         assert described.name == model.name
         assert described.labels == data.classes
+        assert described.task == "classification"
         assert described.text.startswith(f"Classifies {data.name} into {len(data.classes)} classes.")
         images = data is tiny_data
         assert described.input == (ImageInput() if images else TextInput(tiny_text.decode.vocabulary, True))

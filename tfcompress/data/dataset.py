@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfcompress.answers import IGNORED
 from tfcompress.data.label_reading import accepted, fits, read_labels
 from tfcompress.data.tasks import Classification, Task
+from tfcompress.data.tokenizer import is_pair
 from tfcompress.errors import UserError
 from tfcompress.measure.quality import Labels
 from tfcompress.pixel_range import PixelRange
@@ -228,7 +229,7 @@ class Dataset:
         """Returns what identifies this data set.
 
         That is its name, classes, split sizes, a SHA-256 digest of the labels, the task unless it is classification,
-        whether classes are weighted if they are, and the range of its pixels if given.
+        whether classes are weighted if they are, the range of its pixels if given, and that it has pairs if so.
         """
         labels = self.labels
         digest = hashlib.sha256(b"".join(labels[split].tobytes() for split in labels)).hexdigest()
@@ -245,6 +246,8 @@ class Dataset:
             described["class_weights"] = True
         if self.pixel_range is not None:
             described["pixel_range"] = list(self.pixel_range)
+        if is_pair(self.test.element_spec[0]):
+            described["pairs"] = True
         return described
 
     def size(self, split: Split) -> int:

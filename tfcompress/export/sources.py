@@ -189,31 +189,37 @@ def _open_checkpoint(folder: Path) -> Source:
             f"{folder} {found.text.own_tokenizer}, but phones cut texts as BERT does: the file gets no vocabulary",
             soft_wrap=True,
         )
-    if len(model.inputs[0].shape) == 4:
+    pictures = len(model.inputs[0].shape) == 4
+    if pictures:
         takes = ImageInput.of_range(0.0, 1.0)
     elif found.vocabulary:
         takes = TextInput(found.vocabulary, found.lowercase, found.strip_accents)
+    description = Description(folder.resolve().name, "", labels, takes)
     if found.task is None:
         serving = serve_model(model, str(folder))
     else:
         task = KINDS[found.task]
         serving = serve_answers(model, outputs=_BEFORE[task.end], names=[task.answers])
-    return Source(str(folder), serving, description=Description(folder.resolve().name, "", labels, takes))
+        text = describe_task(task.name, "images" if pictures else "texts", model.outputs[0].shape[-1])
+        description = replace(description, text=text.rstrip(), task=task.name)
+    return Source(str(folder), serving, description=description)
 
 
 def _description(model: tf_keras.Model, folder: Path, data: dict[str, Any]) -> Description:
     takes: ImageInput | TextInput | LookupInput | None = None
     if (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.load(folder)
-        takes = TextInput(tokenizer.vocabulary, tokenizer.lowercase, tokenizer.strip_accents)
+        pairs = bool(data.get("pairs"))
+        takes = TextInput(tokenizer.vocabulary, tokenizer.lowercase, tokenizer.strip_accents, pairs)
     elif (folder / lookup.FILE).is_file():
         takes = LookupInput(Lookup.load(folder).describe())
     elif len(model.inputs) == 1 and len(model.inputs[0].shape) == 4:
         takes = ImageInput.of_range(*data.get("pixel_range", (0.0, 1.0)))
     classes = tuple(data.get("classes", ()))
     labels = classes if model.outputs[0].shape[-1] == len(classes) else ()
-    text = describe_task(data.get("task", "classification"), data["name"], len(classes)) if data else ""
-    return Description(model.name, f"{text}Stage {folder.name.partition('-')[2]}.", labels, takes)
+    task = data.get("task", "classification") if data else ""
+    text = describe_task(task, data["name"], len(classes)) if data else ""
+    return Description(model.name, f"{text}Stage {folder.name.partition('-')[2]}.", labels, takes, task)
 
 
 def _with_signature(content: bytes, name: str) -> bytes:

@@ -236,13 +236,14 @@ def _description(file: Model) -> dict[str, str]:
         return {"damaged": str(error)}
     if found is None:
         return {}
-    described = {"name": found.name, "text": found.text, "labels": ", ".join(found.labels)}
+    described = {"name": found.name, "text": found.text, "task": found.task, "labels": ", ".join(found.labels)}
     if isinstance(found.input, ImageInput):
         described["input"] = f"pixels of 0 to 255, less {found.input.mean}, divided by {found.input.std}"
     if isinstance(found.input, TextInput):
         case = {True: ", in lower case", False: ", in its case", None: ""}[found.input.lowercase]
         accents = " without accents" if found.input.strip_accents else ""
-        described["input"] = f"text{case}{accents}, as WordPiece of {len(found.input.vocabulary):,} pieces"
+        kind = "pair of texts" if found.input.pairs else "text"
+        described["input"] = f"{kind}{case}{accents}, as WordPiece of {len(found.input.vocabulary):,} pieces"
     if isinstance(found.input, LookupInput):
         described["input"] = f"what {LOOKUP}, in the archive at the end of the file, makes of words"
     return {name: text for name, text in described.items() if text}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import range_of
 from tfcompress.data.tasks import describe_task
-from tfcompress.data.tokenizer import Tokenizer
+from tfcompress.data.tokenizer import Tokenizer, is_pair
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.folding import unfold
@@ -171,13 +171,14 @@ def _description(stage: Stage, format: ConverterFormat) -> Description:
     if isinstance(data.decode, Lookup):
         text += f" Takes what {LOOKUP}, in the archive at the end of the file, makes of words."
     labels = data.classes if stage.model.outputs[0].shape[-1] == len(data.classes) else ()
-    return Description(stage.model.name, text, labels, _input(data))
+    return Description(stage.model.name, text, labels, _input(data), data.task.name)
 
 
 def _input(data: Dataset) -> ImageInput | TextInput | LookupInput | None:
     """Returns what the examples are, or None where a phone could not know how to make them."""
     if isinstance(data.decode, Tokenizer):
-        return TextInput(data.decode.vocabulary, data.decode.lowercase, data.decode.strip_accents)
+        cut = data.decode
+        return TextInput(cut.vocabulary, cut.lowercase, cut.strip_accents, is_pair(data.test.element_spec[0]))
     if isinstance(data.decode, Lookup):
         return LookupInput(data.decode.describe())
     pixels = range_of(data)

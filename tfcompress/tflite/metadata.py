@@ -32,6 +32,7 @@ TEXT_INPUTS = {"token_ids": "ids", "segment_ids": "segment_ids", "padding_mask":
 """The names that MediaPipe expects for the inputs of a BERT, by our names."""
 
 _ENTRY = "TFLITE_METADATA"
+_TASK = "tfcompress.task"
 _AXIS_LABELS, _VOCABULARY_FILE = 2, 5  # values of AssociatedFileType
 _COLOUR_SPACES = {1: 2, 3: 1}  # ColorSpaceType by number of channels
 _MAX_FILE_BYTES = 1 << 24
@@ -63,11 +64,13 @@ class TextInput:
         vocabulary: the pieces, at the index of their token id.
         lowercase: whether the text is converted to lower case first; None if a file does not say.
         strip_accents: whether accents are removed first.
+        pairs: whether the model takes pairs of texts.
     """
 
     vocabulary: tuple[str, ...]
     lowercase: bool | None = None
     strip_accents: bool = False
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,14 @@ class Description:
         text: what the model is, in a sentence or two.
         labels: the classes, in the order of the scores; a line break in a label becomes a space.
         input: how an image or text becomes its input; None if unknown.
+        task: what its answers are, by a name of `tfcompress.data.tasks`; empty if unknown.
     """
 
     name: str
     text: str = ""
     labels: tuple[str, ...] = ()
     input: ImageInput | TextInput | LookupInput | None = None
+    task: str = ""
 
 
 def describe(content: Content, description: Description) -> bytes:
@@ -172,6 +177,8 @@ def _tables(model: Model, description: Description) -> Fields:
         subgraph["associated_files"] = [{"name": TOKENIZER}]
     if isinstance(takes, LookupInput):
         subgraph["associated_files"] = [{"name": LOOKUP}]
+    if description.task:
+        subgraph["custom_metadata"] = [{"name": _TASK, "data": description.task}]
     return {
         "name": description.name,
         "description": description.text,
@@ -203,8 +210,9 @@ def _files(graph: Graph, description: Description) -> dict[str, bytes]:
     if isinstance(description.input, TextInput):
         tokens = graph.inputs[0].shape[-1]
         settings = {"lowercase": description.input.lowercase, "sequence_length": tokens}
-        if description.input.strip_accents:
-            settings["strip_accents"] = True
+        for name in ("strip_accents", "pairs"):
+            if getattr(description.input, name):
+                settings[name] = True
         found[VOCABULARY] = _lines(description.input.vocabulary)
         found[TOKENIZER] = json.dumps(settings).encode()
     if isinstance(description.input, LookupInput):
@@ -228,8 +236,13 @@ def _lines(items: Iterable[str]) -> bytes:
 
 def _description(content: Content, model: Fields) -> Description:
     graph = _graph(model)
+    own = (entry.get("data", "") for entry in graph.get("custom_metadata", ()) if entry.get("name") == _TASK)
     return Description(
-        model.get("name", ""), model.get("description", ""), _labels(content, graph), _read_input(content, graph)
+        model.get("name", ""),
+        model.get("description", ""),
+        _labels(content, graph),
+        _read_input(content, graph),
+        next(own, ""),
     )
 
 
@@ -260,6 +273,7 @@ def _read_input(content: Content, graph: Fields) -> ImageInput | TextInput | Loo
                 _read_lines(content, file),
                 lowercase if isinstance(lowercase, bool) else None,
                 given.get("strip_accents") is True,
+                given.get("pairs") is True,
             )
     for tensor in graph.get("input_tensor_metadata", ()):
         if "ImageProperties" in tensor.get("content", {}).get("content_properties", {}):

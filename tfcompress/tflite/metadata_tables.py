@@ -1,7 +1,7 @@
 """Converts the flatbuffer of TFLite Metadata from and to nested dictionaries.
 
 Tables and fields are those of `metadata_schema.fbs`, version 1.5.0, in google-ai-edge/mediapipe
-(mediapipe/tasks/metadata), which tflite-support shares. Only those that a classifier of images or texts needs are here.
+(mediapipe/tasks/metadata), which tflite-support shares. Only those that a model of images or texts needs are here.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _TABLES: dict[str, dict[str, tuple[int, str | dict[int, str]]]] = {
         "output_tensor_metadata": (3, "[TensorMetadata]"),
         "associated_files": (4, "[AssociatedFile]"),
         "input_process_units": (5, "[ProcessUnit]"),
+        "custom_metadata": (9, "[CustomMetadata]"),
     },
     "TensorMetadata": {
         "name": (0, "string"),
@@ -45,6 +46,7 @@ _TABLES: dict[str, dict[str, tuple[int, str | dict[int, str]]]] = {
     "ProcessUnit": {"options": (1, {1: "NormalizationOptions", 4: "BertTokenizerOptions"})},
     "NormalizationOptions": {"mean": (0, "[float]"), "std": (1, "[float]")},
     "BertTokenizerOptions": {"vocab_file": (0, "[AssociatedFile]")},
+    "CustomMetadata": {"name": (0, "string"), "data": (1, "string")},  # Strings are stored as bytes are.
 }
 """The slot and type of each field. The slot before a union says which member it has."""
 
