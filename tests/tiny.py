@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import tf_keras
 
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.dataset import SPLITS, Dataset
 from tfcompress.data.images import digits
+from tfcompress.data.tasks import Embedding
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.models.bert import BertConfig, bert
 from tfcompress.models.vit import ViTConfig, vit
@@ -43,6 +44,18 @@ def sentences() -> Dataset:
     splits = [split(size) for size in (96, 48, 48)]
     known = [*splits[0][0], "zebra zebra quince quince city city country country"]
     return Dataset.from_arrays("words", tuple(_WORDS), *splits, decode=Tokenizer.trained(known, 90, 12))
+
+
+def scored(data: Dataset) -> Dataset:
+    """Returns the data without labels, as pairs with the score 2.5 each."""
+    splits = {one: getattr(data, one).map(lambda features, _: (features, 2.5)) for one in SPLITS}
+    even = {one: split.take(int(split.cardinality()) // 2 * 2) for one, split in splits.items()}
+    return dataclasses.replace(data, **even, task=Embedding(), classes=())
+
+
+def embedder_of(classifier: tf_keras.Model) -> tf_keras.Model:
+    """Returns a model that gives the features which a classifier's head reads."""
+    return tf_keras.Model(classifier.inputs, classifier.get_layer("head").input, name=f"{classifier.name}_embedder")
 
 
 def tiny_vit_of(weights: list[np.ndarray]) -> tf_keras.Model:

@@ -1,40 +1,11 @@
-import json
-
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from tests.models.pretrained import hugging_face_forward as forward
-from tests.models.pretrained.hugging_face_folders import BERT, LENGTH, ROWS, WIDTH, WORDS, bert_tensors, write
+from tests.models.pretrained.hugging_face_folders import LENGTH, ROWS, WIDTH, WORDS
+from tests.models.pretrained.sentence_folders import ENCODER, NORMALIZE, pooling, sentence_folder
 from tfcompress.errors import UserError
 from tfcompress.models.pretrained import hugging_face
-
-FLAGS = ("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
-ENCODER = {name: array for name, array in bert_tensors().items() if "classifier" not in name}
-
-
-def pooling(*modes):
-    return {"word_embedding_dimension": WIDTH, **{f"pooling_mode_{flag}": flag in modes for flag in FLAGS}}
-
-
-def sentence_folder(folder, pooled, *after, encoder="", **settings):
-    """Writes a folder of sentence-transformers whose modules after the pooling are (kind, config, tensors)."""
-    (folder / encoder).mkdir(exist_ok=True)
-    write(folder / encoder, {**BERT, "architectures": ["BertModel"]}, ENCODER, sentence_bert_config=settings)
-    modules = [("Transformer", encoder, None, None), ("Pooling", "1_Pooling", pooled, None)]
-    modules += [(kind, f"{n}_{kind}", *parts) for n, (kind, *parts) in enumerate(after, 2)]
-    listed = []
-    for number, (kind, path, config, tensors) in enumerate(modules):
-        listed.append(
-            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        )
-        if config is not None:
-            (folder / path).mkdir(exist_ok=True)
-            (folder / path / "config.json").write_text(json.dumps(config))
-        if tensors is not None:
-            save_file(tensors, folder / path / "model.safetensors")
-    (folder / "modules.json").write_text(json.dumps(listed))
-    return folder
 
 
 def dense(size, activation="torch.nn.modules.activation.Tanh", bias=True):
@@ -42,9 +13,6 @@ def dense(size, activation="torch.nn.modules.activation.Tanh", bias=True):
     config = {"in_features": WIDTH, "out_features": size, "bias": bias, "activation_function": activation}
     tensors = {"linear.weight": rng.normal(size=(size, WIDTH)).astype(np.float32)}
     return "Dense", config, tensors | ({"linear.bias": rng.normal(size=size).astype(np.float32)} if bias else {})
-
-
-NORMALIZE = ("Normalize", None, None)
 
 
 def texts():
