@@ -20,6 +20,18 @@ def test_golden_ids_equal_those_of_keras_nlp(golden, key):
     assert [ids for row, ids in zip(rows, found, strict=True) if row[key] != ids] == []
 
 
+def test_golden_pairs_equal_those_of_the_tokenizer(golden):
+    texts = [row["text"] for row in golden["lines"]]
+    rows = golden["pairs"]
+    assert tokens.pairs(texts, tuple(golden["vocabulary"])) == rows
+    assert {row["sequence_length"] for row in rows} == set(tokens.PAIR_LENGTHS)
+    full = [row for row in rows if len(row["ids"]) == row["sequence_length"]]
+    seconds = {sum(row["segment_ids"]) for row in full if row["sequence_length"] == 33}
+    assert len(full) > 200
+    assert min(seconds) < 8 < 16 < 24 < max(seconds)
+    assert 16 in seconds
+
+
 def test_the_character_table_equals_that_of_keras_nlp():
     assert TABLE.read_text(encoding="ascii") == tokens.table()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text
 from keras_hub.src.tokenizers import word_piece_tokenizer as word_piece
@@ -16,6 +17,10 @@ from tfcompress.data.tokenizer import Tokenizer
 LENGTH = 128
 HOW = {"ids": (True, False), "cased_ids": (False, False), "stripped_ids": (True, True)}
 """Whether texts are lower-cased, and whether accents are removed, by the key of the ids."""
+
+PAIR_LENGTHS = (9, 32, 33)
+"""The sequence lengths of pairs: few tokens, and an even and an odd number of them besides the special ones."""
+_PAIRS = 450
 
 _CODE_POINTS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 
@@ -38,6 +43,7 @@ def make() -> dict[str, Any]:
         "sequence_length": LENGTH,
         "vocabulary": list(known),
         "lines": rows,
+        "pairs": pairs(texts, known),
     }
 
 
@@ -50,6 +56,24 @@ def encode(texts: list[str], vocabulary: tuple[str, ...], lowercase: bool, strip
         assert not row[length:].any()
     assert not found["segment_ids"].any()
     return [row[:length].tolist() for row, length in zip(found["token_ids"], lengths, strict=True)]
+
+
+def pairs(texts: list[str], vocabulary: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Returns pairs of lines by their places, each with a sequence length, token ids and segment ids, in lower case."""
+    places = np.random.default_rng(0).integers(len(texts), size=(_PAIRS, 2)).tolist()
+    rows = [
+        {"first": first, "second": second, "sequence_length": PAIR_LENGTHS[number % len(PAIR_LENGTHS)]}
+        for number, (first, second) in enumerate(places)
+    ]
+    for length in PAIR_LENGTHS:
+        wanted = [row for row in rows if row["sequence_length"] == length]
+        both = [(texts[row["first"]], texts[row["second"]]) for row in wanted]
+        found = Tokenizer(vocabulary, True, length).encode(both)
+        for row, ids, segments, count in zip(
+            wanted, found["token_ids"], found["segment_ids"], found["padding_mask"].sum(1), strict=True
+        ):
+            row |= {"ids": ids[:count].tolist(), "segment_ids": segments[:count].tolist()}
+    return rows
 
 
 def folding() -> dict[str, str]:

@@ -1,6 +1,6 @@
 package org.tfcompress.core
 
-/** A text as a BERT model's three inputs, each as long as the model's sequence length. */
+/** A text or a pair as a BERT model's three inputs, each as long as the model's sequence length. */
 class Tokens(val ids: IntArray, val segments: IntArray, val mask: IntArray)
 
 /**
@@ -38,18 +38,27 @@ class WordPiece(
     private fun special(token: String) = requireNotNull(idOf[token]) { "the vocabulary lacks $token" }
 
     /** Tokenizes a text up to its first NUL. */
-    fun encode(text: String): Tokens {
-        val ids = IntArray(length) { padding }
-        val mask = IntArray(length)
-        var count = 0
-        ids[count++] = start
-        for (id in pieces(text)) {
-            if (count == length - 1) break
-            ids[count++] = id
+    fun encode(text: String): Tokens = tokens(pieces(text).take(length - EDGES).toList(), null)
+
+    /** Tokenizes a pair of texts, each up to its first NUL; the longer one is cut first. */
+    fun encode(first: String, second: String): Tokens {
+        val room = length - LEAST_LENGTH
+        val half = room / 2
+        val (one, other) = pieces(first).toList() to pieces(second).toList()
+        val kept = minOf(one.size, if (one.size <= other.size) half else room - minOf(other.size, half))
+        return tokens(one.take(kept), other.take(room - kept))
+    }
+
+    private fun tokens(first: List<Int>, second: List<Int>?): Tokens {
+        val begin = listOf(start) + first + end
+        val found = if (second == null) begin else begin + second + end
+        val tokens = Tokens(IntArray(length) { padding }, IntArray(length), IntArray(length))
+        for ((place, id) in found.withIndex()) {
+            tokens.ids[place] = id
+            tokens.segments[place] = if (place < begin.size) 0 else 1
+            tokens.mask[place] = 1
         }
-        ids[count++] = end
-        mask.fill(1, 0, count)
-        return Tokens(ids, IntArray(length), mask)
+        return tokens
     }
 
     private fun pieces(text: String): Sequence<Int> {
@@ -94,6 +103,11 @@ class WordPiece(
 
     private companion object {
         const val SUFFIX = "##"
+
+        /** `[CLS]` and `[SEP]`. */
+        const val EDGES = 2
+
+        /** A text has at least one token besides; of a pair, both texts end in `[SEP]`. */
         const val LEAST_LENGTH = 3
 
         /** Longer words are unknown, as in keras-nlp. */

@@ -35,6 +35,26 @@ class WordPieceTest {
         assertEquals(emptyList<String>(), differing("stripped_ids", true, stripAccents = true))
 
     @Test
+    fun `pairs are cut and joined as in Python`() {
+        val tokenizers = HashMap<Int, WordPiece>()
+        val lines = golden.getJSONArray("lines").objects().map { it.getString("text") }
+        val pairs = golden.getJSONArray("pairs").objects()
+        assertTrue(pairs.size >= 400)
+        for (pair in pairs) {
+            val (first, second) = listOf("first", "second").map { lines[pair.getInt(it)] }
+            val tokenizer = tokenizers.getOrPut(pair.getInt("sequence_length")) {
+                WordPiece(vocabulary, true, false, pair.getInt("sequence_length"))
+            }
+            val tokens = tokenizer.encode(first, second)
+            val count = tokens.mask.sum()
+            val name = "${first.take(60)} | ${second.take(60)}"
+            assertEquals(name, pair.getJSONArray("ids").ints(), tokens.ids.take(count))
+            assertEquals(name, pair.getJSONArray("segment_ids").ints(), tokens.segments.take(count))
+            assertEquals(name, 0, tokens.segments.drop(count).sum())
+        }
+    }
+
+    @Test
     fun `a text is padded or cut to the sequence length`() {
         val tokenizer = WordPiece(listOf("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"), true, false, 5)
         val short = tokenizer.encode("A")
