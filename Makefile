@@ -112,10 +112,14 @@ out/apk/%/android: | $(BUILT)
 
 # Builds the APK with models that are trained for a few epochs only, and runs all its tests. Then `tfcompress compare` reads
 # the benchmark that the app shared during the tests.
-android-test: $(patsubst %,out/android-test/%/android,vit_digits bert_half_trec)
+android-test: $(patsubst %,out/android-test/%/android,vit_digits bert_half_trec vit_embedding)
 	android_demo/build.sh out/android-test --test
 	$(BIN)/tfcompress compare out/android-test/bert_half_trec/android/base_float32.tflite \
 		out/android-test/bert_half_trec/android/compressed.tflite --rounds 5 --from-phone android_demo/app/target/phone.json
+
+# The last of several runs.
+out/android-test/vit_embedding/android: | $(BUILT)
+	$(BIN)/python -m tests.runs.demo out/android-test
 
 short := epochs: 1, batch_size: 256, learning_rate: 1.0e-3
 out/android-test/vit_digits/android: options := training.epochs=10 --set model.depth=2

@@ -9,10 +9,11 @@ import tensorflow as tf
 import tf_keras
 
 from tests.native import has_runtime
-from tests.tiny import tiny_vit_of
+from tests.tiny import embedder_of, scored, tiny_vit_of
 from tfcompress import Cluster, Training, compress
 from tfcompress.data.dataset import SPLITS
-from tfcompress.data.tasks import Embedding
+from tfcompress.data.tasks import OwnTask, TokenClassification
+from tfcompress.export.sources import open_source
 from tfcompress.measure.interpreter import Runner
 from tfcompress.tflite.metadata import read_description
 
@@ -82,7 +83,7 @@ def test_a_finished_run_without_the_folder_gets_the_same_again(of_images, tiny_d
 def test_texts_are_kept_as_they_are_and_their_ids_are_golden(tiny_bert, tiny_text, tmp_path):
     compress(tiny_bert, tiny_text, [CLUSTER], tmp_path)
     manifest, golden = read(tmp_path)
-    assert manifest["task"] == "text"
+    assert (manifest["input"], manifest["task"]) == ("text", "classification")
     assert sorted(manifest["labels"]) == sorted(tiny_text.classes)
     for place, inputs in enumerate(golden["compressed.tflite"]["inputs"]):
         ids = next(values for name, values in inputs.items() if "token" in name)
@@ -100,14 +101,47 @@ def test_what_a_phone_could_not_make_is_left_out(tiny_vit, tiny_data, tmp_path):
     assert not (tmp_path / "android").exists()
 
 
-@pytest.mark.parametrize("task", ["pairs", "embedding"])
-def test_what_the_app_does_not_show_is_left_out(tiny_bert, tiny_text, tmp_path, task):
-    if task == "pairs":
-        changes = {one: getattr(tiny_text, one).map(lambda x, y: (tf.stack([x, x]), y)) for one in SPLITS}
-    else:
-        scored = {one: getattr(tiny_text, one).map(lambda x, _: (x, 2.5)) for one in SPLITS}
-        even = {one: data.take(int(data.cardinality()) // 2 * 2) for one, data in scored.items()}
-        changes = {**even, "task": Embedding(), "classes": ()}
+def test_pairs_are_samples_of_two_texts(tiny_bert, tiny_text, tmp_path):
+    changes = {one: getattr(tiny_text, one).map(lambda x, y: (tf.stack([x, "the dog"]), y)) for one in SPLITS}
     compress(tiny_bert, replace(tiny_text, **changes), [], tmp_path)
-    assert read_description((tmp_path / "model.tflite").read_bytes()).input is not None
+    manifest, golden = read(tmp_path)
+    assert (manifest["input"], manifest["task"]) == ("text", "classification")
+    assert [second for _, second in manifest["samples"]] == ["the dog"] * len(tiny_text.classes)
+    rows = tiny_text.decode.encode([tuple(sample) for sample in manifest["samples"]])
+    for place, inputs in enumerate(golden["base_float32.tflite"]["inputs"]):
+        assert inputs["segment_ids"] == rows["segment_ids"][place].tolist()
+    assert read_description((tmp_path / "model.tflite").read_bytes()).input.pairs
+    assert open_source(tmp_path).description.input.pairs
+
+
+def test_embeddings_of_the_first_pairs_are_golden(trained_weights, tiny_data, tmp_path):
+    model = embedder_of(tiny_vit_of(trained_weights))
+    compress(model, scored(tiny_data), [], tmp_path)
+    manifest, golden = read(tmp_path)
+    assert (manifest["input"], manifest["task"], manifest["labels"]) == ("image", "embedding", [])
+    images = np.stack([image for image, _ in tiny_data.examples("test").take(6).as_numpy_iterator()])
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(golden["base_float32.tflite"]["outputs"], expected, atol=1e-5)
+
+
+def test_answers_for_tokens_are_one_row_of_numbers(tiny_text, tmp_path):
+    inputs = {name: tf_keras.Input((12,), dtype="int32", name=name) for name in tiny_text.sample(1, 0)}
+    ids = tf_keras.layers.Embedding(len(tiny_text.decode.vocabulary), 3)(inputs["token_ids"])
+    sentences = {one: getattr(tiny_text, one).map(lambda x, y: (tf.strings.split(x), y)) for one in SPLITS}
+    tagged = {
+        one: data.map(lambda words, y: (words, tf.fill([tf.size(words)], tf.cast(y, tf.int32))))
+        for one, data in sentences.items()
+    }
+    task = TokenClassification(tiny_text.classes)
+    data = replace(tiny_text, **tagged, task=task, align=tiny_text.decode.align)
+    compress(tf_keras.Model(list(inputs.values()), ids), data, [], tmp_path, outputs="logits")
+    manifest, golden = read(tmp_path)
+    assert (manifest["task"], len(manifest["samples"])) == ("tokens", 6)
+    assert np.shape(golden["base_float32.tflite"]["outputs"]) == (6, 12 * 3)
+
+
+def test_what_the_user_judges_is_left_out(trained_weights, tiny_data, tmp_path):
+    own = replace(tiny_data, task=OwnTask(lambda labels, outputs: outputs.argmax(axis=1) == labels))
+    compress(tiny_vit_of(trained_weights), own, [], tmp_path)
+    assert (tmp_path / "model.tflite").is_file()
     assert not (tmp_path / "android").exists()

@@ -15,7 +15,7 @@ from tfcompress.commands.examples import decoded, images, tokens
 from tfcompress.data import text
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import in_range
-from tfcompress.data.tasks import Classification
+from tfcompress.data.tasks import KINDS, Classification
 from tfcompress.data.tokenizer import is_pair
 from tfcompress.errors import UserError
 from tfcompress.files import remove_folder, write_json, writing_to
@@ -34,7 +34,8 @@ _INPUTS = 64
 def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
     """Writes `workdir/android` if it does not exist, and the app can show the run's files.
 
-    It shows pictures and single texts, each of one class, if the files say how a phone makes their input.
+    It takes images, texts and pairs of texts, if the files say how a phone makes their input, and any task that a
+    recipe can name.
 
     - `base_float32.tflite` (or another format if the run has no float32); `compressed.tflite`, the run's last file that
       is not packed; and `packed.tflite`, the same file packed, if its weights are clustered and this machine has the
@@ -42,13 +43,14 @@ def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
     - `samples/N.png`: up to `SAMPLES` test images, if possible each of another class. Texts are in the manifest.
     - `golden.json`: for each model `outputs` and `inputs`, one row per sample: the outputs of LiteRT without XNNPACK,
       because XNNPACK's versions round int8 differently, and by input name the first 64 numbers of each input.
-    - `manifest.json`: names, titles and bytes of the models, the samples, and the classes that they belong to.
+    - `manifest.json`: the input, `image` or `text`; the task; names, titles and bytes of the models; the samples, of
+      which one of a pair of texts is a list of two; and in classification the classes that they belong to.
     """
     folder, unfinished = workdir / "android", workdir / ".android"
     if folder.is_dir():
         return
-    if not _shown(data):
-        told = "no folder for the Android demo, which shows pictures and single texts of one class each"
+    if data.task.name not in KINDS:
+        told = f"no folder for the Android demo, which shows the tasks {', '.join(KINDS)}"
         console.print(told, soft_wrap=True)
         return
     first = workdir / report.variants[0].file
@@ -67,31 +69,33 @@ def write_folder(workdir: Path, report: Report, data: Dataset) -> None:
         write_json(unfinished / "golden.json", golden)
         manifest = {
             "format": "tfcompress.android",
-            "version": 1,
+            "version": 2,
             "name": re.sub(r"\W+", "_", report.title),
             "title": report.title,
-            "task": samples.task,
+            "input": samples.input,
+            "task": data.task.name,
             "models": [
                 {"file": name, "title": title, "bytes": (unfinished / name).stat().st_size}
                 for name, title in models.items()
             ],
             "samples": listed,
-            "labels": [data.classes[label] for label in data.labels["test"][places]],
+            "labels": [data.classes[label] for label in data.labels["test"][places]] if _is_classified(data) else [],
         }
         write_json(unfinished / "manifest.json", manifest)
         unfinished.rename(folder)
 
 
 class Texts:
-    """Samples that are texts."""
+    """Samples that are texts, or pairs of them."""
 
-    task = "text"
+    input = "text"
 
     def __init__(self, data: Dataset, places: Sequence[int]) -> None:
-        texts = text.texts(data, "test")
-        self._texts = [texts[place] for place in places]
+        texts = np.array(text.texts(data, "test"), object)
+        found = texts.reshape(-1, 2) if is_pair(data.test.element_spec[0]) else texts
+        self._texts: list[str] | list[list[str]] = found[places].tolist()
 
-    def write(self, folder: Path) -> list[str]:
+    def write(self, folder: Path) -> list[str] | list[list[str]]:
         """Returns the texts, which need no files."""
         return self._texts
 
@@ -103,7 +107,7 @@ class Texts:
 class Pictures:
     """Samples that are pictures, as PNG files hold them."""
 
-    task = "image"
+    input = "image"
 
     def __init__(self, data: Dataset, places: Sequence[int]) -> None:
         data = in_range(data, (0.0, 1.0))
@@ -126,14 +130,14 @@ class Pictures:
         return images(file, runner, stored)
 
 
-def _shown(data: Dataset) -> bool:
-    """Returns whether the app can show an example: one with one class, and not a pair of texts."""
-    return isinstance(data.task, Classification) and not is_pair(data.test.element_spec[0])
+def _is_classified(data: Dataset) -> bool:
+    """Returns whether each example has one class."""
+    return isinstance(data.task, Classification)
 
 
 def _places(data: Dataset) -> list[int]:
-    """Returns the places of the samples in the test split: the first example of each class, the earliest of them."""
-    _, firsts = np.unique(data.labels["test"], return_index=True)
+    """Returns the places of the samples in the test split: the first examples, or if they have classes, one of each."""
+    firsts = np.unique(data.labels["test"], return_index=True)[1] if _is_classified(data) else range(data.size("test"))
     return sorted(map(int, firsts))[:SAMPLES]
 
 
@@ -159,7 +163,7 @@ def _golden(file: Path, samples: Texts | Pictures) -> dict[str, list[list[float]
     runner = Runner(file, xnnpack=False)
     outputs, inputs = [], []
     for example in samples.fed_to(file, runner):
-        outputs.append(runner.run(example).tolist())
+        outputs.append(np.ravel(runner.run(example)).tolist())
         named = example if isinstance(example, dict) else dict.fromkeys(runner.inputs, example)
         inputs.append({name: np.ravel(values)[:_INPUTS].tolist() for name, values in named.items()})
     return {"outputs": outputs, "inputs": inputs}

@@ -12,18 +12,23 @@ import android.widget.ImageView
 import android.widget.LinearLayout
 import java.io.File
 import java.io.IOException
+import org.tfcompress.core.Classifier
+import org.tfcompress.core.Input
 import org.tfcompress.core.Picture
 import org.tfcompress.core.Task
 
-/** Classifies a picture, bundled or the user's own, with two models. */
+/** Classifies a picture, bundled or the user's own, with two models, or finds the samples nearest to it. */
 class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(activity, view) {
     private val worker = own(Worker("pictures"))
     private val latest = Latest(worker)
-    private val results = own(Results(activity, view, Task.IMAGE, R.string.no_images, state))
+    private val results = own(Results(activity, view, Input.IMAGE, R.string.no_images, state))
     private val picture: ImageView = view.findViewById(R.id.picture)
     private val row: LinearLayout = view.findViewById(R.id.samples)
     private val photo = SharedFiles.photo(activity.filesDir)
     private var samples: List<Sample>? = null
+
+    @Volatile
+    private var nearest = Nearest(emptyList()) // Only the main thread writes it.
 
     /** The index of the sample that is shown, or [OWN] for the user's own picture. */
     private var shown = state?.getInt(SHOWN) ?: 0
@@ -58,9 +63,10 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
     private fun copy(uri: Uri, file: File) = file.replace(Document.of(activity.contentResolver, uri)::copyTo)
 
     private fun offer(library: Library) {
+        if (samples == null) nearest = Nearest(library.samples(Input.IMAGE))
         results.offer(library)
         if (samples != null) return // Only the opened models of a library change.
-        samples = library.samples(Task.IMAGE).also(::addButtons)
+        samples = library.samples(Input.IMAGE).also(::addButtons)
         if (shown != OWN) showSample(shown)
     }
 
@@ -106,7 +112,12 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
     private fun display(place: Int, bitmap: Bitmap, pixels: Picture) {
         shown = place
         picture.setImageDrawable(unfiltered(bitmap))
-        results.show { it.classify(pixels) }
+        results.show { answer(it, pixels) }
+    }
+
+    private fun answer(model: Classifier, pixels: Picture) = when (model.file.task) {
+        Task.EMBEDDING -> nearest.to(pixels, model)
+        else -> model.best(model.classify(pixels))
     }
 
     /** Enlarges small pictures without blurring, so that their pixels can be seen. */

@@ -1,6 +1,6 @@
 package org.tfcompress.demo
 
-import org.tfcompress.core.Task
+import org.tfcompress.core.Input
 import org.tfcompress.runtime.ClusteredDelegate
 
 /**
@@ -19,11 +19,12 @@ class Library(
 ) {
     val all = bundled + opened
 
-    /** The models of a task that can run on this phone. */
-    fun of(task: Task) = all.filter { it.task == task && (!it.about.isPacked || whyNotPacked == null) }
+    /** The models for an input that can run on this phone, and whose answers its page can show. */
+    fun of(input: Input) =
+        all.filter { it.input == input && it.isShown && (!it.about.isPacked || whyNotPacked == null) }
 
-    /** The samples of all runs of a task. */
-    fun samples(task: Task): List<Sample> = groups.filter { it.manifest.task == task }.flatMap(Group::samples)
+    /** The samples of all runs for an input. */
+    fun samples(input: Input): List<Sample> = groups.filter { it.manifest.input == input }.flatMap(Group::samples)
 
     /** Returns the library with a model that the user opened, in place of any of the same file name. */
     fun with(model: Model) = Library(groups, bundled, without(model.file).opened + model, whyNotPacked)

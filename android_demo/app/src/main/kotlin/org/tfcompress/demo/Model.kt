@@ -5,6 +5,7 @@ import java.security.DigestInputStream
 import java.security.MessageDigest
 import org.tfcompress.core.BadModel
 import org.tfcompress.core.Classifier
+import org.tfcompress.core.Input
 import org.tfcompress.core.ModelFile
 import org.tfcompress.core.TakesImage
 import org.tfcompress.core.TakesText
@@ -35,12 +36,22 @@ class Model private constructor(
     /** What the file says about the model; null if it is damaged. */
     val aboutOrNull: ModelFile? get() = reading.getOrNull()
 
-    /** What the model classifies; null if the file does not say or is damaged. */
-    val task: Task? = when (aboutOrNull?.takes) {
-        is TakesImage -> Task.IMAGE
-        is TakesText -> Task.TEXT
+    /** What the model takes; null if the file does not say or is damaged. */
+    val input: Input? = when (aboutOrNull?.takes) {
+        is TakesImage -> Input.IMAGE
+        is TakesText -> Input.TEXT
         null -> null
     }
+
+    /** Whether the pages for images and texts can show the model's answers. */
+    val isShown get() = aboutOrNull?.run { isClassifier || task == Task.EMBEDDING } ?: false
+
+    /** Whether the model compares two texts. */
+    val takesTwoTexts: Boolean
+        get() {
+            val takes = aboutOrNull?.takes as? TakesText ?: return false
+            return takes.pairs || about.task == Task.EMBEDDING
+        }
 
     /** The SHA-256 of the file, in lower-case hexadecimal. Its first use reads the whole file. */
     val sha256: String by lazy {

@@ -63,9 +63,9 @@ class ModelsScreen(activity: MainActivity, view: View) : Screen(activity, view) 
     private fun runOnce(model: Model) {
         model.load(threads = 1).use { classifier ->
             classifier.run()
-            if (model.task == null) throw BadModel.NoMetadata()
+            if (model.input == null) throw BadModel.NoMetadata()
             model.feed(classifier)
-            classifier.labels()
+            if (model.about.isClassifier) classifier.labels()
         }
     }
 
@@ -85,6 +85,7 @@ class ModelsScreen(activity: MainActivity, view: View) : Screen(activity, view) 
         val about = model.aboutOrNull ?: return emptyList() // The trial says why.
         val lines = mutableListOf(activity.getString(R.string.model_bytes, activity.bytes(about.bytes.toLong())))
         if (about.description.isNotEmpty()) lines += about.description
+        about.task?.let { lines += activity.getString(R.string.model_task, it.word) }
         for (tensor in about.inputs) lines += activity.getString(R.string.model_input, tensor.name, "$tensor")
         for (tensor in about.outputs) lines += activity.getString(R.string.model_output, tensor.name, "$tensor")
         if (about.labels.isNotEmpty()) {

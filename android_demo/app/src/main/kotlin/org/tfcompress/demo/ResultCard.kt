@@ -1,5 +1,7 @@
 package org.tfcompress.demo
 
+import android.graphics.Bitmap
+import android.graphics.drawable.BitmapDrawable
 import android.view.View
 import android.view.ViewGroup
 import android.widget.AdapterView
@@ -10,13 +12,12 @@ import android.widget.Spinner
 import android.widget.TextView
 import org.tfcompress.core.Classifier
 import org.tfcompress.core.Latency
-import org.tfcompress.core.Ranked
-import org.tfcompress.core.top
 
 /**
- * A model that the user chooses, its best classes for an input, and the time that they took.
+ * A model that the user chooses, its answers for an input, and the time that they took.
  *
  * @param isFirst whether this is the card on the left, which starts with the original model.
+ * @param tell is called when the user has chosen another model.
  * @property chosen the key of the chosen model, which outlives the activity.
  */
 class ResultCard(
@@ -24,7 +25,8 @@ class ResultCard(
     private val view: View,
     private val worker: Worker,
     private val isFirst: Boolean,
-    var chosen: String?
+    var chosen: String?,
+    private val tell: () -> Unit
 ) {
     private val choice: Spinner = view.findViewById(R.id.choice)
     private val cost: TextView = view.findViewById(R.id.cost)
@@ -32,10 +34,13 @@ class ResultCard(
     private val problem: TextView = view.findViewById(R.id.problem)
     private val latest = Latest(worker)
     private var models = emptyList<Model>()
-    private var classify: ((Classifier) -> FloatArray)? = null
+    private var answer: ((Classifier) -> List<Score>)? = null
     private var loaded: Pair<Model, Classifier>? = null // Only the worker uses it.
 
-    private class Outcome(val top: List<Pair<String, Float>>, val milliseconds: Double)
+    private class Outcome(val scores: List<Score>, val milliseconds: Double)
+
+    /** The chosen model; null if there is none to choose from. */
+    val model get() = models.firstOrNull { key(it) == chosen }
 
     init {
         view.visibility = View.GONE // Until there are models.
@@ -63,9 +68,9 @@ class ResultCard(
         run()
     }
 
-    /** Runs the chosen model on an input, and so do models that are chosen later. */
-    fun show(classify: (Classifier) -> FloatArray) {
-        this.classify = classify
+    /** Shows what `answer` makes of an input with the chosen model, and with models that are chosen later. */
+    fun show(answer: (Classifier) -> List<Score>) {
+        this.answer = answer
         run()
     }
 
@@ -87,21 +92,21 @@ class ResultCard(
     private fun choose(model: Model) {
         if (chosen == key(model)) return
         chosen = key(model)
+        tell()
         run()
     }
 
     private fun run() {
-        val classify = classify ?: return
-        val model = models.firstOrNull { key(it) == chosen } ?: return
-        latest.run({ outcome(model, classify) }) { result -> show(model, result) }
+        val answer = answer ?: return
+        val model = model ?: return
+        latest.run({ outcome(model, answer) }) { result -> show(model, result) }
     }
 
-    private fun outcome(model: Model, classify: (Classifier) -> FloatArray): Outcome {
+    private fun outcome(model: Model, answer: (Classifier) -> List<Score>): Outcome {
         val classifier = load(model)
-        val best = top(classify(classifier), SHOWN)
-        val labels = classifier.labels()
+        val found = answer(classifier)
         val latency = checkNotNull(Latency.measure(TIMED, 0.0) { classifier.run() })
-        return Outcome(best.map { (index, score): Ranked -> labels[index] to score }, latency.medianMs)
+        return Outcome(found, latency.medianMs)
     }
 
     private fun load(model: Model): Classifier {
@@ -117,23 +122,34 @@ class ResultCard(
         cost.text = bytes
         result.onSuccess { outcome ->
             cost.text = activity.getString(R.string.cost, activity.milliseconds(outcome.milliseconds), bytes)
-            for ((label, score) in outcome.top) scores.addView(row(scores, label, score))
+            for (score in outcome.scores) scores.addView(row(scores, score))
         }
     }
 
-    private fun row(parent: ViewGroup, label: String, score: Float): View {
+    private fun row(parent: ViewGroup, score: Score): View {
         val row = activity.layoutInflater.inflate(R.layout.score, parent, false)
-        val percent = activity.getString(R.string.percent, number(PERCENT * score, 1))
-        row.findViewById<TextView>(R.id.label).text = label
-        row.findViewById<TextView>(R.id.score).text = percent
-        row.findViewById<ProgressBar>(R.id.bar).run { progress = (score * max).toInt() }
-        row.contentDescription = activity.getString(R.string.score_description, label, percent)
+        val value = when {
+            score.isCosine -> number(score.value.toDouble(), 2)
+            else -> activity.getString(R.string.percent, number(PERCENT * score.value, 1))
+        }
+        row.findViewById<TextView>(R.id.label).run {
+            text = score.label
+            setCompoundDrawablesRelative(score.picture?.let(::thumbnail), null, null, null)
+        }
+        row.findViewById<TextView>(R.id.score).text = value
+        row.findViewById<ProgressBar>(R.id.bar).run { progress = (score.value * max).toInt() }
+        row.contentDescription = activity.getString(R.string.score_description, score.label, value)
         return row
+    }
+
+    private fun thumbnail(picture: Bitmap) = BitmapDrawable(activity.resources, picture).apply {
+        val side = activity.resources.getDimensionPixelSize(R.dimen.thumbnail)
+        setBounds(0, 0, side, side)
+        isFilterBitmap = false
     }
 
     private companion object {
         const val THREADS = 1
-        const val SHOWN = 3
         const val TIMED = 3
         const val PERCENT = 100.0
     }

@@ -6,37 +6,39 @@ import android.view.ViewGroup
 import android.widget.LinearLayout
 import android.widget.TextView
 import org.tfcompress.core.Classifier
-import org.tfcompress.core.Task
+import org.tfcompress.core.Input
 
 /**
  * Two models side by side, each with its results for the same input.
  *
- * @param none the message if the app has no model of the task.
+ * @param none the message if the app has no model for the input.
+ * @param chosen is called with both models whenever one of them changes.
  */
 class Results(
     private val activity: MainActivity,
     view: View,
-    private val task: Task,
+    private val input: Input,
     private val none: Int,
-    state: Bundle?
+    state: Bundle?,
+    private val chosen: (List<Model>) -> Unit = {}
 ) : AutoCloseable {
     private val worker = Worker("results")
     private val cards: List<ResultCard>
     private val notice: TextView = view.findViewById(R.id.notice)
-    private val key = "results $task"
+    private val key = "results $input"
 
     init {
-        val chosen = state?.getStringArray(key)
+        val kept = state?.getStringArray(key)
         stackIfNarrow(view.findViewById(R.id.pair))
         cards = listOf(R.id.first, R.id.second).mapIndexed { place, id ->
-            ResultCard(activity, view.findViewById(id), worker, isFirst = place == 0, chosen?.get(place))
+            ResultCard(activity, view.findViewById(id), worker, isFirst = place == 0, kept?.get(place), ::tell)
         }
     }
 
     /** Offers the models of a library. */
     fun offer(library: Library) {
-        val models = library.of(task)
-        val hasPacked = library.bundled.any { it.task == task && it.about.isPacked }
+        val models = library.of(input)
+        val hasPacked = library.bundled.any { it.input == input && it.about.isPacked }
         notice.showIf(
             when {
                 models.isEmpty() -> activity.getString(none)
@@ -46,13 +48,16 @@ class Results(
             }
         )
         for (card in cards) card.offer(models)
+        tell()
     }
+
+    private fun tell() = chosen(cards.mapNotNull(ResultCard::model))
 
     fun save(state: Bundle) = state.putStringArray(key, cards.map(ResultCard::chosen).toTypedArray())
 
-    /** Runs both models on an input, in place of the one before. `classify` runs in the background. */
-    fun show(classify: (Classifier) -> FloatArray) {
-        for (card in cards) card.show(classify)
+    /** Shows what `answer` makes of an input with each model, in place of the one before, in the background. */
+    fun show(answer: (Classifier) -> List<Score>) {
+        for (card in cards) card.show(answer)
     }
 
     override fun close() {

@@ -25,7 +25,7 @@ import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.shadows.ShadowToast
-import org.tfcompress.core.Entry
+import org.tfcompress.core.Input
 
 @RunWith(RobolectricTestRunner::class)
 class ImageScreenTest {
@@ -41,7 +41,7 @@ class ImageScreenTest {
         launch().use { controller ->
             val activity = controller.get()
             val samples = activity.page(R.id.image).findViewById<ViewGroup>(R.id.samples)
-            await("a button per sample") { samples.childCount == group.samples.size }
+            await("a button per sample") { samples.childCount == library().samples(Input.IMAGE).size }
             for (place in group.samples.indices) {
                 samples.getChildAt(place).performClick()
                 activity.awaitGolden(R.id.image, group, place)
@@ -60,7 +60,7 @@ class ImageScreenTest {
             val spinner = card.findViewById<Spinner>(R.id.choice)
             await("models to choose from") { spinner.count > 0 }
             val titles = (0 until spinner.count).map { spinner.getItemAtPosition(it) as String }
-            assertEquals(group.manifest.models.map(Entry::title), titles)
+            assertEquals(group.manifest.models.map { "${group.manifest.title}: ${it.title}" }, titles.take(3))
             assertEquals(2, spinner.selectedItemPosition)
             spinner.setSelection(1)
             val cost = { activity: MainActivity ->
@@ -72,6 +72,25 @@ class ImageScreenTest {
             controller.recreate()
             await("the same model") { bytes("compressed.tflite") in cost(controller.get()) }
             controller.get().awaitGolden(R.id.image, 3, "base_float32.tflite", "compressed.tflite")
+        }
+    }
+
+    @Test
+    fun `an embedding model finds the samples nearest to a picture`() {
+        val group = group("vit_embedding")
+        launch().use { controller ->
+            val activity = controller.get()
+            val samples = activity.page(R.id.image).findViewById<ViewGroup>(R.id.samples)
+            await("a button per sample") { samples.childCount == library().samples(Input.IMAGE).size }
+            activity.select(R.id.image, R.id.first, group, "base_float32.tflite")
+            for (place in listOf(1, 4)) {
+                samples.getChildAt(samples.childCount - group.samples.size + place).performClick()
+                val first = { activity.page(R.id.image).findViewById<View>(R.id.first) }
+                await("the sample itself") { listOf("#${place + 1}", "1.00") == first().texts().takeLast(6).take(2) }
+                val rows = first().all().filter { it.id == R.id.label }.map { it as TextView }
+                assertEquals(3, rows.count { it.compoundDrawablesRelative[0] != null })
+                assertEquals(3, rows.map { it.text }.distinct().size)
+            }
         }
     }
 
@@ -109,7 +128,7 @@ class ImageScreenTest {
         launch().use { controller ->
             val activity = controller.get()
             val samples = activity.page(R.id.image).findViewById<ViewGroup>(R.id.samples)
-            await("a button per sample") { samples.childCount == group.samples.size }
+            await("a button per sample") { samples.childCount == library().samples(Input.IMAGE).size }
             activity.pick(Uri.parse("content://pictures/3"), png(120, 90), before = {
                 read.countDown()
                 isLate.await()

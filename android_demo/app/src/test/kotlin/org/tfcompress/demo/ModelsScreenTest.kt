@@ -21,7 +21,7 @@ import org.junit.runner.RunWith
 import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.Shadows.shadowOf
-import org.tfcompress.core.Task
+import org.tfcompress.core.Input
 
 @RunWith(RobolectricTestRunner::class)
 class ModelsScreenTest {
@@ -57,6 +57,14 @@ class ModelsScreenTest {
             await("all run") { Regex(runs).findAll(activity.shown).count() == library().bundled.size }
             assertTrue("float32 1 x 8 x 8 x 3" in activity.shown)
             assertTrue("Labels: 0, 1, 2" in activity.shown)
+            for ((task, output) in listOf(
+                "regression" to "numbers: float32 1 x 1",
+                "tokens" to "probabilities: float32 1 x 12 x 3",
+                "embedding" to "embedding: float32 1 x 16"
+            )) {
+                assertTrue(task, "Task: $task" in activity.shown)
+                assertTrue(output, "Output $output" in activity.shown)
+            }
         }
     }
 
@@ -68,7 +76,7 @@ class ModelsScreenTest {
             await("the model") { "mine" in activity.shown }
             assertEquals(listOf("______mine_.tflite"), File(context().filesDir, "opened").list().orEmpty().toList())
             activity.choose(R.id.tab_image)
-            assertTrue(library().of(Task.IMAGE).any { it.group == null })
+            assertTrue(library().of(Input.IMAGE).any { it.group == null })
             activity.choose(R.id.tab_models)
             val remove = activity.findViewById<View>(R.id.cards).all().single { it.id == R.id.remove && it.isShown }
             remove.performClick()

@@ -6,6 +6,7 @@ import android.graphics.Canvas
 import android.os.Looper
 import android.view.View
 import android.view.ViewGroup
+import android.widget.Spinner
 import android.widget.TextView
 import java.io.File
 import org.json.JSONObject
@@ -51,10 +52,12 @@ fun await(what: String, condition: () -> Boolean) {
     fail("two minutes have passed without $what")
 }
 
+/** Returns what Python got for the samples of a run. */
+fun golden(group: Group) = JSONObject(File(System.getProperty("models"), "${group.folder}/golden.json").readText())
+
 /** Returns the label that Python gave each sample of a run, with one of the run's models. */
 fun golden(group: Group, file: String): List<String> {
-    val folder = File(System.getProperty("models"), group.folder)
-    val outputs = JSONObject(File(folder, "golden.json").readText()).getJSONObject(file).getJSONArray("outputs")
+    val outputs = golden(group).getJSONObject(file).getJSONArray("outputs")
     val labels = library().bundled.first { it.group == group }.about.labels
     return List(outputs.length()) { place ->
         val scores = outputs.getJSONArray(place)
@@ -72,6 +75,15 @@ fun MainActivity.awaitGolden(page: Int, group: Group, place: Int) {
     val shown = listOf(group.manifest.models.first(), group.manifest.models.last())
     val expected = shown.map { golden(group, it.file)[place] }
     await("$expected in the cards") { best(page) == expected }
+}
+
+/** Chooses a model of a run in a card of a page. */
+fun MainActivity.select(page: Int, card: Int, group: Group, file: String) {
+    val spinner = page(page).findViewById<View>(card).findViewById<Spinner>(R.id.choice)
+    await("models to choose from") { spinner.count > 0 }
+    val models = library().of(group.manifest.input)
+    spinner.setSelection(models.indexOfFirst { it.group?.folder == group.folder && it.file == file })
+    ShadowLooper.idleMainLooper()
 }
 
 fun MainActivity.page(id: Int): ViewGroup = findViewById(id)

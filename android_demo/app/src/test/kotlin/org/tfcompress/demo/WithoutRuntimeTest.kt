@@ -24,7 +24,8 @@ class WithoutRuntimeTest {
             assertTrue("${notice.text}", "libtfcompress_runtime.so" in notice.text)
             val second = page.findViewById<View>(R.id.second).findViewById<Spinner>(R.id.choice)
             val run = group("vit_digits").manifest
-            assertEquals(run.models.single { it.file == "compressed.tflite" }.title, second.selectedItem)
+            val title = run.models.single { it.file == "compressed.tflite" }.title
+            assertEquals("${run.title}: $title", second.selectedItem)
         }
     }
 

@@ -7,7 +7,7 @@ import org.tensorflow.lite.Delegate
 import org.tensorflow.lite.Interpreter
 
 /**
- * A loaded model that turns an image or a text into one probability per class.
+ * A loaded model that turns an image, a text or a pair of texts into its answers: mostly one probability per class.
  *
  * Only one thread may use it at a time.
  *
@@ -22,7 +22,7 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, packedR
     private val tokenizer by lazy(::tokenizer)
 
     /**
-     * Classifies a picture and returns one probability per class.
+     * Returns the answers for a picture; see [run].
      *
      * @throws BadModel if the model's input is not an RGB picture
      */
@@ -41,13 +41,13 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, packedR
     }
 
     /**
-     * Classifies a text and returns one probability per class.
+     * Returns the answers for a text, or for a pair if the model takes pairs; see [run].
      *
      * @throws BadModel if the model's inputs are not BERT's
      */
-    fun classify(text: String): FloatArray {
+    fun classify(text: String, second: String = ""): FloatArray {
         val takes = file.takes as? TakesText ?: throw unfit()
-        val tokens = tokenizer.encode(text)
+        val tokens = if (takes.pairs) tokenizer.encode(text, second) else tokenizer.encode(text)
         for ((index, input) in inputs.withIndex()) {
             val values = when (takes.names.getOrNull(index)) {
                 "ids" -> tokens.ids
@@ -61,14 +61,18 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, packedR
         return run()
     }
 
-    /** Runs the model on the input of the last call, or on zeros if there was none. */
+    /**
+     * Runs the model on the input of the last call, or on zeros if there was none.
+     *
+     * @return the numbers of the first output: of a classifier, one probability per class, also if it gives logits
+     */
     fun run(): FloatArray {
         output.rewind()
         interpreter.runForMultipleInputsOutputs(inputs.toTypedArray(), mapOf(0 to output))
         if (file.outputs.first().type != FLOAT) return FloatArray(0)
         output.rewind()
         val scores = FloatArray(output.capacity() / Float.SIZE_BYTES).also { output.asFloatBuffer().get(it) }
-        return probabilities(scores)
+        return if (file.isClassifier) probabilities(scores) else scores
     }
 
     /** Returns the current values of an input, for tests that compare them with Python's. */

@@ -16,6 +16,18 @@ internal class Metadata(private val extractor: MetadataExtractor) {
     val name: String get() = model.name().orEmpty()
     val description: String get() = model.description().orEmpty()
 
+    /** What the answers are; null if the file does not say. */
+    val task: Task?
+        get() {
+            val entries = items(graph?.customMetadataLength() ?: 0) { graph!!.customMetadata(it) }
+            val entry = entries.firstOrNull { it.name() == TASK } ?: return null
+            return Task.of(ByteArray(entry.dataLength()) { entry.data(it).toByte() }.toString(Charsets.UTF_8))
+        }
+
+    /** The names of the outputs, in their order. */
+    val outputs: List<String>
+        get() = items(graph?.outputTensorMetadataLength() ?: 0) { graph!!.outputTensorMetadata(it).name().orEmpty() }
+
     val labels: List<String>
         get() {
             val outputs = items(graph?.outputTensorMetadataLength() ?: 0) { graph!!.outputTensorMetadata(it) }
@@ -36,11 +48,11 @@ internal class Metadata(private val extractor: MetadataExtractor) {
             // Files of other tools do not say; BERT models for phones are usually uncased.
             val settings = lines(SETTINGS).orEmpty()
             val lowercase = settings.none { CASED.containsMatchIn(it) }
-            val stripAccents = settings.any { STRIPPED.containsMatchIn(it) }
             return TakesText(
                 file?.let(::lines),
                 lowercase,
-                stripAccents,
+                settings.any { STRIPPED.containsMatchIn(it) },
+                settings.any { PAIRS.containsMatchIn(it) },
                 names.ifEmpty { inputs.map(TensorInfo::name) }
             )
         }
@@ -79,10 +91,14 @@ internal class Metadata(private val extractor: MetadataExtractor) {
     }
 
     private companion object {
-        /** In which tfcompress writes whether a text is case-folded and its accents are removed. */
+        /** Under which tfcompress writes the task. */
+        const val TASK = "tfcompress.task"
+
+        /** In which tfcompress writes whether a text is case-folded, its accents are removed, or it is a pair. */
         const val SETTINGS = "tokenizer.json"
         val CASED = Regex(""""lowercase"\s*:\s*false""")
         val STRIPPED = Regex(""""strip_accents"\s*:\s*true""")
+        val PAIRS = Regex(""""pairs"\s*:\s*true""")
         const val MOST_BYTES = 1 shl 24
     }
 }

@@ -31,6 +31,8 @@ data class Operator(val name: String, val version: Int, val custom: Boolean, val
  * The zip archive of the metadata, which follows the flatbuffer, is read in place and never unpacked.
  *
  * @property bytes the size of the file.
+ * @property outputs by the names that the metadata give them, or else their tensors.
+ * @property task what the answers are; null if the file does not say.
  * @property takes how an app prepares the input; null if the file does not say.
  * @property labels the labels of the classes in the order of the outputs; empty if the file has none.
  */
@@ -41,11 +43,15 @@ class ModelFile private constructor(
     val inputs: List<TensorInfo>,
     val outputs: List<TensorInfo>,
     val operators: List<Operator>,
+    val task: Task?,
     val takes: Takes?,
     val labels: List<String>
 ) {
     /** Whether the file is packed, so that only the packed runtime can run it. */
     val isPacked get() = operators.any(Operator::isPacked)
+
+    /** Whether the answers are one probability per class, which is assumed of files that do not say. */
+    val isClassifier get() = task == null || task == Task.CLASSIFICATION
 
     companion object {
         private const val IDENTIFIER = "TFL3"
@@ -69,13 +75,19 @@ class ModelFile private constructor(
                 val extractor = MetadataExtractor(buffer.duplicate())
                 val metadata = if (extractor.hasMetadata()) Metadata(extractor) else null
                 val inputs = items(graph.inputsLength()) { tensor(model, graph.inputs(it)) }
+                val names = metadata?.outputs.orEmpty()
+                val outputs = items(graph.outputsLength()) { place ->
+                    val output = tensor(model, graph.outputs(place))
+                    output.copy(name = names.getOrNull(place)?.ifEmpty { null } ?: output.name)
+                }
                 ModelFile(
                     buffer.remaining(),
                     metadata?.name.orEmpty(),
                     metadata?.description.orEmpty(),
                     inputs,
-                    items(graph.outputsLength()) { tensor(model, graph.outputs(it)) },
+                    outputs,
                     operators(model),
+                    metadata?.task,
                     metadata?.takes(inputs),
                     metadata?.labels.orEmpty()
                 )

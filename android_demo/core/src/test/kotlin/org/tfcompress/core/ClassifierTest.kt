@@ -20,9 +20,9 @@ class ClassifierTest {
             val manifest = Manifest.parse(File(folder, "manifest.json").readText())
             classifier(File(folder, manifest.models[0].file)).use { classifier ->
                 val refused = assertThrows(BadModel.UnsupportedInput::class.java) {
-                    when (manifest.task) {
-                        Task.IMAGE -> classifier.classify("text")
-                        Task.TEXT -> classifier.classify(Picture(1, 1, ByteArray(3)))
+                    when (manifest.input) {
+                        Input.IMAGE -> classifier.classify("text")
+                        Input.TEXT -> classifier.classify(Picture(1, 1, ByteArray(3)))
                     }
                 }
                 assertEquals(classifier.file.inputs[0], refused.input)

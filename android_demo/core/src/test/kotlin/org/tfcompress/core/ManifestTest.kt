@@ -5,12 +5,15 @@ import org.junit.Assert.assertThrows
 import org.junit.Test
 
 class ManifestTest {
-    private val text = """{"format": "tfcompress.android", "version": 1, "name": "n", "title": "t", "task": "text",
-        "models": [{"file": "a.tflite", "title": "base", "bytes": 3}], "samples": ["Who?"], "labels": ["human"]}"""
+    private val text = """{"format": "tfcompress.android", "version": 2, "name": "n", "title": "t", "input": "text",
+        "task": "classification", "models": [{"file": "a.tflite", "title": "base", "bytes": 3}],
+        "samples": ["Who?", ["Who?", "Me."]], "labels": ["human"]}"""
 
     @Test
     fun `a manifest is parsed`() {
-        val expected = Manifest("n", "t", Task.TEXT, listOf(Entry("a.tflite", "base")), listOf("Who?"), listOf("human"))
+        val samples = listOf(listOf("Who?"), listOf("Who?", "Me."))
+        val models = listOf(Entry("a.tflite", "base"))
+        val expected = Manifest("n", "t", Input.TEXT, Task.CLASSIFICATION, models, samples, listOf("human"))
         assertEquals(expected, Manifest.parse(text))
     }
 
@@ -20,7 +23,8 @@ class ManifestTest {
             val json = text.replace("a.tflite", name)
             assertThrows(name, IllegalArgumentException::class.java) { Manifest.parse(json) }
         }
-        for (other in listOf("", "[]", "{}", text.replace("1,", "2,"), text.replace("text", "audio"))) {
+        val changes = listOf("2," to "1,", "text" to "audio", "classification" to "sorting")
+        for (other in listOf("", "[]", "{}") + changes.map { (now, then) -> text.replace(now, then) }) {
             assertThrows(other, IllegalArgumentException::class.java) { Manifest.parse(other) }
         }
     }

@@ -19,6 +19,8 @@ class ModelFileTest {
         assertEquals(TakesImage(listOf(0f), listOf(255f)), file.takes)
         assertEquals((0..9).map(Int::toString), file.labels)
         assertEquals("vit_digits", file.name)
+        assertEquals(Task.CLASSIFICATION, file.task)
+        assertEquals(listOf("probabilities"), file.outputs.map(TensorInfo::name))
         val dense = file.operators.single { it.name == "FULLY_CONNECTED" }
         assertTrue(dense.version in 5..11 && dense.count > 10)
         assertTrue(!file.isPacked)

@@ -2,6 +2,7 @@ package org.tfcompress.core
 
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertThrows
 import org.junit.Test
 
 class ScoresTest {
@@ -10,6 +11,22 @@ class ScoresTest {
         val found = top(floatArrayOf(0.1f, 0.4f, 0.1f, 0.4f), 3)
         assertEquals(listOf(1, 3, 0), found.map(Ranked::index))
         assertEquals(1, top(floatArrayOf(1f), 3).size)
+    }
+
+    @Test
+    fun `the cosine does not depend on lengths`() {
+        assertEquals(1f, cosine(floatArrayOf(1f, 2f), floatArrayOf(10f, 20f)), 1e-6f)
+        assertEquals(-0.6f, cosine(floatArrayOf(1f, 0f), floatArrayOf(-3f, 4f)), 1e-6f)
+        assertEquals(0f, cosine(floatArrayOf(0f, 0f), floatArrayOf(1f, 2f)))
+        assertThrows(IllegalArgumentException::class.java) { cosine(FloatArray(2), FloatArray(3)) }
+    }
+
+    @Test
+    fun `probabilities stay as they are, a single one too`() {
+        for (scores in listOf(floatArrayOf(0.3f, 0.7f), floatArrayOf(0.3f))) {
+            assertArrayEquals(scores, probabilities(scores), 0f)
+        }
+        assertArrayEquals(softmax(floatArrayOf(2f, -1f)), probabilities(floatArrayOf(2f, -1f)), 0f)
     }
 
     @Test
