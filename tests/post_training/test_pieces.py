@@ -41,12 +41,12 @@ def test_texts_in_pieces_give_what_they_give_in_one(bert, sentences, tmp_path):
 def test_each_operator_runs_once(bert, sentences, tmp_path, monkeypatch):
     ran = []
 
-    def write(model: graphs.Model) -> bytes:
+    def write_file(model: graphs.Model, path: Path) -> None:
         ran.extend(operator.outputs[0].name for operator in model.graphs[0].operators)
-        return written(model)
+        written(model, path)
 
-    written = pieces.write
-    monkeypatch.setattr(pieces, "write", write)
+    written = pieces.write_file
+    monkeypatch.setattr(pieces, "write_file", write_file)
     outputs(bert, sentences[:2], tmp_path, 1 << 20)
     assert ran == [operator.outputs[0].name for operator in read(bert).graphs[0].operators]
 
