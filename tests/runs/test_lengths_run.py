@@ -1,11 +1,14 @@
 """Files of several lengths, through a whole run."""
 
+import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter as LiteRT
+from rich.console import Console
 
 from tests.native import has_runtime
 from tests.packed.transformers import cluster
@@ -13,6 +16,7 @@ from tests.tiny import tiny_bert_of
 from tfcompress import Cluster, Export, Quantize, Training, UserError, compress
 from tfcompress.data.dataset import Dataset
 from tfcompress.report.document import Report
+from tfcompress.report.table import print_report
 from tfcompress.runtime import Interpreter
 from tfcompress.tflite.merging import first_graph
 
@@ -59,6 +63,14 @@ def test_every_length_is_compared_with_the_keras_model(finished):
             assert one.agreement.largest_difference <= variant.agreement.largest_difference + 1e-3
         assert variant.lengths[-1].agreement.examples == 48
         assert variant.lengths[-1].latency.ratio == 1
+
+
+def test_the_report_says_what_short_texts_cost(finished):
+    report, workdir = finished
+    text = io.StringIO()
+    print_report(report, Console(file=text, width=180))
+    assert {"6 tokens", "12 tokens"} <= {cell.strip() for cell in re.split("[┃│]", text.getvalue())}
+    assert "<th>6 tokens</th>" in (workdir / "report.html").read_text()
 
 
 def test_lengths_take_little_space(finished):
