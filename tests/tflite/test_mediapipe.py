@@ -125,7 +125,9 @@ def test_an_embedder_gives_our_embeddings(files, images, sentences, answers, tas
         ours = predict(path, images / np.float32(255) if task == "ImageEmbedder" else tokens(path, Runner(path), texts))
         theirs = np.array(answer["embeddings"])
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-        other = np.flatnonzero((ours * theirs).sum(axis=1) / lengths < 0.9999)
+        # Where activations are quantized at run time, the last bit of one decides how all of its row are rounded.
+        least = 0.999 if "dynamic" in path.stem else 0.9999
+        other = np.flatnonzero((ours * theirs).sum(axis=1) / lengths < least)
         assert set(other) <= (set(ACCENTED) if task == "TextEmbedder" else set()), (path, other)
         assert len(np.unique(theirs.round(4), axis=0)) > 10, path
         assert answer["head"] == "embedding"
