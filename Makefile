@@ -124,7 +124,7 @@ out/android-test/vit_embedding/android: | $(BUILT)
 short := epochs: 1, batch_size: 256, learning_rate: 1.0e-3
 out/android-test/vit_digits/android: options := training.epochs=10 --set model.depth=2
 out/android-test/bert_half_trec/android: options := training.epochs=1 --set model.depth=2 --set model.vocabulary=1000 \
-	--set model.sequence_length=16
+	--set model.sequence_length=16 --set 'export.lengths=[8]'
 out/android-test/%/android: | $(BUILT)
 	$(BIN)/tfcompress run $* --no-rehearsal --workdir out/android-test/$* --set $(options) \
 		--set 'techniques=[{cluster: {fit: {$(short)}}}, {quantize: {fit: {$(short)}}}]'

@@ -20,6 +20,7 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, packedR
     private val inputs = file.inputs.map { buffer(it) }
     private val output = buffer(file.outputs.first())
     private val tokenizer by lazy(::tokenizer)
+    private var shorter: Shorter? = null // What the last text ran on.
 
     /**
      * Returns the answers for a picture; see [run].
@@ -43,6 +44,8 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, packedR
     /**
      * Returns the answers for a text, or for a pair if the model takes pairs; see [run].
      *
+     * It runs the shortest signature that the text fits in; if each token has answers, there are fewer then.
+     *
      * @throws BadModel if the model's inputs are not BERT's
      */
     fun classify(text: String, second: String = ""): FloatArray {
@@ -58,20 +61,36 @@ class Classifier(val file: ModelFile, content: ByteBuffer, threads: Int, packedR
             if (file.inputs[index].type != INT || input.capacity() != values.size * Int.SIZE_BYTES) throw unfit(index)
             input.asIntBuffer().put(values)
         }
-        return run()
+        val real = tokens.mask.sum()
+        shorter = file.shorter.firstOrNull { it.tokens in real until tokens.mask.size }
+        return again()
+    }
+
+    /** Runs the model once more as the last call of [classify] did. */
+    fun again(): FloatArray {
+        val signature = shorter ?: return run()
+        output.clear()
+        val starts = inputs.map { it.duplicate().apply { limit(signature.tokens * Int.SIZE_BYTES) }.slice() }
+        val given = signature.inputs.zip(starts).toMap()
+        interpreter.runSignature(given, mapOf(signature.output to output), signature.name)
+        return answers()
     }
 
     /**
-     * Runs the model on the input of the last call, or on zeros if there was none.
+     * Runs the model on the input of the last call, a text with all its padding, or on zeros if there was none.
      *
      * @return the numbers of the first output: of a classifier, one probability per class, also if it gives logits
      */
     fun run(): FloatArray {
-        output.rewind()
+        output.clear()
         interpreter.runForMultipleInputsOutputs(inputs.toTypedArray(), mapOf(0 to output))
+        return answers()
+    }
+
+    private fun answers(): FloatArray {
         if (file.outputs.first().type != FLOAT) return FloatArray(0)
-        output.rewind()
-        val scores = FloatArray(output.capacity() / Float.SIZE_BYTES).also { output.asFloatBuffer().get(it) }
+        output.flip()
+        val scores = FloatArray(output.remaining() / Float.SIZE_BYTES).also { output.asFloatBuffer().get(it) }
         return if (file.isClassifier) probabilities(scores) else scores
     }
 

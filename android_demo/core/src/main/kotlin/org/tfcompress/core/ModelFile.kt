@@ -35,6 +35,7 @@ data class Operator(val name: String, val version: Int, val custom: Boolean, val
  * @property task what the answers are; null if the file does not say.
  * @property takes how an app prepares the input; null if the file does not say.
  * @property labels the labels of the classes in the order of the outputs; empty if the file has none.
+ * @property shorter the signatures for short texts, the shortest first; empty if the file has one length.
  */
 class ModelFile private constructor(
     val bytes: Int,
@@ -45,7 +46,8 @@ class ModelFile private constructor(
     val operators: List<Operator>,
     val task: Task?,
     val takes: Takes?,
-    val labels: List<String>
+    val labels: List<String>,
+    val shorter: List<Shorter>
 ) {
     /** Whether the file is packed, so that only the packed runtime can run it. */
     val isPacked get() = operators.any(Operator::isPacked)
@@ -89,7 +91,8 @@ class ModelFile private constructor(
                     operators(model),
                     metadata?.task,
                     metadata?.takes(inputs),
-                    metadata?.labels.orEmpty()
+                    metadata?.labels.orEmpty(),
+                    Shorter.read(model)
                 )
             }
         }

@@ -41,10 +41,11 @@ class BundledModelsTest {
         var largest = 0f
         for ((place, sample) in manifest.samples.withIndex()) {
             val name = "$sample"
-            val outputs = when (manifest.input) {
+            when (manifest.input) {
                 Input.IMAGE -> classify(picture(File(folder, sample.single())))
                 Input.TEXT -> classify(sample[0], sample.getOrElse(1) { "" })
             }
+            val outputs = run() // Python pads all texts.
             val expected = golden.getJSONArray("outputs").getJSONArray(place).floats()
             assertArrayEquals(name, expected, outputs, 1e-4f)
             if (file.isClassifier) assertEquals(name, top(expected, 1)[0].index, top(outputs, 1)[0].index)

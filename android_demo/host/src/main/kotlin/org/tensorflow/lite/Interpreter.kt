@@ -44,17 +44,26 @@ class Interpreter @JvmOverloads constructor(content: ByteBuffer, options: Option
     }
 
     fun runForMultipleInputsOutputs(inputs: Array<Any>, outputs: Map<Int, Any>) {
-        for ((index, input) in inputs.withIndex()) {
-            val given = (input as ByteBuffer).duplicate().apply { rewind() }
-            val tensor = data(native.input_tensor(index.toLong()))
-            require(given.remaining() == tensor.remaining()) {
-                "Cannot copy to a TensorFlowLite tensor with ${tensor.remaining()} bytes " +
-                    "from a Java Buffer with ${given.remaining()} bytes."
-            }
-            tensor.put(given)
-        }
+        for ((index, input) in inputs.withIndex()) copy(input, data(native.input_tensor(index.toLong())))
         check(native.Invoke() == OK) { "Internal error: Failed to run on the given Interpreter" }
         for ((index, output) in outputs) (output as ByteBuffer).put(data(native.output_tensor(index.toLong())))
+    }
+
+    fun runSignature(inputs: Map<String, Any>, outputs: Map<String, Any>, signatureKey: String) {
+        val signature = requireNotNull(native.GetSignatureRunner(signatureKey)) { "Invalid signature: $signatureKey" }
+        check(signature.AllocateTensors() == OK) { "Internal error: Unexpected failure when preparing tensors" }
+        for ((name, input) in inputs) copy(input, data(signature.input_tensor(name)))
+        check(signature.Invoke() == OK) { "Internal error: Failed to run on the given Interpreter" }
+        for ((name, output) in outputs) (output as ByteBuffer).put(data(signature.output_tensor(name)))
+    }
+
+    private fun copy(input: Any, tensor: ByteBuffer) {
+        val given = (input as ByteBuffer).duplicate().apply { rewind() }
+        require(given.remaining() == tensor.remaining()) {
+            "Cannot copy to a TensorFlowLite tensor with ${tensor.remaining()} bytes " +
+                "from a Java Buffer with ${given.remaining()} bytes."
+        }
+        tensor.put(given)
     }
 
     override fun close() {
