@@ -40,5 +40,5 @@ def test_words_are_looked_up_before_the_model_and_the_file_says_how(tmp_path, mo
     assert isinstance(description.input, LookupInput)
     assert "lookup.json" in description.text
     texts = ["A good film.", "a bad one", ""]
-    found = predict(file, tokens(file, Runner(file), texts))
+    found = predict(file, tokens(file, Runner(file), tf.data.Dataset.from_tensor_slices(texts)))
     np.testing.assert_allclose(found, model(tf.constant(texts)[:, None]), atol=1e-5)
