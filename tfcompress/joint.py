@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError
-from tfcompress.one_hot import Metric, fresh
+from tfcompress.one_hot import Around, Metric, fresh
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Joint:
         }
 
 
-class JoinedLoss(tf_keras.losses.Loss):
+class JoinedLoss(tf_keras.losses.Loss, Around):
     """A loss of outputs by name that takes them as one.
 
     Args:
@@ -63,7 +63,7 @@ class JoinedLoss(tf_keras.losses.Loss):
         return self.given.call(y_true, self.joint.split(y_pred))
 
 
-class JoinedMetric(tf_keras.metrics.Metric):
+class JoinedMetric(tf_keras.metrics.Metric, Around):
     """A metric of outputs by name that takes them as one; see `JoinedLoss`.
 
     Raises:

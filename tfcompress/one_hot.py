@@ -84,10 +84,16 @@ def fresh(metric: Metric) -> Any:
 
 def as_given(part: Any) -> Any:
     """Returns the loss or metric that the user gave, of one that was put around it."""
-    return getattr(part, "given", part)
+    return part.given if isinstance(part, Around) else part
 
 
-class OneHotLoss(tf_keras.losses.Loss):
+class Around:
+    """What is put around a loss or metric that the user gave."""
+
+    given: Any
+
+
+class OneHotLoss(tf_keras.losses.Loss, Around):
     """A loss of one-hot vectors that takes integer labels.
 
     Args:
@@ -103,7 +109,7 @@ class OneHotLoss(tf_keras.losses.Loss):
         return self.given.call(_vectors(y_true, self.classes), y_pred)
 
 
-class OneHotMetric(tf_keras.metrics.Metric):
+class OneHotMetric(tf_keras.metrics.Metric, Around):
     """A metric of one-hot vectors that takes integer labels.
 
     Args:
