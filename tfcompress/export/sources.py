@@ -168,9 +168,8 @@ def _open_stage(folder: Path, allow_code: bool) -> Source:
     run = folder.parent.parent / "run.json"
     settings: dict[str, Any] = read_json(run) if run.is_file() else {}
     logits = bool(settings.get("export", {}).get("logits", False))
-    kept = read_json(
-        folder / "stage.json"
-    )  # Runs of earlier versions kept no outputs, and at most one name of answers.
+    # Runs of earlier versions kept no outputs, and at most one name of answers.
+    kept = read_json(folder / "stage.json")
     outputs, names = Outputs(kept["outputs"]) if kept.get("outputs") else None, kept.get("answers", "probabilities")
     names = names.split() if isinstance(names, str) else names
     serving = serve_answers(model, logits, outputs=outputs, names=names)
