@@ -9,7 +9,7 @@ NATIVE := tfcompress/runtime/native
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
-.PHONY: demo test fuzz check docs install lock wheels
+.PHONY: demo test fuzz check docs results install lock wheels
 .PHONY: native-test sanitizer-test arm-test arm-count library-tests android-test android-native-test apk
 .PHONY: bazel-test buildifier
 
@@ -40,6 +40,14 @@ check: install
 # Builds the documentation site in out/site; a broken link or reference is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/mkdocs build --strict
+
+# Puts the results that benchmarks/results/ keeps into the pages that show them.
+results: install
+	$(BIN)/python -m benchmarks.training_free --render $(call into,training_free)
+	$(BIN)/python -m benchmarks.vit_clusters --render $(call into,vit_clusters)
+	$(BIN)/mdformat docs/results.md
+
+into = --save=benchmarks/results/$(1).json --table=docs/results.md
 
 install: $(BUILT)
 
@@ -99,7 +107,7 @@ arm-test: $(INSTALLED)
 # Maven and a JDK as well.
 arm-count: $(BUILT)
 	benchmarks/arm/build.sh out/arm-count
-	$(BIN)/python benchmarks/runtime.py --measure=files --models=deit_tiny_short
+	$(BIN)/python -m benchmarks.runtime --measure=files --models=deit_tiny_short
 	$(BIN)/python benchmarks/arm_count.py
 
 # Builds the Android demo's APK with the models of two recipes, which run first if their models are missing.

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfcompress.files import read_json
+from tfcompress.files import read_json, write_json
+from tfcompress.measure import environment
+
+Result = dict[str, Any]
 
 
-def kept(folder: Path, rows: Iterable[str]) -> dict[str, Any]:
+def kept(folder: Path, rows: Iterable[str]) -> Result:
     """Returns the results of those rows that have any, `folder/ROW.json`."""
     paths = {row: folder / f"{row}.json" for row in rows}
     return {row: read_json(path) for row, path in paths.items() if path.is_file()}
+
+
+def take_over(rows: Mapping[str, Result], folder: Path) -> None:
+    """Writes the rows of an earlier run to where those of this run are kept, unless they are there."""
+    for row, figures in rows.items():
+        path = folder / f"{row}.json"
+        if not path.is_file():
+            write_json(path, figures)
+
+
+def run_apart(module: str, output: Path, row: str) -> None:
+    """Runs a row of a benchmark in a process of its own, by the benchmark's `--child`."""
+    command = [sys.executable, "-m", module, f"--output={output}", f"--child={row}"]
+    ended = subprocess.run(command, check=False).returncode
+    print(f"{row}: {f'the process ended with {ended}' if ended else 'done'}", flush=True)
+
+
+def circumstances(rows: Iterable[Result], command: str, versions: Mapping[str, str]) -> Result:
+    """Returns the date of the last row, the machine, the versions and the command."""
+    return {
+        "date": max((row["date"] for row in rows), default=environment.now()),
+        "machine": environment.machine(),
+        "versions": environment.versions() | dict(versions),
+        "command": command,
+    }
+
+
+def heading(found: Result, libraries: Iterable[str]) -> str:
+    """Returns the circumstances in a line."""
+    versions, machine = found["versions"], found["machine"]
+    named = ", ".join([f"Python {versions['python']}", *(f"{name} {versions[name]}" for name in libraries)])
+    return f"{found['date'][:10]}, {machine['processor']}, {machine['cores']} cores, {named}; one thread."
 
 
 def put_table(page: Path, begin: str, end: str, table: str) -> None:

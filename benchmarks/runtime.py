@@ -3,19 +3,17 @@
 The weights are random but clustered, because none of these figures depends on their values. The files are written by
 the first call and reused by later ones.
 
-python benchmarks/runtime.py --measure=time --threads=1
-python benchmarks/runtime.py --measure=size,memory,load
-python benchmarks/runtime.py --measure=reads --models=deit_tiny    # needs valgrind; takes minutes
-python benchmarks/runtime.py --measure=files --models=deit_tiny_short    # only writes the files
+python -m benchmarks.runtime --measure=time --threads=1
+python -m benchmarks.runtime --measure=size,memory,load
+python -m benchmarks.runtime --measure=reads --models=deit_tiny    # needs valgrind; takes minutes
+python -m benchmarks.runtime --measure=files --models=deit_tiny_short    # only writes the files
 """
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +24,7 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.reads import CACHE, bytes_read
 from tfcompress import runtime
 from tfcompress.cli.program import as_user_sees, import_tensorflow
 from tfcompress.files import atomic_write
@@ -50,18 +49,6 @@ _PROCESSES = flags.DEFINE_integer("processes", 5, "Number of processes that meas
 _SECONDS = flags.DEFINE_float("seconds", 15, "Approximate measuring time per model and process.", lower_bound=1)
 _FOLDER = flags.DEFINE_string("folder", "out/runtime", "Folder of the files.")
 _CHILD = flags.DEFINE_string("child", None, "Internal: the model that this process measures.")
-
-_CACHE = "2097152,16,64"
-"""The simulated last-level cache, of the size of a phone's: bytes, ways, bytes per line."""
-
-_CHILD_PROGRAM = """
-import sys
-from pathlib import Path
-from tfcompress.measure.interpreter import Runner
-runner = Runner(Path(sys.argv[1]))
-for _ in range(int(sys.argv[2])):
-    runner.invoke()
-"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -152,7 +139,7 @@ def _time() -> None:
         f"XNNPACK's time over the packed file's, threads: {_THREADS.value}", "median", "range", "ms, last process"
     )
     for model in _CHOSEN.value:
-        command = [sys.executable, __file__, f"--child={model}", f"--threads={_THREADS.value}"]
+        command = [sys.executable, "-m", "benchmarks.runtime", f"--child={model}", f"--threads={_THREADS.value}"]
         command += [f"--seconds={_SECONDS.value}", f"--folder={_FOLDER.value}"]
         found = []
         for _ in range(_PROCESSES.value):
@@ -224,39 +211,12 @@ def _load() -> None:
 
 
 def _reads() -> None:
-    """Prints the bytes per inference that miss a simulated last-level cache.
-
-    The reads of a process with one inference are subtracted from those of a process with three.
-    """
-    table = _table(f"MB read past a cache of {_CACHE.split(',')[0]} bytes, by one inference", "MB", "float32 over it")
+    table = _table(f"MB read past a cache of {CACHE.split(',')[0]} bytes, by one inference", "MB", "float32 over it")
     for model in _CHOSEN.value:
-        read = {
-            name: (_missed(_path(model, name), 3) - _missed(_path(model, name), 1)) / 2 * 64 / 1e6 for name in _FILES
-        }
+        read = {name: bytes_read(_path(model, name)) / 1e6 for name in _FILES}
         for name in _FILES:
             table.add_row(model, name, f"{read[name]:.2f}", f"{read['float32'] / read[name]:.2f}")
     Console(width=120).print(table)
-
-
-def _missed(path: Path, calls: int) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        valgrind = [
-            "valgrind",
-            "--tool=cachegrind",
-            "--cache-sim=yes",
-            f"--LL={_CACHE}",
-            f"--cachegrind-out-file={folder}/out",
-        ]
-        child = subprocess.run(
-            [*valgrind, sys.executable, "-c", _CHILD_PROGRAM, str(path), str(calls)],
-            stderr=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    found = re.search(r"LLd misses:[^(]*\(\s*([\d,]+) rd", child.stderr)
-    if found is None:
-        raise app.UsageError(f"valgrind reports no cache misses: {child.stderr[-500:]}")
-    return int(found[1].replace(",", ""))
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -7,14 +7,13 @@ The ViT and the pictures are named on the command line, because they may not be 
 python -m benchmarks.training_free --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES --sts=STS-B \
   --save=benchmarks/results/training_free.json --table=docs/results.md
 python -m benchmarks.training_free --output=out/training_free --only=deit_tiny/ours-16
+python -m benchmarks.training_free --render    # only puts the kept results into the page
 python -m benchmarks.training_free --quick    # random models and data, whose figures mean nothing
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from benchmarks.rows import kept, put_table
+from benchmarks.rows import Result, circumstances, heading, kept, put_table, run_apart, take_over
 from benchmarks.training_free_rows import BERT_ROWS, QUICK_ROWS, ROWS
 from benchmarks.training_free_tasks import BERT, TASKS, VIT, Task, prepare_bert, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
@@ -41,6 +40,7 @@ _OUTPUT = flags.DEFINE_string("output", "out/training_free", "Where files and re
 _ONLY = flags.DEFINE_list("only", [], "MODEL or MODEL/ROW to run; by default all rows of the models with data.")
 _SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file, which keeps the rows that it has.")
 _TABLE = flags.DEFINE_string("table", None, "Put the tables between the markers of this Markdown file.")
+_RENDER = flags.DEFINE_boolean("render", False, "Only put the tables of --save into the page --table.")
 _QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on random models and data, to see that all works.")
 _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the MODEL/ROW to run in this process.")
 
@@ -49,7 +49,6 @@ _BEGIN, _END = "<!-- begin of the training-free tables -->", "<!-- end of the tr
 _COMMAND = (
     "python -m benchmarks.training_free --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES --sts=STS-B"
 )
-Result = dict[str, Any]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -70,9 +69,12 @@ def main(arguments: Sequence[str]) -> None:
         assert _tables(found)
         files = sum(len(row["files"]) for rows in found["models"].values() for row in rows.values())
         print(f"{files} files were made and measured; the figures mean nothing and are not shown")
+    elif _RENDER.value:
+        put_table(Path(_TABLE.value), _BEGIN, _END, _tables(read_json(Path(_SAVE.value))))
     else:
         if _SAVE.value and Path(_SAVE.value).is_file():
-            _take_over(read_json(Path(_SAVE.value)), output)
+            for model, rows in read_json(Path(_SAVE.value))["models"].items():
+                take_over(rows, output / model)
         _run_missing(output)
         found = _found(output)
         if _SAVE.value:
@@ -81,15 +83,6 @@ def main(arguments: Sequence[str]) -> None:
         print(tables)
         if _TABLE.value:
             put_table(Path(_TABLE.value), _BEGIN, _END, tables)
-
-
-def _take_over(saved: Result, output: Path) -> None:
-    """Writes the rows of an earlier run to where those of this run are kept, unless they are there."""
-    for model, rows in saved["models"].items():
-        for row, figures in rows.items():
-            path = output / model / f"{row}.json"
-            if not path.is_file():
-                write_json(path, figures)
 
 
 def _run_missing(output: Path) -> None:
@@ -107,9 +100,7 @@ def _run_missing(output: Path) -> None:
             prepare()
         for row in rows if Task.of(output / model).ready else []:
             if not (output / model / f"{row}.json").is_file():
-                command = [sys.executable, "-m", "benchmarks.training_free", f"--output={output}"]
-                ended = subprocess.run([*command, f"--child={model}/{row}"], check=False).returncode
-                print(f"{model}/{row}: {f'the process ended with {ended}' if ended else 'done'}", flush=True)
+                run_apart("benchmarks.training_free", output, f"{model}/{row}")
 
 
 def _asked(model: str, row: str) -> bool:
@@ -151,25 +142,13 @@ def _peak_rss() -> int | None:
 def _found(output: Path) -> Result:
     """Returns all results that there are, and the circumstances."""
     rows = {model: kept(output / model, ROWS) for model in TASKS}
-    versions = environment.versions() | {"litert-quantizer": version("litert-quantizer")}
-    return {
-        "date": max((row["date"] for found in rows.values() for row in found.values()), default=environment.now()),
-        "machine": environment.machine(),
-        "versions": versions,
-        "command": _COMMAND,
-        "models": rows,
-    }
+    every = [row for found in rows.values() for row in found.values()]
+    return {**circumstances(every, _COMMAND, {"litert-quantizer": version("litert-quantizer")}), "models": rows}
 
 
 def _tables(found: Mapping[str, Any]) -> str:
     """Returns the circumstances in a line, and a Markdown table for each model."""
-    versions, machine = found["versions"], found["machine"]
-    named = ("tensorflow", "ai-edge-litert", "litert-quantizer")
-    libraries = ", ".join(f"{name} {versions[name]}" for name in named)
-    parts = [
-        f"{found['date'][:10]}, {machine['processor']}, {machine['cores']} cores, Python {versions['python']}, "
-        f"{libraries}; one thread."
-    ]
+    parts = [heading(found, ("tensorflow", "ai-edge-litert", "litert-quantizer"))]
     for model, rows in found["models"].items():
         if rows:
             figures = TASKS[model]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,12 +30,12 @@ TASKS: dict[str, dict[str, Callable[[Result], str]]] = {
     VIT: {
         "top-1 (95 %)": lambda file: str(Quality(**file["quality"])),
         "lost / gained": lambda file: "{lost} / {gained} (p {p_value:.2g})".format(**file["change"]),
-        "KL from float32": lambda file: _mean(file["divergence"], 4),
+        "KL from float32": lambda file: mean_with_error(file["divergence"], 4),
     },
     BERT: {
         "Spearman (95 %)": lambda file: str(Quality(**file["quality"])),
         "change (95 %)": lambda file: str(Change(**file["change"])),
-        "cosine to float32's": lambda file: _mean(file["cosine"], 5),
+        "cosine to float32's": lambda file: mean_with_error(file["cosine"], 5),
     },
 }
 """The columns of each model's table."""
@@ -47,7 +47,8 @@ _QUICK = 16
 _PARTS = ("calibration", "examples")
 
 
-def _mean(found: Mapping[str, float], digits: int) -> str:
+def mean_with_error(found: Mapping[str, float], digits: int) -> str:
+    """Returns a mean and its standard error."""
     return f"{found['value']:.{digits}f} ± {found['standard_error']:.{digits}f}"
 
 
@@ -178,8 +179,8 @@ def _pairs(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def prepare_quick(folder: Path) -> None:
-    """Writes random examples and models of one block, whose kernels are just wide enough to be clustered."""
+def prepare_quick(folder: Path, wanted: Collection[str] = (VIT, BERT)) -> None:
+    """Writes random examples and wanted models of one block, whose kernels are just wide enough to be clustered."""
     from tfcompress.commands.convert import convert_file
 
     small: Any = import_module("tests.models.pretrained.hugging_face_folders")
@@ -191,6 +192,8 @@ def prepare_quick(folder: Path) -> None:
         (VIT, small.VIT, small.vit_tensors(), None),
         (BERT, {**small.BERT, "architectures": ["BertModel"]}, small.bert_tensors(), small.WORDS),
     ):
+        if model not in wanted:
+            continue
         checkpoint = folder / model / "checkpoint"
         checkpoint.mkdir(parents=True)
         weights = {

@@ -1,0 +1,210 @@
+"""Measures DeiT-Tiny with 16 to 256 clusters on real pictures, as arXiv 2106.16006 does with its ViT.
+
+Each row runs in a process of its own, and its figures are kept in one JSON file; a row that has one is not run again,
+nor is a row of the file that --save names, which keeps it. The model and the pictures may not be shipped. Needs
+valgrind, and about five minutes per row.
+
+python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES \
+  --save=benchmarks/results/vit_clusters.json --table=docs/results.md
+python -m benchmarks.vit_clusters --render --save=benchmarks/results/vit_clusters.json --table=docs/results.md
+python -m benchmarks.vit_clusters --quick    # random models and data, whose figures mean nothing
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks.reads import bytes_read
+from benchmarks.rows import Result, circumstances, heading, kept, put_table, run_apart, take_over
+from benchmarks.training_free_tasks import VIT, Task, mean_with_error, prepare_quick, prepare_vit
+from tfcompress.files import read_json, write_json
+from tfcompress.measure import environment
+from tfcompress.measure.latency import latencies
+from tfcompress.measure.memory import memory
+from tfcompress.measure.quality import Quality
+from tfcompress.measure.size import size
+from tfcompress.packed.packer import pack_counted
+from tfcompress.post_training.clustering import cluster
+from tfcompress.post_training.kernels import SMALLEST_KERNEL, find_kernels
+from tfcompress.post_training.kmeans import exact_centroids, midpoints
+from tfcompress.post_training.method import Settings
+from tfcompress.tflite.attached import with_attached_files
+from tfcompress.tflite.reading import read
+from tfcompress.tflite.writing import write
+
+_FOLDER = flags.DEFINE_string("folder", None, "The Hugging Face folder of DeiT-Tiny.")
+_PICTURES = flags.DEFINE_string("pictures", None, "Labelled pictures: a folder with one sub-folder per class.")
+_CALIBRATION = flags.DEFINE_string("calibration", None, "A folder of unlabelled pictures.")
+_OUTPUT = flags.DEFINE_string("output", "out/vit_clusters", "Where files and results are kept.")
+_ONLY = flags.DEFINE_list("only", [], "Rows to run; by default all.")
+_SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file, which keeps the rows that it has.")
+_TABLE = flags.DEFINE_string("table", None, "Put the table between the markers of this Markdown file.")
+_RENDER = flags.DEFINE_boolean("render", False, "Only put the table of --save into the page --table.")
+_QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on a random model and data, to see that all works.")
+_CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the row to run in this process.")
+
+_WIDTHS = (64, 16, 32, 128, 256)
+"""The most important first."""
+_ROUNDS = 30
+_BEGIN, _END = "<!-- begin of the table of clusters -->", "<!-- end of the table of clusters -->"
+_COMMAND = "python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES"
+
+Make = Callable[[bytes, Task], dict[str, bytes]]
+"""Makes files, by the type that they compute in, from a float32 file."""
+
+
+def _float32(content: bytes, _: Task) -> dict[str, bytes]:
+    return {"float32": content}
+
+
+def _packed(clusters: int, compensated: bool, content: bytes, task: Task) -> dict[str, bytes]:
+    """Gives each kernel a codebook of its own."""
+    found = cluster(content, Settings(clusters, compensated=compensated), task.calibration if compensated else None)
+    return {
+        "float32": pack_counted(found.content, "float32").content,
+        "int8": pack_counted(found.content, "int8").content,
+    }
+
+
+def _one_codebook(clusters: int, content: bytes, _: Task) -> dict[str, bytes]:
+    """Gives all kernels the same centroids, those of the least squared error; there is no packed form of it."""
+    model = read(content)
+    kernels = [kernel for kernel in find_kernels(model) if kernel.tensor.elements >= SMALLEST_KERNEL]
+    together = np.concatenate([kernel.matrix.ravel() for kernel in kernels])
+    [centroids] = exact_centroids(together, None, [clusters])
+    for kernel in kernels:
+        nearest = np.searchsorted(midpoints(centroids), kernel.matrix)
+        kernel.set_values(centroids.astype(np.float32)[nearest])
+    return {"float32": with_attached_files(content, write(model))}
+
+
+ROWS: dict[str, tuple[tuple[str, str, str], Make]] = {
+    "float32": (("", "", ""), _float32),
+    **{f"compensated-{n}": ((str(n), "kernel", "compensated"), partial(_packed, n, True)) for n in _WIDTHS},
+    **{f"k-means-{n}": ((str(n), "kernel", "k-means"), partial(_packed, n, False)) for n in _WIDTHS},
+    **{f"one-codebook-{n}": ((str(n), "model", "k-means"), partial(_one_codebook, n)) for n in _WIDTHS},
+}
+"""By name: the number of clusters, what shares a codebook, the method; and how the files are made."""
+_QUICK_ROWS = ("float32", "k-means-16", "one-codebook-16")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the rows that have no result yet, and prints the table of all."""
+    if arguments[1:]:
+        raise app.UsageError(f"unknown arguments {arguments[1:]}")
+    output = Path(_OUTPUT.value)
+    if _CHILD.value:
+        _run(_CHILD.value, output)
+    elif _QUICK.value:
+        with tempfile.TemporaryDirectory() as scratch:
+            prepare_quick(Path(scratch), [VIT])
+            for row in _QUICK_ROWS:
+                _run(row, Path(scratch))
+            found = _found(Path(scratch))
+        assert len(_table(found).splitlines()) == len(_QUICK_ROWS) + 5
+        print(f"{len(found['rows'])} rows were measured; the figures mean nothing and are not shown")
+    elif _RENDER.value:
+        put_table(Path(_TABLE.value), _BEGIN, _END, _table(read_json(Path(_SAVE.value))))
+    else:
+        _run_all(output)
+
+
+def _run_all(output: Path) -> None:
+    saved = Path(_SAVE.value) if _SAVE.value else None
+    if saved is not None and saved.is_file():
+        take_over(read_json(saved)["rows"], output / VIT)
+    if not Task.of(output / VIT).ready:
+        prepare_vit(output / VIT, Path(_FOLDER.value), Path(_PICTURES.value), _CALIBRATION.value)
+    for row in _ONLY.value or ROWS:
+        if not (output / VIT / f"{row}.json").is_file():
+            run_apart("benchmarks.vit_clusters", output, row)
+            if saved is not None:
+                write_json(saved, _found(output))
+    table = _table(_found(output))
+    print(table)
+    if _TABLE.value:
+        put_table(Path(_TABLE.value), _BEGIN, _END, table)
+
+
+def _run(row: str, output: Path) -> None:
+    """Makes the files of a row, measures them, and writes down what was found."""
+    task = Task.of(output / VIT)
+    (clusters, shared, method), make = ROWS[row]
+    files = {}
+    for computing, content in make(task.float32.read_bytes(), task).items():
+        file = output / VIT / f"{row}-{computing}.tflite"
+        file.write_bytes(content)
+        files[computing] = {"bytes": len(content), "zipped": size(file).gzip, **task.measure(file)}
+        if shared != "model":
+            files[computing] |= _costs(file, task)
+        if method != "k-means" and not _QUICK.value:  # The values of centroids make no difference to what is read.
+            files[computing]["read"] = bytes_read(file)
+    about = {"clusters": clusters, "shared": shared, "method": method}
+    write_json(output / VIT / f"{row}.json", {"date": environment.now(), **about, "files": files})
+
+
+def _costs(file: Path, task: Task) -> Result:
+    """Returns the time beside the float32 file's, and the peak of memory above an empty process."""
+    pair = {"before": task.float32, "after": file}
+    ratio = latencies(pair, dict.fromkeys(pair, task.first), 2 if _QUICK.value else _ROUNDS)["after"]
+    peak, why = memory(file)
+    if peak is None:
+        raise RuntimeError(why)
+    return {
+        "time": {key: getattr(ratio, key) for key in ("ratio", "ratio_low", "ratio_high")},
+        "memory": peak.above_empty,
+    }
+
+
+def _found(output: Path) -> Result:
+    rows = kept(output / VIT, ROWS)
+    return {**circumstances(rows.values(), _COMMAND, {}), "rows": rows}
+
+
+def _table(found: Mapping[str, Result]) -> str:
+    """Returns the circumstances in a line, and a Markdown table."""
+    columns = (
+        "clusters", "a codebook per", "method", "computed in", "top-1 (95 %)", "lost / gained", "KL from float32",
+        "bytes", "zipped", "MB read", "time of float32's (95 %)", "memory",
+    )  # fmt: skip
+    base = found["rows"]["float32"]["files"]["float32"]
+    lines = [f"| {' | '.join(columns)} |", f"|{' -- |' * len(columns)}"]
+    for row in found["rows"].values():
+        for computing, file in row["files"].items():
+            about = [row["clusters"] or "–", row["shared"] or "–", row["method"] or "–", computing]
+            lines.append(f"| {' | '.join([*about, *_figures(file, base)])} |")
+    return f"{heading(found, ('tensorflow', 'ai-edge-litert'))}\n\n" + "\n".join(lines)
+
+
+def _figures(file: Result, base: Result) -> list[str]:
+    """Returns the cells of a file; what is measured in bytes has its ratio to the float32 file's."""
+    packed = "time" in file
+    lost = "{lost} / {gained} (p {p_value:.2g})".format(**file["change"])
+    read = f"{file['read'] / 1e6:.1f} ({_over(base['read'], file['read'])})" if "read" in file else ""
+    return [
+        str(Quality(**file["quality"])),
+        lost,
+        mean_with_error(file["divergence"], 4),
+        f"{file['bytes']:,} ({_over(base['bytes'], file['bytes'])})" if packed else "",
+        f"{file['zipped']:,} ({_over(base['zipped'], file['zipped'])})",
+        read,
+        "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**file["time"]) if packed else "",
+        f"{file['memory'] / 2**20:.0f} MiB" if packed else "",
+    ]
+
+
+def _over(base: float, value: float) -> str:
+    return f"1/{base / value:.2f}"
+
+
+if __name__ == "__main__":
+    app.run(main)
