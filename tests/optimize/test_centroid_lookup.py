@@ -9,7 +9,7 @@ from tensorflow_model_optimization.python.core.clustering.keras.clustering_algor
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.optimize import clustering, quantization
-from tfcompress.optimize.centroid_lookup import SortedLookup, sorted_lookup
+from tfcompress.optimize.centroid_lookup import SortedLookup, UnkeptLookup, sorted_lookup
 from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize
@@ -31,7 +31,7 @@ def test_weights_get_the_centroid_that_tfmot_gives_them(clusters):
     centroids = tf.Variable(rng.standard_t(3, clusters), dtype=tf.float32)
     expected = ClusteringAlgorithm(centroids).get_pulling_indices(weights)
     found = SortedLookup(centroids).get_pulling_indices(weights)
-    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
     np.testing.assert_array_equal(found, expected)
 
 
@@ -46,6 +46,13 @@ def test_nothing_is_as_large_as_weights_times_centroids():
     traced = tf.function(SortedLookup(centroids).get_pulling_indices).get_concrete_function(weights)
     elements = [output.shape.num_elements() for op in traced.graph.get_operations() for output in op.outputs]
     assert max(number for number in elements if number is not None) == 64 * 32
+
+
+def test_a_wrapper_keeps_no_indices():
+    wrapper = ClusterWeights(tf_keras.layers.Dense(16), 3)
+    with sorted_lookup(kept=False):
+        wrapper.build((None, 8))
+    assert [weight.shape.num_elements() for weight in wrapper.non_trainable_weights] == [1]
 
 
 @pytest.mark.parametrize("names", ["cluster", "prune cluster quantize"])
@@ -65,7 +72,7 @@ def test_training_goes_as_with_tfmot(names, tmp_path, monkeypatch):
 
     found = trained("ours")
     for module in (clustering, quantization):
-        monkeypatch.setattr(module, "sorted_lookup", nullcontext)
+        monkeypatch.setattr(module, "sorted_lookup", lambda kept: nullcontext())
     for ours, theirs in zip(found, trained("tfmot"), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
@@ -76,6 +83,6 @@ def test_outside_the_look_up_is_tfmots():
         wrapper.build((None, 8))
         return type(wrapper.clustering_algorithms["kernel"])
 
-    with sorted_lookup():
-        assert built() is SortedLookup
+    with sorted_lookup(kept=False):
+        assert built() is UnkeptLookup
     assert built() is ClusteringAlgorithm

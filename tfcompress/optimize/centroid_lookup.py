@@ -19,14 +19,14 @@ class SortedLookup(ClusteringAlgorithm):
     """
 
     def get_pulling_indices(self, weight: tf.Tensor, centroids: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns the index of the nearest centroid of each weight, int64 of the shape of the weights."""
+        """Returns the index of the nearest centroid of each weight, int32 of the shape of the weights."""
         centroids = self.cluster_centroids if centroids is None else centroids
         order = tf.argsort(centroids, stable=True)
         ordered = tf.gather(centroids, order)
         # Of equal centroids, tfmot takes the first.
         first = tf.gather(order, tf.searchsorted(ordered, ordered))
         places = tf.searchsorted((ordered[:-1] + ordered[1:]) / 2, tf.reshape(weight, [-1]))
-        return tf.reshape(tf.gather(tf.cast(first, tf.int64), places), tf.shape(weight))
+        return tf.reshape(tf.gather(first, places), tf.shape(weight))
 
     def get_clustered_weight(self, pulling_indices: tf.Tensor, original_weight: tf.Tensor) -> tf.Tensor:
         """Returns the centroids of the weights; a gradient goes to the weight, and added up to the centroid."""
@@ -41,14 +41,29 @@ class SortedLookup(ClusteringAlgorithm):
         return gathered(tf.identity(self.cluster_centroids), tf.identity(original_weight))
 
 
+class UnkeptLookup(SortedLookup):
+    """Looks a weight's centroid up where it is needed; tfmot's wrapper keeps all indices, as int64, between steps."""
+
+    def get_pulling_indices(self, weight: tf.Tensor, centroids: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns a single number in place of the indices, for the wrapper to keep."""
+        return tf.zeros([], tf.int64)
+
+    def get_clustered_weight(self, pulling_indices: tf.Tensor, original_weight: tf.Tensor) -> tf.Tensor:
+        """See `SortedLookup`; the indices that are given do not count."""
+        return super().get_clustered_weight(super().get_pulling_indices(original_weight), original_weight)
+
+
 @contextmanager
-def sorted_lookup() -> Iterator[None]:
-    """Within it, tfmot builds the wrappers of clustering and of CQAT with `SortedLookup`.
+def sorted_lookup(kept: bool) -> Iterator[None]:
+    """Within it, tfmot builds the wrappers of clustering and of CQAT with a sorted look-up.
 
     tfmot lets only layers of one's own name another look-up than its usual one.
+
+    Args:
+        kept: whether the wrapper needs the indices, as CQAT's does.
     """
     usual = vars(ClusteringLookupRegistry)["get_clustering_impl"]
-    ClusteringLookupRegistry.get_clustering_impl = lambda *_, **__: SortedLookup
+    ClusteringLookupRegistry.get_clustering_impl = lambda *_, **__: SortedLookup if kept else UnkeptLookup
     try:
         yield
     finally:

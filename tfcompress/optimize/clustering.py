@@ -136,7 +136,7 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
                 variable.assign(settings.applied(variable.numpy(), _is_sparse(layer, context.traits), context.seed))
         if not self.training:
             return model
-        with sorted_lookup():
+        with sorted_lookup(kept=False):
             return clone_model(model, clone_function=lambda one: self._wrapped(one, selected, context))
 
     def _wrapped(

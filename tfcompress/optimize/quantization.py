@@ -137,7 +137,7 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
                 established = {KERNELS[type(layer)]: context.traits.get(layer.name, KernelTraits())}
             return QuantizedReader(layer, KernelsConfig(paths, established))
 
-        with load_scope(), sorted_lookup():
+        with load_scope(), sorted_lookup(kept=True):
             wrapped = copy_model(model, wrap)
             if any(isinstance(layer, QuantizeAnnotate) for layer in wrapped.layers):
                 wrapped = quantize_apply(wrapped, scheme)
