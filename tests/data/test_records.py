@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,7 +59,24 @@ def test_pictures_come_from_the_shards_of_each_split(tmp_path, compression):
     images, labels = next(data.batches("test", 4).as_numpy_iterator())
     assert images.shape == (4, 8, 8, 3)
     assert ((images.mean(axis=(1, 2, 3)) > 0.5) == labels).all()
-    assert data.shuffle_buffer < 10_000  # encoded pictures in memory
+    (features, _) = data.train.element_spec
+    if compression:
+        assert data.shuffle_buffer < 10_000  # encoded pictures in memory
+    else:
+        assert features.dtype == tf.int64  # places
+
+
+def test_each_picture_is_read_with_its_own_label_in_any_order(tmp_path):
+    for number in range(3):
+        rows = [{"image": picture(10 * (5 * number + n)), "label": n % 2} for n in range(5)]
+        write(tmp_path / f"train-{number:05}-of-00003", rows)
+    write(tmp_path / "test.tfrecord", [{"image": picture(0), "label": 0}])
+    data = load(Data(name="tfrecords", path=tmp_path), 8)
+    images, labels = next(replace(data, augment=None).stream(data.size("train"), 0, 0, 1).as_numpy_iterator())
+    shades = np.rint(images.mean(axis=(1, 2, 3)) * 25.5).astype(int)
+    assert len(set(shades)) == len(shades)
+    assert list(shades) != sorted(shades)
+    assert (labels == shades % 5 % 2).all()
 
 
 def test_texts_and_pairs_are_read(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from tfcompress.data.classes import renamed
 from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.data.decoding import decode_image, decoded
 from tfcompress.data.pictures import fit, random_flip
+from tfcompress.data.record_places import places, reader
 from tfcompress.data.splits import ALL_TEST, Fractions, planned, split_named
 from tfcompress.data.tables import Columns
 from tfcompress.data.text_files import label_columns
@@ -33,7 +34,7 @@ _GOLDEN = 0.6180339887498949
 """Multiples of it, modulo 1, are spread evenly, so that any stretch of a stream is divided by the same shares."""
 
 _PICTURES_IN_BUFFER = 2048
-"""Encoded pictures are large: so many are shuffled at a time."""
+"""Gzipped records can be read in their order only, and pictures are large: so many are shuffled at a time."""
 
 
 def tfrecords(
@@ -69,23 +70,29 @@ def tfrecords(
                 f"{path} has no feature {name!r}; its first record has {listed(sorted(kinds))}; name the right ones in "
                 "data.columns"
             )
-    parsed = {
-        split: _stream(shards).map(partial(_parsed, names=names, labels=_labels(task, columns), kinds=kinds))
-        for split, shards in files.items()
-    }
+    parse = partial(_parsed, names=names, labels=_labels(task, columns), kinds=kinds)
+    parsed = {split: _stream(shards).map(parse) for split, shards in files.items()}
+    pictures, every = columns.text is None, [shard for shards in files.values() for shard in shards]
+    read: Callable[[tf.Tensor], tf.Tensor] = tf.identity  # makes the picture file of what is shuffled
+    if by_place := pictures and not any(map(_is_zipped, every)):
+        numbers = {shard: number for number, shard in enumerate(every)}
+        parsed = {
+            split: _by_place(part, {shard: numbers[shard] for shard in files[split]}, path)
+            for split, part in parsed.items()
+        }
+        record = reader(every)
+        read = lambda place: parse(record(place))[0]  # noqa: E731
     classes, parsed = _with_labels(parsed, task, columns, synonyms, path)
     splits = _splits(parsed, fractions, path)
     if task == tasks.Embedding.name:
         splits = {split: part.flat_map(_two_examples) for split, part in splits.items()}
     options: dict[str, Any] = {"classes": classes, "task": tasks.named(task, classes)}
-    if columns.text is None:
+    if pictures:
         assert image_size is not None
-        _check_first(path, parsed)
-        options |= {
-            "decode": lambda content: fit(decode_image(content), image_size),
-            "augment": random_flip,
-            "shuffle_buffer": _PICTURES_IN_BUFFER,
-        }
+        _check_first(path, {split: part.map(lambda one, label: (read(one), label)) for split, part in parsed.items()})
+        options |= {"decode": lambda one: fit(decode_image(read(one)), image_size), "augment": random_flip}
+        if not by_place:
+            options["shuffle_buffer"] = _PICTURES_IN_BUFFER
     name = path.name if path.is_dir() else path.name.partition(".")[0]
     return Dataset(name, splits["train"], splits["validation"], splits["test"], **options)
 
@@ -111,9 +118,18 @@ def _files(path: Path) -> dict[Split, list[Path]]:
 
 
 def _stream(files: list[Path]) -> tf.data.Dataset:
-    with files[0].open("rb") as opened:
-        zipped = opened.read(2) == b"\x1f\x8b"
-    return tf.data.TFRecordDataset([str(file) for file in files], "GZIP" if zipped else "")
+    return tf.data.TFRecordDataset([str(file) for file in files], "GZIP" if _is_zipped(files[0]) else "")
+
+
+def _is_zipped(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(2) == b"\x1f\x8b"
+
+
+def _by_place(part: tf.data.Dataset, shards: Mapping[Path, int], path: Path) -> tf.data.Dataset:
+    """Returns the places and the labels of all records of numbered files."""
+    labels = np.concatenate(list(_batches_of_labels(part, path)))
+    return tf.data.Dataset.from_tensor_slices((np.concatenate([places(*shard) for shard in shards.items()]), labels))
 
 
 def _kinds(file: Path) -> dict[str, tf.DType]:
@@ -196,12 +212,14 @@ def _name(value: bytes | int) -> str:
 
 
 def _distinct(part: tf.data.Dataset, path: Path) -> npt.NDArray[Any]:
+    return np.unique(np.concatenate([np.unique(batch) for batch in _batches_of_labels(part, path)]))
+
+
+def _batches_of_labels(part: tf.data.Dataset, path: Path) -> Iterator[npt.NDArray[Any]]:
     try:
-        batches = part.map(lambda _, label: label).batch(4096).as_numpy_iterator()
-        found = [np.unique(batch) for batch in batches]
+        yield from part.map(lambda _, label: label).batch(4096).as_numpy_iterator()
     except tf.errors.OpError as error:
         raise UserError(f"a record of {path} cannot be read ({first_line(error)}); write the files again") from error
-    return np.unique(np.concatenate(found))
 
 
 def _splits(
