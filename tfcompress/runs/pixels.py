@@ -10,15 +10,15 @@ import tf_keras
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.pixels import in_range, range_of
-from tfcompress.measure.quality import TOP1, Scores, change, judge
+from tfcompress.measure.quality import Scores, judge, mcnemar
 from tfcompress.models.outputs import Outputs, answers
 from tfcompress.models.pixels import pixel_range_of
 from tfcompress.pixel_range import BYTES, SIGNED, UNIT, PixelRange
 from tfcompress.progress import console, track
 from tfcompress.runs.base import given_outputs
 
-_EXAMPLES = 64
-"""Number of training examples on which ranges are compared."""
+_EXAMPLES, _BATCH = 64, 16
+"""Number of training examples on which ranges are compared, and of those that the model gets at a time."""
 
 _SIGNIFICANT = 0.01
 """Largest p-value of the McNemar test at which one range counts as better than another."""
@@ -70,16 +70,18 @@ def with_pixels_for(
 
 def _better(answers: Scores, others: Scores) -> bool:
     """Returns whether answers are significantly more often right than others; false if they are not right or wrong."""
-    found = change(TOP1, others, answers)
-    return found.p_value is not None and found.p_value < _SIGNIFICANT and found.difference > 0
+    if others.dtype != bool:
+        return False
+    lost, gained, p_value = mcnemar(others, answers)
+    return p_value < _SIGNIFICANT and gained > lost
 
 
 def _right(model: tf_keras.Model, data: Dataset, kind: Outputs, names: Sequence[str]) -> Scores:
     """Returns which of the same training examples a model answers rightly."""
     (features, labels) = next(replace(data, augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
     what = "trying pixels from {:g} to {:g}".format(*data.pixel_range or UNIT)
-    batches = range(0, len(labels), 8)
-    feed = (features[i : i + 8] for i in track(batches, what, len(batches)))
+    batches = range(0, len(labels), _BATCH)
+    feed = (features[i : i + _BATCH] for i in track(batches, what, len(batches)))
     found = answers(model, kind, names, feed)
     (right,) = judge(data.task.metrics(labels)[:1], labels, found, f"model {model.name}")
     return right
