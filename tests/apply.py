@@ -7,6 +7,7 @@ from pathlib import Path
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
+from tfcompress.models.outputs import outputs_of
 from tfcompress.optimize.technique import Context, Technique, restore_trainable
 from tfcompress.training import Objective, fit
 from tfcompress.traits import Traits, check_model, measure_model
@@ -22,7 +23,8 @@ def apply(
     steps = technique.fit.epochs * data.steps_per_epoch(technique.fit.batch_size) if technique.fit else 0
     wrapped = technique.prepare(model, Context(data, traits, steps))
     if technique.fit:
-        fit(wrapped, data, technique.fit, Objective(), 0, folder / technique.name, technique.callbacks())
+        objective = Objective(outputs=outputs_of(model))
+        fit(wrapped, data, technique.fit, objective, 0, folder / technique.name, technique.callbacks())
     finished = technique.finalize(wrapped)
     restore_trainable(finished, model)
     promised = technique.promises(model, traits)

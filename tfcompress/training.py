@@ -206,6 +206,8 @@ def delete_checkpoint(folder: Path) -> None:
 def compile_model(model: tf_keras.Model, training: Training, objective: Objective, steps_per_epoch: int) -> None:
     """Compiles a model for a training, with a fresh optimizer that is already built."""
     steps = training.epochs * steps_per_epoch
+    if objective.loss is None or objective.metrics is None:
+        objective = replace(objective, outputs=objective.outputs_of(model))  # once for both
     optimizer = _optimizer(training, objective, steps)
     # Built before the checkpoint is restored, so that the slot variables are restored too.
     optimizer.build(model.trainable_variables)
