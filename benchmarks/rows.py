@@ -28,9 +28,9 @@ def take_over(rows: Mapping[str, Result], folder: Path) -> None:
             write_json(path, figures)
 
 
-def run_apart(module: str, output: Path, row: str) -> None:
+def run_apart(module: str, output: Path, row: str, *options: str) -> None:
     """Runs a row of a benchmark in a process of its own, by the benchmark's `--child`."""
-    command = [sys.executable, "-m", module, f"--output={output}", f"--child={row}"]
+    command = [sys.executable, "-m", module, f"--output={output}", f"--child={row}", *options]
     ended = subprocess.run(command, check=False).returncode
     print(f"{row}: {f'the process ended with {ended}' if ended else 'done'}", flush=True)
 
@@ -45,7 +45,7 @@ def circumstances(rows: Iterable[Result], command: str, versions: Mapping[str, s
     }
 
 
-def heading(found: Result, libraries: Iterable[str]) -> str:
+def heading(found: Mapping[str, Any], libraries: Iterable[str]) -> str:
     """Returns the circumstances in a line."""
     versions, machine = found["versions"], found["machine"]
     named = ", ".join([f"Python {versions['python']}", *(f"{name} {versions[name]}" for name in libraries)])

@@ -2,7 +2,7 @@
 
 Each row runs in a process of its own, and its figures are kept in one JSON file; a row that has one is not run again,
 nor is a row of the file that --save names, which keeps it. The model and the pictures may not be shipped. Needs
-valgrind, and about five minutes per row.
+valgrind for what is read, which takes minutes per file.
 
 python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES \
   --save=benchmarks/results/vit_clusters.json --table=docs/results.md
@@ -49,6 +49,7 @@ _ONLY = flags.DEFINE_list("only", [], "Rows to run; by default all.")
 _SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file, which keeps the rows that it has.")
 _TABLE = flags.DEFINE_string("table", None, "Put the table between the markers of this Markdown file.")
 _RENDER = flags.DEFINE_boolean("render", False, "Only put the table of --save into the page --table.")
+_READS = flags.DEFINE_boolean("reads", True, "Simulate a cache as well, which takes minutes per file.")
 _QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on a random model and data, to see that all works.")
 _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the row to run in this process.")
 
@@ -107,6 +108,7 @@ def main(arguments: Sequence[str]) -> None:
     elif _QUICK.value:
         with tempfile.TemporaryDirectory() as scratch:
             prepare_quick(Path(scratch), [VIT])
+            flags.FLAGS.reads = False
             for row in _QUICK_ROWS:
                 _run(row, Path(scratch))
             found = _found(Path(scratch))
@@ -126,7 +128,7 @@ def _run_all(output: Path) -> None:
         prepare_vit(output / VIT, Path(_FOLDER.value), Path(_PICTURES.value), _CALIBRATION.value)
     for row in _ONLY.value or ROWS:
         if not (output / VIT / f"{row}.json").is_file():
-            run_apart("benchmarks.vit_clusters", output, row)
+            run_apart("benchmarks.vit_clusters", output, row, "--reads" if _READS.value else "--noreads")
             if saved is not None:
                 write_json(saved, _found(output))
     table = _table(_found(output))
@@ -146,7 +148,7 @@ def _run(row: str, output: Path) -> None:
         files[computing] = {"bytes": len(content), "zipped": size(file).gzip, **task.measure(file)}
         if shared != "model":
             files[computing] |= _costs(file, task)
-        if method != "k-means" and not _QUICK.value:  # The values of centroids make no difference to what is read.
+        if method != "k-means" and _READS.value:  # The values of centroids make no difference to what is read.
             files[computing]["read"] = bytes_read(file)
     about = {"clusters": clusters, "shared": shared, "method": method}
     write_json(output / VIT / f"{row}.json", {"date": environment.now(), **about, "files": files})

@@ -1,5 +1,7 @@
-"""Programs in benchmarks/ that can run at once, on data which they generate."""
+"""Programs in benchmarks/ that can run at once, on data which they generate, and the pages that show their results."""
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +10,30 @@ import pytest
 
 from tests.native import has_runtime
 
+ROOT = Path(__file__).parents[1]
+QUICK = {"training_free": "10 files were made and measured", "vit_clusters": "3 rows were measured"}
+
+
+def run(module: str, *options: str) -> str:
+    command = [sys.executable, "-m", f"benchmarks.{module}", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
 
 @pytest.mark.skipif(not has_runtime(), reason="no packed runtime")
-def test_the_comparison_without_training_runs():
-    command = [sys.executable, "-m", "benchmarks.training_free", "--quick"]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "10 files were made and measured" in done.stdout
+@pytest.mark.parametrize("module", QUICK)
+def test_the_program_runs(module):
+    assert QUICK[module] in run(module, "--quick")
+
+
+def test_the_page_shows_the_results(tmp_path):
+    shown = (ROOT / "docs/results.md").read_text()
+    page = tmp_path / "results.md"
+    page.write_text(re.sub(r"(<!-- begin of .*? -->).*?(<!-- end of)", r"\1\n\2", shown, flags=re.DOTALL))
+    assert page.read_text() != shown
+    for module in QUICK:
+        run(module, "--render", f"--save=benchmarks/results/{module}.json", f"--table={page}")
+    shutil.copy(ROOT / ".mdformat.toml", tmp_path)
+    subprocess.run([sys.executable, "-m", "mdformat", page], check=True)
+    assert page.read_text() == shown, "run `make results`"
