@@ -36,7 +36,7 @@ def in_range(data: Dataset, wanted: PixelRange) -> Dataset:
     if own == wanted:
         return data
     decode, augment = data.decode, data.augment
-    forth, back = _scaling(own, wanted), _scaling(wanted, own)
+    forth, back = scaling(own, wanted), scaling(wanted, own)
 
     def scaled(features: tf.Tensor) -> tf.Tensor:
         return forth(features if decode is None else decode(features))
@@ -67,7 +67,7 @@ def range_of(data: Dataset) -> PixelRange | None:
     return UNIT if highest <= 1 else BYTES if highest > _BRIGHT else None
 
 
-def _scaling(before: PixelRange, after: PixelRange) -> Callable[[tf.Tensor], tf.Tensor]:
+def scaling(before: PixelRange, after: PixelRange) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the function that maps the values `before` of black and white to those `after`."""
     factor = (after[1] - after[0]) / (before[1] - before[0])
     return lambda image: (tf.cast(image, tf.float32) - before[0]) * factor + after[0]

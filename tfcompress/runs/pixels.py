@@ -9,9 +9,9 @@ import numpy as np
 import tf_keras
 
 from tfcompress.data.dataset import Dataset
-from tfcompress.data.pixels import in_range, range_of
+from tfcompress.data.pixels import in_range, range_of, scaling
 from tfcompress.measure.quality import Scores, judge, mcnemar
-from tfcompress.models.outputs import Outputs, answers
+from tfcompress.models.outputs import answers
 from tfcompress.models.pixels import pixel_range_of
 from tfcompress.pixel_range import BYTES, SIGNED, UNIT, PixelRange
 from tfcompress.progress import console, track
@@ -55,10 +55,21 @@ def with_pixels_for(
     if not data.size("train"):
         return in_range(data, best)
     kind = given_outputs(model, in_range(data, best), outputs)
-    right = _right(model, in_range(data, best), kind, names)
+    examples, labels = next(replace(data, augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
+
+    def right_with(pixels: PixelRange) -> Scores:
+        images = scaling(own, pixels)(examples)
+        what = "trying pixels from {:g} to {:g}".format(*pixels)
+        batches = range(0, len(labels), _BATCH)
+        feed = (images[i : i + _BATCH] for i in track(batches, what, len(batches)))
+        found = answers(model, kind, names, feed)
+        (scores,) = judge(data.task.metrics(labels)[:1], labels, found, f"model {model.name}")
+        return scores
+
+    right = right_with(best)
     for other in (UNIT, BYTES, SIGNED):
         if other != best and _better(np.ones_like(right), right):
-            better = _right(model, in_range(data, other), kind, names)
+            better = right_with(other)
             if _better(better, right):
                 best, right = other, better
     if best != own:
@@ -74,14 +85,3 @@ def _better(answers: Scores, others: Scores) -> bool:
         return False
     lost, gained, p_value = mcnemar(others, answers)
     return p_value < _SIGNIFICANT and gained > lost
-
-
-def _right(model: tf_keras.Model, data: Dataset, kind: Outputs, names: Sequence[str]) -> Scores:
-    """Returns which of the same training examples a model answers rightly."""
-    (features, labels) = next(replace(data, augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
-    what = "trying pixels from {:g} to {:g}".format(*data.pixel_range or UNIT)
-    batches = range(0, len(labels), _BATCH)
-    feed = (features[i : i + _BATCH] for i in track(batches, what, len(batches)))
-    found = answers(model, kind, names, feed)
-    (right,) = judge(data.task.metrics(labels)[:1], labels, found, f"model {model.name}")
-    return right
