@@ -81,10 +81,11 @@ def test_progress_is_shown_and_what_libraries_write_is_not(temporary, capfd):
 
 
 PARENT = """
-import sys, tempfile, time
+import signal, sys
 from pathlib import Path
 from tests.crashes import wait
 from tfcompress.process import call_apart
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell ignores it for what runs in the background.
 call_apart("waiting", "wait", wait, Path(sys.argv[1]))
 """
 
