@@ -61,6 +61,15 @@ def test_all_splits_are_decoded():
     assert sorted(np.concatenate(order(data.stream(4, 0, 0, 1)))) == [10.0 * i for i in range(12)]
 
 
+def test_labels_are_read_once_for_all_that_is_made_of_the_same_examples():
+    data = numbered(12, augment=lambda features, label, seed: (features, label))
+    ten_times = data.prepared(decode=lambda x: x * 10, augment=None)
+    assert ten_times.labels["test"].tolist() == data.labels["test"].tolist()
+    assert ten_times.labels is not data.labels
+    assert data.prepared(augment=None).labels is data.labels
+    assert order(ten_times.batches("test", 4)) == [[50, 60, 70, 80]]
+
+
 @pytest.mark.parametrize(("labels", "wrong"), [([0, 1, 3] * 4, "label 3"), ([0, -1, 2] * 4, "label -1")])
 def test_labels_out_of_range_are_refused(labels, wrong):
     match = f"numbers: the train split has the {wrong}, but there are 3 classes; labels must be 0 to 2"

@@ -167,8 +167,7 @@ class Dataset:
             UserError: there are neither.
         """
         if self.size("train"):
-            plain = replace(self, augment=None)
-            features, _ = next(plain.stream(examples, seed, 0, 1).as_numpy_iterator())
+            features, _ = next(self.prepared(augment=None).stream(examples, seed, 0, 1).as_numpy_iterator())
             return features
         if self.unlabelled is None:
             raise UserError(
@@ -249,6 +248,16 @@ class Dataset:
         if is_pair(self.test.element_spec[0]):
             described["pairs"] = True
         return described
+
+    def prepared(self, **changes: Any) -> Dataset:
+        """Returns the same examples with another `decode`, `augment` or `pixel_range`, which labels do not depend on.
+
+        Labels that have been read are not read again.
+        """
+        changed = replace(self, **changes)
+        if "labels" in vars(self):
+            vars(changed)["labels"] = self.labels
+        return changed
 
     def size(self, split: Split) -> int:
         """Returns the number of examples in a split."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -46,7 +45,7 @@ def in_range(data: Dataset, wanted: PixelRange) -> Dataset:
         image, label = augment(back(image), label, seed)
         return forth(image), label
 
-    return replace(data, decode=scaled, augment=None if augment is None else augmented, pixel_range=wanted)
+    return data.prepared(decode=scaled, augment=None if augment is None else augmented, pixel_range=wanted)
 
 
 def range_of(data: Dataset) -> PixelRange | None:

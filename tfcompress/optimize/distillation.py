@@ -115,7 +115,7 @@ class Distil(OptionalTraining, Technique):
             outputs.append(ScaledStates(scales)(_masked(teacher.model, tf.stack(states, axis=1))))
             losses.append(StateError(self.states))
         taught = tf_keras.Model(teacher.model.inputs, outputs)
-        same_texts = replace(data, decode=teacher.data.decode)
+        same_texts = data.prepared(decode=teacher.data.decode)
         folder = context.folder / f"{self.teacher}-{len(outputs)}-{data.size('train')}"
         targets = teacher_targets(taught, context.objective.outputs_of(teacher.model), same_texts, folder)
         watched = [OfLabels(context.objective.outputs_of(wrapped).metric())] if data.task.has_loss else []
@@ -333,7 +333,7 @@ def _scales(teacher: ModelAndData, states: list[str], context: Context) -> npt.N
 def _fit_map(wrapped: tf_keras.Model, teacher: ModelAndData, wanted: list[str], context: Context) -> None:
     """Sets the map to the least-squares fit of the teacher's states by the student's."""
     layer = wrapped.get_layer("state_map")
-    data = replace(teacher.data, decode=context.data.decode)
+    data = teacher.data.prepared(decode=context.data.decode)
     own = _sampled(ModelAndData(wrapped, data), layer.input, context)
     theirs = _sampled(teacher, [teacher.model.get_layer(name).output for name in wanted], context)
     mask = _mask(wrapped)

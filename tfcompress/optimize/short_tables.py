@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def shorten(model: tf_keras.Model, data: Dataset) -> tuple[tf_keras.Model, Datas
             table[rows[layer]] = trained.get_layer(layer).get_weights()[0]
         return _with_tables(trained, whole)
 
-    return short, replace(data, decode=renumbered), restore
+    return short, data.prepared(decode=renumbered), restore
 
 
 def _used(data: Dataset, name: str) -> npt.NDArray[np.intp]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import tf_keras
@@ -55,7 +54,7 @@ def with_pixels_for(
     if not data.size("train"):
         return in_range(data, best)
     kind = given_outputs(model, in_range(data, best), outputs)
-    examples, labels = next(replace(data, augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
+    examples, labels = next(data.prepared(augment=None).stream(_EXAMPLES, 0, 0, 1).as_numpy_iterator())
 
     def right_with(pixels: PixelRange) -> Scores:
         images = scaling(own, pixels)(examples)
