@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -23,9 +22,9 @@ from tfcompress.report import plots
 from tfcompress.report.document import Report, Variant
 from tfcompress.runs.pipeline import run
 from tfcompress.runs.recipe import Recipe
-from tfcompress.runs.stages import folder_name
 from tfcompress.runs.workdir import claim
 from tfcompress.settings import parse_yaml
+from tfcompress.study.sharing import copy_stages, finished_stages
 
 SEED = "seed"
 """Runs that differ in this setting only are one row."""
@@ -103,15 +102,6 @@ class _Point:
     def __str__(self) -> str:
         return ", ".join(f"{path} {value}" for path, value in self.settings.items())
 
-    def stages(self) -> Iterator[tuple[str, str]]:
-        """Yields the folder of each stage, and all that decides what is in it."""
-        whole = self.recipe.model_dump(mode="json")
-        before = {key: value for key, value in whole.items() if key != "techniques"}
-        steps = self.recipe.techniques
-        for number, name in enumerate(("base", *(step.technique.name for step in steps))):
-            made_by = before | {"techniques": whole["techniques"][:number]}
-            yield folder_name(name, number), TypeAdapter(dict[str, Any]).dump_json(made_by).decode()
-
 
 def sweep(
     recipe: str, grid: Sequence[str], workdir: Path, changes: Sequence[str] = (), rehearsal: bool = True
@@ -138,12 +128,12 @@ def sweep(
     reports = []
     for number, point in enumerate(points, start=1):
         print(f"run {number} of {len(points)}: {point}", file=sys.stderr)
-        _copy_stages(point, made)
+        copy_stages(point.recipe, point.workdir, made)
         try:
             reports.append(run(point.recipe, point.workdir, rehearsal=rehearsal))
         except UserError as error:
             raise UserError(f"{point}: {error}") from error
-        made |= {decided_by: point.workdir / "stages" / folder for folder, decided_by in point.stages()}
+        made |= finished_stages(point.recipe, point.workdir)
         tf_keras.backend.clear_session()  # Otherwise the memory of all models adds up.
     found = Sweep(recipe, len(points), tuple(_rows(points, reports)))
     found.save(workdir / "figures.json")
@@ -174,19 +164,6 @@ def _values(given: str) -> tuple[str, list[JsonValue]]:
     if any(value in values[:place] for place, value in enumerate(values)):
         raise UserError(f"--grid {given!r} has a value twice; give each once")
     return path, values
-
-
-def _copy_stages(point: _Point, made: Mapping[str, Path]) -> None:
-    """Gives a run the stages, from its first on, that an earlier run made in the same way."""
-    for folder, decided_by in point.stages():
-        target = point.workdir / "stages" / folder
-        if decided_by not in made:
-            return
-        if not target.is_dir():
-            partly = target.with_name(f"{folder}.part")
-            shutil.rmtree(partly, ignore_errors=True)
-            shutil.copytree(made[decided_by], partly)
-            partly.rename(target)
 
 
 def _rows(points: Sequence[_Point], reports: Sequence[Report]) -> Iterator[Row]:
