@@ -60,6 +60,21 @@ def test_only_a_training_of_many_steps_is_traced(tiny_data, tmp_path, epochs, tr
     assert model.run_eagerly is not traced
 
 
+def test_whoever_watches_sees_the_rows_and_may_end_the_training(tiny_data, tmp_path):
+    def watch(rows):
+        seen.append([row["epoch"] for row in rows])
+        if len(rows) == 2:
+            raise Killed
+
+    seen = []
+    layers = tf_keras.layers
+    model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(10)])
+    for _ in range(2):  # the second time, the rows are shown at once
+        with pytest.raises(Killed):
+            fit(model, tiny_data, TRAINING, Objective(), 0, tmp_path, watch=watch)
+    assert seen == [[0], [0, 1], [0, 1]]
+
+
 def test_another_seed_gives_other_weights(tiny_data, tmp_path):
     first, _ = train(tiny_data, tmp_path / "first")
     make_repeatable(8)

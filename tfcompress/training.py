@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,9 @@ from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.one_hot import Metric, as_given, fresh, loss_of_labels, metric_of_labels
 from tfcompress.progress import Bar, bar
 from tfcompress.settings import Settings
+
+Watch = Callable[[Sequence[dict[str, float]]], None]
+"""Sees the rows of the epochs that a training has done; what it raises ends the training."""
 
 _FEW_STEPS = 8
 """To compute so many steps operation by operation takes less time than to trace one."""
@@ -151,6 +154,7 @@ def fit(
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     title: str = "training",
     targets: Targets | None = None,
+    watch: Watch | None = None,
 ) -> list[dict[str, float]]:
     """Trains a model in place; resumes if an earlier call with the same arguments and `folder` was interrupted.
 
@@ -168,6 +172,7 @@ def fit(
         callbacks: further callbacks, such as those of a technique.
         title: name of the training in the progress bar and in errors.
         targets: makes the training targets; by default they are the labels.
+        watch: called after each epoch with the rows up to it, and before the first if there are any.
 
     Returns:
         One row per epoch with `epoch`, `loss`, `val_loss`, the metrics of both splits, and the `learning_rate` at the
@@ -184,6 +189,7 @@ def fit(
     _build_metrics(model, data.batches("validation", 1, targets))
     backup = _Backup(model, folder)
     first_epoch = len(backup.rows)
+    watching = _Watching(backup, watch)
     with bar(title, training.epochs * steps) as shown:
         shown.advance(first_epoch * steps)
         model.fit(
@@ -193,7 +199,14 @@ def fit(
             initial_epoch=first_epoch,
             validation_data=data.batches("validation", max(training.batch_size, 256), targets),
             verbose=0,
-            callbacks=[*callbacks, _RefuseNaN(title, folder), _ReseedRandomLayers(seed), _Progress(shown), backup],
+            callbacks=[
+                *callbacks,
+                _RefuseNaN(title, folder),
+                _ReseedRandomLayers(seed),
+                _Progress(shown),
+                backup,
+                watching,
+            ],
         )
     return backup.rows
 
@@ -291,6 +304,24 @@ class _Backup(tf_keras.callbacks.Callback):
         self._epochs_done.assign(epoch + 1)
         with writing_to(self._folder):
             self._manager.save()
+
+
+class _Watching(tf_keras.callbacks.Callback):
+    """Shows the rows of a training to whoever watches it."""
+
+    def __init__(self, backup: _Backup, watch: Watch | None) -> None:
+        super().__init__()
+        self._backup, self._watch = backup, watch
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._show()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        if self._watch is not None and self._backup.rows:
+            self._watch(self._backup.rows)
 
 
 class _RefuseNaN(tf_keras.callbacks.Callback):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -53,6 +54,7 @@ class Chain:
         seed: of everything that is drawn at random.
         told: what the user says that the base model gives.
         names: what files call the outputs, if the task does not say it.
+        watch: gets a technique's name and the rows of the epochs of its training, see `tfcompress.training.fit`.
     """
 
     workdir: Path
@@ -64,6 +66,7 @@ class Chain:
     seed: int
     told: Told | None = None
     names: tuple[str, ...] = ()
+    watch: Callable[[str, Sequence[dict[str, float]]], None] | None = None
 
     @property
     def store(self) -> StageStore:
@@ -91,8 +94,7 @@ class Chain:
 
     def _checked_stages(self, model: tf_keras.Model, data: Dataset, begin: Begin) -> Iterator[Stage]:
         """Yields the stages of a base model; it is known what that gives."""
-        self._check(model)
-        self._check_training(data)
+        self.check(model, data)
         begin(self, model, data)
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
         with tf_keras.utils.custom_object_scope({**CUSTOM_OBJECTS, **own_layers}):
@@ -108,8 +110,12 @@ class Chain:
                 done[technique.name] = stage
                 yield stage
 
-    def _check(self, model: tf_keras.Model) -> None:
-        """Finds mistakes that would otherwise only show after hours of training."""
+    def check(self, model: tf_keras.Model, data: Dataset) -> None:
+        """Finds mistakes that would otherwise only show after hours of training; it is known what the model gives.
+
+        Raises:
+            UserError: model, data, techniques and export do not fit together.
+        """
         self.objective.check_outputs()
         earlier = [BASE]
         for technique in self.techniques:
@@ -134,6 +140,7 @@ class Chain:
                 raise UserError("export.clustered packs float32 files; add float32 to export.formats")
             if not clustering:
                 raise UserError("export.clustered packs clustered models; add the technique cluster, or leave it false")
+        self._check_training(data)
 
     def _check_training(self, data: Dataset) -> None:
         """Refuses a training without examples, or on labels that say nothing of what the outputs should be."""
@@ -192,6 +199,7 @@ class Chain:
                 technique.callbacks(),
                 technique.name,
                 lesson.targets if lesson else None,
+                None if self.watch is None else partial(self.watch, technique.name),
             )
         model = technique.finalize(model)
         restore_trainable(model, source)

@@ -156,9 +156,21 @@ def compress(
 
 def _recipe_run(recipe: Recipe, workdir: Path, rehearsal: bool) -> _Run:
     data = load_data(recipe)
+    description = RecipeRun.model_validate(recipe.model_dump(mode="json"))
+    return _Run(description, data, chain_of(recipe, data, workdir), rehearsal)
+
+
+def chain_of(recipe: Recipe, data: Dataset, workdir: Path) -> Chain:
+    """Returns the stages of a recipe's run.
+
+    Args:
+        recipe: what to do.
+        data: what `tfcompress.runs.base.load_data` returns for it.
+        workdir: the folder of the stages.
+    """
     techniques = [step.technique for step in recipe.techniques]
     base = lambda: build_model(recipe, data)  # noqa: E731
-    chain = Chain(
+    return Chain(
         workdir,
         base,
         recipe.training or None,
@@ -168,7 +180,6 @@ def _recipe_run(recipe: Recipe, workdir: Path, rehearsal: bool) -> _Run:
         recipe.seed,
         recipe.model.outputs,
     )
-    return _Run(RecipeRun.model_validate(recipe.model_dump(mode="json")), data, chain, rehearsal)
 
 
 @dataclass(frozen=True)
