@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import typing
 from typing import Any, Self
 
@@ -42,6 +43,15 @@ def parse_yaml(text: str, source: str) -> Any:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
         raise UserError(f"{source}: not valid YAML{where}: {problem}") from None
+
+
+def to_yaml(content: object) -> str:
+    """Returns content that JSON can hold as YAML."""
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.dump(content, text)
+    return text.getvalue()
 
 
 def _explained(kind: type[BaseModel], detail: Any) -> str:

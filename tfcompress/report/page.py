@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from ruamel.yaml import YAML
 
 from tfcompress.errors import UserError
 from tfcompress.files import atomic_write, read_json
@@ -16,6 +14,7 @@ from tfcompress.measure.comparison import ComparedFile, Comparison
 from tfcompress.packed import file_weights
 from tfcompress.report import plots
 from tfcompress.report.document import Report, Variant
+from tfcompress.settings import to_yaml
 
 _MOST_CENTROIDS = 256
 
@@ -109,13 +108,6 @@ def _render(files: Sequence[Variant] | Sequence[ComparedFile], **more: object) -
     if files[0].quality:
         pictures["quality"] = plots.qualities("quality", [(file.name, file.quality[0]) for file in files])
         pictures["size"] = plots.quality_by_size("size", [(file.size.gzip, file.quality[0]) for file in files])
-    environment = Environment(
-        loader=PackageLoader("tfcompress", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     drawn = {name: Markup(svg) for name, svg in pictures.items()}
     defaults: Mapping[str, object] = {
         "kernels": [],
@@ -128,7 +120,18 @@ def _render(files: Sequence[Variant] | Sequence[ComparedFile], **more: object) -
         "compared_on": "",
         "phone": None,
     }
-    return environment.get_template("page.html.j2").render(rows=files, pictures=drawn, **{**defaults, **more})
+    return environment().get_template("page.html.j2").render(rows=files, pictures=drawn, **{**defaults, **more})
+
+
+def environment() -> Environment:
+    """Returns where the templates of pages are."""
+    return Environment(
+        loader=PackageLoader("tfcompress", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _kernels(variant: Variant, file: Path) -> list[dict[str, object]]:
@@ -146,11 +149,7 @@ def _kernels(variant: Variant, file: Path) -> list[dict[str, object]]:
 
 
 def _yaml(run: Mapping[str, object]) -> str:
-    text = io.StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = None
-    yaml.dump(_without_none(run), text)
-    return text.getvalue()
+    return to_yaml(_without_none(run))
 
 
 def _without_none(value: object) -> object:
