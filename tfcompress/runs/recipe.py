@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,12 @@ from tfcompress.optimize.technique import ORDER, Technique, check_order
 from tfcompress.optimize.vocabulary import TrimVocabulary
 from tfcompress.settings import Settings, parse_yaml
 from tfcompress.training import Training
+
+SEARCH = "search"
+"""The key that stands in a recipe in the place of a value that `tfcompress search` may choose."""
+
+Place = tuple[str | int, ...]
+"""Keys and positions that lead to a value inside a recipe's content."""
 
 
 class Model(Settings):
@@ -167,13 +173,38 @@ class Recipe(Settings):
         Raises:
             UserError: a setting is wrong; the message names its path, what was found and what is accepted.
         """
-        content = parse_yaml(_text(name), name)
-        for override in overrides:
-            path, equals, value = override.partition("=")
-            if not equals:
-                raise UserError(f"--set {override!r} has no '='; write --set key.path=value")
-            _set(content, path, parse_yaml(value, f"--set {path}"))
+        content = read_recipe(name, overrides)
+        for path, _ in searched(content):
+            raise UserError(
+                f"{name}: {written(path)} is to be searched; give the recipe to `tfcompress search`, or set one value"
+            )
         return cls.checked(content, name)
+
+
+def read_recipe(name: str, overrides: Sequence[str] = ()) -> Any:
+    """Returns the content of a recipe with changed settings, unchecked; see `Recipe.load`."""
+    content = parse_yaml(_text(name), name)
+    for override in overrides:
+        path, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(f"--set {override!r} has no '='; write --set key.path=value")
+        _set(content, path, parse_yaml(value, f"--set {path}"))
+    return content
+
+
+def searched(content: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Yields where a recipe's content has `{search: …}` instead of a value, and what stands beside `search`."""
+    if isinstance(content, dict) and list(content) == [SEARCH]:
+        yield path, content[SEARCH]
+        return
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield from searched(value, (*path, key))
+
+
+def written(place: Place) -> str:
+    """Returns a place as `--set` takes it, such as `techniques[1].cluster.clusters`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
 
 
 def shipped() -> dict[str, str]:

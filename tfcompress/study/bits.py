@@ -129,7 +129,7 @@ def choose_bits(
             see `cluster`, or has no scores; no choice keeps the budget; or the folder holds another study.
     """
     budget.check(selection)
-    content, weights = _opened(content)
+    content, weights = opened(content)
     settings = settings or Settings()
     judge = Judge(content, examples, selection, settings, workdir / "wholes")
     claim(workdir, "study", _description(content, examples, settings))
@@ -140,21 +140,36 @@ def choose_bits(
             f"{budget} cannot be kept: with {WIDTHS[-1]} bits for every layer, {budget.lost(before, after)}; give a "
             "larger budget"
         )
-    found = _damages(content, examples, list(weights), settings, Kept(workdir / "damages", Damage))
+    found = layer_damages(content, examples, list(weights), settings, Kept(workdir / "damages", Damage))
     chosen = _search(found, finest, budget, lambda choice: budget.holds(before, judge.whole(choice)))
     layers = tuple(LayerBits(name, weights[name], found[name], bits) for name, bits in chosen.items())
     return Bits(str(budget), judge.on, before, judge.whole(chosen), layers)
 
 
-_Damages = Mapping[str, dict[int, Damage]]
+Damages = Mapping[str, dict[int, Damage]]
+"""What each layer costs that is clustered alone, by bits."""
 
 
-def _damages(
-    content: bytes, examples: Sequence[Example], names: Sequence[str], settings: Settings, kept: Kept[Damage]
-) -> _Damages:
-    """Returns the damage of each layer at each width, and measures only what is not kept."""
-    keys = {(name, bits): f"{place:03}-{bits}" for place, name in enumerate(names) for bits in WIDTHS}
-    wanted = {name: [bits for bits in WIDTHS if kept.get(keys[name, bits]) is None] for name in names}
+def layer_damages(
+    content: bytes,
+    examples: Sequence[Example],
+    names: Sequence[str],
+    settings: Settings,
+    kept: Kept[Damage],
+    widths: Sequence[int] = WIDTHS,
+) -> Damages:
+    """Returns the damage of each layer at each width, and measures only what is not kept.
+
+    Args:
+        content: what `opened` returns.
+        examples: calibration data without labels, features without a batch axis.
+        names: of the kernels.
+        settings: how to cluster; `clusters` is not used.
+        kept: the outcomes of earlier calls.
+        widths: the bits of an index.
+    """
+    keys = {(name, bits): f"{place:03}-{bits}" for place, name in enumerate(names) for bits in widths}
+    wanted = {name: [bits for bits in widths if kept.get(keys[name, bits]) is None] for name in names}
     with bar("each layer alone", sum(map(len, wanted.values()))) as shown:
         if any(wanted.values()):
             for name, bits, damage in damages(content, examples, wanted, settings, MEASURED):
@@ -169,7 +184,7 @@ def _damages(
 
 
 def _search(
-    found: _Damages, finest: dict[str, int], budget: Budget, holds: Callable[[dict[str, int]], bool]
+    found: Damages, finest: dict[str, int], budget: Budget, holds: Callable[[dict[str, int]], bool]
 ) -> dict[str, int]:
     """Returns the smallest choice that holds, of those that the program finds for the bounds that are tried."""
     least = sum(min(damage.bytes for damage in of.values()) for of in found.values())
@@ -193,13 +208,13 @@ def _search(
     return choice
 
 
-def _first_bound(found: _Damages, budget: Budget) -> float:
+def _first_bound(found: Damages, budget: Budget) -> float:
     """Returns a power of two, so that similar budgets try the same bounds."""
     bound = budget.divergence or sum(of[_START].divergence for of in found.values())
     return float(2.0 ** math.floor(math.log2(min(max(bound, _SMALLEST_BOUND), 1e6))))
 
 
-def fewest_bytes(found: _Damages, bound: float) -> dict[str, int] | None:
+def fewest_bytes(found: Damages, bound: float) -> dict[str, int] | None:
     """Solves the integer program: one width for each layer, with the fewest bytes whose damages add up to a bound.
 
     Args:
@@ -233,12 +248,16 @@ def fewest_bytes(found: _Damages, bound: float) -> dict[str, int] | None:
     return {name: bits for (_, name, bits, _), share in zip(options, solved.x, strict=True) if share > 0.5}
 
 
-def _bytes(found: _Damages, choice: Mapping[str, int]) -> int:
+def _bytes(found: Damages, choice: Mapping[str, int]) -> int:
     return sum(found[name][bits].bytes for name, bits in choice.items())
 
 
-def _opened(content: bytes) -> tuple[bytes, dict[str, int]]:
-    """Returns a file with float32 weights, and the numbers of weights of its layers, which may be none."""
+def opened(content: bytes) -> tuple[bytes, dict[str, int]]:
+    """Returns a file with float32 weights, and the numbers of weights of its layers, which may be none.
+
+    Raises:
+        UserError: the file cannot be clustered, see `tfcompress.post_training.clustering.cluster`.
+    """
     model = read(content)
     with reporting_damage("the file"):
         check_float(model)
