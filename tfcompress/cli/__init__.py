@@ -30,7 +30,7 @@ def _version(
 
 
 _COMMANDS = (
-    *(runs.recipes, runs.datasets, runs.presets, runs.run, runs.sweep, runs.sensitivity, runs.report),
+    *(runs.recipes, runs.datasets, runs.presets, runs.run, runs.sweep, runs.search, runs.sensitivity, runs.report),
     *(files.convert, files.cluster, files.pack, files.unpack, files.compare, files.evaluate, files.inspect),
 )
 for _command in _COMMANDS:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tfcompress.cli.program import AllowCode, Imports, import_tensorflow
+from tfcompress.errors import UserError
 
 Changes = Annotated[
     list[str] | None,
@@ -94,6 +96,46 @@ def sweep(
 
     print_sweep(sweep_of(recipe, grid, workdir, changes or [], rehearsal))
     print(f"{workdir / 'figures.json'}  {workdir / 'figures.svg'}")
+
+
+def search(
+    recipe: Annotated[str, typer.Argument(help="A YAML file with `search` in the place of some values.")],
+    workdir: Annotated[
+        Path, typer.Option(help="The folder for all files. The same command resumes an interrupted search.")
+    ],
+    budget: Annotated[
+        str | None, typer.Option(help="What may be lost of the base model's quality, such as 0.3pt.")
+    ] = None,
+    minimise: Annotated[
+        str | None, typer.Option(help="What is to be least within the budget: bytes, download, latency or memory.")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Without a budget, several goals, such as bytes,quality: gives a front.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="How many trials there are, 30 by default.")] = None,
+    time: Annotated[str | None, typer.Option(help="After how long no trial begins, such as 90s, 15m or 2h.")] = None,
+    changes: Changes = None,
+    rehearsal: Rehearsal = True,
+) -> None:
+    """Find the settings that cost least within a budget."""
+    import_tensorflow()
+    from tfcompress.study.search import search as search_of
+    from tfcompress.study.table import print_search
+
+    if (minimise is None) == (objective is None) or (minimise is None) != (budget is None):
+        raise UserError("give --budget and --minimise, or --objective alone, such as --objective bytes,quality")
+    goals = [minimise] if minimise is not None else str(objective).split(",")
+    seconds = None if time is None else _seconds(time)
+    print_search(search_of(recipe, workdir, goals, budget, trials, seconds, changes or [], rehearsal))
+    winner = f"{workdir / 'winner.yaml'}  " if minimise is not None else ""
+    print(f"{winner}{workdir / 'report.html'}  {workdir / 'figures.json'}")
+
+
+def _seconds(time: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", time.strip())
+    if found is None:
+        raise UserError(f"--time is {time!r}; it takes a number of seconds, minutes or hours, such as 90s, 15m or 2h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def sensitivity(

@@ -71,6 +71,21 @@ def quality_by_size(name: str, rows: Sequence[tuple[int, Quality]]) -> str:
         return _svg(figure, name)
 
 
+def front(name: str, points: Sequence[tuple[float, float, str, bool]], x_label: str, y_label: str) -> str:
+    """Draws points `(x, y, label, whether it is on the front)`; those on the front are filled and joined."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(3.2)
+        best = sorted((x, y) for x, y, _, on_front in points if on_front)
+        axes.plot([x for x, _ in best], [y for _, y in best], "-", color=_ACCENT, linewidth=0.8)
+        for x, y, label, on_front in points:
+            axes.plot(x, y, "o", color=_ACCENT, markersize=5, fillstyle="full" if on_front else "none")
+            axes.annotate(label, (x, y), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+        axes.margins(0.1, 0.15)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        return _svg(figure, name)
+
+
 def ratios(name: str, rows: Sequence[tuple[str, Latency]]) -> str:
     """Draws times as ratios to the first row, with their intervals, one line per model."""
     values = [(time.ratio_low, time.ratio, time.ratio_high) for _, time in rows]

@@ -51,7 +51,7 @@ def cluster_within(
     Raises:
         UserError: the arguments do not fit together; see `cluster_file` and `choose_bits`.
     """
-    points = None if budget is None else _amount(budget)
+    points = None if budget is None else parse_points(budget)
     asked = Budget(budget_kl, points)
     if settings.pop("clusters", None) is not None or settings.pop("bits", None) is not None:
         raise UserError("a budget decides the bits of each layer; leave out the number of clusters and of bits")
@@ -84,7 +84,8 @@ def cluster_within(
     return cluster_file(source, output, calibration=calibration, choose=choose, **settings)
 
 
-def _amount(budget: str) -> float:
+def parse_points(budget: str) -> float:
+    """Returns the number in a budget such as `0.3pt`, or in another unit such as `0.05`."""
     try:
         return float(budget.strip().removesuffix(_POINTS))
     except ValueError:

@@ -109,8 +109,13 @@ class Whole:
         """Returns by how many points the quality is worse than before; both have one."""
         assert self.quality is not None
         assert before.quality is not None
-        lost = before.quality.value - self.quality.value
-        return (100 if self.quality.percent else 1) * (lost if self.quality.higher_is_better else -lost)
+        return points_lost(before.quality, self.quality)
+
+
+def points_lost(before: Quality, after: Quality) -> float:
+    """Returns by how many points a figure is worse than before: hundredths of a share, or else its own unit."""
+    lost = before.value - after.value
+    return (100 if after.percent else 1) * (lost if after.higher_is_better else -lost)
 
 
 class Judge:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tfcompress.report.search import SearchReport, goal_text, varied
 from tfcompress.study.bits import WIDTHS, Bits
 from tfcompress.study.sensitivity import Effect, Layer, Sensitivity, strongest_tolerable
 from tfcompress.study.sweep import Sweep
@@ -99,5 +100,39 @@ def print_sweep(found: Sweep, console: Console | None = None) -> None:
         f"{found.runs} runs of {found.recipe}, on {first.cases} test {first.case}s. '{first.metric}' is {interval}; "
         "'change' is from the base model of the same run, of percentages in points; 'ratio' is the bytes divided by "
         "those of the base model's file, 'time' the ratio to its latency, the median of the seeds.",
+        style="dim",
+    )
+
+
+def print_search(found: SearchReport, console: Console | None = None) -> None:
+    """Prints the trials of the front, the winner on the test split, and what the columns mean."""
+    console = console or Console(width=None if Console().is_terminal else 170)
+    table = Table("trial")
+    costs = [goal for goal in found.goals if goal != "quality"]
+    for heading in varied(found.trials):
+        table.add_column(heading, overflow="fold")
+    for heading in (f"{found.base.metric} (95 %)", "lost", *costs):
+        table.add_column(heading, justify="right")
+    for trial in found.front:
+        mark = "*" if found.winner is not None and trial.number == found.winner.number else ""
+        settings = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.settings.values())
+        values = (goal_text(goal, trial.costs[goal]) for goal in costs)
+        table.add_row(f"{mark}{trial.number}", *settings, str(trial.quality), f"{trial.lost:.3g}", *values)
+    console.print(table)
+    counts = {state: sum(trial.state == state for trial in found.trials) for state in ("stopped", "failed")}
+    others = "".join(f", {count} {state}" for state, count in counts.items() if count)
+    winner = ""
+    if found.winner is not None:
+        one = found.winner
+        winner = (
+            f" '*' marks the winner: of those within the budget it has the least {found.goals[0]}. On the test split, "
+            f"which was looked at once, it has {one.quality}, and the base model {one.base}: "
+            f"{'lost / gained (p) ' if one.change.p_value is not None else 'a change of '}{one.change}."
+        )
+    console.print(
+        f"{len(found.trials)} trials of {found.recipe}{others}. Shown are those than which none is better in one of "
+        f"{' and '.join(found.axes)} and as good in the rest, on {found.base.cases} validation {found.base.case}s, on "
+        f"which the base model has {found.base}; 'lost' is of that{', in points' if found.base.percent else ''}."
+        f"{winner}",
         style="dim",
     )
