@@ -42,8 +42,8 @@ class CrashError(UserError):
 
 
 @dataclass
-class _Outcome:
-    """What a child sends back.
+class Outcome:
+    """What a call in another process sends back.
 
     Attributes:
         value: what the function returned.
@@ -54,6 +54,29 @@ class _Outcome:
     value: Any = None
     error: Exception | None = None
     warnings: list[tuple[str, type[Warning]]] = field(default_factory=list)
+
+    def pickled(self) -> bytes:
+        """Returns it as bytes; what cannot be read elsewhere becomes a `RuntimeError` that says so."""
+        try:
+            content = pickle.dumps(self)
+            pickle.loads(content)
+        except Exception as error:
+            failed = self.error or error
+            return pickle.dumps(Outcome(error=RuntimeError(f"{type(failed).__name__}: {first_line(failed)}")))
+        return content
+
+    def result(self) -> Any:
+        """Gives the warnings here, and returns the value or raises the error."""
+        for text, category in self.warnings:
+            warnings.warn(text, category, stacklevel=3)
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def pickled_call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> bytes:
+    """Returns a call as bytes for `outcome_of` in another process, which imports the function without Keras 3."""
+    return pickle.dumps(function) + pickle.dumps((args, kwargs))
 
 
 def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -76,7 +99,7 @@ def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, 
     """
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as name:
         folder = Path(name)
-        (folder / "call").write_bytes(pickle.dumps(function) + pickle.dumps((args, kwargs)))
+        (folder / "call").write_bytes(pickled_call(function, *args, **kwargs))
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -95,12 +118,8 @@ def call_apart(what: str, advice: str, function: Callable[P, R], *args: P.args, 
             child.communicate()
         if child.returncode:
             raise CrashError(f"{what}: {_cause(child.returncode, folder / 'log')}; {advice}")
-        outcome = pickle.loads((folder / "outcome").read_bytes())
-    for text, category in outcome.warnings:
-        warnings.warn(text, category, stacklevel=2)
-    if outcome.error is not None:
-        raise outcome.error
-    result: R = outcome.value
+        outcome: Outcome = pickle.loads((folder / "outcome").read_bytes())
+    result: R = outcome.result()
     return result
 
 
@@ -124,21 +143,16 @@ def _child(folder: Path) -> None:
     sys.stderr = shown
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel("ERROR")
-    outcome = _outcome((folder / "call").read_bytes())
-    try:
-        content = pickle.dumps(outcome)
-        pickle.loads(content)
-    except Exception as error:
-        failed = outcome.error or error
-        content = pickle.dumps(_Outcome(error=RuntimeError(f"{type(failed).__name__}: {first_line(failed)}")))
-    (folder / "outcome").write_bytes(content)
+    outcome = outcome_of((folder / "call").read_bytes())
+    (folder / "outcome").write_bytes(outcome.pickled())
     shown.flush()
     sys.stdout.flush()
     os._exit(0)  # Libraries that are unloaded can crash, too.
 
 
-def _outcome(call: bytes) -> _Outcome:
-    outcome = _Outcome()
+def outcome_of(call: bytes) -> Outcome:
+    """Makes a call that `pickled_call` wrote, and returns what came of it: no error leaves this function."""
+    outcome = Outcome()
 
     def keep(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         outcome.warnings.append((str(message), category))
