@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import tf_keras
@@ -83,9 +84,25 @@ def run(
 
 def train(recipe: Recipe, workdir: Path, rehearsal: bool = True) -> Path:
     """Only trains a recipe's base model and returns its file; `run` with the same folder continues from there."""
+    return make_stages(recipe, workdir, 1, rehearsal)
+
+
+def make_stages(recipe: Recipe, workdir: Path, number: int, rehearsal: bool = True) -> Path:
+    """Only makes the first stages of a run and returns the last one's model; `run` with the same folder goes on.
+
+    Args:
+        recipe: of the run.
+        workdir: the folder for all files.
+        number: of stages, from 1, the base model included.
+        rehearsal: whether the whole chain is tried on two examples first.
+
+    Raises:
+        UserError: see `run`.
+    """
     work = _recipe_run(recipe, workdir, rehearsal)
-    base = next(work.chain.stages(work.begin))
-    return workdir / "stages" / base.folder / "model.h5"
+    for last in islice(work.chain.stages(work.begin), number):
+        made = last.folder
+    return workdir / "stages" / made / "model.h5"
 
 
 def compress(
