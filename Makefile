@@ -49,7 +49,13 @@ results: install
 
 into = --save=benchmarks/results/$(1).json --table=docs/results.md
 
-install: $(BUILT)
+# EXTRAS=ray also installs what an extra of the package needs.
+EXTRAS ?=
+install: $(BUILT) $(EXTRAS:%=$(INSTALLED)-%)
+
+$(INSTALLED)-%: %.lock $(INSTALLED)
+	BUILD_PYTHON=$(BIN)/python UV_COMPILE_BYTECODE=1 tools/install.sh $(BIN)/python --require-hashes -r $<
+	touch $@
 
 $(INSTALLED): requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -165,11 +171,13 @@ buildifier:
 wheels: $(INSTALLED)
 	BUILD_PYTHON=$(BIN)/python tools/wheels.sh $(PYTHONS)
 
-# Pins all packages; one file serves Python 3.11 to 3.13.
+# Pins all packages; one file serves Python 3.11 to 3.13. That of an extra names what it adds, in the same versions.
 lock: UV := $(BIN)/python -m uv
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file requirements.lock
+	echo "ray>=2.60,<2.61" | $(UV) pip compile - --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --quiet --custom-compile-command "make lock" --output-file ray.lock
 	echo "mediapipe==1.2.2" | $(UV) pip compile - --universal --python-version 3.11 --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file tests/mediapipe.lock
 	printf "tflite_runtime==2.14.0\nnumpy<2\n" | $(UV) pip compile - --python-version 3.11 --python-platform linux \

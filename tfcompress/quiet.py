@@ -23,6 +23,7 @@ _LIBRARIES = (
     "keras_nlp",
     "litert_quantizer",
     "numpy",
+    "ray",
     "tensorboard",
     "tensorflow",
     "tensorflow_model_optimization",
