@@ -10,11 +10,14 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from tests.extras import has_ray
 from tfcompress import training
 from tfcompress.errors import UserError
 from tfcompress.files import read_json
 from tfcompress.runs import chain, pipeline
 from tfcompress.runs.recipe import Recipe
+from tfcompress.study import engines
+from tfcompress.study.engines import InProcess
 from tfcompress.study.sweep import Sweep, sweep
 from tfcompress.study.table import print_sweep
 
@@ -76,6 +79,44 @@ def test_a_run_gives_what_it_gives_alone(found, workdir, tmp_path):
     pipeline.run(recipe, tmp_path / "alone", rehearsal=False)
     alone, in_sweep = ((folder / "model.tflite").read_bytes() for folder in (tmp_path / "alone", workdir / "runs/003"))
     assert alone == in_sweep
+
+
+class Elsewhere(InProcess):
+    """Machines that do not see the driver's files."""
+
+    parallel = True
+
+    def shares(self, folder: Path) -> bool:
+        return False
+
+
+def test_machines_that_share_no_folder_make_the_same(found, workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "InProcess", Elsewhere)
+    elsewhere = sweep("vit_digits", [f"{CLUSTERS}=4"], tmp_path, CHANGES, rehearsal=False)
+    assert elsewhere.rows[0].qualities == found.rows[0].qualities[:1]
+    made, before = (folder / "runs/000" for folder in (tmp_path, workdir))
+    assert (made / "model.tflite").read_bytes() == (before / "model.tflite").read_bytes()
+    assert (made / "report.html").is_file()
+
+
+@pytest.mark.skipif(not has_ray(), reason="no Ray: make install EXTRAS=ray")
+def test_two_workers_of_ray_make_the_same(found, workdir, tmp_path):
+    by_ray = sweep("vit_digits", [f"{CLUSTERS}=4,16"], tmp_path, CHANGES, rehearsal=False, engine="ray")
+    assert [row.qualities for row in by_ray.rows] == [row.qualities[:1] for row in found.rows]
+    for number in range(2):
+        made, before = tmp_path / f"runs/{number:03}", workdir / f"runs/{2 * number:03}"
+        assert (made / "model.tflite").read_bytes() == (before / "model.tflite").read_bytes()
+
+
+def test_times_of_different_processors_are_told_apart(found):
+    first, second = found.rows
+    mixed = replace(first, time=None, processors=("A", "B"))
+    console = Console(file=StringIO(), width=250)
+    print_sweep(replace(found, rows=(mixed, second)), console)
+    text = console.file.getvalue()
+    assert "A; B" in text
+    assert second.processors[0] in text
+    assert "it compares within one processor only" in text
 
 
 def test_the_interval_is_that_of_the_seeds(found):

@@ -20,6 +20,12 @@ Changes = Annotated[
     ),
 ]
 Rehearsal = Annotated[bool, typer.Option("--rehearsal/--no-rehearsal", help="Try the whole run on two examples first.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray[://HOST:PORT]", help="Where runs are made: in this process, or by Ray, here or on a cluster."
+    ),
+]
 
 
 def recipes() -> None:
@@ -88,13 +94,14 @@ def sweep(
     ],
     changes: Changes = None,
     rehearsal: Rehearsal = True,
+    engine: Engine = "local",
 ) -> None:
     """Run a recipe with each combination of some settings."""
     import_tensorflow()
     from tfcompress.study.sweep import sweep as sweep_of
     from tfcompress.study.table import print_sweep
 
-    print_sweep(sweep_of(recipe, grid, workdir, changes or [], rehearsal))
+    print_sweep(sweep_of(recipe, grid, workdir, changes or [], rehearsal, engine))
     print(f"{workdir / 'figures.json'}  {workdir / 'figures.svg'}")
 
 

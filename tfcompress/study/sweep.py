@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-import tf_keras
 from pydantic import JsonValue, TypeAdapter
 from scipy.special import stdtrit
 
@@ -20,11 +18,11 @@ from tfcompress.files import atomic_write, write_json
 from tfcompress.measure.quality import Quality
 from tfcompress.report import plots
 from tfcompress.report.document import Report, Variant
-from tfcompress.runs.pipeline import run
 from tfcompress.runs.recipe import Recipe
 from tfcompress.runs.workdir import claim
 from tfcompress.settings import parse_yaml
-from tfcompress.study.sharing import copy_stages, finished_stages
+from tfcompress.study import engines
+from tfcompress.study.runs import Run, make_runs
 
 SEED = "seed"
 """Runs that differ in this setting only are one row."""
@@ -44,7 +42,8 @@ class Row:
         changes: its change from the base model of the same run, in the same order.
         bytes, gzip: of the file, and zipped: the mean over the seeds.
         ratio: the bytes of the base model's file divided by `bytes`.
-        time: the median ratio to the latency of the base model's file.
+        time: the median ratio to the latency of the base model's file; None if the runs' processors differ.
+        processors: that timed the files, as the system calls them, each once.
     """
 
     settings: Settings
@@ -54,7 +53,8 @@ class Row:
     bytes: int
     gzip: int
     ratio: float
-    time: float
+    time: float | None
+    processors: tuple[str, ...]
 
     @property
     def quality(self) -> Quality:
@@ -104,7 +104,12 @@ class _Point:
 
 
 def sweep(
-    recipe: str, grid: Sequence[str], workdir: Path, changes: Sequence[str] = (), rehearsal: bool = True
+    recipe: str,
+    grid: Sequence[str],
+    workdir: Path,
+    changes: Sequence[str] = (),
+    rehearsal: bool = True,
+    engine: str = engines.HERE,
 ) -> Sweep:
     """Runs a recipe once for each combination of the values. The same call resumes an interrupted sweep.
 
@@ -117,24 +122,19 @@ def sweep(
         workdir: the folder for everything.
         changes: settings of all runs, `path=value`.
         rehearsal: whether each run is tried on two examples first.
+        engine: where the runs are made, see `tfcompress.study.engines.engine`. The figures are the same everywhere, but
+            for latencies.
 
     Raises:
-        UserError: the grid cannot be read, a recipe with one of its values is wrong, the folder holds another sweep, or
-            a run failed; the message names the settings of the run.
+        UserError: the grid cannot be read, a recipe with one of its values is wrong, the engine cannot be used, the
+            folder holds another sweep, or a run failed; the message names the settings of the run.
     """
-    points = _points(recipe, grid, workdir, changes)
-    claim(workdir, "sweep", {"recipe": recipe, "grid": list(grid), "set": list(changes)})
-    made: dict[str, Path] = {}
-    reports = []
-    for number, point in enumerate(points, start=1):
-        print(f"run {number} of {len(points)}: {point}", file=sys.stderr)
-        copy_stages(point.recipe, point.workdir, made)
-        try:
-            reports.append(run(point.recipe, point.workdir, rehearsal=rehearsal))
-        except UserError as error:
-            raise UserError(f"{point}: {error}") from error
-        made |= finished_stages(point.recipe, point.workdir)
-        tf_keras.backend.clear_session()  # Otherwise the memory of all models adds up.
+    points = _points(recipe, grid, workdir.absolute(), changes)
+    runs = [Run(str(point), point.recipe, point.workdir) for point in points]
+    with engines.engine(engine) as made_by:
+        claim(workdir, "sweep", {"recipe": recipe, "grid": list(grid), "set": list(changes)})
+        make_runs(runs, made_by, workdir, rehearsal)
+    reports = [Report.load(point.workdir / "report.json") for point in points]
     found = Sweep(recipe, len(points), tuple(_rows(points, reports)))
     found.save(workdir / "figures.json")
     with atomic_write(workdir / "figures.svg") as beside:
@@ -174,7 +174,7 @@ def _rows(points: Sequence[_Point], reports: Sequence[Report]) -> Iterator[Row]:
     for group in groups.values():
         found = [report for _, report in group]
         for variants in zip(*(_last(report) for report in found), strict=True):
-            yield _row(group[0][0], variants, [report.variants[0] for report in found])
+            yield _row(group[0][0], variants, found)
 
 
 def _last(report: Report) -> list[Variant]:
@@ -182,7 +182,10 @@ def _last(report: Report) -> list[Variant]:
     return [variant for variant in report.variants if variant.stage == report.variants[-1].stage]
 
 
-def _row(settings: Settings, variants: Sequence[Variant], bases: Sequence[Variant]) -> Row:
+def _row(settings: Settings, variants: Sequence[Variant], reports: Sequence[Report]) -> Row:
+    """Returns the row of one file of each report."""
+    bases = [report.variants[0] for report in reports]
+    processors = sorted({str(report.machine["processor"]) for report in reports})
     pairs = list(zip(variants, bases, strict=True))
     size = mean(variant.size.raw for variant in variants)
     return Row(
@@ -193,7 +196,8 @@ def _row(settings: Settings, variants: Sequence[Variant], bases: Sequence[Varian
         bytes=round(size),
         gzip=round(mean(variant.size.gzip for variant in variants)),
         ratio=mean(base.size.raw for base in bases) / size,
-        time=median(variant.latency.ratio for variant in variants),
+        time=median(variant.latency.ratio for variant in variants) if len(processors) == 1 else None,
+        processors=tuple(processors),
     )
 
 

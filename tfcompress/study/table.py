@@ -73,14 +73,20 @@ def print_bits(study: Bits, console: Console | None = None) -> None:
 
 
 def print_sweep(found: Sweep, console: Console | None = None) -> None:
-    """Prints one row per file that the runs of a setting ended with, and what the columns mean."""
+    """Prints one row per file that the runs of a setting ended with, and what the columns mean.
+
+    Times of different processors do not compare: then a column says which one a row's are of.
+    """
     console = console or Console(width=None if Console().is_terminal else 170)
     first = found.rows[0].quality
+    several = len({name for row in found.rows for name in row.processors}) > 1
     table = Table("")
     for heading in (*found.rows[0].settings, "model"):
         table.add_column(heading, overflow="fold")
     for heading in (f"{first.metric} (95 %)", "change", "bytes", "gzip", "ratio", "time"):
         table.add_column(heading, justify="right")
+    if several:
+        table.add_column("processor of 'time'", overflow="fold")
     for number, row in enumerate(found.rows, start=1):
         table.add_row(
             str(number),
@@ -91,7 +97,8 @@ def print_sweep(found: Sweep, console: Console | None = None) -> None:
             f"{row.bytes:,}",
             f"{row.gzip:,}",
             f"1/{row.ratio:.1f}",
-            f"{row.time:.2f}",
+            "" if row.time is None else f"{row.time:.2f}",
+            *(["; ".join(row.processors)] if several else []),
         )
     console.print(table)
     seeds = len(found.rows[0].qualities)
@@ -99,7 +106,9 @@ def print_sweep(found: Sweep, console: Console | None = None) -> None:
     console.print(
         f"{found.runs} runs of {found.recipe}, on {first.cases} test {first.case}s. '{first.metric}' is {interval}; "
         "'change' is from the base model of the same run, of percentages in points; 'ratio' is the bytes divided by "
-        "those of the base model's file, 'time' the ratio to its latency, the median of the seeds.",
+        "those of the base model's file, 'time' the ratio to its latency, the median of the seeds"
+        + "; it compares within one processor only, and is left out of rows that several have timed" * several
+        + ".",
         style="dim",
     )
 
