@@ -75,25 +75,20 @@ def _make(engine: engines.Engine, folder: Path, runs: int | None = None) -> floa
 
 
 def _speed(folder: Path) -> None:
-    """Compares this process with Ray's workers, one thread each, after both have imported everything."""
+    """Compares this process with Ray's workers, one thread each, after each has made a run."""
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-    seconds = {}
+    seconds, used = {}, {}
     for name in ("local", "ray"):
         with engines.engine(name) as engine:
-            list(engine.map(_warm, range(2)))
-            (folder / name).mkdir()
+            for study in (f"{name}_started", name):
+                (folder / study).mkdir()
+            _make(engine, folder / f"{name}_started", os.cpu_count())
+            before = _processor_seconds()
             seconds[name] = _make(engine, folder / name)
-        print(f"{name}: {FLAGS.runs} runs in {seconds[name]:.1f} s")
-    print(f"ratio: {seconds['local'] / seconds['ray']:.2f}")
+            used[name] = _processor_seconds() - before
+        print(f"{name}: {FLAGS.runs} runs in {seconds[name]:.1f} s, {used[name]:.1f} s of processor", flush=True)
+    print(f"ratio: {seconds['local'] / seconds['ray']:.2f}; of processor time: {used['local'] / used['ray']:.2f}")
     _print_same(folder / "local", folder / "ray")
-
-
-def _warm(number: int) -> int:
-    from tfcompress.runs import pipeline
-
-    assert pipeline is not None
-    time.sleep(3)  # So that one worker does not take all calls.
-    return number
 
 
 def _killed_workers(folder: Path) -> None:
@@ -122,22 +117,32 @@ def _kill_workers(seconds: float, end: threading.Event) -> None:
     print(f"{killed} workers were killed")
 
 
+def _processor_seconds() -> float:
+    """Returns what this process, those below it, and their ended children have used."""
+    used = 0
+    for pid, _ in [(os.getpid(), ""), *_descendants(os.getpid())]:
+        used += sum(map(int, _stat(pid)[11:15]))
+    return used / os.sysconf("SC_CLK_TCK")
+
+
 def _descendants(of: int) -> Iterator[tuple[int, str]]:
     """Yields the processes below one, and their titles."""
-    parents, titles = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                titles[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
-            except (OSError, UnicodeDecodeError):
-                continue
+    numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    parents = {pid: int(stat[1]) for pid in numbers if (stat := _stat(pid))}
     for pid in parents:
-        above = pid
+        above = parents[pid]
         while above not in (of, 0, 1):
             above = parents.get(above, 0)
-        if above == of and pid != of:
-            yield pid, titles.get(pid, "")
+        if above == of:
+            yield pid, Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+
+
+def _stat(pid: int) -> list[str]:
+    """Returns what the system says of a process, from its state on; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _killed_drivers(folder: Path) -> None:

@@ -32,6 +32,12 @@ def always_die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def stay(started: Path) -> None:
+    """Writes the number of its process, and does not end."""
+    started.write_text(str(os.getpid()))
+    time.sleep(600)
+
+
 def refuse() -> None:
     warnings.warn("odd data", UserWarning, stacklevel=1)
     raise UserError("no such setting")

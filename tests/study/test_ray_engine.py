@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +72,30 @@ def test_machines_that_share_a_folder_are_asked(engine, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(ray_engine, "_is_file", calls.no_such_file)
     assert not asked.shares(tmp_path)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.study import calls
+from tfcompress.study import engines
+with engines.engine("ray") as engine:
+    engine.submit(calls.stay, Path(sys.argv[1])).result()
+"""
+
+
+def test_a_worker_ends_soon_after_its_driver(tmp_path):
+    started = tmp_path / "started"
+    command = [sys.executable, "-c", DRIVER, str(started)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL) as driver:
+        while not started.is_file() or not started.read_text():
+            assert driver.poll() is None
+            time.sleep(0.1)
+        driver.kill()
+    deadline = time.monotonic() + 30  # Ray alone takes a minute.
+    while Path(f"/proc/{started.read_text()}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:none", ":10001", "127.0.0.1:99999"])

@@ -8,7 +8,7 @@ import pytest
 from tfcompress.errors import UserError
 from tfcompress.runs.recipe import Recipe
 from tfcompress.study.engines import InProcess
-from tfcompress.study.runs import Part, Run, Work, make_runs, pack_folder, parts, unpack_folder
+from tfcompress.study.runs import Part, Run, Work, alone, make_runs, pack_folder, parts, unpack_folder
 from tfcompress.study.sharing import stages_of
 
 STEPS = "techniques=[{prune: {sparsity: 0.5}}, {cluster: {clusters: %d}}]"
@@ -91,6 +91,13 @@ def test_a_machine_that_does_not_see_the_folder_is_named(tmp_path):
     (one,) = runs_of(tmp_path / "missing", (16, 0))
     with pytest.raises(UserError, match=r"does not see .*missing/0, as other machines of the cluster do"):
         Work(one, rehearsal=False, stages=None, content=None)()
+
+
+def test_one_process_at_a_time_is_in_a_folder(tmp_path):
+    with alone(tmp_path), pytest.raises(UserError, match="another process works in"), alone(tmp_path, 0.1):
+        pass
+    with alone(tmp_path, 0):
+        pass
 
 
 def test_a_folder_is_unpacked_as_it_was(tmp_path):

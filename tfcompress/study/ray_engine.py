@@ -7,6 +7,8 @@ import os
 import pickle
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -146,7 +148,7 @@ def _call(call: bytes, folder: str) -> bytes:
     """Makes a call in a worker, in the driver's working folder if the worker sees one of that name."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    _drop_what_libraries_write()
+    _prepare_worker()
     if Path(folder).is_dir():
         os.chdir(folder)
     try:
@@ -158,16 +160,24 @@ def _call(call: bytes, folder: str) -> bytes:
 
 
 @cache
-def _drop_what_libraries_write() -> None:
-    """Drops from now on what is written to file descriptor 2, but not what goes to `sys.stderr`.
+def _prepare_worker() -> None:
+    """Lets this process end with Ray, and drops from now on what libraries write to file descriptor 2.
 
-    Loggers keep the stream that they find first, so it stays open for all calls of a worker.
+    Loggers keep the stream that they find first, so `sys.stderr` stays open for all calls of a worker.
     """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 2)
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel("ERROR")
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent, for which Ray takes a minute if the driver was killed."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _is_file(path: str) -> bool:

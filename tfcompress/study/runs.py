@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import platform
 import sys
 import tarfile
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -71,7 +74,8 @@ class Work:
             raise UserError(
                 f"{platform.node()} does not see {self.run.workdir}, as other machines of the cluster do; mount it"
             )
-        self._make(self.run.workdir)
+        with alone(self.run.workdir):
+            self._make(self.run.workdir)
         return None
 
     def _make(self, workdir: Path) -> None:
@@ -173,6 +177,28 @@ def parts(runs: Sequence[Run], parallel: bool, every_stage: bool) -> Iterator[Pa
             begun.add(stage)
             after = stage if cut else after
         yield Part(number, None, after)
+
+
+@contextmanager
+def alone(folder: Path, seconds: float = 120) -> Iterator[None]:
+    """Keeps other processes from the block for the same folder.
+
+    A worker whose driver was killed can live on for half a minute, while the study is resumed.
+
+    Raises:
+        UserError: another process has been in it for so long.
+    """
+    deadline = time.monotonic() + seconds
+    with (folder / ".lock").open("w") as held:
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UserError(f"another process works in {folder}; end it, or wait until it has ended") from None
+                time.sleep(0.2)
+        yield
 
 
 def pack_folder(folder: Path) -> bytes:
