@@ -37,6 +37,7 @@ flags.DEFINE_string("into", None, "Only makes the runs in this folder, by Ray; f
 
 _SLEEPERS = 200
 _SLEEP = 1.0
+_CALLS = 1000
 
 
 def main(_: Sequence[str]) -> None:
@@ -200,19 +201,26 @@ def _sleep(work: Any) -> None:
 
 
 def _simulated(folder: Path) -> None:
-    """Lets threads sleep in place of workers, and counts what the driver does meanwhile."""
+    """Lets threads sleep in place of workers, and counts what the driver does; then what Ray does for short calls."""
     before = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = _make(_Sleepers(), folder, 1000)
+    seconds = _make(_Sleepers(), folder, _CALLS)
     after = resource.getrusage(resource.RUSAGE_SELF)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(
-        f"simulated: 1000 runs that sleep {_SLEEP} s, {_SLEEPERS} threads: {seconds:.1f} s, {used:.1f} s of processor"
+        f"simulated: {_CALLS} runs that sleep {_SLEEP} s, {_SLEEPERS} threads: {seconds:.1f} s, {used:.1f} of processor"
     )
     shutil.rmtree(folder / "one", ignore_errors=True)
     (folder / "one").mkdir()
     _make(engines.InProcess(), folder / "one", 1)
     files = [file.stat().st_size for file in (folder / "one").rglob("*") if file.is_file()]
     print(f"one run leaves {len(files)} files, {sum(files):,} bytes")
+    with engines.engine("ray") as ray:
+        ray.submit(time.sleep, 1).result()
+        start = [_processor_seconds(), time.process_time()]
+        for future in [ray.submit(time.sleep, 0.01) for _ in range(_CALLS)]:
+            future.result()
+        used, driver = _processor_seconds() - start[0], time.process_time() - start[1]
+    print(f"{_CALLS} calls by Ray: {driver:.1f} s of processor in the driver, {used - driver:.1f} s in Ray and workers")
 
 
 if __name__ == "__main__":

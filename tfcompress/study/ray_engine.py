@@ -108,12 +108,23 @@ def started(address: str) -> Iterator[RayEngine]:
     if address:
         _connect(ray, address)
     else:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=_STORE, logging_level="ERROR")
+        _start(ray)
     try:
         yield RayEngine(ray, local=not address)
     finally:
         ray.shutdown()
+
+
+def _start(ray: ModuleType) -> None:
+    """Starts Ray on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=_STORE, logging_level="ERROR")
+    except Exception as error:  # Ray raises it as such.
+        raise UserError(
+            f"Ray does not start on this machine ({first_line(error)}); try again when it is less busy, or use the "
+            "engine local"
+        ) from error
 
 
 def _connect(ray: ModuleType, address: str) -> None:
