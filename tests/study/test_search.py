@@ -16,8 +16,9 @@ from tfcompress.errors import UserError
 from tfcompress.report.search import SearchReport
 from tfcompress.runs import chain, pipeline
 from tfcompress.runs.recipe import Recipe
-from tfcompress.study import ledger
+from tfcompress.study import engines, ledger
 from tfcompress.study import search as searching
+from tfcompress.study.engines import InProcess
 from tfcompress.study.search import search
 from tfcompress.study.table import print_search
 from tfcompress.study.trial import Trial, make_trial
@@ -146,8 +147,10 @@ def test_the_same_call_only_reads(found, recipe, workdir, monkeypatch):
     assert within(recipe, workdir).trials == found.trials
 
 
-class Elsewhere(searching.InProcess):
+class Elsewhere(InProcess):
     """Calls functions with what another process would get."""
+
+    workers = 2
 
     def submit(self, fn, /, *args, **kwargs):
         fn, args = pickle.loads(pickle.dumps((fn, args)))
@@ -166,7 +169,9 @@ def test_a_killed_search_goes_on_with_the_trial_that_was_running(found, recipe, 
             within(recipe, begun, **goals)
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{begun / 'study.db'}")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING"]
-    front = within(recipe, begun, **goals, trials=2, executor=Elsewhere(), workers=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "InProcess", Elsewhere)
+        front = within(recipe, begun, **goals, trials=2)
     rows = [[(row.number, row.settings, row.quality, row.costs) for row in one.trials] for one in (front, found)]
     assert rows[0] == rows[1][:2]
     assert front.winner is None

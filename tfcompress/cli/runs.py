@@ -123,6 +123,7 @@ def search(
     time: Annotated[str | None, typer.Option(help="After how long no trial begins, such as 90s, 15m or 2h.")] = None,
     changes: Changes = None,
     rehearsal: Rehearsal = True,
+    engine: Engine = "local",
 ) -> None:
     """Find the settings that cost least within a budget."""
     import_tensorflow()
@@ -133,7 +134,7 @@ def search(
         raise UserError("give --budget and --minimise, or --objective alone, such as --objective bytes,quality")
     goals = [minimise] if minimise is not None else str(objective).split(",")
     seconds = None if time is None else _seconds(time)
-    print_search(search_of(recipe, workdir, goals, budget, trials, seconds, changes or [], rehearsal))
+    print_search(search_of(recipe, workdir, goals, budget, trials, seconds, changes or [], rehearsal, engine))
     winner = f"{workdir / 'winner.yaml'}  " if minimise is not None else ""
     print(f"{winner}{workdir / 'report.html'}  {workdir / 'figures.json'}")
 

@@ -20,10 +20,12 @@ class Engine(Executor):
     """Calls functions; those of an engine other than this process must be ones that can be imported, without Keras 3.
 
     Attributes:
-        parallel: whether it makes several calls at once.
+        parallel: whether it makes calls beside this process.
+        workers: how many calls it makes at once, at most.
     """
 
     parallel = False
+    workers = 1
 
     def shares(self, folder: Path) -> bool:
         """Returns whether every machine that calls functions sees this folder, which exists."""

@@ -48,6 +48,7 @@ class RayEngine(Engine):
             retries: how often a call is made again after its worker died.
         """
         self._ray, self._local, self._retries = ray, local, retries
+        self.workers = int(sum(node["Resources"]["CPU"] for node in _nodes(ray)))
         self._call = ray.remote(num_cpus=1, max_retries=retries)(_call)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import tf_keras
 
@@ -29,6 +28,7 @@ from tfcompress.runs.recipe import Export, Recipe, read_recipe
 from tfcompress.runs.rehearsal import rehearse
 from tfcompress.runs.workdir import claim, release
 from tfcompress.settings import to_yaml
+from tfcompress.study import engines
 from tfcompress.study.budget import parse_points
 from tfcompress.study.judging import Budget, points_lost
 from tfcompress.study.ledger import Entry, Ledger
@@ -43,18 +43,6 @@ TRIALS = 30
 _NEAREST = 3
 _TOLERANCE = 1e-9
 _SAMPLER = "Optuna's TPESampler"
-
-
-class InProcess(Executor):
-    """Calls each function at once, before `submit` returns."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 @dataclass(frozen=True)
@@ -81,8 +69,7 @@ def search(
     seconds: float | None = None,
     changes: Sequence[str] = (),
     rehearsal: bool = True,
-    executor: Executor | None = None,
-    workers: int = 1,
+    engine: str = engines.HERE,
 ) -> SearchReport:
     """Tries settings of a recipe, chosen by Optuna. The same call resumes an interrupted search.
 
@@ -100,8 +87,7 @@ def search(
         seconds: after which no trial of this call begins.
         changes: settings of all trials, `path=value`.
         rehearsal: whether the chain with all techniques is tried on two examples first.
-        executor: makes the trials, by default one after the other in this process. It has to see `workdir`.
-        workers: how many trials it makes at once.
+        engine: where the trials are made, see `tfcompress.study.engines.engine`; its machines have to see `workdir`.
 
     Raises:
         UserError: an argument or the recipe is wrong; the folder holds another search; or no trial keeps the budget,
@@ -122,11 +108,13 @@ def search(
     claimed = {"recipe": content, "goals": list(goals), "budget": points, "data set": data.describe()}
     if points is not None:
         _check_budget(points, data, str(budget))
-    base = _make_base(space, first, data, workdir, claimed, rehearsal)
-    ledger = Ledger(workdir / "study.db", space, len(goals), first.seed)
-    work = _Work(space, base, workdir, goals, points, ledger)
-    limit = trials or (TRIALS if seconds is None else math.inf)
-    entries = work.make(executor or InProcess(), workers, limit, seconds or math.inf)
+    with engines.engine(engine) as made_by:
+        _check_shared(made_by, engine, workdir)
+        base = _make_base(space, first, data, workdir, claimed, rehearsal)
+        ledger = Ledger(workdir / "study.db", space, len(goals), first.seed)
+        work = _Work(space, base, workdir, goals, points, ledger)
+        limit = trials or (TRIALS if seconds is None else math.inf)
+        entries = work.make(made_by, limit, seconds or math.inf)
     found = SearchReport(
         recipe=recipe,
         data=data.name,
@@ -172,13 +160,13 @@ class _Work:
         for number, entry in self._entries.items():
             self._made |= finished_stages(self.recipe(entry), self.folder(number))
 
-    def make(self, executor: Executor, workers: int, limit: float, seconds: float) -> list[Entry]:
+    def make(self, engine: engines.Engine, limit: float, seconds: float) -> list[Entry]:
         """Makes trials until there are `limit` or time is up, first those that were under way; returns all."""
         waiting = [entry for entry in self._entries.values() if entry.outcome is None]
         running: dict[Future[Outcome], Entry] = {}
         ends = time.monotonic() + seconds
         while True:
-            while len(running) < workers:
+            while len(running) < engine.workers:
                 if not waiting and len(self._entries) < limit and time.monotonic() < ends:
                     waiting = [self._ledger.propose()]
                 if not waiting:
@@ -186,12 +174,12 @@ class _Work:
                 entry = waiting.pop(0)
                 self._entries[entry.number] = entry
                 print(f"trial {entry.number}: {self._space.described(entry.values)}", file=sys.stderr)
-                running[executor.submit(make_trial, self._trial(entry))] = entry
+                running[engine.submit(make_trial, self._trial(entry))] = entry
             if not running:
                 return [entry for _, entry in sorted(self._entries.items())]
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in sorted(finished, key=lambda one: running[one].number):
-                self._record(replace(running.pop(future), outcome=future.result()))
+                self._record(replace(running.pop(future), outcome=self._comparable(future.result())))
 
     def described(self, entry: Entry) -> SearchedTrial:
         """Returns a finished trial as the report has it."""
@@ -260,6 +248,15 @@ class _Work:
             result = f"{outcome.quality.metric} {outcome.quality}, {costs}"
         print(f"trial {entry.number}: {result}", file=sys.stderr)
 
+    def _comparable(self, outcome: Outcome) -> Outcome:
+        """Returns an outcome, failed if its latency is that of another kind of machine than those before."""
+        done = [one.outcome for one in self._entries.values() if one.outcome is not None]
+        others = {one.processor for one in done if one.state == "complete"}
+        if outcome.state != "complete" or "latency" not in self._costs or not others - {outcome.processor}:
+            return outcome
+        reason = f"timed on {outcome.processor}; others were timed on {', '.join(sorted(others))}"
+        return replace(outcome, state="failed", reason=reason)
+
     def _excess(self, outcome: Outcome) -> float:
         """Returns by how much a trial missed the budget; a stopped one as much as the worst of those that are done."""
         if self._points is None:
@@ -302,6 +299,13 @@ def _make_base(
     quality = measured(file, ()).quality
     assert quality is not None
     return _Base(quality, file.path, by_layer)
+
+
+def _check_shared(made_by: engines.Engine, engine: str, workdir: Path) -> None:
+    """Refuses a folder that some machine does not see."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not made_by.shares(workdir):
+        raise UserError(f"not every machine of {engine} sees {workdir}; name a --workdir that all of them share")
 
 
 def _clusters(recipe: Recipe) -> bool:

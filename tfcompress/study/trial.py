@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import tf_keras
 
 from tfcompress.errors import UserError
+from tfcompress.measure import environment
 from tfcompress.measure.interpreter import predict_all
 from tfcompress.measure.latency import latencies
 from tfcompress.measure.memory import memory
@@ -66,6 +67,7 @@ class Outcome:
         losses: on the validation split.
         reason: why it failed.
         seconds: how long it took.
+        processor: that measured the costs, as the system calls it.
     """
 
     state: Literal["complete", "stopped", "failed"]
@@ -75,6 +77,7 @@ class Outcome:
     losses: dict[str, list[float]] = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
+    processor: str = ""
 
 
 def make_trial(trial: Trial) -> Outcome:
@@ -139,8 +142,8 @@ def measured(file: ExportedFile, costs: Sequence[Cost], reference: Path | None =
         if taken is None:
             raise UserError(f"memory cannot be measured: {why}; search for another goal")
         found["memory"] = taken.above_empty
-    name = f"tflite/{file.path.name}"
-    return Outcome("complete", _judged(file), {cost: found[cost] for cost in costs}, name)
+    name, processor = f"tflite/{file.path.name}", str(environment.machine()["processor"])
+    return Outcome("complete", _judged(file), {cost: found[cost] for cost in costs}, name, processor=processor)
 
 
 def last_file(stage: Stage, export: Export, workdir: Path) -> ExportedFile:
