@@ -21,7 +21,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def engine():
+def engine(cores_apart):
     with engines.engine("ray") as found:
         yield found
 
@@ -84,7 +84,7 @@ with engines.engine("ray") as engine:
 """
 
 
-def test_a_worker_ends_soon_after_its_driver(tmp_path):
+def test_a_worker_ends_soon_after_its_driver(cores_apart, tmp_path):
     started = tmp_path / "started"
     command = [sys.executable, "-c", DRIVER, str(started)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL) as driver:

@@ -100,7 +100,7 @@ def test_machines_that_share_no_folder_make_the_same(found, workdir, tmp_path, m
 
 
 @pytest.mark.skipif(not has_ray(), reason="no Ray: make install EXTRAS=ray")
-def test_two_workers_of_ray_make_the_same(found, workdir, tmp_path):
+def test_two_workers_of_ray_make_the_same(found, workdir, cores_apart, tmp_path):
     by_ray = sweep("vit_digits", [f"{CLUSTERS}=4,16"], tmp_path, CHANGES, rehearsal=False, engine="ray")
     assert [row.qualities for row in by_ray.rows] == [row.qualities[:1] for row in found.rows]
     for number in range(2):
