@@ -162,3 +162,15 @@ def test_rows_of_a_table_that_are_used_often_are_kept_best():
     first = slice(0, 50)
     assert np.sum((weighted.values() - table)[first] ** 2) < 0.5 * np.sum((plain.values() - table)[first] ** 2)
     assert len(weighted.centroids) == 16
+
+
+@pytest.mark.parametrize("with_moments", [False, True])
+def test_a_few_zeros_stay_if_they_are_to(layer, with_moments):
+    kernel, moments = layer
+    few = kernel.copy()
+    few[::40, ::20] = 0
+    seen = moments if with_moments else None
+    book = cluster_kernel(few, seen, Settings(8, keep_zeros=True))
+    assert np.all(book.values()[few == 0] == 0)
+    assert len(book.centroids) <= 8
+    assert not np.all(cluster_kernel(few, seen, Settings(8)).values()[few == 0] == 0)

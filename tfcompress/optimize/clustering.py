@@ -72,7 +72,7 @@ class LayerClustering(KernelSettings):
         With `compensated`, k-means is exact; nothing is compensated for, because the layer's inputs are not known.
         """
         if self.initialization == "compensated":
-            return _exactly_clustered(kernel, self.clusters)
+            return _exactly_clustered(kernel, self.clusters, keep_zeros)
         others = kernel != 0 if keep_zeros else np.ones_like(kernel, bool)
         copy = kernel.copy()
         copy[others] = clustered(kernel[others], self.clusters - keep_zeros, self.initialization, seed)
@@ -128,7 +128,8 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
             )
             compensated = {}
         if compensated:
-            cluster_for_inputs(model, context.data.sample(self.calibration, context.seed), compensated)
+            sparse = [name for name in compensated if _is_sparse(model.get_layer(name), context.traits)]
+            cluster_for_inputs(model, context.data.sample(self.calibration, context.seed), compensated, sparse=sparse)
         for name, settings in selected.items():
             layer = model.get_layer(name)
             if name not in compensated and (is_table(layer) or not self.training):
@@ -205,7 +206,7 @@ def _most_values(layer: tf_keras.layers.Layer, traits: Traits) -> int:
     return int(np.count_nonzero(kernel)) + 1 if _is_sparse(layer, traits) else kernel.size
 
 
-def _exactly_clustered(kernel: FloatArray, clusters: int) -> FloatArray:
+def _exactly_clustered(kernel: FloatArray, clusters: int, keep_zeros: bool) -> FloatArray:
     rows = kernel.reshape(-1, kernel.shape[-1])
-    settings = method.Settings(clusters, scales=False)
+    settings = method.Settings(clusters, scales=False, keep_zeros=keep_zeros or None)
     return method.cluster_kernel(rows, None, settings).values().reshape(kernel.shape)

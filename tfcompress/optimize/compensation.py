@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,13 @@ from tfcompress.traits import KERNELS, FloatArray, is_table
 _BATCH = 32
 
 
-def cluster_for_inputs(model: tf_keras.Model, features: Any, clusters: Mapping[str, int], memory: int = MEMORY) -> None:
+def cluster_for_inputs(
+    model: tf_keras.Model,
+    features: Any,
+    clusters: Mapping[str, int],
+    memory: int = MEMORY,
+    sparse: Collection[str] = (),
+) -> None:
     """Clusters kernels in place, so that the outputs of their layers change least on some examples.
 
     Each layer runs once for each example. A kernel that is used several times is clustered before its last use. Rows of
@@ -39,6 +45,7 @@ def cluster_for_inputs(model: tf_keras.Model, features: Any, clusters: Mapping[s
         features: of the examples, `(examples, …)`, or a dict of such arrays by input name; no labels are needed.
         clusters: the most distinct values of each kernel, by layer name.
         memory: how many bytes of activations are kept in memory; the others are kept in temporary files.
+        sparse: the kernels of which every zero stays, be they ever so few.
 
     Raises:
         UserError: the inputs of a layer are not finite, or a table has no row of an id.
@@ -54,7 +61,10 @@ def cluster_for_inputs(model: tf_keras.Model, features: Any, clusters: Mapping[s
                     sums[layer.name] = sums.get(layer.name, 0) + _statistics(layer, walk.inputs(node))
                 uses[layer.name] -= 1
                 if not uses[layer.name]:
-                    _cluster(layer, sums.pop(layer.name, None), clusters[layer.name])
+                    keep_zeros = True if layer.name in sparse else None
+                    # A scale per output would make many values of few.
+                    settings = Settings(clusters[layer.name], scales=False, keep_zeros=keep_zeros)
+                    _cluster(layer, sums.pop(layer.name, None), settings)
                     shown.advance(note=layer.name)
                 if not uses.total():
                     break
@@ -129,9 +139,7 @@ def _patches(layer: tf_keras.layers.Conv2D, images: Array) -> Array:
     return np.asarray(tf.image.extract_patches(images, *sides, layer.padding.upper()))
 
 
-def _cluster(layer: tf_keras.layers.Layer, statistics: Array | None, clusters: int) -> None:
-    # A scale per output would make many values of few.
-    settings = Settings(clusters, scales=False)
+def _cluster(layer: tf_keras.layers.Layer, statistics: Array | None, settings: Settings) -> None:
     variable = getattr(layer, KERNELS[type(layer)])
     kernel: FloatArray = variable.numpy()
     if is_table(layer):

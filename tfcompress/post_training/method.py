@@ -35,6 +35,7 @@ class Settings:
         clusters: the most distinct centroids, 2 to 256.
         scales: whether each output, or row of a table, has a scale; None: where it pays.
         compensated: whether the weights of a layer are rounded for its outputs, if the moments of its inputs are known.
+        keep_zeros: whether the zeros of a kernel stay zero; None: if it has so many that it was pruned.
 
     Raises:
         UserError: the number of clusters is out of range.
@@ -43,6 +44,7 @@ class Settings:
     clusters: int = 64
     scales: bool | None = None
     compensated: bool = True
+    keep_zeros: bool | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.clusters <= MAX_CENTROIDS:
@@ -95,7 +97,8 @@ def _of_kernel(
 ) -> Iterator[Codebook]:
     weights = kernel.reshape(len(kernel), -1).T.astype(np.float64)
     zeros = weights == 0
-    pruned = _if_any(zeros if zeros.mean() >= _PRUNED else zeros & zeros.all(axis=0))
+    kept = zeros.mean() >= _PRUNED if settings.keep_zeros is None else settings.keep_zeros
+    pruned = _if_any(zeros if kept else zeros & zeros.all(axis=0))
     if moments is None or not moments.any():
         importance, moments = np.ones(len(weights)), None
     else:
