@@ -27,6 +27,9 @@ from tfcompress.runs.recipe import Recipe
 from tfcompress.study.engines import Engine
 from tfcompress.study.sharing import copy_stages, finished_stages, stages_of
 
+_DONE = ".done"
+"""What marks a run's folder as finished: a file with its recipe."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -106,17 +109,18 @@ def make_runs(runs: Sequence[Run], engine: Engine, folder: Path, rehearsal: bool
     """
     shared = engine.shares(folder)
     made = {decided_by: path for one in runs for decided_by, path in _finished(one).items()}
-    waiting = [part for part in parts(runs, engine.parallel, not shared) if part.makes not in made]
+    left = [one for one in runs if not _is_done(one)]
+    waiting = [part for part in parts(left, engine.parallel, not shared) if part.makes not in made]
     under_way: dict[Future[bytes | None], Part] = {}
     finished: SimpleQueue[Future[bytes | None]] = SimpleQueue()
     while waiting or under_way:
         for part in [part for part in waiting if part.after is None or part.after in made]:
             waiting.remove(part)
-            one = runs[part.run]
+            one = left[part.run]
             one.workdir.mkdir(parents=True, exist_ok=True)
             copy_stages(one.recipe, one.workdir, made)
             if not engine.parallel:
-                _say(part, runs)
+                _say(one, runs)
             future = engine.submit(Work(one, rehearsal, part.stages, None if shared else pack_folder(one.workdir)))
             under_way[future] = part
             future.add_done_callback(finished.put)
@@ -124,7 +128,7 @@ def make_runs(runs: Sequence[Run], engine: Engine, folder: Path, rehearsal: bool
                 break
         future = finished.get()
         part = under_way.pop(future)
-        one = runs[part.run]
+        one = left[part.run]
         try:
             content = future.result()
         except UserError as error:
@@ -132,8 +136,11 @@ def make_runs(runs: Sequence[Run], engine: Engine, folder: Path, rehearsal: bool
         if content is not None:
             unpack_folder(content, one.workdir)
         made = _finished(one) | made
-        if engine.parallel and part.stages is None:
-            _say(part, runs, " is done")
+        assert part.makes is None or part.makes in made
+        if part.stages is None:
+            (one.workdir / _DONE).write_text(one.recipe.model_dump_json(), encoding="utf-8")
+            if engine.parallel:
+                _say(one, runs, " is done")
 
 
 @dataclass(frozen=True)
@@ -198,6 +205,8 @@ def alone(folder: Path, seconds: float = 120) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise UserError(f"another process works in {folder}; end it, or wait until it has ended") from None
                 time.sleep(0.2)
+            except OSError:  # This file system has no locks.
+                break
         yield
 
 
@@ -222,9 +231,17 @@ def unpack_folder(content: bytes, folder: Path) -> None:
     remove_folder(before)
 
 
+def _is_done(one: Run) -> bool:
+    """Returns whether an earlier call has made a run, so that no worker has to look at it again."""
+    mark, *reports = (one.workdir / name for name in (_DONE, "report.json", "report.html"))
+    if not all(path.is_file() for path in (mark, *reports)):
+        return False
+    return mark.read_text(encoding="utf-8") == one.recipe.model_dump_json()
+
+
 def _finished(one: Run) -> dict[str, Path]:
     return finished_stages(one.recipe, one.workdir)
 
 
-def _say(part: Part, runs: Sequence[Run], what: str = "") -> None:
-    print(f"run {part.run + 1} of {len(runs)}{what}: {runs[part.run].title}", file=sys.stderr)
+def _say(one: Run, runs: Sequence[Run], what: str = "") -> None:
+    print(f"run {runs.index(one) + 1} of {len(runs)}{what}: {one.title}", file=sys.stderr)
