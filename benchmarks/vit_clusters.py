@@ -179,11 +179,15 @@ def _table(found: Mapping[str, Result]) -> str:
         "bytes", "zipped", "MB read", "time of float32's (95 %)", "memory",
     )  # fmt: skip
     base = found["rows"]["float32"]["files"]["float32"]
-    lines = [f"| {' | '.join(columns)} |", f"|{' -- |' * len(columns)}"]
-    for row in found["rows"].values():
-        for computing, file in row["files"].items():
-            about = [row["clusters"] or "–", row["shared"] or "–", row["method"] or "–", computing]
-            lines.append(f"| {' | '.join([*about, *_figures(file, base)])} |")
+    rows = sorted(found["rows"].values(), key=lambda row: (row["shared"], row["method"], int(row["clusters"] or 0)))
+    cells = [
+        [row["clusters"] or "–", row["shared"] or "–", row["method"] or "–", computing, *_figures(file, base)]
+        for row in rows
+        for computing, file in row["files"].items()
+    ]
+    measured = [place for place, column in enumerate(zip(*cells, strict=True)) if any(column)]
+    lines = [f"| {' | '.join(line[place] for place in measured)} |" for line in (columns, *cells)]
+    lines.insert(1, f"|{' -- |' * len(measured)}")
     return f"{heading(found, ('tensorflow', 'ai-edge-litert'))}\n\n" + "\n".join(lines)
 
 
