@@ -6,7 +6,7 @@ set -euo pipefail
 
 browser=(chromium chromium-driver)        # the tests of the report page
 mediapipe=(libegl1 libgl1 libgles2)       # the tests of the metadata, which run MediaPipe
-compiler=(ccache clang cmake ninja-build) # the packed runtime, which .ci/run compiles several times
+compiler=(clang cmake ninja-build)        # the packed runtime
 googletest=(googletest libgtest-dev)      # sources, which Bazel and Arm builds compile, and the library
 arm=(g++-aarch64-linux-gnu qemu-user)     # a cross compiler and an emulator
 java=(maven openjdk-17-jdk-headless)
