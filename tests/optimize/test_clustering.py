@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tf_keras
 from pydantic import ValidationError
 
 from tests.answers import answers
@@ -9,11 +10,12 @@ from tfcompress.optimize.kmeans import clustered
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.technique import Context
 from tfcompress.post_training.method import Settings, cluster_table
-from tfcompress.traits import KernelTraits, kernels, measure_model
+from tfcompress.traits import KernelTraits, Traits, kernels, measure_model
 
 from ..apply import apply
+from ..tiny import tiny_vit_of
 
-FIT = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-3}
+FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3}
 
 
 def test_every_kernel_has_at_most_so_many_values(tiny_vit, tiny_data, tmp_path):
@@ -26,9 +28,15 @@ def test_every_kernel_has_at_most_so_many_values(tiny_vit, tiny_data, tmp_path):
         np.testing.assert_array_equal(old, now)
 
 
+@pytest.fixture(scope="module")
+def half_pruned(trained_weights, tiny_data, tmp_path_factory) -> tuple[tf_keras.Model, Traits]:
+    technique = Prune(sparsity=0.5, schedule="constant", fit=FIT)
+    return apply(technique, tiny_vit_of(trained_weights), tiny_data, tmp_path_factory.mktemp("pruned"))
+
+
 @pytest.mark.parametrize("initialization", ["kmeans++", "linear", "density"])
-def test_pruned_weights_stay_zero(tiny_vit, tiny_data, tmp_path, initialization):
-    pruned, traits = apply(Prune(sparsity=0.5, schedule="constant", fit=FIT), tiny_vit, tiny_data, tmp_path)
+def test_pruned_weights_stay_zero(half_pruned, tiny_data, tmp_path, initialization):
+    pruned, traits = half_pruned
     technique = Cluster(clusters=16, initialization=initialization, fit=FIT)
     clustered, traits = apply(technique, pruned, tiny_data, tmp_path, traits)
     assert {(t.clusters, t.sparsity) for t in traits.values()} == {(16, 0.5)}
@@ -38,9 +46,7 @@ def test_pruned_weights_stay_zero(tiny_vit, tiny_data, tmp_path, initialization)
 
 
 def test_settings_reach_single_layers(tiny_vit, tiny_data, tmp_path):
-    technique = Cluster(
-        clusters=32, layers={"block_0_mlp.": LayerClustering(clusters=4), "head": False}, fit=FIT | {"epochs": 1}
-    )
+    technique = Cluster(clusters=32, layers={"block_0_mlp.": LayerClustering(clusters=4), "head": False}, fit=FIT)
     model, traits = apply(technique, tiny_vit, tiny_data, tmp_path)
     distinct = {name: len(np.unique(kernel)) for name, kernel in kernels(model).items()}
     assert distinct["block_0_mlp1"] <= 4
@@ -50,18 +56,17 @@ def test_settings_reach_single_layers(tiny_vit, tiny_data, tmp_path):
 
 
 def test_a_kernel_smaller_than_the_clusters_is_left_as_it_is(tiny_vit, tiny_data, tmp_path):
-    technique = Cluster(clusters=200, fit=FIT | {"epochs": 1})
+    technique = Cluster(clusters=200, fit=FIT)
     model, _ = apply(technique, tiny_vit, tiny_data, tmp_path)
     assert len(np.unique(kernels(model)["head"])) == 160
 
 
 def test_a_pruned_kernel_with_fewer_weights_left_than_clusters_is_left_as_it_is(tiny_vit, tiny_data, tmp_path):
-    fit = FIT | {"epochs": 1}
-    pruned, traits = apply(Prune(sparsity=0.9, schedule="constant", fit=fit), tiny_vit, tiny_data, tmp_path)
+    pruned, traits = apply(Prune(sparsity=0.9, schedule="constant", fit=FIT), tiny_vit, tiny_data, tmp_path)
     before = kernels(pruned)
     few = {name for name, kernel in before.items() if np.count_nonzero(kernel) < 64 < kernel.size}
     assert few
-    model, traits = apply(Cluster(clusters=64, fit=fit), pruned, tiny_data, tmp_path, traits)
+    model, traits = apply(Cluster(clusters=64, fit=FIT), pruned, tiny_data, tmp_path, traits)
     for name, kernel in kernels(model).items():
         assert len(np.unique(kernel)) <= 64
         if name in few:
@@ -70,7 +75,7 @@ def test_a_pruned_kernel_with_fewer_weights_left_than_clusters_is_left_as_it_is(
 
 def test_a_table_is_clustered_on_request_and_stays_as_it_is_from_then_on(tiny_bert, tiny_text, tmp_path):
     tables_alone = {"Dense": False, "Embedding": LayerClustering(clusters=32)}
-    technique = Cluster(types=tables_alone, fit=FIT | {"epochs": 1})
+    technique = Cluster(types=tables_alone, fit=FIT)
     model, traits = apply(technique, tiny_bert, tiny_text, tmp_path)
     table = kernels(model)["token_embedding"]
     assert (len(np.unique(table)), traits["token_embedding"].clusters) == (32, 32)
@@ -127,7 +132,7 @@ def test_training_begins_with_the_clusters_that_were_found_without(tiny_vit, tin
     traits = measure_model(tiny_vit)
     settings = {"clusters": 8, "layers": {"head": False, "block_0_key": False}}
     free, _ = apply(Cluster(training=False, **settings), tiny_vit, tiny_data, tmp_path, traits)
-    technique = Cluster(initialization="compensated", fit=FIT | {"epochs": 1}, **settings)
+    technique = Cluster(initialization="compensated", fit=FIT, **settings)
     begun = technique.prepare(tiny_vit, Context(tiny_data, traits, 8))
     np.testing.assert_array_equal(begun(images), free(images))
     trained, promised = apply(technique, tiny_vit, tiny_data, tmp_path, traits)

@@ -9,7 +9,7 @@ from tfcompress.traits import kernels, sparsity
 
 from ..apply import apply
 
-FIT = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-3}
+FIT = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_every_kernel_reaches_its_sparsity(tiny_vit, tiny_data, tmp_path, settin
 
 
 def test_the_polynomial_schedule_ends_at_the_target_in_few_steps(tiny_vit, tiny_data, tmp_path):
-    model, _ = apply(Prune(sparsity=0.9, ramp=1.0, fit=FIT | {"epochs": 1}), tiny_vit, tiny_data, tmp_path)
+    model, _ = apply(Prune(sparsity=0.9, ramp=1.0, fit=FIT), tiny_vit, tiny_data, tmp_path)
     assert np.mean(kernels(model)["block_0_mlp1"] == 0) == pytest.approx(0.9, abs=0.01)
 
 
@@ -111,7 +111,7 @@ def test_two_of_four_needs_whole_groups():
     [("unstructured", "polynomial"), ("unstructured", "constant"), ("2:4", "constant"), ("4x1", "polynomial")],
 )
 def test_zeros_stay_and_ties_are_broken(stack_of_kernels, tiny_data, tmp_path, pattern, schedule):
-    technique = Prune(pattern=pattern, schedule=schedule, fit=FIT | {"epochs": 1, "learning_rate": 1e-2})
+    technique = Prune(pattern=pattern, schedule=schedule, fit=FIT | {"learning_rate": 1e-2})
     model, traits = apply(technique, stack_of_kernels, tiny_data, tmp_path)
     before = kernels(stack_of_kernels)
     for name, kernel in kernels(model).items():
