@@ -146,7 +146,7 @@ def test_a_base_that_always_computes_as_in_inference(library):
 def test_augmentation_by_keras_3(name):
     options = {"RandomFlip": ["horizontal"], "RandomHue": [0.5, (0, 1)]}.get(name, [0.5])
     model = copied(keras, getattr(keras.layers, name)(*options), shape=(8, 8, 3))
-    images = np.random.default_rng(0).uniform(size=(6, 8, 8, 3)).astype(np.float32)
+    images = np.random.default_rng(0).uniform(size=(40, 8, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(model(images, training=False), images, atol=1e-6)
     assert not np.allclose(model(images, training=True), images, atol=1e-3)
 
