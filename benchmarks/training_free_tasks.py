@@ -174,8 +174,10 @@ def prepare_bert(folder: Path, sts: Path) -> None:
     pairs = _pairs(sts / "dev.tsv")
     both = [row[key] for row in pairs for key in ("sentence1", "sentence2")]
     likeness = np.array([float(row["score"]) for row in pairs for _ in ("sentence1", "sentence2")])
-    fed = (list(tokens(float32, runner, tf.data.Dataset.from_tensor_slices(some))) for some in (drawn, both))
-    _write(folder, *fed, likeness)
+    calibration, examples = (
+        list(tokens(float32, runner, tf.data.Dataset.from_tensor_slices(some))) for some in (drawn, both)
+    )
+    _write(folder, calibration, examples, likeness)
 
 
 def _pairs(path: Path) -> list[dict[str, str]]:
