@@ -33,6 +33,9 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
     /** The index of the sample that is shown, or [OWN] for the user's own picture. */
     private var shown = state?.getInt(SHOWN) ?: 0
 
+    /** Whether a picture was asked for; until then the first one is shown as soon as the samples are there. */
+    private var isAsked = false
+
     init {
         view.findViewById<View>(R.id.pick).setOnClickListener {
             ask(Intent(Intent.ACTION_GET_CONTENT).setType("image/*"), PICKED, R.string.no_picker)
@@ -67,7 +70,7 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
         results.offer(library)
         if (samples != null) return // Only the opened models of a library change.
         samples = library.samples(Input.IMAGE).also(::addButtons)
-        if (shown != OWN) showSample(shown)
+        if (!isAsked) showSample(shown)
     }
 
     private fun addButtons(samples: List<Sample>) = worker.run({ samples.map(Sample::picture) }) { bitmaps ->
@@ -99,7 +102,8 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
     }
 
     /** Decodes a picture in the background and displays it, unless another one is asked for in the meantime. */
-    private fun load(place: Int, decode: () -> Bitmap) =
+    private fun load(place: Int, decode: () -> Bitmap) {
+        isAsked = true
         latest.run({ decode().let { it to it.toPicture() } }) { result ->
             result.onSuccess { (bitmap, pixels) -> display(place, bitmap, pixels) }.onFailure { error ->
                 val isUnreadable = error is Unreadable
@@ -108,6 +112,7 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
                 )
             }
         }
+    }
 
     private fun display(place: Int, bitmap: Bitmap, pixels: Picture) {
         shown = place

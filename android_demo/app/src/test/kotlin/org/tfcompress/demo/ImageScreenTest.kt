@@ -122,6 +122,21 @@ class ImageScreenTest {
     }
 
     @Test
+    fun `the models do not replace a picture that is picked before they have been read`() {
+        val models = library()
+        context().app.models.library.value = null
+        launch().use { controller ->
+            val read = CountDownLatch(1)
+            val activity = controller.get()
+            activity.pick(Uri.parse("content://pictures/4"), png(120, 90), before = { read.await() })
+            context().app.models.library.value = models
+            read.countDown()
+            await("the picture") { activity.shownWidth != null }
+            assertEquals(120, activity.shownWidth)
+        }
+    }
+
+    @Test
     fun `a slow picture does not replace what is chosen after it`() {
         val read = CountDownLatch(1)
         val isLate = CountDownLatch(1)
