@@ -313,10 +313,15 @@ class Dataset:
 
     def _decoded(self, indexed: tf.data.Dataset) -> tf.data.Dataset:
         """Decodes the features in `(index within the split, (features, label))`, and aligns the label."""
+        decode = self._decode_one
+        return indexed.map(lambda index, example: (index, decode(example)), num_parallel_calls=2)
+
+    @cached_property
+    def _decode_one(self) -> Callable[[Any], Example]:
+        """Decodes the features of `(features, label)`, and aligns the label; traced once for all splits and orders."""
         decode = self.decode or (lambda features: features)
-        return indexed.map(
-            lambda index, example: (index, (decode(example[0]), self._label(*example))), num_parallel_calls=2
-        )
+        function: Callable[[Any], Example] = tf.function(lambda example: (decode(example[0]), self._label(*example)))
+        return function
 
     def _augmented(self, decoded: tf.data.Dataset, seeds: Sequence[int], epoch_size: int) -> tf.data.Dataset:
         augment = self.augment
