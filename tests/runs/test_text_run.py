@@ -13,7 +13,7 @@ from tfcompress.data.text import texts
 from tfcompress.data.tokenizer import Tokenizer
 from tfcompress.report.document import Report
 
-TRAINED = {2: ("distil", 32), 3: ("prune", 32), 4: ("cluster", 128), 5: ("quantize", 64)}
+TRAINED = {2: "distil", 3: "prune", 4: "cluster", 5: "quantize"}
 QUESTIONS = {"train": 1200, "validation": 200, "test": 400}
 SHORT = (
     "model.depth=2",
@@ -22,8 +22,8 @@ SHORT = (
     "training.epochs=4",
     "techniques[0].halve.examples=256",
     *(
-        f"techniques[{number}].{name}.fit={{epochs: 1, batch_size: {batch_size}, learning_rate: 5.0e-4}}"
-        for number, (name, batch_size) in TRAINED.items()
+        f"techniques[{number}].{name}.fit={{epochs: 1, batch_size: 150, learning_rate: 1.0e-3}}"
+        for number, name in TRAINED.items()
     ),
 )
 
