@@ -37,14 +37,14 @@ CHECKED = ("yaml", "json")
 NO_CODE = ("text", "diff")
 
 _FIT = "fit: {epochs: 1, batch_size: 1000}"
-_BASE = "--set 'training={epochs: 1, batch_size: 32, learning_rate: 1.0e-3}'"
+_SMALL_VIT = "--set 'training={epochs: 1, batch_size: 32, learning_rate: 1.0e-3}' --set model.depth=1"
 _SMALL_BERT = (
     "--set 'training={epochs: 1, batch_size: 512, learning_rate: 1.0e-3}' "
     "--set model.depth=1 --set model.vocabulary=500 --set model.sequence_length=16"
 )
 RUNS = {
-    "vit_digits": f"{_BASE} --set model.depth=1 --set 'techniques=[{{prune: {{{_FIT}}}}}, {{cluster: {{{_FIT}}}}}]'",
-    "pictures.yaml": f"{_BASE} --set model.preset=vit_digits --set 'techniques=[{{cluster: {{{_FIT}}}}}]'",
+    "vit_digits": f"{_SMALL_VIT} --set 'techniques=[{{prune: {{{_FIT}}}}}, {{cluster: {{{_FIT}}}}}]'",
+    "pictures.yaml": f"{_SMALL_VIT} --set model.preset=vit_digits --set 'techniques=[{{cluster: {{{_FIT}}}}}]'",
     "reviews.yaml": f"{_SMALL_BERT} --set 'techniques=[{{halve: {{examples: 16}}}}, {{distil: {{{_FIT}}}}}]'",
     "bert_half_trec": f"{_SMALL_BERT} --set 'techniques=[{{halve: {{examples: 32}}}}]'",
 }

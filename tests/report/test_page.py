@@ -19,7 +19,7 @@ from tfcompress.measure.quality import Change, Quality
 from tfcompress.report.page import _yaml, write_page
 from tfcompress.runs.recipe import Recipe
 
-FIT = {"epochs": 2, "batch_size": 32}
+FIT = {"epochs": 2, "batch_size": 64}
 ROOT = Path(__file__).parents[2]
 WIDTHS = (390, 1280)
 

@@ -17,7 +17,7 @@ from tfcompress.measure.interpreter import Runner
 from tfcompress.models.bert import BertConfig, bert
 from tfcompress.runs.recipe import Export
 
-FIT = Training(epochs=1, batch_size=32, learning_rate=1e-3)
+FIT = Training(epochs=1, batch_size=64, learning_rate=1e-3)
 NAMES = ["start", "stop"]
 TOKENS = 8
 
@@ -104,7 +104,7 @@ def test_an_answering_bert_through_all_techniques(answering, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_teacher_and_the_importance_of_heads(answering, tmp_path, rehearsed_here):
-    fit = FIT.model_copy(update={"epochs": 3})
+    fit = FIT.model_copy(update={"epochs": 3, "batch_size": 32})
     techniques = [Remove(heads=0.5, neurons=0.5), Distil(labels=0.5, fit=fit)]
     report = compress(
         answering, questions(), techniques, tmp_path, loss=BothEnds(), export=Export(formats=("float32",))
