@@ -144,6 +144,16 @@ def test_masks_are_kept(library):
     assert not any(getattr(layer, "mask_zero", False) for layer in functional.layers)
 
 
+def test_a_mask_that_is_an_input_goes_no_further():
+    layers = tf_keras.layers
+    inputs = tf_keras.Input((5, 4))
+    model = as_functional(tf_keras.Model(inputs, layers.GRU(6, return_sequences=True)(layers.Masking()(inputs))))
+    mean = tf_keras.Model(model.inputs, layers.GlobalAveragePooling1D()(model.output))
+    rows = np.random.default_rng(0).random((2, 5, 4), np.float32)
+    rows[:, 3:] = 0
+    np.testing.assert_allclose(mean(rows), model(rows).numpy().mean(axis=1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("library", [tf_keras, keras])
 def test_a_causal_mask_is_kept(library):
     x = library.Input((5, 8), name="x")

@@ -154,7 +154,10 @@ class Masked(tf_keras.layers.Wrapper):
     def call(self, inputs: list[tf.Tensor], training: bool | None = None) -> Any:
         sequence, mask, *states = inputs
         options = {"initial_state": states} if states else {}
-        return self.layer(sequence, mask=tf.cast(mask, tf.bool), training=training, **options)
+        outputs = self.layer(sequence, mask=tf.cast(mask, tf.bool), training=training, **options)
+        for output in tf.nest.flatten(outputs):
+            output._keras_mask = None  # Keras would hand it to tfmot's wrappers, whose layers may not take one.
+        return outputs
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape[0])
