@@ -33,7 +33,7 @@ class ImageScreen(activity: MainActivity, view: View, state: Bundle?) : Screen(a
     /** The index of the sample that is shown, or [OWN] for the user's own picture. */
     private var shown = state?.getInt(SHOWN) ?: 0
 
-    /** Whether a picture was asked for; until then the first one is shown as soon as the samples are there. */
+    /** Whether a picture was asked for. If none was, the sample [shown] is, as soon as there are samples. */
     private var isAsked = false
 
     init {
