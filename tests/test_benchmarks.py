@@ -11,7 +11,11 @@ import pytest
 from tests.native import has_runtime
 
 ROOT = Path(__file__).parents[1]
-QUICK = {"training_free": "10 files were made and measured", "vit_clusters": "3 rows were measured"}
+QUICK = {
+    "training_free": "10 files were made and measured",
+    "vit_clusters": "3 rows were measured",
+    "halved_paper": "2 models were measured",
+}
 
 
 def run(module: str, *options: str) -> str:
