@@ -11,7 +11,7 @@ BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918
 
 .PHONY: demo test fuzz check docs results install lock wheels
 .PHONY: native-test sanitizer-test arm-test arm-count library-tests android-test android-native-test apk
-.PHONY: bazel-test buildifier
+.PHONY: c-example bazel-test buildifier
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir out/demo
@@ -155,6 +155,11 @@ library-tests: $(INSTALLED)
 LIBRARY_TESTS ?= out/native/library_tests
 android-native-test:
 	android_demo/runtime/test_native.sh $(LIBRARY_TESTS) out/native-arm/library_tests
+
+# Builds the C++ example against the runtime that pip built, as after `cmake --install`, and runs it. Needs CMake, a C++
+# compiler, Maven and a JDK.
+c-example: $(BUILT) out/android-test/vit_digits/android
+	$(NATIVE)/example/test.sh $(BIN)/python out/native-editable out/c-example out/android-test/vit_digits/android/packed.tflite
 
 # Runs the C++ tests and those Python tests that are not marked slow, with Bazel (docs/bazel.md). Needs Bazel, clang, CMake,
 # Debian's googletest, and Go for buildifier. BAZEL_TESTS='//... --test_tag_filters=-slow,-tensorflow' also leaves out the

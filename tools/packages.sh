@@ -28,6 +28,7 @@ for target; do
     arm-test) packages+=("${compiler[@]}" "${googletest[@]}" "${arm[@]}") ;;
     arm-count) packages+=("${compiler[@]}" "${arm[@]}" "${java[@]}") ;;
     android-test) packages+=("${compiler[@]}" "${java[@]}" "${android[@]}") ;;
+    c-example) packages+=("${compiler[@]}" "${java[@]}") ;;
     library-tests) packages+=("${compiler[@]}" "${googletest[@]}" "${arm[@]}") ;;
     android-native-test) packages+=(lld "${compiler[@]}" "${arm[@]}") ;;
     bazel-test)
