@@ -9,6 +9,8 @@ import sys
 import venv
 from pathlib import Path
 
+from .missing import missing
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,6 +22,7 @@ def python_of(lock: str) -> Path:
     if not (folder / "ready").is_file():
         venv.create(folder, clear=True)
         install = [ROOT / "tools" / "install.sh", python, "--require-hashes", "-r", requirements]
-        subprocess.run(install, env={**os.environ, "BUILD_PYTHON": sys.executable}, check=True)
+        if subprocess.run(install, env={**os.environ, "BUILD_PYTHON": sys.executable}, check=False).returncode:
+            missing(f"the packages of {requirements.name} cannot be installed; see above for the reason")
         (folder / "ready").touch()
     return python

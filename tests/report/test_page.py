@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -9,8 +8,10 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 
 from tests.measure.phone_reports import report_of
+from tests.missing import missing
 from tfcompress import Cluster, Prune, Quantize, Report, UserError, compress
 from tfcompress.measure.comparison import GIVEN, Comparison, compare
 from tfcompress.measure.divergence import Mean
@@ -39,18 +40,20 @@ return [...document.querySelectorAll("h1, h2, p, td, th, figcaption, svg text")]
 
 @pytest.fixture(scope="module")
 def browser():
-    if shutil.which("chromium") is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is missing; install Debian's chromium and chromium-driver")
-        pytest.skip("needs Debian's chromium and chromium-driver")
+    chromium, driver = map(shutil.which, ("chromium", "chromedriver"))
+    if chromium is None or driver is None:
+        missing("needs Debian's chromium and chromium-driver")
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
+    options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
+    try:
+        opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    except WebDriverException as error:
+        missing(f"{driver} cannot start {chromium}: {error.msg}")
+    yield opened
+    opened.quit()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.environments import python_of
+from tests.missing import missing
 from tests.models.pretrained.sentence_folders import NORMALIZE, pooling, sentence_folder
 from tfcompress import Export, Quantize, compress
 from tfcompress.commands.convert import convert_file
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 FORMATS = Export(formats=("float32", "dynamic"))
 ODD_TEXTS = ("thé horsé hère", "the 馬 here", "that\tdog\u0001 there", "horse-dog.", "🐎 one horse", "", "The DOG!")
+LOAD = "import ctypes, mediapipe; ctypes.CDLL(mediapipe.__path__[0] + '/tasks/c/libmediapipe.so')"
 CUT_OTHERWISE = {0, 2}
 """MediaPipe's tokenizer strips accents from lower-cased text, and takes control characters for parts of words.
 
@@ -32,7 +34,11 @@ keras-nlp's BertTokenizer, which we follow, keeps accents and drops control char
 @pytest.fixture(scope="session")
 def client() -> Path:
     """The Python of an environment that has MediaPipe, which cannot share ours: it wants another absl-py."""
-    return python_of("mediapipe")
+    python = python_of("mediapipe")
+    loaded = subprocess.run([python, "-c", LOAD], capture_output=True, text=True, check=False)
+    if loaded.returncode:
+        missing(f"MediaPipe cannot be loaded: {loaded.stderr.splitlines()[-1]}")
+    return python
 
 
 @pytest.fixture(scope="module")
