@@ -7,6 +7,7 @@ import tf_keras
 from tfcompress.errors import UserError
 from tfcompress.files import read_json, write_json
 from tfcompress.models.vit import vit
+from tfcompress.strategy import begin
 from tfcompress.training import Objective, Training, delete_checkpoint, fit, make_repeatable
 
 from .tiny import TINY
@@ -58,6 +59,19 @@ def test_only_a_training_of_many_steps_is_traced(tiny_data, tmp_path, epochs, tr
     model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(10)])
     fit(model, tiny_data, Training(epochs=epochs, batch_size=32), Objective(), 0, tmp_path)
     assert model.run_eagerly is not traced
+
+
+class Nested(tf_keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return tf_keras.losses.MeanSquaredError()(y_true[:, None], y_pred)
+
+
+def test_a_loss_that_averages_another_is_refused_by_a_strategy(tiny_data, tmp_path):
+    layers = tf_keras.layers
+    with begin("mirrored").scope():  # of one device
+        model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(10)])
+        with pytest.raises(UserError, match="the loss calls another loss that averages, which no strategy takes"):
+            fit(model, tiny_data, TRAINING, Objective(Nested()), 0, tmp_path)
 
 
 def test_whoever_watches_sees_the_rows_and_may_end_the_training(tiny_data, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,9 +20,12 @@ from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.one_hot import Metric, as_given, fresh, loss_of_labels, metric_of_labels
 from tfcompress.progress import Bar, bar
 from tfcompress.settings import Settings
+from tfcompress.strategy import Strategy, StrategyName, current
 
 Watch = Callable[[Sequence[dict[str, float]]], None]
 """Sees the rows of the epochs that a training has done; what it raises ends the training."""
+
+_HISTORY = "history.json"
 
 _FEW_STEPS = 8
 """To compute so many steps operation by operation takes less time than to trace one."""
@@ -39,11 +42,29 @@ class Training(Settings):
         0.0, ge=0, lt=1, description="fraction of the steps in which the learning rate rises from zero (cosine only)"
     )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay, as in AdamW")
+    strategy: StrategyName | None = Field(
+        None,
+        exclude_if=lambda strategy: strategy is None,  # What holds settings of earlier versions does not change.
+        description="over what each step of every training of the run is spread: `mirrored`, the GPUs of this machine, "
+        "or `multi_worker`, the machines of `TF_CONFIG`",
+    )
 
     def rehearsed(self) -> Training:
-        """Returns a training of one small step on two examples, from which no loss can become infinite."""
+        """Returns a training of one small step on two examples here, from which no loss can become infinite."""
         rate = min(self.learning_rate, 1e-4)
-        return self.model_copy(update={"epochs": 1, "batch_size": 2, "learning_rate": rate})
+        return self.model_copy(update={"epochs": 1, "batch_size": 2, "learning_rate": rate, "strategy": None})
+
+
+def strategy_of(trainings: Iterable[Training | None]) -> StrategyName | None:
+    """Returns the strategy that trainings of a run name, or None if none does.
+
+    Raises:
+        UserError: they name several.
+    """
+    named = {one.strategy for one in trainings if one is not None and one.strategy is not None}
+    if len(named) > 1:
+        raise UserError(f"trainings of one run name the strategies {' and '.join(sorted(named))}; a run has one")
+    return named.pop() if named else None
 
 
 @dataclass(frozen=True)
@@ -162,6 +183,9 @@ def fit(
     Shuffling, augmentation and dropout depend only on `seed` and the number of the epoch. Therefore the final weights
     are identical, bit for bit, however often the process was killed.
 
+    In the scope of a strategy, every worker calls this with a model that was built in that scope. All resume from the
+    chief's checkpoint.
+
     Args:
         model: trained in place; it is compiled here, whether or not it was before. Several outputs are joined before.
         data: its training split is used for training, its validation split only for the metrics.
@@ -187,17 +211,20 @@ def fit(
     model = objective.joined(model)
     compile_model(model, training, objective, steps)
     _build_metrics(model, data.batches("validation", 1, targets))
-    backup = _Backup(model, folder)
+    workers = current()
+    backup = _Backup(model, folder, workers)
     first_epoch = len(backup.rows)
     watching = _Watching(backup, watch)
     with bar(title, training.epochs * steps) as shown:
         shown.advance(first_epoch * steps)
         model.fit(
-            data.stream(training.batch_size, seed, first_epoch, training.epochs, targets, weighted=True),
+            workers.shards(
+                data.stream(training.batch_size, seed, first_epoch, training.epochs, targets, weighted=True)
+            ),
             steps_per_epoch=steps,
             epochs=training.epochs,
             initial_epoch=first_epoch,
-            validation_data=data.batches("validation", max(training.batch_size, 256), targets),
+            validation_data=workers.shards(data.batches("validation", max(training.batch_size, 256), targets)),
             verbose=0,
             callbacks=[
                 *callbacks,
@@ -225,15 +252,20 @@ def compile_model(model: tf_keras.Model, training: Training, objective: Objectiv
     # Built before the checkpoint is restored, so that the slot variables are restored too.
     optimizer.build(model.trainable_variables)
     metrics = tf.nest.map_structure(fresh, list(objective.metrics_of(model)))
-    model.compile(optimizer, objective.loss_of(model), metrics, run_eagerly=steps <= _FEW_STEPS or None)
+    eagerly = steps <= _FEW_STEPS and not current().distributed
+    model.compile(optimizer, objective.loss_of(model), metrics, run_eagerly=eagerly or None)
 
 
 def _build_metrics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:
     """Creates the variables of the metrics; created in the first step, they would make TensorFlow trace it twice."""
     inputs, targets, weights = tf_keras.utils.unpack_x_y_sample_weight(next(iter(batches)))
-    outputs = model(inputs, training=False)
-    model.compute_loss(inputs, targets, outputs, weights)
-    model.compute_metrics(inputs, targets, outputs, weights)
+
+    def measure() -> None:
+        outputs = model(inputs, training=False)
+        model.compute_loss(inputs, targets, outputs, weights)
+        model.compute_metrics(inputs, targets, outputs, weights)
+
+    current().run(measure)
     model.reset_metrics()
 
 
@@ -280,27 +312,24 @@ class _Backup(tf_keras.callbacks.Callback):
     Keras's BackupAndRestore does the same but does not tell which epoch is next, on which the data depends.
     """
 
-    def __init__(self, model: tf_keras.Model, folder: Path) -> None:
+    def __init__(self, model: tf_keras.Model, folder: Path, workers: Strategy) -> None:
         super().__init__()
-        self._folder = folder / "checkpoint"
+        kept = folder / "checkpoint"
+        self._folder = workers.own(kept)
         self._epochs_done = tf.Variable(0, dtype=tf.int64)
         state = tf.train.Checkpoint(model=model, optimizer=model.optimizer, epochs_done=self._epochs_done)
         with writing_to(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._manager = tf.train.CheckpointManager(state, str(self._folder), max_to_keep=1)
-            self._manager.restore_or_initialize()
+            state.restore(tf.train.latest_checkpoint(str(kept)))
         # The history has one row more than the checkpoint if the process was killed after writing the history.
         done = int(self._epochs_done.numpy())
-        self.rows: list[dict[str, float]] = read_json(self._history)[:done] if done else []
-
-    @property
-    def _history(self) -> Path:
-        return self._folder / "history.json"
+        self.rows: list[dict[str, float]] = read_json(kept / _HISTORY)[:done] if done else []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        values = {**(logs or {}), "learning_rate": self.model.optimizer.learning_rate}
+        values = {**(logs or {}), "learning_rate": tf_keras.backend.get_value(self.model.optimizer.learning_rate)}
         self.rows.append({"epoch": epoch} | {name: float(value) for name, value in values.items()})
-        write_json(self._history, self.rows)
+        write_json(self._folder / _HISTORY, self.rows)
         self._epochs_done.assign(epoch + 1)
         with writing_to(self._folder):
             self._manager.save()

@@ -15,6 +15,8 @@ from tests.native import has_runtime
 from tfcompress import Cluster, Distil, Export, Prune, Report, UserError, compress
 from tfcompress.optimize.quantization import load_scope
 from tfcompress.report.document import Variant
+from tfcompress.runs.pipeline import run
+from tfcompress.runs.recipe import Recipe
 from tfcompress.traits import kernels
 
 from .chain import CHAIN, EXPORT, FIT, dropping, resumable
@@ -277,3 +279,9 @@ def assert_same_weights(first: Path, second: Path) -> None:
     assert expected
     for one, other in zip(expected, arrays(second), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_strategy_for_a_given_model_that_nothing_trains_is_refused(tmp_path):
+    changes = ["training.strategy=mirrored", "techniques=[{cluster: {training: false}}]"]
+    with pytest.raises(UserError, match="strategy mirrored, but none of its techniques trains the given model"):
+        run(Recipe.load("vit_digits", changes), tmp_path, tmp_path / "model.h5")

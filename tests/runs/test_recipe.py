@@ -99,6 +99,11 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ("export.formats=[int8]", "export.formats: int8 comes from the technique quantize"),
         ("data=3", "data: .*, not 3"),
         ("training=none", "training: .*, not 'none'"),
+        ("training.strategy=fast", "training.strategy: .*'mirrored' or 'multi_worker'.*, not 'fast'"),
+        (
+            "techniques=[{prune: {fit: {strategy: mirrored}}}, {cluster: {fit: {strategy: multi_worker}}}]",
+            "trainings of one run name the strategies mirrored and multi_worker; a run has one",
+        ),
         ("training.epochs=0", "training.epochs: .*greater than or equal to 1, not 0"),
         ("techniques=[{cluster: {training: 0}}]", r"techniques\[0\]\.cluster\.training: .*boolean, not 0"),
         ("techniques=[{cluster: {training: false, fit: {epochs: 3}}}]", "cluster: training is false, but fit says how"),

@@ -203,6 +203,7 @@ def test_a_folder_holds_one_search(found, recipe, workdir):
         (["export={}"], {}, "set export.clustered: true"),
         (["techniques=[cluster]"], {}, "has no `search`"),
         (["techniques[1].cluster.layers={nothing: false}"], {}, "'nothing'"),
+        (["training.strategy=multi_worker"], {}, "strategy multi_worker spreads a single run"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_at_once(found, recipe, begun, monkeypatch, changes, given, message):

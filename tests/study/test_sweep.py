@@ -158,6 +158,7 @@ def test_the_table_shows_means_and_what_they_are(found):
         ([f"{CLUSTERS}=16,2"], "clusters"),
         (["techniques[7].cluster.clusters=16"], "no such place in the recipe"),
         (["seed=[0"], "--grid seed"),
+        (["training.strategy=mirrored"], "vit_digits: strategy mirrored spreads a single run"),
     ],
 )
 def test_a_wrong_grid_is_refused_before_anything_runs(grid, message, tmp_path):

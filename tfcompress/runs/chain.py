@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from tfcompress.optimize.technique import (
     Lesson,
     ModelAndData,
     Technique,
+    copy_model,
     restore_trainable,
     warn_of_lost_traits,
 )
@@ -32,7 +34,9 @@ from tfcompress.runs.base import check_fit, given_outputs
 from tfcompress.runs.guessing import warn_if_guessing
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import BASE, History, Stage, StageStore
-from tfcompress.training import Objective, Training, fit, make_repeatable
+from tfcompress.strategy import Strategy
+from tfcompress.strategy import begin as begin_strategy
+from tfcompress.training import Objective, Training, delete_checkpoint, fit, make_repeatable, strategy_of
 
 _WITHOUT_LABELS = (
     "set training: false, leave the technique out, put distil: {labels: 0, training: false, keep: true} before it, "
@@ -69,6 +73,17 @@ class Chain:
     watch: Callable[[str, Sequence[dict[str, float]]], None] | None = None
 
     @property
+    def strategy(self) -> Strategy:
+        """What the trainings are spread over."""
+        return begin_strategy(strategy_of(training for _, training in self._trainings))
+
+    @property
+    def _trainings(self) -> list[tuple[str, Training]]:
+        """The trainings of all stages, with their names."""
+        stages = [(BASE, self.training), *((technique.name, technique.fit) for technique in self.techniques)]
+        return [(name, training) for name, training in stages if training is not None]
+
+    @property
     def store(self) -> StageStore:
         """Where finished stages are kept."""
         assert self.objective.outputs is not None
@@ -98,12 +113,12 @@ class Chain:
         begin(self, model, data)
         own_layers = {type(layer).__name__: type(layer) for layer in model.layers if not _is_keras(layer)}
         with tf_keras.utils.custom_object_scope({**CUSTOM_OBJECTS, **own_layers}):
-            stage = self.store.load(BASE, 0, data) or self._make_base(model, data)
+            stage = self._finished(BASE, 0, data) or self._make_base(model, data)
             done = {BASE: stage}
             yield stage
             for number, technique in enumerate(self.techniques, start=1):
                 adapted = technique.adapt(stage.data)
-                kept = self.store.load(technique.name, number, adapted)
+                kept = self._finished(technique.name, number, adapted)
                 if kept is None and number == 1 and stage.data.size("validation"):
                     warn_if_guessing(stage)
                 stage = kept or self._make(number, stage, adapted, done)
@@ -146,6 +161,8 @@ class Chain:
         """Refuses a training without examples, or on labels that say nothing of what the outputs should be."""
         if self.training is not None or any(one.learns_labels or one.fit is not None for one in self.techniques):
             data.check_not_empty("train", "validation")
+        for name, training in self._trainings:
+            self.strategy.check_batches(name, training.batch_size, data.size("train"))
         if data.task.has_loss or self.objective.loss is not None:
             return
         learning = [] if self.training is None else [BASE]
@@ -165,47 +182,85 @@ class Chain:
         if self.training is not None:
             folder = self.store.folder(BASE, 0)
             short, short_data, restore = shorten(model, data)
-            history = fit(short, short_data, self.training, self.objective, self.seed, folder, title=BASE)
+            with self.strategy.scope():
+                if self.strategy.distributed:
+                    short = copy_model(short)
+                history = fit(short, short_data, self.training, self.objective, self.seed, folder, title=BASE)
             model = restore(short)
-        return self.store.save(BASE, 0, model, data, kernel_traits.measure_model(model), history)
+        return self._keep(BASE, 0, model, data, kernel_traits.measure_model(model), history)
 
     def _make(self, number: int, before: Stage, adapted: Dataset, done: Mapping[str, Stage]) -> Stage:
         """Applies technique `number`, from 1; `adapted` are the data as the model that comes out takes them."""
         self._seed_stage(number)
         technique = self.techniques[number - 1]
         training = technique.fit
+        if training is None and not self.strategy.chief:
+            return self._kept(technique.name, number, adapted)
         source, data = before.model, technique.learns_from(before.data)
         restore: Restore = _unchanged
         if training is not None and technique.short_tables:
             source, data, restore = shorten(source, data)
         steps = training.epochs * data.steps_per_epoch(training.batch_size) if training is not None else 0
         earlier = {name: ModelAndData(stage.model, stage.data) for name, stage in done.items()}
-        context = Context(data, before.traits, steps, self.seed, self.objective, earlier, self.workdir / "teacher")
+        context = Context(
+            data, before.traits, steps, self.seed, self.objective, earlier, self.strategy.own(self.workdir / "teacher")
+        )
         traits = technique.promises(before.model, before.traits)
         warn_of_lost_traits(technique.name, before.traits, traits)
-        with bar(f"preparing {technique.name}", 1) as shown:
-            model = technique.prepare(source, context)
-            shown.advance()
-        history: History = []
-        if training is not None:
-            lesson = technique.lesson(model, context) or self._lesson_of_earlier(number, model, context)
-            history = fit(
-                model,
-                data,
-                training,
-                lesson.objective if lesson else self.objective,
-                self.seed,
-                self.store.folder(technique.name, number),
-                technique.callbacks(),
-                technique.name,
-                lesson.targets if lesson else None,
-                None if self.watch is None else partial(self.watch, technique.name),
-            )
-        model = technique.finalize(model)
+        with nullcontext() if training is None else self.strategy.scope():
+            with bar(f"preparing {technique.name}", 1) as shown:
+                model = technique.prepare(source, context)
+                shown.advance()
+            history: History = []
+            if training is not None:
+                lesson = technique.lesson(model, context) or self._lesson_of_earlier(number, model, context)
+                history = fit(
+                    model,
+                    data,
+                    training,
+                    lesson.objective if lesson else self.objective,
+                    self.seed,
+                    self.store.folder(technique.name, number),
+                    technique.callbacks(),
+                    technique.name,
+                    lesson.targets if lesson else None,
+                    None if self.watch is None else partial(self.watch, technique.name),
+                )
+            model = technique.finalize(model)
         restore_trainable(model, source)
         model = restore(model)
         kernel_traits.check_model(model, traits, before.model)
-        return self.store.save(technique.name, number, model, adapted, traits, history)
+        return self._keep(technique.name, number, model, adapted, traits, history)
+
+    def _finished(self, name: str, number: int, data: Dataset) -> Stage | None:
+        """Returns a stage that the chief finished, in this call or an earlier one; see `StageStore.load`."""
+        if not self.strategy.of_chief(self.store.has(name, number)):
+            return None
+        if self.strategy.chief:
+            delete_checkpoint(self.store.folder(name, number))  # The call can have been killed before it did.
+        return self.store.load(name, number, data)
+
+    def _keep(
+        self,
+        name: str,
+        number: int,
+        model: tf_keras.Model,
+        data: Dataset,
+        traits: kernel_traits.Traits,
+        history: History,
+    ) -> Stage:
+        """Keeps a finished stage and returns it; of a strategy, as every worker reads it from the chief's file."""
+        if self.strategy.chief:
+            stage = self.store.save(name, number, model, data, traits, history)
+            if not self.strategy.distributed:
+                return stage
+        return self._kept(name, number, data)
+
+    def _kept(self, name: str, number: int, data: Dataset) -> Stage:
+        """Returns the stage that the chief has kept, once it has."""
+        stage = self._finished(name, number, data)
+        assert stage is not None
+        return stage
 
     def _seed_stage(self, number: int) -> None:
         """Starts a stage from its own seed, so that it does not matter whether this process ran the stage before."""

@@ -36,7 +36,9 @@ from tfcompress.runs.pixels import with_pixels_for
 from tfcompress.runs.recipe import Export, Recipe
 from tfcompress.runs.rehearsal import rehearse
 from tfcompress.runs.workdir import claim, release
-from tfcompress.training import Objective
+from tfcompress.strategy import StrategyName
+from tfcompress.strategy import begin as begin_strategy
+from tfcompress.training import Objective, strategy_of
 
 
 def run(
@@ -47,6 +49,9 @@ def run(
     rehearsal: bool = True,
 ) -> Report:
     """Runs a recipe in a working folder. An interrupted run resumes where it stopped; a finished one is only read.
+
+    With the strategy `multi_worker`, all workers call this with the same arguments, and all return when the files are
+    there.
 
     It leaves `stages/NN-name/model.h5`, `logs/NN-name` for TensorBoard, `tflite/*.tflite`, `model.tflite` (the last
     file that is not packed; of several lengths the longest), `report.json`, `report.html`, and `android/` for the
@@ -65,10 +70,16 @@ def run(
     """
     if model is None:
         return _recipe_run(recipe, workdir, rehearsal).finish()
+    techniques = [_spread(step.technique, recipe.strategy) for step in recipe.techniques]
+    if recipe.strategy is not None and all(technique.fit is None for technique in techniques):
+        raise UserError(
+            f"the recipe names the strategy {recipe.strategy}, but none of its techniques trains the given model; "
+            "leave strategy out"
+        )
+    _begin_strategy(recipe.strategy, workdir)
     file = saved.file_of(model)
     trained = saved.load(file, allow_code)
     data = load_data_for(trained, recipe.data, file.parent)
-    techniques = [step.technique for step in recipe.techniques]
     return compress(
         trained,
         data,
@@ -146,6 +157,7 @@ def compress(
         UserError: an argument cannot be used; the message says what to change.
     """
     check_order(techniques)
+    _begin_strategy(strategy_of(technique.fit for technique in techniques), Path(workdir))
     given = Objective(loss, optimizer, metrics)
     if not 0 <= seed < 2**31:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**31 - 1}")
@@ -172,9 +184,23 @@ def compress(
 
 
 def _recipe_run(recipe: Recipe, workdir: Path, rehearsal: bool) -> _Run:
+    _begin_strategy(recipe.strategy, workdir)
     data = load_data(recipe)
     description = RecipeRun.model_validate(recipe.model_dump(mode="json"))
     return _Run(description, data, chain_of(recipe, data, workdir), rehearsal)
+
+
+def _begin_strategy(name: StrategyName | None, workdir: Path) -> None:
+    """Begins the strategy of a run before anything else uses TensorFlow; a finished run is read without it."""
+    if not (workdir / "report.json").is_file():
+        begin_strategy(name)
+
+
+def _spread(technique: Technique, strategy: StrategyName | None) -> Technique:
+    """Returns a technique whose training, if it has one, names the strategy."""
+    if technique.fit is None or strategy is None:
+        return technique
+    return technique.model_copy(update={"fit": technique.fit.model_copy(update={"strategy": strategy})})
 
 
 def chain_of(recipe: Recipe, data: Dataset, workdir: Path) -> Chain:
@@ -221,16 +247,21 @@ class _Run:
 
     def begin(self, chain: Chain, model: tf_keras.Model, data: Dataset) -> None:
         """Claims the working folder and rehearses the run; if that fails, the folder is left as it was."""
-        workdir = chain.workdir
-        resumed = (workdir / "run.json").is_file()
-        self.claim_folder()
-        try:
-            if self.rehearsal:
-                rehearse(chain, model, data)
-        except BaseException:
-            if not resumed:
-                release(workdir, "run")
-            raise
+        workdir, strategy = chain.workdir, chain.strategy
+        strategy.check_shared(workdir)
+        if strategy.chief:
+            resumed = (workdir / "run.json").is_file()
+            self.claim_folder()
+            try:
+                if self.rehearsal:
+                    rehearse(chain, model, data)
+            except BaseException:
+                if not resumed:
+                    release(workdir, "run")
+                raise
+        strategy.wait()
+        if not strategy.chief:
+            self.claim_folder()
 
     def finish(self) -> Report:
         """Runs what is left of the run and returns its report."""
@@ -244,9 +275,13 @@ class _Run:
             android.write_folder(workdir, report, self.data)
             return report
         stages, files = [], []
+        strategy = self.chain.strategy
         for stage in self.chain.stages(self.begin):
             stages.append(stage)
-            files += export_stage(stage, self.chain.export, workdir)
+            files += export_stage(stage, self.chain.export, workdir) if strategy.chief else []
+        if not strategy.chief:
+            strategy.wait()
+            return Report.load(path)
         remove_folder(workdir / "teacher")
         history = {stage.folder: stage.history for stage in stages}
         untreated = _untreated(stages[0].model, self.chain.techniques)
@@ -258,6 +293,7 @@ class _Run:
         report.save(path)
         write_page(workdir)
         android.write_folder(workdir, report, self.data)
+        strategy.wait()
         return report
 
 

@@ -26,7 +26,8 @@ from tfcompress.optimize.removal import Remove
 from tfcompress.optimize.technique import ORDER, Technique, check_order
 from tfcompress.optimize.vocabulary import TrimVocabulary
 from tfcompress.settings import Settings, parse_yaml
-from tfcompress.training import Training
+from tfcompress.strategy import StrategyName
+from tfcompress.training import Training, strategy_of
 
 SEARCH = "search"
 """The key that stands in a recipe in the place of a value that `tfcompress search` may choose."""
@@ -161,6 +162,16 @@ class Recipe(Settings):
     def _legal_order(cls, techniques: tuple[Step, ...]) -> tuple[Step, ...]:
         check_order([step.technique for step in techniques])
         return techniques
+
+    @model_validator(mode="after")
+    def _one_strategy(self) -> Recipe:
+        _ = self.strategy
+        return self
+
+    @property
+    def strategy(self) -> StrategyName | None:
+        """What all trainings are spread over: named by the base model's, or by that of a technique."""
+        return strategy_of([self.training or None, *(step.technique.fit for step in self.techniques)])
 
     @classmethod
     def load(cls, name: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -80,8 +80,12 @@ class StageStore:
         """Returns the file of a stage's model."""
         return self.folder(name, number) / "model.h5"
 
-    def load(self, name: str, number: int, data: Dataset) -> Stage | None:
-        """Returns a stage that an earlier call finished, or None if none did.
+    def has(self, name: str, number: int) -> bool:
+        """Returns whether a stage is finished."""
+        return (self.folder(name, number) / "stage.json").is_file()
+
+    def load(self, name: str, number: int, data: Dataset) -> Stage:
+        """Returns a finished stage.
 
         Args:
             name: of the stage.
@@ -89,11 +93,7 @@ class StageStore:
             data: the data as its model takes them, which are not stored.
         """
         folder = self.folder(name, number)
-        record = folder / "stage.json"
-        if not record.is_file():
-            return None
-        delete_checkpoint(folder)  # An earlier call can have been killed between the record and this.
-        kept = read_json(record)
+        kept = read_json(folder / "stage.json")
         with load_scope():
             model = tf_keras.models.load_model(self.model_file(name, number), compile=False)
         traits, history = _TRAITS.validate_python(kept["traits"]), kept["history"]

@@ -33,7 +33,7 @@ from tfcompress.study.budget import parse_points
 from tfcompress.study.judging import Budget, points_lost
 from tfcompress.study.ledger import Entry, Ledger
 from tfcompress.study.mean_bits import measure_layers
-from tfcompress.study.sharing import finished_stages, stages_of
+from tfcompress.study.sharing import check_not_spread, finished_stages, stages_of
 from tfcompress.study.space import ByLayer, Range, Space
 from tfcompress.study.trial import COSTS, Outcome, Trial, last_file, make_trial, measured
 
@@ -97,6 +97,7 @@ def search(
     content = read_recipe(recipe, changes)
     space = Space(content, recipe)
     first = space.recipe(space.first())
+    check_not_spread((one for _, one in space.recipes()), recipe)
     if "bytes" in goals and _clusters(first) and not first.export.clustered:
         raise UserError(f"{recipe}: clusters make no file smaller that is not packed; set export.clustered: true")
     data = load_data(first)

@@ -1,16 +1,27 @@
-"""Stages that several runs of a study have in common: each is made once, and the other runs copy it."""
+"""What the runs of a study have in common: stages, which are made once and copied, and machines."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from tfcompress.errors import UserError
 from tfcompress.runs.recipe import Recipe
 from tfcompress.runs.stages import folder_name
+
+
+def check_not_spread(recipes: Iterable[Recipe], source: str) -> None:
+    """Raises a `UserError` that names `source` if one of the runs of a study is to be spread itself."""
+    for recipe in recipes:
+        if recipe.strategy is not None:
+            raise UserError(
+                f"{source}: strategy {recipe.strategy} spreads a single run, but here are many, which an engine makes "
+                "on different machines; leave strategy out"
+            )
 
 
 def stages_of(recipe: Recipe) -> Iterator[tuple[str, str]]:

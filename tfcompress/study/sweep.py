@@ -23,6 +23,7 @@ from tfcompress.runs.workdir import claim
 from tfcompress.settings import parse_yaml
 from tfcompress.study import engines
 from tfcompress.study.runs import Run, make_runs
+from tfcompress.study.sharing import check_not_spread
 
 SEED = "seed"
 """Runs that differ in this setting only are one row."""
@@ -130,6 +131,7 @@ def sweep(
             folder holds another sweep, or a run failed; the message names the settings of the run.
     """
     points = _points(recipe, grid, workdir.absolute(), changes)
+    check_not_spread((point.recipe for point in points), recipe)
     runs = [Run(str(point), point.recipe, point.workdir) for point in points]
     with engines.engine(engine) as made_by:
         claim(workdir, "sweep", {"recipe": recipe, "grid": list(grid), "set": list(changes)})
