@@ -184,6 +184,9 @@ lock:
 		--custom-compile-command "make lock" --output-file requirements.lock
 	echo "ray>=2.60,<2.61" | $(UV) pip compile - --constraint requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file ray.lock
+	printf "nncf>=3.4,<3.5\nonnx>=1.23,<1.24\nonnxruntime>=1.32,<1.33\nopenvino>=2026.4,<2026.5\ntf2onnx>=1.17,<1.18\n" | \
+		$(UV) pip compile - --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --quiet --custom-compile-command "make lock" --output-file bench.lock
 	echo "mediapipe==1.2.2" | $(UV) pip compile - --universal --python-version 3.11 --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file tests/mediapipe.lock
 	printf "tflite_runtime==2.14.0\nnumpy<2\n" | $(UV) pip compile - --python-version 3.11 --python-platform linux \

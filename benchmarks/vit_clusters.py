@@ -23,15 +23,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from absl import app, flags
 
+from benchmarks.costs import peak, sizes, times
 from benchmarks.reads import bytes_read
 from benchmarks.rows import Result, circumstances, heading, kept, put_table, run_apart, take_over
 from benchmarks.training_free_tasks import VIT, Task, mean_with_error, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
-from tfcompress.measure.latency import latencies
-from tfcompress.measure.memory import memory
 from tfcompress.measure.quality import Quality
-from tfcompress.measure.size import size
 from tfcompress.packed.packer import pack_counted
 from tfcompress.post_training.clustering import cluster
 from tfcompress.post_training.kernels import SMALLEST_KERNEL, find_kernels
@@ -145,7 +143,7 @@ def _run(row: str, output: Path) -> None:
     for computing, content in make(task.float32.read_bytes(), task).items():
         file = output / VIT / f"{row}-{computing}.tflite"
         file.write_bytes(content)
-        files[computing] = {"bytes": len(content), "zipped": size(file).gzip, **task.measure(file)}
+        files[computing] = {**sizes(file), **task.measure(file)}
         if shared != "model":
             files[computing] |= _costs(file, task)
         if method != "k-means" and _READS.value:  # The values of centroids make no difference to what is read.
@@ -156,14 +154,10 @@ def _run(row: str, output: Path) -> None:
 
 def _costs(file: Path, task: Task) -> Result:
     """Returns the time beside the float32 file's, and the peak of memory above an empty process."""
-    pair = {"before": task.float32, "after": file}
-    ratio = latencies(pair, dict.fromkeys(pair, task.first), 2 if _QUICK.value else _ROUNDS)["after"]
-    peak, why = memory(file)
-    if peak is None:
-        raise RuntimeError(why)
+    rounds = 2 if _QUICK.value else _ROUNDS
     return {
-        "time": {key: getattr(ratio, key) for key in ("ratio", "ratio_low", "ratio_high")},
-        "memory": peak.above_empty,
+        "time": times({"before": task.float32, "after": file}, task.first, rounds)["after"],
+        "memory": peak(file),
     }
 
 

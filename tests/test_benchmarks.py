@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peer_rows import NEEDED, lacking
 from tests.native import has_runtime
 
 ROOT = Path(__file__).parents[1]
+PEERS = sum(not lacking(row) for row in NEEDED)
+"""How many rows the installed extra `bench` adds to each of two models."""
 QUICK = {
-    "training_free": "10 files were made and measured",
+    "training_free": f"{10 + 2 * PEERS} files were made and measured",
     "vit_clusters": "3 rows were measured",
     "halved_paper": "2 models were measured",
 }
@@ -41,3 +44,12 @@ def test_the_page_shows_the_results(tmp_path):
     shutil.copy(ROOT / ".mdformat.toml", tmp_path)
     subprocess.run([sys.executable, "-m", "mdformat", page], check=True)
     assert page.read_text() == shown, "run `make results`"
+
+
+def test_a_row_without_its_packages_is_skipped_in_one_line(monkeypatch):
+    for package in NEEDED["openvino-int8"]:
+        monkeypatch.setitem(sys.modules, package, None)
+    assert lacking("openvino-int8") == (
+        "openvino-int8: skipped, because it needs openvino, nncf: pip install 'tfcompress[bench]'"
+    )
+    assert lacking("int8") == ""
