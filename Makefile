@@ -43,10 +43,10 @@ docs: install
 
 # Puts the results that benchmarks/results/ keeps into the pages that show them.
 results: install
-	$(BIN)/python -m benchmarks.training_free --render $(call into,training_free)
+	$(BIN)/python -m benchmarks.training_free --render $(call into,training_free) --compared=docs/compared.md
 	$(BIN)/python -m benchmarks.vit_clusters --render $(call into,vit_clusters)
 	$(BIN)/python -m benchmarks.halved_paper --render $(call into,halved_paper)
-	$(BIN)/mdformat docs/results.md
+	$(BIN)/mdformat docs/results.md docs/compared.md
 
 into = --save=benchmarks/results/$(1).json --table=docs/results.md
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,8 @@ from benchmarks.costs import peak, sizes, times
 from benchmarks.peer_rows import NEEDED, lacking
 from benchmarks.peers import peak_rss
 from benchmarks.rows import Result, circumstances, heading, kept, put_table, run_apart, take_over
-from benchmarks.training_free_rows import BERT_ROWS, QUICK_ROWS, ROWS
+from benchmarks.training_free_pictures import pictures
+from benchmarks.training_free_rows import BERT_ROWS, COMPARED_ROWS, QUICK_ROWS, ROWS
 from benchmarks.training_free_tasks import BERT, TASKS, VIT, Task, prepare_bert, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
@@ -42,13 +43,15 @@ _STS = flags.DEFINE_string("sts", None, "GLUE's folder STS-B, with train.tsv for
 _OUTPUT = flags.DEFINE_string("output", "out/training_free", "Where files and results are kept.")
 _ONLY = flags.DEFINE_list("only", [], "MODEL or MODEL/ROW to run; by default all rows of the models with data.")
 _SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file, which keeps the rows that it has.")
-_TABLE = flags.DEFINE_string("table", None, "Put the tables between the markers of this Markdown file.")
+_TABLE = flags.DEFINE_string("table", None, "Put the tables into this Markdown file, and the pictures beside it.")
+_COMPARED = flags.DEFINE_string("compared", None, "Put those of a few rows of each tool into this Markdown file.")
 _RENDER = flags.DEFINE_boolean("render", False, "Only put the tables of --save into the page --table.")
 _QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on random models and data, to see that all works.")
 _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the MODEL/ROW to run in this process.")
 
 _ROUNDS, _QUICK_ROUNDS = 30, 2
 _BEGIN, _END = "<!-- begin of the training-free tables -->", "<!-- end of the training-free tables -->"
+_COMPARED_MARKERS = "<!-- begin of the tools' tables -->", "<!-- end of the tools' tables -->"
 _COMMAND = (
     "python -m benchmarks.training_free --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES --sts=STS-B"
 )
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
         files = sum(len(row["files"]) for rows in found["models"].values() for row in rows.values())
         print(f"{files} files were made and measured; the figures mean nothing and are not shown")
     elif _RENDER.value:
-        put_table(Path(_TABLE.value), _BEGIN, _END, _tables(read_json(Path(_SAVE.value))))
+        _show(read_json(Path(_SAVE.value)))
     else:
         if _SAVE.value and Path(_SAVE.value).is_file():
             for model, rows in read_json(Path(_SAVE.value))["models"].items():
@@ -82,10 +85,20 @@ def main(arguments: Sequence[str]) -> None:
         found = _found(output)
         if _SAVE.value:
             write_json(Path(_SAVE.value), found)
-        tables = _tables(found)
-        print(tables)
-        if _TABLE.value:
-            put_table(Path(_TABLE.value), _BEGIN, _END, tables)
+        print(_tables(found))
+        _show(found)
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """Puts the tables into the pages that are named, and the pictures beside the first."""
+    if _TABLE.value:
+        page = Path(_TABLE.value)
+        put_table(page, _BEGIN, _END, _tables(found))
+        for model, rows in found["models"].items():
+            for name, picture in pictures(model, rows).items():
+                (page.parent / name).write_text(picture)
+    if _COMPARED.value:
+        put_table(Path(_COMPARED.value), *_COMPARED_MARKERS, _tables(found, COMPARED_ROWS))
 
 
 def _run_missing(output: Path) -> None:
@@ -156,8 +169,8 @@ def _found(output: Path) -> Result:
     return {**circumstances(every, _COMMAND, versions), "models": rows}
 
 
-def _tables(found: Mapping[str, Any]) -> str:
-    """Returns the circumstances in a line, and a Markdown table for each model."""
+def _tables(found: Mapping[str, Any], wanted: Collection[str] = tuple(ROWS)) -> str:
+    """Returns the circumstances in a line, and a Markdown table of the wanted rows for each model."""
     peers = [package for packages in NEEDED.values() for package in packages if package in found["versions"]]
     parts = [heading(found, ("tensorflow", "ai-edge-litert", "litert-quantizer", *peers))]
     for model, rows in found["models"].items():
@@ -165,7 +178,8 @@ def _tables(found: Mapping[str, Any]) -> str:
             figures = TASKS[model]
             columns = [model, *figures, *_COSTS]
             lines = [f"| {' | '.join(columns)} |", "| -- " * len(columns) + "|"]
-            lines += [_line(name, file, row, figures) for row in rows.values() for name, file in row["files"].items()]
+            for row in (row for name, row in rows.items() if name in wanted):
+                lines += [_line(name, file, row, figures) for name, file in row["files"].items()]
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
 

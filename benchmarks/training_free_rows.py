@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from litert_quantizer.algorithm_manager import AlgorithmName
@@ -65,6 +67,36 @@ def _quantized(
     return {f"litert-quantizer, {name}": {TFLITE: with_attached_files(content, made)}}
 
 
+def _stock_int8(_: bytes, task: Task) -> Made:
+    """Lets TensorFlow's converter store weights as int8, with a scale per output as it does by default."""
+    from tfcompress.commands.convert import convert_file  # Imports TensorFlow.
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "int8.tflite"
+        convert_file(task.source(), file, "dynamic", per_channel=True)
+        return {"stock converter, dynamic int8": {TFLITE: file.read_bytes()}}
+
+
+def _tfmot(clusters: int, _: bytes, task: Task) -> Made:
+    """Clusters all Dense layers by tfmot alone, which without training leaves weights at the centroids of k-means++."""
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+
+    from tfcompress.export.converter import convert
+
+    clustering = tfmot.clustering.keras
+
+    def wrapped(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        if not isinstance(layer, tf_keras.layers.Dense):
+            return layer
+        return clustering.cluster_weights(layer, clusters, clustering.CentroidInitialization.KMEANS_PLUS_PLUS)
+
+    tf_keras.utils.set_random_seed(0)
+    clustered = tf_keras.models.clone_model(task.keras_model(), clone_function=wrapped)
+    content = convert(clustering.strip_clustering(clustered), "float32")
+    return {f"tfmot, {clusters} clusters, stock file": {TFLITE: content}}
+
+
 ROWS: dict[str, Make] = {
     "float32": _float32,
     "ours-64": partial(_clustered, 64, True),
@@ -77,6 +109,8 @@ ROWS: dict[str, Make] = {
     "int4-hadamard": partial(_quantized, "int4 Hadamard", 4, algorithm=AlgorithmName.DECOMPOSED_HADAMARD_ROTATION),
     "int4-blockwise": partial(_quantized, "int4 in blocks of 32", 4, granularity=QuantGranularity.BLOCKWISE_32),
     "int8": partial(_quantized, "int8", 8),
+    "stock-int8": _stock_int8,
+    "tfmot-64": partial(_tfmot, 64),
     "float16": _float16,
     "ours-32": partial(_clustered, 32, True),
     "ours-8": partial(_clustered, 8, True),
@@ -90,7 +124,12 @@ ROWS: dict[str, Make] = {
 """By name, the most important first."""
 
 BERT_ROWS = (
-    "float32", "ours-16", "ours-64", "int8", "int4-octav", "float16", "int4-gptq", "int4-blockwise", "openvino-int8",
+    "float32", "ours-16", "ours-64", "int8", "stock-int8", "int4-octav", "float16", "int4-gptq", "int4-blockwise",
+    "openvino-int8", "onnx-runtime-int8",
+)  # fmt: skip
+COMPARED_ROWS = (
+    "float32", "ours-64", "ours-16", "int8", "stock-int8", "tfmot-64", "int4-octav", "int4-blockwise", "openvino-int8",
     "onnx-runtime-int8",
 )  # fmt: skip
+"""Those that stand for a tool."""
 QUICK_ROWS = ("float32", "ours-16", "int4-octav", "int4-gptq", "openvino-int8", "onnx-runtime-int8")

@@ -103,11 +103,13 @@ class Task:
 
     def source(self) -> Any:
         """Returns what `convert_file` made the float32 file from: the checkpoint, or a text model for its tokens."""
+        return self.keras_model() if "token_ids" in self.first else self.folder / _CHECKPOINT
+
+    def keras_model(self) -> Any:
+        """Loads the checkpoint; a classifier gives logits."""
         from tfcompress.models.pretrained.hugging_face import load_whole  # Imports TensorFlow.
 
-        checkpoint = self.folder / _CHECKPOINT
-        tokens = self.first.get("token_ids")
-        return checkpoint if tokens is None else load_whole(checkpoint, len(tokens)).model
+        return load_whole(self.folder / _CHECKPOINT, len(next(iter(self.first.values())))).model
 
     def measure(self, file: Path) -> Result:
         """Runs a file, whose scores or embeddings are compared with the float32 file's and the targets."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from tfcompress.measure.latency import Latency
 from tfcompress.measure.quality import Quality
@@ -83,6 +84,50 @@ def front(name: str, points: Sequence[tuple[float, float, str, bool]], x_label: 
         axes.margins(0.1, 0.15)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
+        return _svg(figure, name)
+
+
+def series(
+    name: str,
+    groups: Mapping[str, Sequence[tuple[float, float, str]]],
+    joined: Collection[str],
+    x_label: str,
+    y_label: str,
+    y_from: float,
+    logarithmic: bool = False,
+) -> str:
+    """Draws groups of points `(x, y, label)`, each with a mark of its own, by what the legend calls them.
+
+    The groups in `joined` have their points joined, in the first colour; all others have the second. Points below
+    `y_from`, where the vertical axis begins, are not seen. `logarithmic` is the scale of the horizontal axis.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.4)
+        for (group, points), mark in zip(groups.items(), cycle("osD^vPX*<>"), strict=False):
+            color, line = (_ACCENT, "-") if group in joined else (_SECOND, "")
+            places = [(x, y) for x, y, _ in points]
+            axes.plot(
+                *zip(*places, strict=True),
+                mark + line,
+                color=color,
+                markersize=5,
+                linewidth=0.6,
+                fillstyle="none",
+                label=group,
+            )
+            for place, (_, _, label) in zip(places, points, strict=True):
+                axes.annotate(
+                    label, place, (4, 2), textcoords="offset points", fontsize=6, color=color, annotation_clip=True
+                )
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(bottom=y_from)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
         return _svg(figure, name)
 
 
