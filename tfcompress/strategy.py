@@ -63,6 +63,11 @@ class Strategy:
         return int(self.of_tensorflow.num_replicas_in_sync)
 
     @property
+    def counted(self) -> int:
+        """How often tf_keras counts a value in the logs of a step: it adds up what all devices of workers agree on."""
+        return self.replicas if self._several_workers else 1
+
+    @property
     def chief(self) -> bool:
         """Whether this process writes the files of the run; of several workers, exactly one does."""
         return bool(self.of_tensorflow.extended.should_checkpoint)

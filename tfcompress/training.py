@@ -230,7 +230,7 @@ def fit(
                 *callbacks,
                 _RefuseNaN(title, folder),
                 _ReseedRandomLayers(seed),
-                _Progress(shown),
+                _Progress(shown, workers.counted),
                 backup,
                 watching,
             ],
@@ -298,12 +298,12 @@ def _copied(optimizer: tf_keras.optimizers.Optimizer) -> tf_keras.optimizers.Opt
 class _Progress(tf_keras.callbacks.Callback):
     """Advances a progress bar with every step."""
 
-    def __init__(self, shown: Bar) -> None:
+    def __init__(self, shown: Bar, counted: int) -> None:
         super().__init__()
-        self._bar = shown
+        self._bar, self._counted = shown, counted
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._bar.advance(note=f"loss {logs['loss']:.4f}" if logs else "")
+        self._bar.advance(note=f"loss {logs['loss'] / self._counted:.4f}" if logs else "")
 
 
 class _Backup(tf_keras.callbacks.Callback):

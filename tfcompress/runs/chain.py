@@ -119,7 +119,7 @@ class Chain:
             for number, technique in enumerate(self.techniques, start=1):
                 adapted = technique.adapt(stage.data)
                 kept = self._finished(technique.name, number, adapted)
-                if kept is None and number == 1 and stage.data.size("validation"):
+                if kept is None and number == 1 and self.strategy.chief and stage.data.size("validation"):
                     warn_if_guessing(stage)
                 stage = kept or self._make(number, stage, adapted, done)
                 done[technique.name] = stage
