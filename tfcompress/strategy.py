@@ -6,7 +6,9 @@ import json
 import os
 import re
 import secrets
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -207,8 +209,9 @@ def _made(name: StrategyName) -> Strategy:
         console.print(f"training on {len(devices)} {devices[0].device_type} devices", soft_wrap=True)
         return Strategy(tf.distribute.MirroredStrategy([device.name for device in devices]))
     console.print(f"{_who_of(os.environ.get(CONFIG))}: waiting for the others", soft_wrap=True)
+    at_end = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     try:
-        return Strategy(tf.distribute.MultiWorkerMirroredStrategy())
+        made = Strategy(tf.distribute.MultiWorkerMirroredStrategy())
     except RuntimeError as error:
         raise UserError(
             "strategy multi_worker cannot begin, because this process has used TensorFlow before; in Python, call "
@@ -219,6 +222,9 @@ def _made(name: StrategyName) -> Strategy:
             f"strategy multi_worker: the workers in {CONFIG} cannot begin ({first_line(error)}); see that each address "
             "is free and can be reached"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, at_end)  # TensorFlow has taken it, and does nothing with it.
+    return made
 
 
 def current() -> Strategy:

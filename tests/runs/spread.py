@@ -6,17 +6,17 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from tfcompress import Cluster, Export, Prune, Report, Training, compress
 from tfcompress.cli.program import as_user_sees
+from tfcompress.data.dataset import Dataset
 from tfcompress.optimize.technique import Technique
 from tfcompress.runs.chain import Chain
 from tfcompress.strategy import StrategyName, begin
 from tfcompress.training import Objective, make_repeatable
-
-from ..tiny import few_digits
 
 
 def training(strategy: StrategyName | None, batch_size: int = 32) -> Training:
@@ -32,7 +32,7 @@ def techniques(strategy: StrategyName | None, kind: type[Prune] = Prune) -> list
 
 def make_stages(workdir: Path, first: Training | None, then: Sequence[Technique] = ()) -> None:
     """Trains a model, unless there is no first training, and makes the stages of techniques."""
-    base = lambda: (_model(), few_digits())  # noqa: E731
+    base = lambda: (_model(), _data())  # noqa: E731
     for _ in Chain(workdir, base, first, then, Objective(), Export(), seed=0).stages(lambda *_: None):
         pass
 
@@ -46,14 +46,24 @@ def on_two_devices(workdir: Path) -> None:
 
 def worker(workdir: Path, addresses: Sequence[str], index: int, mortal: bool) -> None:
     """Compresses the model as one of several workers; a mortal one is killed in the second epoch."""
+    _begin(addresses, index)
+    compressed(workdir, mortal)
+
+
+def terminated(addresses: Sequence[str]) -> None:
+    """Begins as the only worker, and is asked to end."""
+    _begin(addresses, 0)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _begin(addresses: Sequence[str], index: int) -> None:
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
     begin("multi_worker")
-    compressed(workdir, mortal)
 
 
 def compressed(workdir: Path, mortal: bool = False) -> Report:
     """Compresses the untrained model; see `worker`."""
-    return compress(_model(), few_digits(), techniques("multi_worker", _Mortal if mortal else Prune), workdir)
+    return compress(_model(), _data(), techniques("multi_worker", _Mortal if mortal else Prune), workdir)
 
 
 def process(log: Path, function: Callable[..., None], *args: object) -> None:
@@ -67,9 +77,18 @@ def process(log: Path, function: Callable[..., None], *args: object) -> None:
 def _model() -> tf_keras.Model:
     make_repeatable(0)
     layers = tf_keras.layers
-    image = tf_keras.Input((8, 8, 3), name="image")
-    hidden = layers.Dense(16, "relu", name="hidden")(layers.Flatten(name="flat")(image))
-    return tf_keras.Model(image, layers.Dense(10, name="head")(hidden), name="mine")
+    point = tf_keras.Input((8,), name="point")
+    hidden = layers.Dense(16, "relu", name="hidden")(point)
+    return tf_keras.Model(point, layers.Dense(4, name="head")(hidden), name="mine")
+
+
+def _data() -> Dataset:
+    """Returns points, which cost less than pictures: there is no folder for the demo app."""
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((256, 8)).astype(np.float32)
+    labels = np.argmax(points @ rng.standard_normal((8, 4)), axis=1)
+    parts = [(points[part], labels[part]) for part in (slice(128), slice(128, 192), slice(192, 256))]
+    return Dataset.from_arrays("points", ("a", "b", "c", "d"), *parts)
 
 
 class _Mortal(Prune):

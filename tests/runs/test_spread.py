@@ -1,4 +1,5 @@
 import multiprocessing
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from tfcompress.errors import UserError
 from tfcompress.files import read_json
 from tfcompress.strategy import Strategy
 
-from .spread import compressed, make_stages, on_two_devices, process, techniques, training, worker
+from .spread import compressed, make_stages, on_two_devices, process, techniques, terminated, training, worker
 
 pytestmark = pytest.mark.slow
 
@@ -57,22 +58,30 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "work").exists()
 
 
-def workers(folder: Path, mortal: int | None) -> list[tuple[int | None, str]]:
-    """Runs two workers and returns how each ended."""
+def free_addresses(number: int) -> list[str]:
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(2)]
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
         for one in sockets:
             one.bind(("localhost", 0))
-        addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+        return [f"localhost:{one.getsockname()[1]}" for one in sockets]
+
+
+def workers(folder: Path, mortal: int | None) -> list[tuple[int | None, str]]:
+    """Runs two workers and returns how each ended."""
+    addresses = free_addresses(2)
     started = [
         Process(folder / f"log{index}", worker, folder / "work", addresses, index, index == mortal) for index in (0, 1)
     ]
     return [one.ended() for one in started]
 
 
+def test_a_worker_ends_when_it_is_asked_to(tmp_path):
+    assert Process(tmp_path / "log", terminated, free_addresses(1)).ended()[0] == -signal.SIGTERM
+
+
 def test_two_workers_go_on_after_one_was_killed(tmp_path):
     (status, said), (killed, _) = workers(tmp_path, mortal=1)
-    assert (status, killed) == (2, -9)
+    assert (status, killed) == (2, -signal.SIGKILL)
     assert "error: another worker has ended or cannot be reached" in said
     before = read_json(tmp_path / "work/stages/01-prune/checkpoint/history.json")
     assert len(before) == 1
