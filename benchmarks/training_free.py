@@ -189,7 +189,7 @@ _COSTS: dict[str, Callable[[Result, Result], str]] = {
     "of float32's": lambda file, _: f"1/{file['bytes_of_float32'] / file['bytes']:.2f}",
     "zipped": lambda file, _: f"{file['zipped']:,}" if "zipped" in file else "–",
     "memory": lambda file, _: f"{file['memory'] / 2**20:.0f} MiB" if "memory" in file else "–",
-    "time of float32's (95 %)": lambda file, _: "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**file["time"]),
+    "time of float32's": lambda file, _: "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**file["time"]),
     "to make": lambda _, row: f"{row['processor_seconds']:.0f} s" if "processor_seconds" in row else "–",
 }
 """What a file costs, by column, from the figures of the file and of its row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from benchmarks.rows import Result
@@ -27,11 +28,14 @@ def pictures(model: str, rows: Mapping[str, Result]) -> dict[str, str]:
     shown = {name: (100 if some.percent else 1) * quality.value for name, quality in qualities.items()}
     best = max(shown.values())
     lowest = min(value for value in shown.values() if value >= _SEEN * best)
+    sizes = Counter(_place(name)[0] for name in files)
     found = {}
     for axis, (label, value) in _AXES.items():
         groups: dict[str, list[tuple[float, float, str]]] = {}
         for name, file in files.items():
             group, point = _place(name)
+            if sizes[group] == 1 and not group.startswith(_CLUSTERS):
+                group, point = name, ""  # What is alone is told by the legend.
             groups.setdefault(group, []).append((value(file), shown[name], point))
         joined = [group for group in groups if group.startswith(_CLUSTERS)]
         for group in joined:

@@ -1,7 +1,7 @@
 """Times the files that `training_free.py` made side by side, so that all have met the same machine and the same load.
 
-A row's own time comes from when the row was made, beside the float32 file alone; what is found here takes its place.
-Files that are no longer there keep theirs.
+A row's own time comes from when the row was made, beside the float32 file alone. What is found here takes its place:
+the median of the processes' ratios, and their range. Files that are no longer there keep theirs.
 
 python -m benchmarks.training_free_times --processes=5
 """
@@ -70,11 +70,12 @@ def _time(folder: Path) -> None:
     for row, figures in kept(folder, ROWS).items():
         for name, file in figures["files"].items():
             if found := [one[f"{row}/{name}"] for one in measured if f"{row}/{name}" in one]:
+                ratios = [one["ratio"] for one in found]
                 file["time"] = {
-                    "ratio": float(np.median([one["ratio"] for one in found])),
-                    "ratio_low": min(one["ratio_low"] for one in found),
-                    "ratio_high": max(one["ratio_high"] for one in found),
-                    "processes": len(found),
+                    "ratio": float(np.median(ratios)),
+                    "ratio_low": min(ratios),
+                    "ratio_high": max(ratios),
+                    "processes": len(ratios),
                     "date": environment.now(),
                 }
         write_json(folder / f"{row}.json", figures)

@@ -1,5 +1,6 @@
 """Programs in benchmarks/ that can run at once, on data which they generate, and the pages that show their results."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peer_rows import NEEDED, lacking
+from benchmarks.training_free_rows import COMPARED_ROWS
 from tests.native import has_runtime
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +66,56 @@ def _drawn(svg: str) -> tuple[list[str], list[float]]:
     without = re.sub(r'((?:id|href)=")[^"]*|(url\()[^)]*', "", svg)
     number = r"-?\d+(?:\.\d+)?"
     return re.split(number, without), [float(found) for found in re.findall(number, without)]
+
+
+def test_what_the_comparison_says_is_what_the_results_show():
+    """See docs/compared.md: what changes here is to be changed there."""
+    models = json.loads((ROOT / "benchmarks/results/training_free.json").read_text())["models"]
+    vit, bert = (
+        {name: file for row in COMPARED_ROWS if row in rows for name, file in rows[row]["files"].items()}
+        for rows in (models["deit_tiny"], models["minilm_l6"])
+    )
+    octav, blocks, int8 = (f"litert-quantizer, {kind}" for kind in ("int4 OCTAV", "int4 in blocks of 32", "int8"))
+    stock, openvino = "stock converter, dynamic int8", "OpenVINO, NNCF int8"
+    sixty_four, sixteen = (f"{clusters} clusters, compensated, float32" for clusters in (64, 16))
+    packed = {name for name in vit if "compensated" in name}
+    in_int8 = {name for name in packed if name.endswith("int8")}
+
+    assert {name for name, file in vit.items() if file["change"]["p_value"] < 0.05} == {octav}
+    assert {name for name, file in bert.items() if not file["change"]["low"] <= 0 <= file["change"]["high"]} == {
+        blocks, int8, stock
+    }  # fmt: skip
+    likeness = {name: file["divergence"]["value"] for name, file in vit.items()}
+    nearest = sorted(likeness, key=lambda name: round(likeness[name], 4))
+    order = [int8, stock, sixty_four, "ONNX Runtime, dynamic int8", "64 clusters, compensated, int8"]
+    order += ["tfmot, 64 clusters, stock file", openvino, sixteen, "16 clusters, compensated, int8", blocks, octav]
+    assert nearest[1:] == order
+    assert likeness[blocks] > 2 * likeness["16 clusters, compensated, int8"]
+    assert (
+        max((name for name in bert if name != "float32"), key=lambda name: bert[name]["cosine"]["value"]) == sixty_four
+    )
+
+    for files in (vit, bert):
+        assert min(files, key=lambda name: files[name]["bytes"]) == sixteen
+        assert max(files, key=lambda name: files[name]["memory"]) == openvino
+        times = {name: file["time"] for name, file in files.items()}
+        fastest = sorted(times, key=lambda name: times[name]["ratio"])[:3]
+        assert set(fastest) == in_int8 | {octav}
+        assert all(times[name]["ratio_high"] > times[octav]["ratio_low"] for name in in_int8)
+        assert times[openvino]["ratio_low"] > 1
+    assert 0.92 < vit[octav]["zipped"] / vit[sixteen]["zipped"] < 0.94
+    assert 4 < likeness[octav] / likeness[sixteen] < 5
+    assert bert[octav]["zipped"] > bert[sixteen]["zipped"]
+    assert vit["tfmot, 64 clusters, stock file"]["zipped"] > vit[sixty_four]["bytes"]
+    assert max(vit[name]["memory"] for name in packed) < min(vit[name]["memory"] for name in set(vit) - packed)
+    assert max(bert[name]["memory"] for name in packed) < min(bert[name]["memory"] for name in set(bert) - packed)
+    assert models["deit_tiny"]["int8"]["processor_seconds"] < 2
+    assert (
+        30
+        < models["deit_tiny"]["ours-16"]["processor_seconds"]
+        < models["deit_tiny"]["ours-64"]["processor_seconds"]
+        < 70
+    )
 
 
 def test_a_row_without_its_packages_is_skipped_in_one_line(monkeypatch):
