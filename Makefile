@@ -45,6 +45,7 @@ docs: install
 results: install
 	$(BIN)/python -m benchmarks.training_free --render $(call into,training_free) --compared=docs/compared.md
 	$(BIN)/python -m benchmarks.vit_clusters --render $(call into,vit_clusters)
+	$(BIN)/python -m benchmarks.energy --render $(call into,energy)
 	$(BIN)/python -m benchmarks.halved_paper --render $(call into,halved_paper)
 	$(BIN)/mdformat docs/results.md docs/compared.md
 

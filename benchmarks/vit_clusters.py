@@ -1,8 +1,8 @@
 """Measures DeiT-Tiny with 16 to 256 clusters on real pictures, as arXiv 2106.16006 does with its ViT.
 
 Each row runs in a process of its own, and its figures are kept in one JSON file; a row that has one is not run again,
-nor is a row of the file that --save names, which keeps it. The model and the pictures may not be shipped. Needs
-valgrind for what is read, which takes minutes per file.
+nor is a row of the file that --save names, which keeps it. The model and the pictures may not be shipped.
+`benchmarks.energy` counts what an inference of these files reads.
 
 python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES \
   --save=benchmarks/results/vit_clusters.json --table=docs/results.md
@@ -24,7 +24,6 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.costs import peak, sizes, times
-from benchmarks.reads import bytes_read
 from benchmarks.rows import Result, circumstances, heading, kept, put_table, run_apart, take_over
 from benchmarks.training_free_tasks import VIT, Task, mean_with_error, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
@@ -47,13 +46,14 @@ _ONLY = flags.DEFINE_list("only", [], "Rows to run; by default all.")
 _SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file, which keeps the rows that it has.")
 _TABLE = flags.DEFINE_string("table", None, "Put the table between the markers of this Markdown file.")
 _RENDER = flags.DEFINE_boolean("render", False, "Only put the table of --save into the page --table.")
-_READS = flags.DEFINE_boolean("reads", True, "Simulate a cache as well, which takes minutes per file.")
 _QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on a random model and data, to see that all works.")
 _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the row to run in this process.")
 
 _WIDTHS = (64, 16, 32, 128, 256)
 """The most important first."""
 _ROUNDS = 30
+_EPOCHS = 3
+"""Of distillation."""
 _BEGIN, _END = "<!-- begin of the table of clusters -->", "<!-- end of the table of clusters -->"
 _COMMAND = "python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES"
 
@@ -86,10 +86,20 @@ def _one_codebook(clusters: int, content: bytes, _: Task) -> dict[str, bytes]:
     return {"float32": with_attached_files(content, write(model))}
 
 
+def _distilled(clusters: int, _: bytes, task: Task) -> dict[str, bytes]:
+    """Fine-tunes compensated clusters by the float model's outputs on all pictures of --calibration."""
+    from benchmarks.vit_distilled import distilled
+
+    workdir = task.folder / f"distilled-{clusters}"
+    content = distilled(Path(_FOLDER.value), Path(_CALIBRATION.value), clusters, _EPOCHS, workdir)
+    return {computing: pack_counted(content, computing).content for computing in ("float32", "int8")}
+
+
 ROWS: dict[str, tuple[tuple[str, str, str], Make]] = {
     "float32": (("", "", ""), _float32),
     **{f"compensated-{n}": ((str(n), "kernel", "compensated"), partial(_packed, n, True)) for n in _WIDTHS},
     **{f"k-means-{n}": ((str(n), "kernel", "k-means"), partial(_packed, n, False)) for n in _WIDTHS},
+    **{f"distilled-{n}": ((str(n), "kernel", "distilled"), partial(_distilled, n)) for n in _WIDTHS[:2]},
     **{f"one-codebook-{n}": ((str(n), "model", "k-means"), partial(_one_codebook, n)) for n in _WIDTHS},
 }
 """By name: the number of clusters, what shares a codebook, the method; and how the files are made."""
@@ -106,7 +116,6 @@ def main(arguments: Sequence[str]) -> None:
     elif _QUICK.value:
         with tempfile.TemporaryDirectory() as scratch:
             prepare_quick(Path(scratch), [VIT])
-            flags.FLAGS.reads = False
             for row in _QUICK_ROWS:
                 _run(row, Path(scratch))
             found = _found(Path(scratch))
@@ -126,13 +135,17 @@ def _run_all(output: Path) -> None:
         prepare_vit(output / VIT, Path(_FOLDER.value), Path(_PICTURES.value), _CALIBRATION.value)
     for row in _ONLY.value or ROWS:
         if not (output / VIT / f"{row}.json").is_file():
-            run_apart("benchmarks.vit_clusters", output, row, "--reads" if _READS.value else "--noreads")
+            run_apart("benchmarks.vit_clusters", output, row, *_passed_on())
             if saved is not None:
                 write_json(saved, _found(output))
     table = _table(_found(output))
     print(table)
     if _TABLE.value:
         put_table(Path(_TABLE.value), _BEGIN, _END, table)
+
+
+def _passed_on() -> list[str]:
+    return [f"--{flag.name}={flag.value}" for flag in (_FOLDER, _CALIBRATION) if flag.value]
 
 
 def _run(row: str, output: Path) -> None:
@@ -146,8 +159,6 @@ def _run(row: str, output: Path) -> None:
         files[computing] = {**sizes(file), **task.measure(file)}
         if shared != "model":
             files[computing] |= _costs(file, task)
-        if method != "k-means" and _READS.value:  # The values of centroids make no difference to what is read.
-            files[computing]["read"] = bytes_read(file)
     about = {"clusters": clusters, "shared": shared, "method": method}
     write_json(output / VIT / f"{row}.json", {"date": environment.now(), **about, "files": files})
 
@@ -170,7 +181,7 @@ def _table(found: Mapping[str, Result]) -> str:
     """Returns the circumstances in a line, and a Markdown table."""
     columns = (
         "clusters", "a codebook per", "method", "computed in", "top-1 (95 %)", "lost / gained", "KL from float32",
-        "bytes", "zipped", "MB read", "time of float32's (95 %)", "memory",
+        "bytes", "zipped", "time of float32's (95 %)", "memory",
     )  # fmt: skip
     base = found["rows"]["float32"]["files"]["float32"]
     rows = sorted(found["rows"].values(), key=lambda row: (row["shared"], row["method"], int(row["clusters"] or 0)))
@@ -189,14 +200,12 @@ def _figures(file: Result, base: Result) -> list[str]:
     """Returns the cells of a file; what is measured in bytes has its ratio to the float32 file's."""
     packed = "time" in file
     lost = "{lost} / {gained} (p {p_value:.2g})".format(**file["change"])
-    read = f"{file['read'] / 1e6:.1f} ({_over(base['read'], file['read'])})" if "read" in file else ""
     return [
         str(Quality(**file["quality"])),
         lost,
         mean_with_error(file["divergence"], 4),
         f"{file['bytes']:,} ({_over(base['bytes'], file['bytes'])})" if packed else "",
         f"{file['zipped']:,} ({_over(base['zipped'], file['zipped'])})",
-        read,
         "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**file["time"]) if packed else "",
         f"{file['memory'] / 2**20:.0f} MiB" if packed else "",
     ]

@@ -20,6 +20,7 @@ PEERS = sum(not lacking(row) for row in NEEDED)
 QUICK = {
     "training_free": f"{10 + 2 * PEERS} files were made and measured",
     "vit_clusters": "3 rows were measured",
+    "energy": "multiply-adds were counted",
     "halved_paper": "2 models were measured",
 }
 
