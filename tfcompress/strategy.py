@@ -183,7 +183,8 @@ class Strategy:
         except _LOST as error:
             if not self._several_workers:
                 raise
-            telling = next((line for line in str(error).splitlines() if "/job:" in line), first_line(error))
+            text = re.sub(r"\{\{.*?\}\}", "", str(error))  # It can begin with the name of an operation.
+            telling = next((line for line in text.splitlines() if "/job:" in line), first_line(error))
             raise UserError(
                 f"another worker has ended or cannot be reached ({telling.strip(' :.')[:200]}); see what it wrote, "
                 "then start all workers again: they go on after the last epoch"
