@@ -50,7 +50,7 @@ class Energies:
     int8: float
 
 
-# A phone's LPDDR lies between stacked memory and DDR4. O'Connor et al., MICRO 2017, table 1: 3.92 pJ per bit of HBM2.
+# A phone's LPDDR lies between stacked memory and DDR4. O'Connor et al., MICRO 2017, section 2: 3.92 pJ per bit of HBM2.
 # Jouppi et al., ISCA 2021, table 2: 1,300 pJ per 64 bits of DDR4. The multiply-adds are Jouppi's of 7 nm, and those of
 # 45 nm by Horowitz, ISSCC 2014, figure 1.1.9.
 SOURCES = {
