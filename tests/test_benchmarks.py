@@ -102,7 +102,8 @@ def test_what_the_comparison_says_is_what_the_results_show():
         times = {name: file["time"] for name, file in files.items()}
         fastest = sorted(times, key=lambda name: times[name]["ratio"])[:3]
         assert set(fastest) == in_int8 | {octav}
-        assert all(times[name]["ratio_high"] > times[octav]["ratio_low"] for name in in_int8)
+        apart = files is vit
+        assert all((times[name]["ratio_high"] < times[octav]["ratio_low"]) == apart for name in in_int8)
         assert times[openvino]["ratio_low"] > 1
     assert 0.92 < vit[octav]["zipped"] / vit[sixteen]["zipped"] < 0.94
     assert 4 < likeness[octav] / likeness[sixteen] < 5
