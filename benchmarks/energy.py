@@ -16,7 +16,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import app, flags
 
 from benchmarks.reads import CACHE, bytes_read
-from benchmarks.rows import Result, circumstances, heading, put_table
+from benchmarks.rows import Result, circumstances, heading, markdown, put_table
 from benchmarks.training_free_tasks import VIT, prepare_quick
 from tfcompress.export.quantizer import quantize
 from tfcompress.files import read_json, write_json
@@ -41,25 +41,19 @@ _BEGIN, _END = "<!-- begin of the table of energy -->", "<!-- end of the table o
 _COMMAND = "python -m benchmarks.energy --files=OUTPUT/deit_tiny"
 
 
-@dataclass(frozen=True)
-class Energies:
-    """Picojoules of one thing each: a bit of memory, and a multiply-add in float32 and in int8 with an int32 sum."""
-
-    bit: float
-    float32: float
-    int8: float
-
-
 # A phone's LPDDR lies between stacked memory and DDR4. O'Connor et al., MICRO 2017, section 2: 3.92 pJ per bit of HBM2.
-# Jouppi et al., ISCA 2021, table 2: 1,300 pJ per 64 bits of DDR4. The multiply-adds are Jouppi's of 7 nm, and those of
-# 45 nm by Horowitz, ISSCC 2014, figure 1.1.9.
-SOURCES = {
-    "DDR4, 7 nm": Energies(1300 / 64, 1.31 + 0.38, 0.07 + 0.03),
-    "DDR4, 45 nm": Energies(1300 / 64, 3.7 + 0.9, 0.2 + 0.1),
-    "HBM2, 7 nm": Energies(3.92, 1.31 + 0.38, 0.07 + 0.03),
-    "HBM2, 45 nm": Energies(3.92, 3.7 + 0.9, 0.2 + 0.1),
+# Jouppi et al., ISCA 2021, table 2: 1,300 pJ per 64 bits of DDR4.
+_MEMORIES = {"DDR4": 1300 / 64, "HBM2": 3.92}
+"""Picojoules of a bit that is read."""
+
+# Those of 7 nm are Jouppi's, those of 45 nm by Horowitz, ISSCC 2014, figure 1.1.9.
+_PROCESSES = {
+    "7 nm": {"float32": 1.31 + 0.38, "int8": 0.07 + 0.03},
+    "45 nm": {"float32": 3.7 + 0.9, "int8": 0.2 + 0.1},
 }
-"""By memory and process; the first and the last differ most in what memory counts for."""
+"""Picojoules of a multiply-add, by what is multiplied; products of int8 are added up in int32."""
+
+_SOURCES = [(memory, process) for memory in _MEMORIES for process in _PROCESSES]
 
 
 @dataclass(frozen=True)
@@ -112,14 +106,14 @@ def main(arguments: Sequence[str]) -> None:
 
 def _count_missing(folder: Path, save: Path) -> None:
     rows = read_json(save)["rows"] if save.is_file() else {}
+    counted = multiply_adds((folder / "float32.tflite").read_bytes())
     for name, row in ROWS.items():
         if name in rows:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / "model.tflite"
             file.write_bytes(row.file(folder))
-            rows[name] = {"date": environment.now(), "read": bytes_read(file)}
-        rows[name] |= multiply_adds((folder / "float32.tflite").read_bytes())
+            rows[name] = {"date": environment.now(), "read": bytes_read(file), **counted}
         write_json(save, {**circumstances(rows.values(), _COMMAND, {}), "cache": CACHE, "rows": rows})
 
 
@@ -144,34 +138,36 @@ def multiply_adds(content: bytes) -> dict[str, int]:
 
 def _table(found: Mapping[str, Result]) -> str:
     """Returns the circumstances in a line, and a Markdown table."""
-    columns = ("file", "MB read", "of memory", *(f"energy: {source}" for source in SOURCES), "modelled saving")
-    lines = [columns, ["--"] * len(columns)]
-    base: dict[str, float] = {}
+    names = (f"energy: {memory}, {process}" for memory, process in _SOURCES)
+    lines, base = [], [0.0]
     for name, row in ROWS.items():
         if name not in found["rows"]:
             continue
         figures = found["rows"][name]
-        energies = {source: _millijoules(row, figures, each) for source, each in SOURCES.items()}
+        reading = [figures["read"] * 8e-9 * _MEMORIES[memory] for memory, _ in _SOURCES]
+        energies = [
+            read + _computing(row, figures, process) for read, (_, process) in zip(reading, _SOURCES, strict=True)
+        ]
         base = base if "clusters" in row.title else energies
-        shares = [figures["read"] * 8e-9 * each.bit / energies[source] for source, each in SOURCES.items()]
-        savings = [1 - energies[source] / base[source] for source in SOURCES]
         lines.append(
             [
                 row.title,
                 f"{figures['read'] / 1e6:.1f}",
-                _range(shares),
-                *(f"{value:.2f} mJ" for value in energies.values()),
-                _range(savings) if base is not energies else "–",
+                _range(read / energy for read, energy in zip(reading, energies, strict=True)),
+                *(f"{energy:.2f} mJ" for energy in energies),
+                _range(1 - energy / before for energy, before in zip(energies, base, strict=True))
+                if base is not energies
+                else "–",
             ]
         )
-    return f"{heading(found, ('ai-edge-litert',))}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = markdown(("file", "MB read", "of memory", *names, "modelled saving"), lines)
+    return f"{heading(found, ('ai-edge-litert',))}\n\n{table}"
 
 
-def _millijoules(row: Row, figures: Mapping[str, float], energies: Energies) -> float:
-    """Returns the modelled energy of one inference."""
-    each = asdict(energies)
-    computing: float = figures["layers"] * each[row.layers] + figures["attention"] * each[row.attention]
-    return (figures["read"] * 8 * energies.bit + computing) * 1e-9
+def _computing(row: Row, figures: Mapping[str, float], process: str) -> float:
+    """Returns the modelled millijoules of the multiply-adds of one inference."""
+    each = _PROCESSES[process]
+    return (figures["layers"] * each[row.layers] + figures["attention"] * each[row.attention]) * 1e-9
 
 
 def _range(values: Iterable[float]) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from absl import app, flags
 
-from benchmarks.rows import Result, circumstances, heading, put_table
+from benchmarks.rows import Result, circumstances, heading, markdown, put_table
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
 from tfcompress.measure.interpreter import Runner
@@ -139,7 +139,7 @@ def _table(found: Mapping[str, Result]) -> str:
     """Returns the circumstances in a line, and a Markdown table."""
     whole, halved = (found["models"][name] for name in _SIZES)
     paper = [dict(zip(("parameters", "float64", "seconds"), _PAPER[name], strict=True)) for name in _SIZES]
-    lines = [["", "whole", "halved", "less"], ["--"] * 4]
+    lines = []
     for title, before, after in (
         ("parameters: paper", paper[0]["parameters"], paper[1]["parameters"]),
         ("parameters: here", whole["parameters"], halved["parameters"]),
@@ -155,7 +155,8 @@ def _table(found: Mapping[str, Result]) -> str:
         time = halved[f"{way} time"]
         interval = "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**time)
         lines.append([f"time {title}", "1", interval, f"{1 - time['ratio']:.1%}"])
-    return f"{heading(found, ('ai-edge-litert', 'numpy'))}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = markdown(("", "whole", "halved", "less"), lines)
+    return f"{heading(found, ('ai-edge-litert', 'numpy'))}\n\n{table}"
 
 
 if __name__ == "__main__":

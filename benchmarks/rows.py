@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ def heading(found: Mapping[str, Any], libraries: Iterable[str]) -> str:
     versions, machine = found["versions"], found["machine"]
     named = ", ".join([f"Python {versions['python']}", *(f"{name} {versions[name]}" for name in libraries)])
     return f"{found['date'][:10]}, {machine['processor']}, {machine['cores']} cores, {named}; one thread."
+
+
+def markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Returns a table with these columns and lines of cells."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["--"] * len(columns), *lines))
 
 
 def put_table(page: Path, begin: str, end: str, table: str) -> None:

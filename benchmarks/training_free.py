@@ -29,7 +29,7 @@ from absl import app, flags
 from benchmarks.costs import peak, sizes, times
 from benchmarks.peer_rows import NEEDED, lacking
 from benchmarks.peers import peak_rss
-from benchmarks.rows import Result, circumstances, heading, kept, put_table, run_apart, take_over
+from benchmarks.rows import Result, circumstances, heading, kept, markdown, put_table, run_apart, take_over
 from benchmarks.training_free_pictures import pictures
 from benchmarks.training_free_rows import BERT_ROWS, COMPARED_ROWS, QUICK_ROWS, ROWS
 from benchmarks.training_free_tasks import BERT, TASKS, VIT, Task, prepare_bert, prepare_quick, prepare_vit
@@ -177,10 +177,9 @@ def _tables(found: Mapping[str, Any], wanted: Collection[str] = tuple(ROWS)) -> 
         if rows:
             figures = TASKS[model]
             columns = [model, *figures, *_COSTS]
-            lines = [f"| {' | '.join(columns)} |", "| -- " * len(columns) + "|"]
-            for row in (row for name, row in rows.items() if name in wanted):
-                lines += [_line(name, file, row, figures) for name, file in row["files"].items()]
-            parts.append("\n".join(lines))
+            shown = [row for name, row in rows.items() if name in wanted]
+            lines = [_line(name, file, row, figures) for row in shown for name, file in row["files"].items()]
+            parts.append(markdown(columns, lines))
     return "\n\n".join(parts)
 
 
@@ -195,9 +194,8 @@ _COSTS: dict[str, Callable[[Result, Result], str]] = {
 """What a file costs, by column, from the figures of the file and of its row."""
 
 
-def _line(name: str, file: Result, row: Result, figures: Mapping[str, Callable[[Result], str]]) -> str:
-    cells = [name, *(shown(file) for shown in figures.values()), *(shown(file, row) for shown in _COSTS.values())]
-    return f"| {' | '.join(cells)} |"
+def _line(name: str, file: Result, row: Result, figures: Mapping[str, Callable[[Result], str]]) -> list[str]:
+    return [name, *(shown(file) for shown in figures.values()), *(shown(file, row) for shown in _COSTS.values())]
 
 
 if __name__ == "__main__":

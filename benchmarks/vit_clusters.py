@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.costs import peak, sizes, times
-from benchmarks.rows import Result, circumstances, heading, kept, put_table, run_apart, take_over
+from benchmarks.rows import Result, circumstances, heading, kept, markdown, put_table, run_apart, take_over
 from benchmarks.training_free_tasks import VIT, Task, mean_with_error, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
@@ -68,10 +68,7 @@ def _float32(content: bytes, _: Task) -> dict[str, bytes]:
 def _packed(clusters: int, compensated: bool, content: bytes, task: Task) -> dict[str, bytes]:
     """Gives each kernel a codebook of its own."""
     found = cluster(content, Settings(clusters, compensated=compensated), task.calibration if compensated else None)
-    return {
-        "float32": pack_counted(found.content, "float32").content,
-        "int8": pack_counted(found.content, "int8").content,
-    }
+    return _both(found.content)
 
 
 def _one_codebook(clusters: int, content: bytes, _: Task) -> dict[str, bytes]:
@@ -91,7 +88,11 @@ def _distilled(clusters: int, _: bytes, task: Task) -> dict[str, bytes]:
     from benchmarks.vit_distilled import distilled
 
     workdir = task.folder / f"distilled-{clusters}"
-    content = distilled(Path(_FOLDER.value), Path(_CALIBRATION.value), clusters, _EPOCHS, workdir)
+    return _both(distilled(task.source(), Path(_CALIBRATION.value), clusters, _EPOCHS, workdir))
+
+
+def _both(content: bytes) -> dict[str, bytes]:
+    """Packs a clustered file for computing in float32 and in int8."""
     return {computing: pack_counted(content, computing).content for computing in ("float32", "int8")}
 
 
@@ -135,17 +136,13 @@ def _run_all(output: Path) -> None:
         prepare_vit(output / VIT, Path(_FOLDER.value), Path(_PICTURES.value), _CALIBRATION.value)
     for row in _ONLY.value or ROWS:
         if not (output / VIT / f"{row}.json").is_file():
-            run_apart("benchmarks.vit_clusters", output, row, *_passed_on())
+            run_apart("benchmarks.vit_clusters", output, row, f"--calibration={_CALIBRATION.value or ''}")
             if saved is not None:
                 write_json(saved, _found(output))
     table = _table(_found(output))
     print(table)
     if _TABLE.value:
         put_table(Path(_TABLE.value), _BEGIN, _END, table)
-
-
-def _passed_on() -> list[str]:
-    return [f"--{flag.name}={flag.value}" for flag in (_FOLDER, _CALIBRATION) if flag.value]
 
 
 def _run(row: str, output: Path) -> None:
@@ -191,9 +188,8 @@ def _table(found: Mapping[str, Result]) -> str:
         for computing, file in row["files"].items()
     ]
     measured = [place for place, column in enumerate(zip(*cells, strict=True)) if any(column)]
-    lines = [f"| {' | '.join(line[place] for place in measured)} |" for line in (columns, *cells)]
-    lines.insert(1, f"|{' -- |' * len(measured)}")
-    return f"{heading(found, ('tensorflow', 'ai-edge-litert'))}\n\n" + "\n".join(lines)
+    shown, *lines = [[line[place] for place in measured] for line in (columns, *cells)]
+    return f"{heading(found, ('tensorflow', 'ai-edge-litert'))}\n\n{markdown(shown, lines)}"
 
 
 def _figures(file: Result, base: Result) -> list[str]:
