@@ -62,9 +62,11 @@ def test_all_splits_are_decoded():
 
 
 def test_labels_are_read_once_for_all_that_is_made_of_the_same_examples():
-    data = numbered(12, augment=lambda features, label, seed: (features, label))
+    known = numbered(12, augment=lambda features, label, seed: (features, label))
+    assert known.prepared(augment=None).labels is known.labels
+    data = dataclasses.replace(known, name="to be read")
     ten_times = data.prepared(decode=lambda x: x * 10, augment=None)
-    assert ten_times.labels["test"].tolist() == data.labels["test"].tolist()
+    assert ten_times.labels["test"].tolist() == data.labels["test"].tolist() == known.labels["test"].tolist()
     assert ten_times.labels is not data.labels
     assert data.prepared(augment=None).labels is data.labels
     assert order(ten_times.batches("test", 4)) == [[50, 60, 70, 80]]

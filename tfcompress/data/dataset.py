@@ -115,7 +115,8 @@ class Dataset:
             **options: further attributes of `Dataset`, such as `task`, `decode` and `augment`.
 
         Raises:
-            UserError: if features and labels differ in length, or the labels are not of the task's type and shape.
+            UserError: if features and labels differ in length, the labels are not of the task's type and shape or out
+                of range, or the test split is empty.
         """
         spec = options.get("task", cls.task).spec(len(classes))
         for features, labels in (train, validation, test):
@@ -128,9 +129,14 @@ class Dataset:
                 raise UserError(
                     f"{name}: the labels are {labels.dtype} {labels.shape}; pass for each example {accepted(spec)}"
                 )
-        pairs = ((x, y if spec is None else y.astype(spec.dtype.as_numpy_dtype)) for x, y in (train, validation, test))
+        pairs = [(x, y if spec is None else y.astype(spec.dtype.as_numpy_dtype)) for x, y in (train, validation, test)]
         sets = [tf.data.Dataset.from_tensor_slices(pair) for pair in pairs]
-        return cls(name, sets[0], sets[1], sets[2], tuple(classes), **options)
+        data = cls(name, sets[0], sets[1], sets[2], tuple(classes), **options)
+        if data.align is None:  # Nothing need be read to know them.
+            labels = [np.array(y, np.int64 if y.dtype.kind in "iu" else None) for _, y in pairs]
+            checked = {split: data._checked(split, found) for split, found in zip(SPLITS, labels, strict=True)}
+            vars(data)["labels"] = checked
+        return data
 
     def examples(self, split: Split) -> tf.data.Dataset:
         """Returns the decoded examples of a split in their fixed order, unbatched."""
@@ -250,12 +256,12 @@ class Dataset:
         return described
 
     def prepared(self, **changes: Any) -> Dataset:
-        """Returns the same examples with another `decode`, `augment` or `pixel_range`, which labels do not depend on.
+        """Returns the same examples with another `decode`, `align`, `augment` or `pixel_range`.
 
-        Labels that have been read are not read again.
+        Labels that have been read are not read again, unless another `align` gives others.
         """
         changed = replace(self, **changes)
-        if "labels" in vars(self):
+        if "labels" in vars(self) and changed.align == self.align:
             vars(changed)["labels"] = self.labels
         return changed
 
@@ -274,16 +280,21 @@ class Dataset:
             UserError: if the test split is empty, a split is infinite, batched or in another order each time, or a
                 label is not of the task's kind or out of range.
         """
-        return {split: self._checked_labels(split) for split in SPLITS}
+        return {split: self._checked(split, self._read_labels(split)) for split in SPLITS}
 
-    def _checked_labels(self, split: Split) -> Labels:
-        where = f"{self.name}: the {split} split"
-        labels = read_labels(getattr(self, split), self._label_spec, self._label, self.align is not None, where)
+    def _read_labels(self, split: Split) -> Labels:
+        aligned = self.align is not None
+        return read_labels(getattr(self, split), self._label_spec, self._label, aligned, self._called(split))
+
+    def _checked(self, split: Split, labels: Labels) -> Labels:
         if len(labels):
-            self.task.check(labels, self.classes, where)
+            self.task.check(labels, self.classes, self._called(split))
         elif split == "test":
-            raise UserError(f"{where} is empty; it needs at least one example")
+            raise UserError(f"{self._called(split)} is empty; it needs at least one example")
         return labels
+
+    def _called(self, split: Split) -> str:
+        return f"{self.name}: the {split} split"
 
     @property
     def _weights(self) -> npt.NDArray[np.float32] | None:

@@ -84,7 +84,7 @@ def load_tokenizer(folder: Path, sequence_length: int | None = None) -> AnyToken
 def tokenized(data: Dataset, tokenizer: AnyTokenizer) -> Dataset:
     """Returns texts cut into tokens, with the labels of words given to the tokens."""
     features, _ = data.test.element_spec
-    return replace(data, decode=tokenizer, align=tokenizer.align if is_sentence(features) else None)
+    return data.prepared(decode=tokenizer, align=tokenizer.align if is_sentence(features) else None)
 
 
 def unlabelled(*sources: Dataset, apart_from: Dataset) -> list[str]:

@@ -181,7 +181,7 @@ def _tell_differences(data: Dataset, tokenizer: Tokenizer) -> None:
 def with_tokenizer(data: Dataset, folder: Path) -> Dataset:
     """Returns the data as the model of a stage takes them, with the tokenizer or the lookup in its `folder`."""
     if (folder / lookup.FILE).is_file():
-        return replace(data, decode=Lookup.load(folder, data.decode))
+        return data.prepared(decode=Lookup.load(folder, data.decode))
     return text.tokenized(data, text.load_tokenizer(folder)) if _has_texts(data) else data
 
 
@@ -202,7 +202,7 @@ def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
     features = data.examples("test").element_spec[0]
     functional, tables = as_functional_with_tables(model, features)
     if tables:
-        return functional, replace(data, decode=Lookup(tables, data.decode))
+        return functional, data.prepared(decode=Lookup(tables, data.decode))
     sample, _ = next(data.batches(data.inspected, _COMPARED).as_numpy_iterator())
     arrays = sample if isinstance(sample, Mapping) else {functional.input_names[0]: sample}
     shapes = {name: np.shape(x)[1:] for name, x in arrays.items()}
