@@ -1,7 +1,7 @@
 """Compares the packed runtime with XNNPACK on the same weights: time, size, memory, load time, bytes read.
 
 The weights are random but clustered, because none of these figures depends on their values. The files are written by
-the first call and reused by later ones.
+the first call and reused by later ones. The time is compared with that of YNNPACK, too, once LiteRT's package has it.
 
 python -m benchmarks.runtime --measure=time --threads=1
 python -m benchmarks.runtime --measure=size,memory,load
@@ -24,13 +24,14 @@ from absl import app, flags
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import ynnpack
 from benchmarks.reads import CACHE, bytes_read
 from tfcompress import runtime
 from tfcompress.cli.program import as_user_sees, import_tensorflow
 from tfcompress.files import atomic_write
 from tfcompress.inspect.contents import inspect
 from tfcompress.measure.interpreter import Example, Runner
-from tfcompress.measure.latency import interleaved
+from tfcompress.measure.latency import take_turns
 from tfcompress.measure.memory import memory
 
 _MODELS = ("deit_tiny", "minilm_l6", "vit_base", "one_row")
@@ -120,17 +121,25 @@ def _example(path: Path) -> Example:
 
 def _ratios(model: str) -> dict[str, list[float]]:
     """Returns, for each stock file, the median ratio of its time to the packed file's, and both medians in ms."""
-    files = {name: _path(model, name) for name in _FILES}
-    examples = dict.fromkeys(files, _example(files["float32"]))
-    trial = interleaved(files, examples, 2, _THREADS.value)
+    runners = {name: Runner(_path(model, name), _THREADS.value) for name in _FILES}
+    example = _example(_path(model, "float32"))
+    for runner in runners.values():
+        runner.run(example)
+    inferences: dict[str, Callable[[], object]] = {name: runner.invoke for name, runner in runners.items()}
+    pairs = dict(_PAIRS)
+    for stock, packed in _PAIRS.items():
+        if (invoke := ynnpack.inference(_path(model, stock), example, _THREADS.value)) is not None:
+            inferences[f"{stock}, YNNPACK"] = invoke
+            pairs[f"{stock}, YNNPACK"] = packed
+    trial = take_turns(inferences, 2, "trying")
     rounds = max(11, round(_SECONDS.value / sum(max(times.min(), 0.005) for times in trial.values())))
-    times = interleaved(files, examples, rounds, _THREADS.value)
+    times = take_turns(inferences, rounds, f"timing, threads: {_THREADS.value}")
     return {
         stock: [
             float(np.median(times[stock] / times[packed])),
             *(1e3 * float(np.median(times[n])) for n in (stock, packed)),
         ]
-        for stock, packed in _PAIRS.items()
+        for stock, packed in pairs.items()
     }
 
 
@@ -145,7 +154,7 @@ def _time() -> None:
         for _ in range(_PROCESSES.value):
             child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found.append(json.loads(child.stdout.splitlines()[-1]))
-        for stock in _PAIRS:
+        for stock in found[0]:
             ratios = [one[stock][0] for one in found]
             stock_ms, packed_ms = found[-1][stock][1:]
             table.add_row(
