@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import app, flags
 
 from benchmarks.reads import CACHE, bytes_read
-from benchmarks.rows import Result, circumstances, heading, markdown, put_table
+from benchmarks.rows import Result, circumstances, heading, markdown, show
 from benchmarks.training_free_tasks import VIT, prepare_quick
 from tfcompress.export.quantizer import quantize
 from tfcompress.files import read_json, write_json
@@ -37,7 +37,8 @@ _TABLE = flags.DEFINE_string("table", None, "Put the table between the markers o
 _RENDER = flags.DEFINE_boolean("render", False, "Only put the table of --save into the page --table.")
 _QUICK = flags.DEFINE_boolean("quick", False, "Count what a random model multiplies, to see that all works.")
 
-_BEGIN, _END = "<!-- begin of the table of energy -->", "<!-- end of the table of energy -->"
+_NAME = "the table of energy"
+"""Of the table between its markers."""
 _COMMAND = "python -m benchmarks.energy --files=OUTPUT/deit_tiny"
 
 
@@ -99,9 +100,7 @@ def main(arguments: Sequence[str]) -> None:
     if not _RENDER.value:
         _count_missing(Path(_FILES.value), save)
     table = _table(read_json(save))
-    print(table)
-    if _TABLE.value:
-        put_table(Path(_TABLE.value), _BEGIN, _END, table)
+    show(table, _NAME, _TABLE.value)
 
 
 def _count_missing(folder: Path, save: Path) -> None:

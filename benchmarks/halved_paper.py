@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from absl import app, flags
 
-from benchmarks.rows import Result, circumstances, heading, markdown, put_table
+from benchmarks.rows import Result, circumstances, heading, markdown, show
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
 from tfcompress.measure.interpreter import Runner
@@ -36,7 +36,8 @@ _TABLE = flags.DEFINE_string("table", None, "Put the table between the markers o
 _RENDER = flags.DEFINE_boolean("render", False, "Only put the table of --save into the page --table.")
 _QUICK = flags.DEFINE_boolean("quick", False, "Time two rounds only, to see that all works.")
 
-_BEGIN, _END = "<!-- begin of the table of the halved model -->", "<!-- end of the table of the halved model -->"
+_NAME = "the table of the halved model"
+"""Of the table between its markers."""
 _COMMAND = "python -m benchmarks.halved_paper"
 _WORDS, _TOKENS = 1000, 10
 _SIZES = {"whole": (64, 8), "halved": (32, 4)}
@@ -60,9 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     if _SAVE.value:
         write_json(Path(_SAVE.value), found)
     table = _table(found)
-    print(table)
-    if _TABLE.value:
-        put_table(Path(_TABLE.value), _BEGIN, _END, table)
+    show(table, _NAME, _TABLE.value)
 
 
 def random_weights(channels: int) -> Weights:

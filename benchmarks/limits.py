@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
 
-from benchmarks.rows import kept, put_table
+from benchmarks.rows import kept, show
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
 
@@ -41,7 +41,8 @@ _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the kin
 
 COMMANDS = ("convert", "pack", "prune", "cluster", "quantize")
 _SECONDS = 1800
-_BEGIN, _END = "<!-- begin of the table of kinds -->", "<!-- end of the table of kinds -->"
+_NAME = "the table of kinds"
+"""Of the table between its markers."""
 Result = dict[str, str]
 """`right`, `refused: why` or `failed: why` by command."""
 
@@ -67,9 +68,7 @@ def main(_: Sequence[str]) -> None:
     before: dict[str, Any] = read_json(Path(_BEFORE.value)) if _BEFORE.value else {"kinds": {}}
     styles = {name: (kind.style, kind.keras) for name, kind in KINDS.items()}
     table = _table(found, before, styles)
-    print(table)
-    if _TABLE.value:
-        put_table(Path(_TABLE.value), _BEGIN, _END, table)
+    show(table, _NAME, _TABLE.value)
 
 
 def _environment() -> str:

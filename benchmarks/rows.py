@@ -57,7 +57,15 @@ def markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["--"] * len(columns), *lines))
 
 
-def put_table(page: Path, begin: str, end: str, table: str) -> None:
-    """Replaces what stands between two markers of a Markdown file."""
+def show(table: str, name: str, page: str | None) -> None:
+    """Prints a table, and puts it into a page if one is given; see `put_table`."""
+    print(table)
+    if page:
+        put_table(Path(page), name, table)
+
+
+def put_table(page: Path, name: str, table: str) -> None:
+    """Replaces what a Markdown file has between the two markers of a table, such as `the table of clusters`."""
+    begin, end = (f"<!-- {place} of {name} -->" for place in ("begin", "end"))
     start, _, rest = page.read_text().partition(begin)
     page.write_text(f"{start}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}")

@@ -50,8 +50,9 @@ _QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on random models a
 _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the MODEL/ROW to run in this process.")
 
 _ROUNDS, _QUICK_ROUNDS = 30, 2
-_BEGIN, _END = "<!-- begin of the training-free tables -->", "<!-- end of the training-free tables -->"
-_COMPARED_MARKERS = "<!-- begin of the tools' tables -->", "<!-- end of the tools' tables -->"
+_NAME = "the training-free tables"
+_COMPARED_NAME = "the tools' tables"
+"""Of the tables between their markers, in --table and in --compared."""
 _COMMAND = (
     "python -m benchmarks.training_free --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES --sts=STS-B"
 )
@@ -93,12 +94,12 @@ def _show(found: Mapping[str, Any]) -> None:
     """Puts the tables into the pages that are named, and the pictures beside the first."""
     if _TABLE.value:
         page = Path(_TABLE.value)
-        put_table(page, _BEGIN, _END, _tables(found))
+        put_table(page, _NAME, _tables(found))
         for model, rows in found["models"].items():
             for name, picture in pictures(model, rows).items():
                 (page.parent / name).write_text(picture)
     if _COMPARED.value:
-        put_table(Path(_COMPARED.value), *_COMPARED_MARKERS, _tables(found, COMPARED_ROWS))
+        put_table(Path(_COMPARED.value), _COMPARED_NAME, _tables(found, COMPARED_ROWS))
 
 
 def _run_missing(output: Path) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.costs import peak, sizes, times
-from benchmarks.rows import Result, circumstances, heading, kept, markdown, put_table, run_apart, take_over
+from benchmarks.rows import Result, circumstances, heading, kept, markdown, run_apart, show, take_over
 from benchmarks.training_free_tasks import VIT, Task, mean_with_error, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
@@ -54,7 +54,8 @@ _WIDTHS = (64, 16, 32, 128, 256)
 _ROUNDS = 30
 _EPOCHS = 3
 """Of distillation."""
-_BEGIN, _END = "<!-- begin of the table of clusters -->", "<!-- end of the table of clusters -->"
+_NAME = "the table of clusters"
+"""Of the table between its markers."""
 _COMMAND = "python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES"
 
 Make = Callable[[bytes, Task], dict[str, bytes]]
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str]) -> None:
         assert len(_table(found).splitlines()) == len(_QUICK_ROWS) + 5
         print(f"{len(found['rows'])} rows were measured; the figures mean nothing and are not shown")
     elif _RENDER.value:
-        put_table(Path(_TABLE.value), _BEGIN, _END, _table(read_json(Path(_SAVE.value))))
+        show(_table(read_json(Path(_SAVE.value))), _NAME, _TABLE.value)
     else:
         _run_all(output)
 
@@ -140,9 +141,7 @@ def _run_all(output: Path) -> None:
             if saved is not None:
                 write_json(saved, _found(output))
     table = _table(_found(output))
-    print(table)
-    if _TABLE.value:
-        put_table(Path(_TABLE.value), _BEGIN, _END, table)
+    show(table, _NAME, _TABLE.value)
 
 
 def _run(row: str, output: Path) -> None:
