@@ -111,6 +111,15 @@ def test_the_winners_recipe_makes_the_same_file(found, workdir, tmp_path):
     assert (tmp_path / again.file).read_bytes() == file.read_bytes()
 
 
+def test_a_search_for_time_and_memory_has_both_of_its_one_trial(recipe, begun):
+    report = within(recipe, begun, goals=["latency", "memory"], budget=None, trials=1)
+    (trial,) = report.complete
+    assert report.front == [trial]
+    assert set(trial.costs) == {"latency", "memory"}
+    assert trial.costs["latency"] > 0
+    assert trial.costs["memory"] > (begun / trial.file).stat().st_size / 2
+
+
 def test_the_winner_alone_has_figures_of_the_test_split(found, workdir):
     folder = workdir / f"trials/{found.winner.number:03}"
     last = pipeline.Report.load(folder / "report.json").variants[-1]
