@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +147,48 @@ def test_a_file_is_clustered_and_warned_of(monkeypatch, capsys, tmp_path):
     assert out.startswith(f"{output}: stock; 1 kernel of at most 16 values (4 bits a weight)\n")
     assert "clustered by k-means, because there are no calibration data" in out
     assert "warning: the file stores weights as float16, so their rounding stays" in err
+
+
+@pytest.fixture
+def of_digits(tmp_path) -> Path:
+    """A Keras file of a classifier of digits with random weights."""
+    image = tf_keras.Input((8, 8, 3), name="image")
+    x = tf_keras.layers.Dense(48, "relu")(tf_keras.layers.Flatten()(image))
+    tf_keras.Model(image, tf_keras.layers.Dense(10, "softmax")(x)).save(tmp_path / "model.h5")
+    return tmp_path / "model.h5"
+
+
+@pytest.mark.usefixtures("library")
+def test_a_model_is_clustered_and_shown_beside_its_float_file(monkeypatch, capsys, of_digits, tmp_path):
+    output, page = tmp_path / "small.tflite", tmp_path / "pages/proof.html"
+    options = ["--data", "digits", "--page", str(page)]
+    status, out, _ = run(monkeypatch, capsys, "cluster", str(of_digits), "-o", str(output), *options)
+    assert status == 0
+    assert out.startswith(f"{output}: packed")
+    assert "digits, 450 test examples" in out
+    assert out.endswith(f"{page}\n")
+    assert (tmp_path / "small_float32.tflite").is_file()
+    assert all(word in page.read_text() for word in ("small_float32", "top-1", "450"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "digits"], "name the page with --page"),
+        (["--path", "x"], "name the page with --page"),
+        (["--page", "."], "error: . is a folder; name the .html file to write"),
+        (["--page", "proof.html", "--data", "cifar"], "the data sets are digits"),
+    ],
+)
+def test_a_page_that_cannot_be_made_is_refused_before_anything_is_clustered(
+    monkeypatch, capsys, of_digits, tmp_path, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(monkeypatch, capsys, "cluster", str(of_digits), "-o", "small.tflite", *options)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
 
 
 def test_a_model_is_converted_and_a_model_with_code_is_not(monkeypatch, capsys, tmp_path):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tfcompress.cli.program import AllowCode, Imports, apart, import_tensorflow
 from tfcompress.errors import UserError
+from tfcompress.files import writing_to
 
+if TYPE_CHECKING:
+    from tfcompress.measure.comparison import Comparison
+
+Page = Annotated[
+    Path | None, typer.Option(metavar="FILE.html", help="Write a page that compares the files side by side.")
+]
 Task = Annotated[
     str | None,
     typer.Option(help="What the labels of your own texts are: classification, multilabel, regression, embedding."),
@@ -100,10 +107,19 @@ def cluster(
         Path | None,
         typer.Option(help="Where the figures of a budget are kept, so that the same command resumes; OUTPUT.bits."),
     ] = None,
+    page: Page = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Labelled data for --page, whose test split counts; by default random inputs."),
+    ] = None,
+    path: Annotated[Path | None, typer.Option(help="The file or folder of --data, if it needs one.")] = None,
     allow_code: AllowCode = False,
     imports: Imports = None,
 ) -> None:
     """Cluster the weights of a trained model without training, and compare the file with the float one."""
+    if page is None and (data is not None or path is not None):
+        raise UserError("--data and --path are what the page compares on; name the page with --page, or leave them out")
+    _check_page(page)
     settings = {
         "clusters": clusters,
         "bits": bits,
@@ -114,23 +130,44 @@ def cluster(
         "allow_code": allow_code,
     }
     within = {"budget": budget, "budget_kl": budget_kl, "selection": selection, "workdir": workdir}
-    print(apart(f"clustering {model}", _clustered, imports or [], model, output, settings, within))
+    compared = None if page is None else (data, path)
+    made, comparison = apart(
+        f"clustering {model}", _clustered, imports or [], model, output, settings, within, compared
+    )
+    print(made)
+    if comparison is not None:
+        _show(comparison, page)
 
 
-def _clustered(imports: list[str], model: Path, output: Path, settings: dict[str, Any], within: dict[str, Any]) -> str:
+def _clustered(
+    imports: list[str],
+    model: Path,
+    output: Path,
+    settings: dict[str, Any],
+    within: dict[str, Any],
+    compared: tuple[str | None, Path | None] | None,
+) -> tuple[str, Comparison | None]:
+    """Returns what was clustered, in words, and if it is to be compared on some data, the comparison."""
     from tfcompress.commands.cluster import cluster_file, imports_tensorflow
 
     budget = any(value is not None for value in within.values())
-    if budget or imports or imports_tensorflow(model, settings["calibration"]):
+    data, path = compared or (None, None)
+    if budget or imports or data is not None or imports_tensorflow(model, settings["calibration"]):
         import_tensorflow()
         from tfcompress.models.user_code import import_modules
 
         import_modules(imports, settings["allow_code"])
+    if compared is not None:
+        from tfcompress.commands.compare import compare_files, float_file
+
+        model = float_file(model, output, data, path, settings["allow_code"])
     if budget:
         from tfcompress.study.budget import cluster_within
 
-        return str(cluster_within(model, output, **within, **settings))
-    return str(cluster_file(model, output, **settings))
+        made = cluster_within(model, output, **within, **settings)
+    else:
+        made = cluster_file(model, output, **settings)
+    return str(made), None if compared is None else compare_files([model, output], data, path)
 
 
 def pack(
@@ -188,6 +225,7 @@ def compare(
     threads: Annotated[str, typer.Option(help="Numbers of threads to measure with, such as 1,2.")] = "1",
     rounds: Annotated[int, typer.Option(help="Number of turns of each file in the latency measurement.")] = 50,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+    page: Page = None,
     from_phone: Annotated[
         Path | None,
         typer.Option(help="The file that the demo app's benchmark shared, with these files measured on a phone."),
@@ -196,8 +234,8 @@ def compare(
     """Compare .tflite files: bytes, time, memory, outputs, quality."""
     from tfcompress.commands.compare import compare_files
     from tfcompress.measure import phone
-    from tfcompress.report.comparison import print_comparison
 
+    _check_page(page)
     counts = _integers("--threads", threads)
     of_phone = None if from_phone is None else phone.load(from_phone)
     if data is None and (path is not None or examples is not None or task is not None):
@@ -206,7 +244,31 @@ def compare(
     comparison = apart(f"comparing {names}", compare_files, files, data, path, examples, counts, rounds, of_phone, task)
     if json is not None:
         comparison.save(json)  # Before printing, which fails if the reader of a pipe has gone: measuring took long.
+    _show(comparison, page)
+
+
+def _check_page(page: Path | None) -> None:
+    """Refuses a page that cannot be written before anything is measured."""
+    if page is None:
+        return
+    if page.is_dir():
+        raise UserError(f"{page} is a folder; name the .html file to write")
+    with writing_to(page):
+        page.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _show(comparison: Comparison, page: Path | None) -> None:
+    """Writes the page of a comparison if it is named, and prints the tables."""
+    from tfcompress.report.comparison import print_comparison
+
+    if page is not None:
+        import_tensorflow()
+        from tfcompress.report.page import write_comparison
+
+        write_comparison(comparison, page)
     print_comparison(comparison)
+    if page is not None:
+        print(page)
 
 
 def evaluate(

@@ -11,6 +11,37 @@ from tfcompress.measure.phone import PhoneReport
 from tfcompress.progress import console
 
 
+def float_file(
+    source: Path, output: Path, data: str | None = None, path: Path | None = None, allow_code: bool = False
+) -> Path:
+    """Returns the file that one made of a model is compared with: a `.tflite` file itself, or the model in float32.
+
+    Args:
+        source: what `tfcompress convert` takes.
+        output: the file that is made. The model in float32 is written beside it, as `OUTPUT_float32.tflite`.
+        data: the data set that the two are compared on; None for random inputs.
+        path: of its file or folder, if it needs one.
+        allow_code: whether to open files that can run code.
+
+    Raises:
+        UserError: the model cannot be converted, or the data set cannot be loaded or fed to it.
+    """
+    if data is not None:
+        from tfcompress.commands.examples import examples_for  # Imports TensorFlow.
+        from tfcompress.data import registry
+
+        registry.named(data, path)
+    file = source
+    if source.suffix != ".tflite":
+        from tfcompress.commands.convert import convert_file  # Imports TensorFlow.
+
+        file = output.with_name(f"{output.stem}_float32.tflite")
+        convert_file(source, file, "float32", allow_code=allow_code)
+    if data is not None:
+        examples_for([file], data, path, 1)
+    return file
+
+
 def compare_files(
     files: Sequence[Path],
     data: str | None = None,

@@ -19,6 +19,11 @@ from tfcompress.settings import to_yaml
 _MOST_CENTROIDS = 256
 
 
+def write_comparison(comparison: Comparison, output: Path) -> None:
+    """Writes the page of a comparison."""
+    _write(_comparison_page(comparison), output)
+
+
 def write_page(source: Path, output: Path | None = None) -> Path:
     """Writes the page of a run's working folder, or of a comparison's JSON file.
 
@@ -40,9 +45,13 @@ def write_page(source: Path, output: Path | None = None) -> Path:
         raise UserError(f"{source} is neither a run's folder nor a file that `tfcompress compare --json` wrote")
     text = _comparison_page(Comparison.load(source)) if is_comparison else _run_page(source)
     output = output or (source.with_suffix(".html") if is_comparison else source / "report.html")
+    _write(text, output)
+    return output
+
+
+def _write(text: str, output: Path) -> None:
     with atomic_write(output) as beside:
         beside.write_text(text, encoding="utf-8")
-    return output
 
 
 def _json(path: Path) -> object:
