@@ -30,7 +30,7 @@ from tfcompress import runtime
 from tfcompress.cli.program import as_user_sees, import_tensorflow
 from tfcompress.files import atomic_write
 from tfcompress.inspect.contents import inspect
-from tfcompress.measure.interpreter import Example, Runner
+from tfcompress.measure.interpreter import Runner
 from tfcompress.measure.latency import take_turns
 from tfcompress.measure.memory import memory
 
@@ -109,10 +109,10 @@ def _clustered(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return nearest
 
 
-def _example(path: Path) -> Example:
+def _example(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     """Returns one example by input name: normally distributed floats, or ones for token ids and masks."""
     random = np.random.default_rng(0)
-    found = {}
+    found: dict[str, npt.NDArray[np.generic]] = {}
     for name, port in Runner(path).inputs.items():
         shape = port.shape[1:]
         found[name] = random.normal(size=shape) if port.real else np.ones(shape)

@@ -133,9 +133,8 @@ class Dataset:
         sets = [tf.data.Dataset.from_tensor_slices(pair) for pair in pairs]
         data = cls(name, sets[0], sets[1], sets[2], tuple(classes), **options)
         if data.align is None:  # Nothing need be read to know them.
-            labels = [np.array(y, np.int64 if y.dtype.kind in "iu" else None) for _, y in pairs]
-            checked = {split: data._checked(split, found) for split, found in zip(SPLITS, labels, strict=True)}
-            vars(data)["labels"] = checked
+            given = [np.array(y, np.int64 if y.dtype.kind in "iu" else None) for _, y in pairs]
+            vars(data)["labels"] = {split: data._checked(split, y) for split, y in zip(SPLITS, given, strict=True)}
         return data
 
     def examples(self, split: Split) -> tf.data.Dataset:
