@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
-NATIVE := tfcompress/runtime/native
+NATIVE := runtime/native
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
@@ -16,7 +16,7 @@ BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir out/demo
 
-# Runs all tests and measures which lines of tfcompress/ they run. SlipCover does it, because coverage.py makes the tests a
+# Runs all tests and measures which lines of the packages they run. SlipCover does it, because coverage.py makes the tests a
 # quarter slower on Python 3.11. There are two commands, because with --fail-under SlipCover 1.1 omits from its table the
 # lines that the tests' worker processes ran.
 test: install
@@ -67,9 +67,9 @@ $(INSTALLED): requirements.lock
 	touch $@
 
 # Also compiles the packed runtime, if CMake and a C++ compiler are installed.
-$(BUILT): $(INSTALLED) pyproject.toml $(shell find $(NATIVE) -path '*/src*' -type f) $(NATIVE)/CMakeLists.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@find $(VENV)/lib -name 'libtfcompress_runtime*' | grep -q . || \
+$(BUILT): $(INSTALLED) pyproject.toml runtime/pyproject.toml $(shell find $(NATIVE) -path '*/src*' -type f) $(NATIVE)/CMakeLists.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable runtime --editable .
+	@find $(VENV)/lib -name libtfcompress_runtime.so | grep -q . || \
 		echo 'The packed runtime was not built: install CMake and a C++ compiler, then run `make install` again.'
 	touch $@
 
@@ -160,7 +160,7 @@ android-native-test:
 # Builds the C++ example against the runtime that pip built, as after `cmake --install`, and runs it. Needs CMake, a C++
 # compiler, Maven and a JDK.
 c-example: $(BUILT) out/android-test/vit_digits/android
-	$(NATIVE)/example/test.sh $(BIN)/python out/native-editable out/c-example out/android-test/vit_digits/android/packed.tflite
+	$(NATIVE)/example/test.sh $(BIN)/python runtime/out/native-editable out/c-example out/android-test/vit_digits/android/packed.tflite
 
 # Runs the C++ tests and those Python tests that are not marked slow, with Bazel (docs/bazel.md). Needs Bazel, clang, CMake,
 # Debian's googletest, and Go for buildifier. BAZEL_TESTS='//... --test_tag_filters=-slow,-tensorflow' also leaves out the
@@ -173,7 +173,7 @@ bazel-test: $(INSTALLED) buildifier
 buildifier:
 	git ls-files BUILD '*/BUILD' '*.bazel' '*.bzl' '*.BUILD' 'WORKSPACE*' | xargs $(BUILDIFIER) -mode=check -lint=warn
 
-# Builds the sdist and the wheel and tries the wheel in empty environments of Python 3.11 to 3.13, or of those that are named:
+# Builds the sdists and the wheels and tries the wheels in empty environments of Python 3.11 to 3.13, or of those that are named:
 # make wheels PYTHONS=python3.11
 wheels: $(INSTALLED)
 	BUILD_PYTHON=$(BIN)/python tools/wheels.sh $(PYTHONS)
@@ -182,7 +182,7 @@ wheels: $(INSTALLED)
 lock: UV := $(BIN)/python -m uv
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
-		--custom-compile-command "make lock" --output-file requirements.lock
+		--custom-compile-command "make lock" --no-emit-package tfcompress-runtime --output-file requirements.lock
 	echo "ray>=2.60,<2.61" | $(UV) pip compile - --constraint requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file ray.lock
 	printf "nncf>=3.4,<3.5\nonnx>=1.23,<1.24\nonnxruntime>=1.32,<1.33\nopenvino>=2026.4,<2026.5\ntf2onnx>=1.17,<1.18\n" | \

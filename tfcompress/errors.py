@@ -1,16 +1,13 @@
-"""The exception for mistakes that the user can fix."""
+"""The exception for mistakes that the user can fix, which the runtime raises too, and what other exceptions say."""
 
 import re
 
+from tfcompress_runtime.errors import UserError
+
+__all__ = ["UserError", "first_line", "is_out_of_memory"]
+
 _OUT_OF_MEMORY = re.compile(r"OOM when allocating tensor with shape\S+ and type \w+")
 """What TensorFlow's ResourceExhaustedError, which also stands for a full disk, says somewhere in its message."""
-
-
-class UserError(ValueError):
-    """A mistake in the user's input; its message is one line: what was given, what is accepted and what to do next.
-
-    The command line prints the message and exits with status 2. In Python it is an ordinary `ValueError`.
-    """
 
 
 def first_line(error: BaseException) -> str:

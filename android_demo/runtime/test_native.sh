@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the libraries for Android on this machine, and that for Arm in an emulator:
 #   test_native.sh X86_TESTS ARM_TESTS
-# The arguments are library_tests, built for Linux on each processor (tfcompress/runtime/native). A libc.so that links to glibc
+# The arguments are library_tests, built for Linux on each processor (runtime/native). A libc.so that links to glibc
 # stands in for Android's, so this shows that the code is correct and needs no other library, but not how it behaves with
 # Android's bionic. Needs clang, lld and qemu-user.
 set -euo pipefail

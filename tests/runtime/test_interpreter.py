@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 
-import tfcompress.runtime as runtime
+import tfcompress_runtime as runtime
 from tests.build import build, graph, node, tensor
-from tfcompress.errors import UserError
-from tfcompress.runtime import Interpreter
+from tfcompress_runtime import Interpreter, UserError
 
 from .packed import ROWS, TOKENS, Packed, text_encoder
 

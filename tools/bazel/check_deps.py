@@ -16,7 +16,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FOLDERS = ("tests", "tfcompress", "tools")
+FOLDERS = ("runtime/tfcompress_runtime", "tests", "tfcompress", "tools")
+HOMES = {"tests": ROOT, "tfcompress": ROOT, "tfcompress_runtime": ROOT / "runtime", "tools": ROOT}
+"""The folder that has each package that is imported."""
+
+LAZY = {"tfcompress": "//tfcompress", "tfcompress_runtime": "//runtime/tfcompress_runtime"}
+"""Whose names are there on first use."""
+
 RULES = ("py_binary", "py_library", "pytest_test")
 
 
@@ -80,15 +86,15 @@ class Imports:
 
     def _owner(self, module: str, name: str) -> str | None:
         top = module.partition(".")[0]
-        if top not in FOLDERS:
+        if top not in HOMES:
             names = (re.sub("[-_.]+", "-", found.lower()) for found in self.distributions.get(top, ()))
             return next(("@pypi//" + name.replace("-", "_") for name in names if name in self.locked), None)
-        path = ROOT / module.replace(".", "/")
+        path = HOMES[top] / module.replace(".", "/")
         for candidate in (path / f"{name}.py", path / (name or "-") / "__init__.py", path.with_suffix(".py")):
             if candidate in self.owners:
                 return self.owners[candidate]
-        # The package itself is lazy: its names are all of it.
-        return "//tfcompress" if module == "tfcompress" else self.owners[path / "__init__.py"]
+        # The packages themselves are lazy: their names are all of them.
+        return LAZY.get(module) or self.owners[path / "__init__.py"]
 
 
 def _names(node: ast.AST, file: Path) -> Iterator[tuple[str, str]]:
@@ -126,7 +132,7 @@ def main(fix: bool) -> str | None:
     tests = {target.label for target in found if target.given}
     wrong = []
     for target in found:
-        lazy = target.label == "//tfcompress:errors"  # has __init__.py, too
+        lazy = target.label in [f"{package}:errors" for package in LAZY.values()]  # has __init__.py, too
         files = [file for file in target.sources if not (lazy and file.name == "__init__.py")]
         imported = {label for file in files for label in imports.labels(file)} - {target.label} - target.given
         shared = [f"{target.label} imports {label}; share code through a helper module" for label in imported & tests]

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NATIVE = ROOT / "tfcompress/runtime/native"
+NATIVE = ROOT / "runtime/native"
 
 ONLY_CMAKE = {"fuzz/graph_fuzzer.cc"}
 """What Bazel does not build, on purpose: the fuzzer needs its own sanitizers."""

@@ -30,7 +30,7 @@ cmake --build "$folder/build"
 "$python" - "$file" "$folder/printed" << 'EOF'
 import sys
 import numpy as np
-from tfcompress.runtime import Interpreter
+from tfcompress_runtime import Interpreter
 
 interpreter = Interpreter(sys.argv[1])
 interpreter.allocate_tensors()

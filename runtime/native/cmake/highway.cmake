@@ -13,7 +13,7 @@ endif()
 if(NOT HIGHWAY_INCLUDE_DIR)
   # Try the Python that runs the build, the active environment, the one that `make install` created, then any other.
   find_program(TFCOMPRESS_ANY_PYTHON NAMES python3 python)
-  foreach(python ${Python_EXECUTABLE} $ENV{VIRTUAL_ENV}/bin/python ${PROJECT_SOURCE_DIR}/../../../.venv/bin/python ${TFCOMPRESS_ANY_PYTHON})
+  foreach(python ${Python_EXECUTABLE} $ENV{VIRTUAL_ENV}/bin/python ${PROJECT_SOURCE_DIR}/../../.venv/bin/python ${TFCOMPRESS_ANY_PYTHON})
     # Importing tensorflow would take seconds. In an isolated build only sysconfig knows where the packages are.
     execute_process(
       COMMAND ${python} -c "

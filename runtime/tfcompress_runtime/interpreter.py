@@ -1,4 +1,4 @@
-"""Runs packed files: LiteRT with the delegate of the packed runtime, whose C++ is in `native/`."""
+"""LiteRT's interpreter with the delegate of the packed runtime."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import interpreter as litert
 
-from tfcompress.errors import UserError
+import tfcompress_runtime
+from tfcompress_runtime.errors import UserError
 
 LIBRARY = "libtfcompress_runtime.so"
 
@@ -28,15 +29,15 @@ def library() -> Path:
     """Returns the path of the delegate's shared library, for interpreters that load external delegates by path.
 
     Raises:
-        UserError: if tfcompress was installed without it.
+        UserError: if tfcompress-runtime was installed without it.
     """
-    for folder in __path__:  # an editable installation has two folders: the source's and the build's
+    for folder in tfcompress_runtime.__path__:  # an editable installation has two folders: the source's and the build's
         if (path := Path(folder) / LIBRARY).is_file():
             return path
     raise UserError(
-        f"the packed runtime ({LIBRARY}), which packed files need, was not built when tfcompress was installed; "
-        "install CMake and a C++ compiler (clang or gcc), then reinstall: "
-        "pip install --force-reinstall --no-deps tfcompress, or make install in a source tree"
+        f"the packed runtime ({LIBRARY}), which packed files need, was not built when tfcompress-runtime was "
+        "installed; install CMake and a C++ compiler (clang or gcc), then reinstall: "
+        "pip install --force-reinstall --no-deps tfcompress-runtime, or make install in a source tree"
     )
 
 
