@@ -228,7 +228,9 @@ def compare(
     page: Page = None,
     from_phone: Annotated[
         Path | None,
-        typer.Option(help="The file that the demo app's benchmark shared, with these files measured on a phone."),
+        typer.Option(
+            help="These files as measured on a phone by the demo app, or by python -m tfcompress_runtime --json."
+        ),
     ] = None,
 ) -> None:
     """Compare .tflite files: bytes, time, memory, outputs, quality."""

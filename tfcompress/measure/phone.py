@@ -1,4 +1,4 @@
-"""The JSON file that the Android demo's benchmark shares: what it measured on a phone."""
+"""What was measured on a phone, or another machine: the JSON of the Android demo, or of `tfcompress_runtime`."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ _LARGEST = 1 << 24
 @with_config(_STRICT)
 @dataclass(frozen=True)
 class Device:
-    """The phone, as Android describes it."""
+    """The phone, as Android describes it, or another machine, which has no Android."""
 
     manufacturer: str
     model: str
-    android: str
-    api: PositiveInt
+    android: str | None
+    api: PositiveInt | None
     abi: str
     cores: PositiveInt
 
     def __str__(self) -> str:
-        return f"{self.manufacturer} {self.model}, Android {self.android} (API {self.api}), {self.abi}"
+        system = f", Android {self.android} (API {self.api})" if self.android else ""
+        return f"{self.manufacturer} {self.model}{system}, {self.abi}"
 
 
 @with_config(_STRICT)
@@ -81,7 +82,7 @@ class Measured:
 @with_config(_STRICT)
 @dataclass(frozen=True)
 class PhoneReport:
-    """All rows of a benchmark on a phone."""
+    """All rows of a benchmark on one machine."""
 
     format: Literal["tfcompress.phone"]
     version: Literal[1]
@@ -115,14 +116,14 @@ class PhoneReport:
 
 
 def load(path: Path) -> PhoneReport:
-    """Reads a file that the app shared.
+    """Reads a file that the app shared, or that `python -m tfcompress_runtime --json` printed.
 
     Raises:
         UserError: the file cannot be read, or is something else.
     """
     try:
         if path.stat().st_size > _LARGEST:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes; a benchmark of the demo app has a few thousand")
+            raise UserError(f"{path} has {path.stat().st_size:,} bytes; what a phone measured has a few thousand")
         return TypeAdapter(PhoneReport).validate_json(path.read_bytes(), strict=False)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; share the file from the app's benchmark") from error
@@ -130,5 +131,6 @@ def load(path: Path) -> PhoneReport:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            f"{path} is not what the demo app shares (version 1): {place}: {first['msg']}; share the benchmark again"
+            f"{path} is not what the demo app shares or python -m tfcompress_runtime --json prints (version 1): "
+            f"{place}: {first['msg']}; measure again"
         ) from error

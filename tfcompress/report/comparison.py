@@ -79,7 +79,7 @@ def _print_phone(phone: PhoneReport, console: Console) -> None:
     console.print(
         f"On {escape(str(phone.device))}, {escape(phone.date)}. 'ms' is the median, '90 %' the 90th percentile, 'time' "
         "the ratio of medians to the first file with the same number of threads; 'PSS' is what the model adds to the "
-        "app's memory.",
+        "process's memory.",
         style="dim",
     )
 
