@@ -25,9 +25,9 @@ def apply(
     if technique.fit:
         objective = Objective(outputs=outputs_of(model))
         fit(wrapped, data, technique.fit, objective, 0, folder / technique.name, technique.callbacks())
+    promised = technique.measured(wrapped, technique.promises(model, traits))
     finished = technique.finalize(wrapped)
     restore_trainable(finished, model)
-    promised = technique.promises(model, traits)
     check_model(finished, promised, model)
     return finished, promised
 

@@ -29,6 +29,10 @@ MIN_SPARSITY = 0.05
 """The smallest fraction of zeros of a pruned kernel; other trained kernels have almost no exact zeros."""
 
 
+_ROUNDING = 1e-6
+"""By how much of the largest value those that are one may differ, since they were multiplied and divided."""
+
+
 class BrokenTraitError(UserError):
     """A kernel lacks a trait that a technique promised; the message has its name and both figures."""
 
@@ -43,12 +47,14 @@ class KernelTraits:
         pattern: `unstructured`, `M:N` (M zeros in each group of N consecutive inputs) or `RxC` (blocks of R inputs × C
             outputs).
         quantized: whether the values lie on an int8 grid with one scale for the whole kernel.
+        scales: what the few values are multiplied by, one number per output; empty if they are not.
     """
 
     clusters: int | None = None
     sparsity: float = 0.0
     pattern: str = "unstructured"
     quantized: bool = False
+    scales: tuple[float, ...] = ()
 
     @property
     def scheme(self) -> str:
@@ -117,8 +123,24 @@ def sparsity(kernel: npt.NDArray[np.generic], pattern: str) -> float:
     return float(np.asarray(blocks.all(axis=(1, 3))).mean())
 
 
-def distinct_values(kernel: npt.NDArray[np.generic]) -> int:
-    """Returns the number of distinct values in an array."""
+def unscaled(kernel: npt.NDArray[np.generic], scales: tuple[float, ...]) -> FloatArray:
+    """Returns a kernel `(…, inputs, outputs)` divided by positive scales, one per output.
+
+    Quotients that differ by rounding alone become equal. Zeros stay zero.
+    """
+    quotients, places = np.unique(kernel / np.asarray(scales), return_inverse=True)
+    first = np.diff(quotients, prepend=-np.inf) > _ROUNDING * np.abs(quotients).max()
+    found = quotients[first].astype(np.float32)
+    groups = np.cumsum(first) - 1
+    found[groups[quotients == 0]] = 0
+    divided: FloatArray = found[groups[places]].reshape(kernel.shape)
+    return divided
+
+
+def distinct_values(kernel: npt.NDArray[np.generic], scales: tuple[float, ...] = ()) -> int:
+    """Returns the number of distinct values in an array, before they were multiplied by scales; see `unscaled`."""
+    if scales:
+        return len(np.unique(unscaled(kernel, scales)))
     # numpy 2.4 sorts float16 incorrectly with AVX-512, and then counts some values twice.
     return len(np.unique(kernel.astype(np.float32) if kernel.dtype == np.float16 else kernel))
 
@@ -136,7 +158,7 @@ def check(name: str, kernel: npt.NDArray[np.generic], promised: KernelTraits, be
     Raises:
         BrokenTraitError: names the kernel, the figure found and the figure promised.
     """
-    distinct = distinct_values(kernel)
+    distinct = distinct_values(kernel, promised.scales)
     if promised.clusters is not None and distinct > promised.clusters:
         raise BrokenTraitError(f"{name}: {distinct} distinct values, but at most {promised.clusters} were promised")
     if not promised.sparsity:

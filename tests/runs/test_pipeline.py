@@ -213,6 +213,13 @@ def test_data_that_does_not_fit_the_model_is_refused(tiny_data, tmp_path, shape,
             r"export\.per_channel: with one scale per channel, clustered weights would have more distinct",
         ),
         (
+            {
+                "techniques": [Cluster(scales=True, initialization="compensated")],
+                "export": Export(formats=("float32", "dynamic")),
+            },
+            r"export\.formats: a scale per output of cluster is kept in float32 alone; set formats: \[float32\]",
+        ),
+        (
             {"techniques": [Distil(), Distil(teacher="prune"), CHAIN[0]]},
             r"distil\.teacher: no earlier stage is called 'prune'; the earlier stages are base, distil",
         ),

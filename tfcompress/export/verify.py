@@ -34,7 +34,7 @@ class VerifiedTensor:
         tensor: its name in the file.
         format: `float32`, `float16` or `int8`.
         shape: as stored: `(outputs, …, inputs)`, or `(rows, width)` of a table.
-        distinct: the number of distinct stored values.
+        distinct: the number of distinct stored values, before they were multiplied by scales per output.
         sparsity: the share of stored values that are 0.
         table: whether it is the table of an Embedding.
         bytes: its size in the file.
@@ -99,7 +99,7 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
             tensor=tensor.name,
             format=tensor.format,
             shape=tensor.values.shape,
-            distinct=traits.distinct_values(stored),
+            distinct=traits.distinct_values(stored, expected.scales),
             sparsity=float(np.mean(stored == 0)),
             table=tensor.table,
             bytes=tensor.bytes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -53,17 +53,23 @@ class UnkeptLookup(SortedLookup):
         return super().get_clustered_weight(super().get_pulling_indices(original_weight), original_weight)
 
 
-@contextmanager
-def sorted_lookup(kept: bool) -> Iterator[None]:
+def sorted_lookup(kept: bool) -> AbstractContextManager[None]:
     """Within it, tfmot builds the wrappers of clustering and of CQAT with a sorted look-up.
-
-    tfmot lets only layers of one's own name another look-up than its usual one.
 
     Args:
         kept: whether the wrapper needs the indices, as CQAT's does.
     """
+    return built_with(SortedLookup if kept else UnkeptLookup)
+
+
+@contextmanager
+def built_with(lookup: Callable[..., ClusteringAlgorithm]) -> Iterator[None]:
+    """Within it, tfmot builds its wrappers with a look-up.
+
+    tfmot lets only layers of one's own name another look-up than its usual one.
+    """
     usual = vars(ClusteringLookupRegistry)["get_clustering_impl"]
-    ClusteringLookupRegistry.get_clustering_impl = lambda *_, **__: SortedLookup if kept else UnkeptLookup
+    ClusteringLookupRegistry.get_clustering_impl = lambda *_, **__: lookup
     try:
         yield
     finally:

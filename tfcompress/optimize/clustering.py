@@ -18,6 +18,7 @@ from tfcompress.optimize.centroid_lookup import sorted_lookup
 from tfcompress.optimize.compensation import cluster_for_inputs, why_not_compensated
 from tfcompress.optimize.kmeans import clustered
 from tfcompress.optimize.plain_python import clone_model, strip_clustering
+from tfcompress.optimize.scaled_clusters import ScaledClusterWeights
 from tfcompress.optimize.technique import (
     Context,
     KernelSettings,
@@ -26,6 +27,7 @@ from tfcompress.optimize.technique import (
     copy_model,
     protect_established,
 )
+from tfcompress.packed.codebook import Codebook
 from tfcompress.post_training import method
 from tfcompress.settings import Settings
 from tfcompress.traits import KERNELS, FloatArray, KernelTraits, Traits, is_table
@@ -103,12 +105,27 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
         256, ge=1, description="how many training examples, without their labels, `compensated` looks at"
     )
 
+    scales: bool = Field(
+        False,
+        description="`compensated` only: whether each output has a scale, too, where that pays; packed files keep them",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _compensated_without_training(cls, given: object) -> object:
         if not isinstance(given, dict) or given.get("training") is not False:
             return given
         return {"initialization": "compensated", **given}
+
+    @model_validator(mode="after")
+    def _only_compensated_is_scaled(self) -> Self:
+        if self.scales and self.initialization != "compensated":
+            raise ValueError(f"scales need initialization: compensated; it is {self.initialization}")
+        return self
+
+    @property
+    def scales_outputs(self) -> bool:
+        return self.scales
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
         model = copy_model(model)
@@ -127,18 +144,27 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
                 stacklevel=2,
             )
             compensated = {}
+        scaled: dict[str, Codebook] = {}
         if compensated:
             sparse = [name for name in compensated if _is_sparse(model.get_layer(name), context.traits)]
-            cluster_for_inputs(model, context.data.sample(self.calibration, context.seed), compensated, sparse=sparse)
+            examples = context.data.sample(self.calibration, context.seed)
+            books = cluster_for_inputs(model, examples, compensated, sparse=sparse, scales=self.scales)
+            scaled = {name: book for name, book in books.items() if book.scales.size}
         for name, settings in selected.items():
             layer = model.get_layer(name)
             if name not in compensated and (is_table(layer) or not self.training):
                 variable = getattr(layer, KERNELS[type(layer)])
                 variable.assign(settings.applied(variable.numpy(), _is_sparse(layer, context.traits), context.seed))
-        if not self.training:
+        if not self.training and not scaled:
             return model
+
+        def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+            if layer.name in scaled:
+                return ScaledClusterWeights(layer, scaled[layer.name], _is_sparse(layer, context.traits))
+            return self._wrapped(layer, selected, context) if self.training else layer
+
         with sorted_lookup(kept=False):
-            return clone_model(model, clone_function=lambda one: self._wrapped(one, selected, context))
+            return clone_model(model, clone_function=wrap)
 
     def _wrapped(
         self, layer: tf_keras.layers.Layer, selected: Mapping[str, LayerClustering], context: Context
@@ -181,7 +207,15 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
         return {**super().explain(model), **told}
 
     def finalize(self, wrapped: tf_keras.Model) -> tf_keras.Model:
-        return strip_clustering(wrapped) if self.training else wrapped
+        return strip_clustering(wrapped) if self.training or self.scales else wrapped
+
+    def measured(self, wrapped: tf_keras.Model, promised: Traits) -> Traits:
+        scaled = {
+            wrapper.layer.name: tuple(wrapper.scales.numpy().tolist())
+            for wrapper in wrapped.layers
+            if isinstance(wrapper, ScaledClusterWeights)
+        }
+        return {**promised, **{name: replace(promised[name], scales=scales) for name, scales in scaled.items()}}
 
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         clustered = {

@@ -18,6 +18,7 @@ from tf_keras.src.engine.keras_tensor import KerasTensor
 from tf_keras.src.engine.node import Node
 
 from tfcompress.names import is_mask
+from tfcompress.packed.codebook import Codebook
 from tfcompress.post_training.activations import MEMORY, Activations
 from tfcompress.post_training.method import Settings, cluster_kernel, cluster_table
 from tfcompress.post_training.moments import MOST_INPUTS, counts, moments
@@ -34,7 +35,8 @@ def cluster_for_inputs(
     clusters: Mapping[str, int],
     memory: int = MEMORY,
     sparse: Collection[str] = (),
-) -> None:
+    scales: bool = False,
+) -> dict[str, Codebook]:
     """Clusters kernels in place, so that the outputs of their layers change least on some examples.
 
     Each layer runs once for each example. A kernel that is used several times is clustered before its last use. Rows of
@@ -46,11 +48,16 @@ def cluster_for_inputs(
         clusters: the most distinct values of each kernel, by layer name.
         memory: how many bytes of activations are kept in memory; the others are kept in temporary files.
         sparse: the kernels of which every zero stays, be they ever so few.
+        scales: whether each output of a layer has a scale where that pays, which makes many values of few.
+
+    Returns:
+        The codebook of each kernel by layer name; the first axis of its indices are outputs, or the rows of a table.
 
     Raises:
         UserError: the inputs of a layer are not finite, or a table has no row of an id.
     """
     sums: dict[str, Array] = {}
+    books: dict[str, Codebook] = {}
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, bar("clustering", len(clusters)) as shown:
         walk = _Walk(model, features, Path(folder), memory)
         uses = Counter(node.layer.name for node in walk.nodes if node.layer.name in clusters)
@@ -62,13 +69,14 @@ def cluster_for_inputs(
                 uses[layer.name] -= 1
                 if not uses[layer.name]:
                     keep_zeros = True if layer.name in sparse else None
-                    # A scale per output would make many values of few.
-                    settings = Settings(clusters[layer.name], scales=False, keep_zeros=keep_zeros)
-                    _cluster(layer, sums.pop(layer.name, None), settings)
+                    scaled = None if scales and not is_table(layer) else False
+                    settings = Settings(clusters[layer.name], scales=scaled, keep_zeros=keep_zeros)
+                    books[layer.name] = _cluster(layer, sums.pop(layer.name, None), settings)
                     shown.advance(note=layer.name)
                 if not uses.total():
                     break
             walk.run(node)
+    return books
 
 
 def why_not_compensated(layer: tf_keras.layers.Layer) -> str | None:
@@ -139,11 +147,14 @@ def _patches(layer: tf_keras.layers.Conv2D, images: Array) -> Array:
     return np.asarray(tf.image.extract_patches(images, *sides, layer.padding.upper()))
 
 
-def _cluster(layer: tf_keras.layers.Layer, statistics: Array | None, settings: Settings) -> None:
+def _cluster(layer: tf_keras.layers.Layer, statistics: Array | None, settings: Settings) -> Codebook:
     variable = getattr(layer, KERNELS[type(layer)])
     kernel: FloatArray = variable.numpy()
     if is_table(layer):
-        variable.assign(cluster_table(kernel, statistics, settings).values())
-        return
+        book = cluster_table(kernel, statistics, settings)
+        variable.assign(book.values())
+        return book
     by_output = np.ascontiguousarray(kernel.reshape(-1, kernel.shape[-1]).T)
-    variable.assign(cluster_kernel(by_output, statistics, settings).values().T.reshape(kernel.shape))
+    book = cluster_kernel(by_output, statistics, settings)
+    variable.assign(book.values().T.reshape(kernel.shape))
+    return book

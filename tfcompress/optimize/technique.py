@@ -155,6 +155,15 @@ class Technique(Settings, ABC):
     def promises(self, model: tf_keras.Model, traits: Traits) -> Traits:
         """Returns the traits that the finalized model will have, given the model before and its traits."""
 
+    def measured(self, wrapped: tf_keras.Model, promised: Traits) -> Traits:
+        """Returns the promised traits with what only the trained model shows; called before `finalize`."""
+        return promised
+
+    @property
+    def scales_outputs(self) -> bool:
+        """Whether kernels may get a scale per output, which no later technique keeps, and only float32 files."""
+        return False
+
     @abstractmethod
     def check(self, model: tf_keras.Model) -> None:
         """Raises a `UserError` for settings that do not fit a model. It is called before any training."""
@@ -367,6 +376,11 @@ def check_order(techniques: Sequence[Technique]) -> None:
         if first.ends_training:
             raise UserError(
                 f"{second.name} cannot follow {first.name}: after {first.name}, the model can only be exported"
+            )
+        if first.scales_outputs:
+            raise UserError(
+                f"{second.name} cannot follow {first.name} with scales: true, because it keeps no scale per output; "
+                "leave scales out"
             )
         repeated = first.name == second.name
         if ORDER.index(first.name) > ORDER.index(second.name) or (repeated and not first.may_repeat):

@@ -16,8 +16,6 @@ from tfcompress.report import plots
 from tfcompress.report.document import Report, Variant
 from tfcompress.settings import to_yaml
 
-_MOST_CENTROIDS = 256
-
 
 def write_comparison(comparison: Comparison, output: Path) -> None:
     """Writes the page of a comparison."""
@@ -149,9 +147,7 @@ def _kernels(variant: Variant, file: Path) -> list[dict[str, object]]:
     return [
         {
             "found": tensor,
-            "picture": Markup(plots.histogram(stored[tensor.tensor].dequantized(), tensor.distinct <= _MOST_CENTROIDS))
-            if tensor.tensor in stored
-            else "",
+            "picture": Markup(plots.histogram(stored[tensor.tensor].dequantized())) if tensor.tensor in stored else "",
         }
         for tensor in variant.tensors
     ]

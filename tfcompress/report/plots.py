@@ -43,6 +43,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.left": False,
 }
 _INCHES = 4.7  # Wide enough for a phone's 390 pixels, so that text keeps its size there.
+_MOST_TICKS = 256
 
 
 def qualities(name: str, rows: Sequence[tuple[str, Quality]]) -> str:
@@ -190,15 +191,16 @@ def standalone(svg: str) -> str:
     return svg.replace("<svg ", '<svg style="background: white" ', 1)
 
 
-def histogram(values: npt.NDArray[np.float32], clustered: bool) -> str:
-    """Draws a kernel's values, with one tick per centroid if it is clustered: 2 kB, small enough for many kernels."""
+def histogram(values: npt.NDArray[np.float32]) -> str:
+    """Draws a kernel's values, with a tick for each if they are few: 2 kB, small enough for many kernels."""
     width, height, bins = 160, 32, 64
     counts, edges = np.histogram(values, bins)
     tops = height - 6 - (height - 8) * np.sqrt(counts / counts.max())
     bars = "".join(f"M{width / bins * (i + 0.5):g} {height - 6}V{top:.1f}" for i, top in enumerate(tops) if counts[i])
     ticks = ""
-    if clustered and edges[-1] > edges[0]:
-        places = (np.unique(values) - edges[0]) / (edges[-1] - edges[0]) * (width - width / bins) + width / bins / 2
+    distinct = np.unique(values)
+    if len(distinct) <= _MOST_TICKS and edges[-1] > edges[0]:
+        places = (distinct - edges[0]) / (edges[-1] - edges[0]) * (width - width / bins) + width / bins / 2
         ticks = "".join(f"M{place:.1f} {height - 4}v4" for place in places)
     return (
         f'<svg class="kernel" viewBox="0 0 {width} {height}" role="img" aria-label="histogram">'

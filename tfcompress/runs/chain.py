@@ -149,6 +149,12 @@ class Chain:
                 "export.per_channel: with one scale per channel, clustered weights would have more distinct values in "
                 "`dynamic`; leave it false"
             )
+        for technique in self.techniques:
+            if technique.scales_outputs and self.export.formats != ("float32",):
+                raise UserError(
+                    f"export.formats: a scale per output of {technique.name} is kept in float32 alone; set formats: "
+                    "[float32], or leave scales out"
+                )
         if self.export.clustered:
             runtime.library()  # Packed files are run to measure them.
             if "float32" not in self.export.formats:
@@ -226,6 +232,7 @@ class Chain:
                     lesson.targets if lesson else None,
                     None if self.watch is None else partial(self.watch, technique.name),
                 )
+            traits = technique.measured(model, traits)
             model = technique.finalize(model)
         restore_trainable(model, source)
         model = restore(model)

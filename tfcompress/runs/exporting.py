@@ -19,6 +19,7 @@ from tfcompress.export.converter import convert
 from tfcompress.export.folding import unfold
 from tfcompress.export.formats import ConverterFormat
 from tfcompress.export.lengths import all_lengths, check_shortened
+from tfcompress.export.output_scales import with_output_scales
 from tfcompress.export.quantizer import quantize
 from tfcompress.export.shared_scales import share_scales
 from tfcompress.export.verify import VerifiedTensor, verify
@@ -119,6 +120,8 @@ def _stock(makers: Sequence[_Maker], format: ConverterFormat, workdir: Path) -> 
         if len(makers) > 1:
             shorter = {f"{LENGTH}{maker.length}": maker.make(format) for maker in makers[1:]}
             content = merge({"serving_default": content, **shorter})
+        if scales := {name: kernel.scales for name, kernel in stage.traits.items() if kernel.scales}:
+            content = with_output_scales(content, kernels(stage.model), scales)
         return describe(content, _description(stage, format))
 
     return _verified(stage, format, workdir / "tflite" / f"{stage.folder}-{format}.tflite", make)
