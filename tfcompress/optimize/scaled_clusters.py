@@ -34,7 +34,7 @@ class ScaledLookup(UnkeptLookup):
 class ScaledClusterWeights(ClusterWeights):
     """Wraps a Dense or Conv2D layer so that centroids and scales are trained; tfmot's wrapper has no scales.
 
-    The scales begin around 1, so that a step of an optimizer changes them by about its learning rate.
+    Centroids and scales begin equally large, so that a step of an optimizer changes both by about the same share.
 
     Args:
         layer: its kernel gives the codebook's indices when it is looked up.
@@ -43,7 +43,7 @@ class ScaledClusterWeights(ClusterWeights):
     """
 
     def __init__(self, layer: tf_keras.layers.Layer, book: Codebook, sparse: bool) -> None:
-        unit = float(book.scales.mean())
+        unit = np.sqrt(book.scales.mean() / np.abs(book.centroids).mean())
         self._begin = np.pad(book.centroids * unit, (0, max(0, 2 + sparse - len(book.centroids))), mode="edge")
         self._begin_scales = book.scales / unit
         super().__init__(layer, len(self._begin), CentroidInitialization.LINEAR, sparse)
