@@ -10,6 +10,7 @@ from tfcompress.traits import (
     measure,
     measure_model,
     sparsity,
+    unscaled,
 )
 
 
@@ -100,3 +101,18 @@ def test_blocks_at_the_edge_may_be_incomplete():
 def test_distinct_values_of_a_large_float16_kernel_are_counted_once():
     values = np.random.default_rng(0).choice(np.linspace(-1, 1, 50), (500, 400)).astype(np.float16)
     assert distinct_values(values) == 50
+
+
+def test_scales_hide_few_values_and_zeros():
+    rng = np.random.default_rng(0)
+    few = rng.choice(np.float32([-0.3, 0, 1e-3, 0.1, 0.7]), (300, 40))
+    scales = rng.lognormal(size=40).astype(np.float32)
+    kernel, given = few * scales, tuple(scales.tolist())
+    assert distinct_values(kernel) > 40
+    assert distinct_values(kernel, given) == 5
+    np.testing.assert_allclose(unscaled(kernel, given), few, rtol=1e-6)
+    np.testing.assert_array_equal(unscaled(kernel, given) == 0, few == 0)
+    check("dense", kernel, KernelTraits(clusters=5, sparsity=0.1, scales=given))
+    kernel[0, 0] *= 1.01
+    with pytest.raises(BrokenTraitError, match="dense: 6 distinct values, but at most 5 were promised"):
+        check("dense", kernel, KernelTraits(clusters=5, scales=given))
