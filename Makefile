@@ -173,12 +173,13 @@ bazel-test: $(INSTALLED) buildifier
 buildifier:
 	git ls-files BUILD '*/BUILD' '*.bazel' '*.bzl' '*.BUILD' 'WORKSPACE*' | xargs $(BUILDIFIER) -mode=check -lint=warn
 
-# Builds the sdists and the wheels and tries the wheels in empty environments of Python 3.11 to 3.13, or of those that are named:
-# make wheels PYTHONS=python3.11
-wheels: $(INSTALLED)
+# Builds the sdists and the wheels, the runtime's for x86-64 and Arm, and tries the wheels in empty environments of Python 3.11
+# to 3.13, or of those that are named: make wheels PYTHONS=python3.11
+wheels: $(INSTALLED)-wheels
 	BUILD_PYTHON=$(BIN)/python tools/wheels.sh $(PYTHONS)
 
-# Pins all packages; one file serves Python 3.11 to 3.13. That of an extra names what it adds, in the same versions.
+# Pins all packages; one file serves Python 3.11 to 3.13. That of an extra names what it adds, in the same versions. Of
+# ziglang, the clang of 0.13 crashes on the kernels for Arm.
 lock: UV := $(BIN)/python -m uv
 lock:
 	$(UV) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
@@ -188,6 +189,9 @@ lock:
 	printf "nncf>=3.4,<3.5\nonnx>=1.23,<1.24\nonnxruntime>=1.32,<1.33\nopenvino>=2026.4,<2026.5\ntf2onnx>=1.17,<1.18\n" | \
 		$(UV) pip compile - --constraint requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --quiet --custom-compile-command "make lock" --output-file bench.lock
+	printf "auditwheel>=6.8,<7\nziglang==0.11.0\n" | \
+		$(UV) pip compile - --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --quiet --custom-compile-command "make lock" --output-file wheels.lock
 	echo "mediapipe==1.2.2" | $(UV) pip compile - --universal --python-version 3.11 --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file tests/mediapipe.lock
 	printf "tflite_runtime==2.14.0\nnumpy<2\n" | $(UV) pip compile - --python-version 3.11 --python-platform linux \

@@ -35,7 +35,7 @@ for target; do
       packages+=(bazel-bootstrap "${compiler[@]}" "${googletest[@]}")
       command -v go > /dev/null || packages+=(golang-go)  # runs buildifier
       ;;
-    wheels) packages+=("${compiler[@]}") ;;
+    wheels) packages+=(cmake ninja-build qemu-user) ;;
     *) echo "packages.sh does not know what $target needs" >&2; exit 2 ;;
   esac
 done
