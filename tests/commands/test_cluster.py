@@ -6,10 +6,10 @@ import pytest
 import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
+import tfcompress_runtime
 from tests.build import build, graph, node, tensor
 from tests.packed.graphs import Model
 from tests.post_training.strangers import dense, pictures, random, small_cnn
-from tfcompress import runtime
 from tfcompress.commands.cluster import cluster_file
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
@@ -128,7 +128,7 @@ assert "tensorflow" not in sys.modules
 
 
 def test_without_the_runtime_a_packed_file_is_written_and_not_run(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "__path__", [])
+    monkeypatch.setattr(tfcompress_runtime, "__path__", [])
     done = cluster_file(source, tmp_path / "out.tflite")
     assert done.likeness is None
     assert "not run: the packed runtime" in str(done)

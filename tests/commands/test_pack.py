@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+import tfcompress_runtime
 from tests.build import build, constant, graph, node, tensor
 from tests.command_line import run
-from tfcompress import runtime
 from tfcompress.commands.pack import pack_file, unpack_file
 from tfcompress.errors import UserError
 from tfcompress.packed import file_weights
@@ -49,7 +49,7 @@ def test_a_file_is_packed_and_unpacked_and_both_are_run(stock, tmp_path):
 
 
 def test_without_the_runtime_a_file_is_written_and_not_run(stock, tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "__path__", [])
+    monkeypatch.setattr(tfcompress_runtime, "__path__", [])
     done = pack_file(stock, tmp_path / "packed.tflite")
     assert done.difference is None
     assert "not run: the packed runtime" in str(done)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcompress import runtime
+import tfcompress_runtime
 from tfcompress.errors import UserError
 from tfcompress.measure.comparison import compare, random_examples
 from tfcompress.measure.interpreter import Runner, is_packed
@@ -45,7 +45,7 @@ def test_a_packed_file_is_compared_with_time_and_memory(packed):
 
 
 def test_without_the_runtime_the_error_says_how_to_get_it(packed, monkeypatch):
-    monkeypatch.setattr(runtime, "__path__", [])
+    monkeypatch.setattr(tfcompress_runtime, "__path__", [])
     for measured in (Runner, memory):
         with pytest.raises(UserError, match=r"^the packed runtime .* was not built"):
             measured(packed[0])
