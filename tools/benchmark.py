@@ -37,7 +37,7 @@ def main(_: list[str]) -> None:
             _THREADS.value,
             _ROUNDS.value,
             Path(_JSON.value) if _JSON.value else None,
-            Path(_FROM_PHONE.value) if _FROM_PHONE.value else None,
+            from_phone=Path(_FROM_PHONE.value) if _FROM_PHONE.value else None,
         )
 
 
