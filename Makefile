@@ -9,7 +9,7 @@ NATIVE := runtime/native
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
-.PHONY: demo test fuzz check docs results install lock wheels
+.PHONY: demo test fuzz check docs results install lock wheels release
 .PHONY: native-test sanitizer-test arm-test arm-count library-tests android-test android-native-test apk
 .PHONY: c-example bazel-test buildifier
 
@@ -177,6 +177,12 @@ buildifier:
 # to 3.13, or of those that are named: make wheels PYTHONS=python3.11
 wheels: $(INSTALLED)-wheels
 	BUILD_PYTHON=$(BIN)/python tools/wheels.sh $(PYTHONS)
+
+# Puts all that a release publishes into dist/, and publishes nothing (docs/releasing.md). TAG=v0.1.0 requires that the
+# version and the changelog are those of the tag.
+release: wheels
+	mvn --batch-mode --no-transfer-progress --quiet --file android_demo/pom.xml --projects runtime --also-make verify
+	$(BIN)/python tools/release.py --tag "$(TAG)"
 
 # Pins all packages; one file serves Python 3.11 to 3.13. That of an extra names what it adds, in the same versions. Of
 # ziglang, the clang of 0.13 crashes on the kernels for Arm.

@@ -36,6 +36,7 @@ for target; do
       command -v go > /dev/null || packages+=(golang-go)  # runs buildifier
       ;;
     wheels) packages+=(cmake ninja-build qemu-user) ;;
+    release) packages+=(qemu-user "${compiler[@]}" "${java[@]}" "${android[@]}") ;;
     *) echo "packages.sh does not know what $target needs" >&2; exit 2 ;;
   esac
 done
