@@ -1,13 +1,16 @@
 import numpy as np
+import pytest
 import tf_keras
 
 from tfcompress.measure.interpreter import Runner
 from tfcompress.models.outputs import Outputs
 from tfcompress.packed.packer import pack
+from tfcompress.packed.stock_codebooks import read_codebooks
 from tfcompress.packed.unpacker import unpack
 from tfcompress.runs.exporting import export_stage
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
+from tfcompress.tflite.reading import read
 from tfcompress.traits import KernelTraits
 
 
@@ -45,6 +48,8 @@ def test_a_scale_per_output_reaches_the_packed_file_and_comes_back(tiny_data, tm
         (found,) = (tensor for tensor in file.tensors if tensor.layer == "middle")
         assert (found.format, found.distinct) == ("float32", 16)
     assert packed.path.stat().st_size < stock.path.stat().st_size / 3
+    [book] = read_codebooks(read(stock.path.read_bytes())).values()
+    assert np.abs(book.centroids).max() == pytest.approx(127)  # Rounded to int8, they lose least.
     examples = [{"image": picture} for picture in tiny_data.sample(8, 0)]
     expected = [Runner(stock.path).run(example) for example in examples]
     np.testing.assert_allclose([Runner(packed.path).run(example) for example in examples], expected, atol=1e-5)

@@ -17,6 +17,8 @@ from tfcompress.tflite.writing import write
 from tfcompress.traits import FloatArray, unscaled
 
 _TOLERANCE = 1e-5
+_LARGEST = 127
+"""The largest centroid: rounding the centroids to int8 then needs no scale of its own."""
 
 
 def with_output_scales(
@@ -48,8 +50,11 @@ def with_output_scales(
 def _codebook(kernel: FloatArray, scales: tuple[float, ...]) -> Codebook | None:
     """Returns the codebook of a kernel as a file stores it, `(outputs, inputs)`."""
     by_output = np.ascontiguousarray(unscaled(kernel, scales).reshape(-1, len(scales)).T)
-    book = find_codebook(by_output)
-    return None if book is None else replace(book, scales=np.asarray(scales, np.float32))
+    book = find_codebook(by_output) if by_output.any() else None
+    if book is None:
+        return None
+    unit = np.abs(book.centroids).max() / _LARGEST
+    return replace(book, centroids=book.centroids / unit, scales=np.asarray(scales, np.float32) * unit)
 
 
 def _factor(stored: FloatArray, book: Codebook) -> np.float32 | None:
