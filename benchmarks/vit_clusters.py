@@ -52,7 +52,7 @@ _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the row
 _WIDTHS = (64, 16, 32, 128, 256)
 """The most important first."""
 _ROUNDS = 30
-_EPOCHS = 3
+_EPOCHS = 2
 """Of distillation."""
 _NAME = "the table of clusters"
 """Of the table between its markers."""

@@ -20,7 +20,7 @@ _VALIDATION = 50
 def distilled(folder: Path, pictures: Path, clusters: int, epochs: int, workdir: Path) -> bytes:
     """Returns a float32 `.tflite` file with clustered kernels.
 
-    Clustering starts from compensated centroids. A run that was killed goes on where it stopped.
+    Clustering starts from compensated centroids and a scale per output. A run that was killed goes on where it stopped.
 
     Args:
         folder: of the checkpoint.
@@ -44,7 +44,7 @@ def distilled(folder: Path, pictures: Path, clusters: int, epochs: int, workdir:
     training = Training(epochs=epochs, batch_size=16, learning_rate=1e-4, warmup=0.1)
     techniques = [
         Distil(training=False, keep=True, labels=0, soft_labels=1, temperature=1),
-        Cluster(clusters=clusters, initialization="compensated", fit=training),
+        Cluster(clusters=clusters, initialization="compensated", scales=True, fit=training),
     ]
     export = Export(formats=("float32",), clustered=False)
     compress(loaded.model, data, techniques, workdir, export=export, pixel_range=(0, 1), rehearsal=False)
