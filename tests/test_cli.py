@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+import tfcompress_runtime
 from tests.build import build, graph, node, tensor
 from tests.command_line import run
 from tests.measure.phone_reports import report_of
@@ -188,6 +189,15 @@ def test_a_page_that_cannot_be_made_is_refused_before_anything_is_clustered(
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
+
+
+def test_without_the_runtime_a_page_is_refused_before_anything_is_clustered(monkeypatch, capsys, of_digits, tmp_path):
+    monkeypatch.setattr(tfcompress_runtime, "__path__", [])
+    options = ["-o", str(tmp_path / "small.tflite"), "--page", str(tmp_path / "proof.html")]
+    status, _, err = run(monkeypatch, capsys, "cluster", str(of_digits), *options)
+    assert status == 2
+    assert "the packed runtime" in err
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
 
 

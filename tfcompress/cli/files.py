@@ -120,6 +120,10 @@ def cluster(
     if page is None and (data is not None or path is not None):
         raise UserError("--data and --path are what the page compares on; name the page with --page, or leave them out")
     _check_page(page)
+    if page is not None and packed:
+        from tfcompress import runtime
+
+        runtime.library()  # The page shows how the packed file runs.
     settings = {
         "clusters": clusters,
         "bits": bits,
