@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Once = Callable[[str, Callable[[], Any]], Any]
 
+gc.set_threshold(50_000, 50, 50)  # Building models makes many objects, and looking for cycles so often finds nothing.
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
