@@ -5,7 +5,7 @@
 # BUILD_PYTHON is a Python with the package `build`, those of wheels.lock, and tensorflow, which brings Highway's headers;
 # default: python3. Needs CMake and Ninja.
 set -euo pipefail
-folder=$(realpath "$1") builder=${BUILD_PYTHON:-python3}
+folder=$(realpath "$1") builder=$(realpath --no-symlinks "$(command -v "${BUILD_PYTHON:-python3}")")
 cd "$(dirname "$0")/../runtime"
 export CMAKE_TOOLCHAIN_FILE=$PWD/native/cmake/zig.cmake ZIG ZIG_TARGET VIRTUAL_ENV
 ZIG=$("$builder" -c 'import pathlib, ziglang; print(pathlib.Path(ziglang.__file__).with_name("zig"))')

@@ -5,6 +5,7 @@
 # PYTHON has tfcompress_runtime. What is needed is kept in FOLDER: Debian's Python for arm64, and tflite_runtime 2.14, since
 # the emulator crashes in ai-edge-litert 2.3. Needs qemu-user, and uv in BUILD_PYTHON (default: python3).
 set -euo pipefail
+builder=$(realpath --no-symlinks "$(command -v "${BUILD_PYTHON:-python3}")")
 wheel=$(realpath "$1") file=$(realpath "$2") python=$(realpath --no-symlinks "$4")
 mkdir -p "$3"
 folder=$(realpath "$3") root=$(cd "$(dirname "$0")/.." && pwd)
@@ -18,7 +19,7 @@ if [ ! -f ready ]; then
   apt-get "${of_arm[@]}" download libbz2-1.0 libc6 libexpat1 libffi8 libgcc-s1 liblzma5 libssl3 libstdc++6 libuuid1 zlib1g \
     libpython3.11-minimal libpython3.11-stdlib python3.11-minimal
   for package in *.deb; do dpkg-deb --extract "$package" debian; done
-  "${BUILD_PYTHON:-python3}" -m uv pip install --quiet --system-certs --target packages --python-version 3.11 \
+  "$builder" -m uv pip install --quiet --system-certs --target packages --python-version 3.11 \
     --python-platform aarch64-manylinux_2_36 --require-hashes -r "$root/tests/tflite_2_14.lock"
   touch ready
 fi

@@ -5,9 +5,10 @@
 #   wheels.sh [PYTHON...]   default: python3.11 python3.12 python3.13
 # Needs what runtime_wheels.sh and try_arm_wheel.sh need.
 set -euo pipefail
+BUILD_PYTHON=$(realpath --no-symlinks "$(command -v "${BUILD_PYTHON:-python3}")")
+export BUILD_PYTHON
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-export BUILD_PYTHON=${BUILD_PYTHON:-python3}
 rm -rf dist
 mkdir dist
 tools/runtime_wheels.sh dist
