@@ -47,6 +47,8 @@ results: install
 	$(BIN)/python -m benchmarks.vit_clusters --render $(call into,vit_clusters)
 	$(BIN)/python -m benchmarks.energy --render $(call into,energy)
 	$(BIN)/python -m benchmarks.halved_paper --render $(call into,halved_paper)
+	$(BIN)/python -m benchmarks.text_models --render $(call into,text_models)
+	$(BIN)/python -m benchmarks.training_step --render $(call into,training_step)
 	$(BIN)/mdformat docs/results.md docs/compared.md
 
 into = --save=benchmarks/results/$(1).json --table=docs/results.md

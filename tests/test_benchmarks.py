@@ -22,6 +22,8 @@ QUICK = {
     "vit_clusters": "3 rows were measured",
     "energy": "multiply-adds were counted",
     "halved_paper": "2 models were measured",
+    "text_models": "2 models were measured",
+    "training_step": "2 variants were measured",
 }
 
 
@@ -127,3 +129,28 @@ def test_a_row_without_its_packages_is_skipped_in_one_line(monkeypatch):
         "openvino-int8: skipped, because it needs openvino, nncf: pip install 'tfcompress[bench]'"
     )
     assert lacking("int8") == ""
+
+
+def test_what_the_page_says_of_text_models_is_what_the_results_show():
+    """See docs/results.md, "Halving alone": what changes here is to be changed there."""
+    rows = json.loads((ROOT / "benchmarks/results/text_models.json").read_text())["rows"]
+    files = {name: row["files"] for name, row in rows.items()}
+    lengths = ("32", "64", "128")
+
+    def costs(name: str, kind: str) -> list[float]:
+        file = files[name][kind]
+        return [file["bytes"], file["memory"], *(file["time"][length]["ratio"] for length in lengths)]
+
+    whole, half = costs("BERT-base", "float32"), costs("BERT-base halved", "float32")
+    assert [round(100 * (1 - half[place] / whole[place])) for place in (1, -1)] == [74, 74]
+    whole, half = costs("MiniLM-L6", "float32"), costs("MiniLM-L6 halved", "float32")
+    assert [round(100 * (1 - half[place] / whole[place])) for place in (1, -1)] == [69, 72]
+    for kind in files["DistilBERT"]:
+        for peer in ("DistilBERT", "MobileBERT"):
+            assert all(np.less(costs("MiniLM-L6 halved", kind), costs(peer, kind)))
+        assert 0.9 < costs("BERT-base halved", kind)[-1] / costs("MobileBERT", kind)[-1] < 1.1
+    for kinds in files.values():
+        for length in lengths:
+            assert min(kinds, key=lambda kind: kinds[kind]["time"][length]["ratio"]) == "packed_int8"
+    mobile = files["MobileBERT"]
+    assert min(mobile["packed_float32"]["memory"], mobile["packed_int8"]["memory"]) > mobile["dynamic"]["memory"]
