@@ -1,6 +1,6 @@
 """Compares halved models with whole ones, DistilBERT and MobileBERT: parameters, bytes, memory and time.
 
-The weights are random, because none of these figures depends on them; there are 64 distinct ones per kernel, so that
+The weights are random, because none of these figures depends on them; there are 63 distinct ones per kernel, so that
 the same model can be packed. Each model at each length runs in a process of its own, and its figures and files are
 kept; a row that has them is not run again. At last, all files of one length take turns in one process.
 
@@ -100,8 +100,7 @@ def _run_all(output: Path) -> None:
     found = _found(output, MODELS, _LENGTHS)
     if _SAVE.value:
         write_json(Path(_SAVE.value), found)
-    table = _table(found)
-    show(table, _NAME, _TABLE.value)
+    show(_table(found), _NAME, _TABLE.value)
 
 
 def _make(name: str, preset: str, changes: _Changes, length: int, output: Path) -> None:

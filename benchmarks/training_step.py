@@ -84,8 +84,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     if _SAVE.value:
         write_json(Path(_SAVE.value), found)
-    table = _table(found)
-    show(table, _NAME, _TABLE.value)
+    show(_table(found), _NAME, _TABLE.value)
 
 
 def _measured() -> Result:

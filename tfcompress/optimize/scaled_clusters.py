@@ -14,8 +14,6 @@ from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper 
 from tfcompress.optimize.centroid_lookup import UnkeptLookup, built_with
 from tfcompress.packed.codebook import Codebook
 
-_KERNEL = "kernel"
-
 
 class ScaledLookup(UnkeptLookup):
     """Gives each weight the nearest centroid times the scale of its output; a gradient goes to all three."""
