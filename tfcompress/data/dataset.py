@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfcompress.answers import IGNORED
 from tfcompress.data.label_reading import accepted, fits, read_labels
+from tfcompress.data.starting import starting_fast
 from tfcompress.data.tasks import Classification, Task
 from tfcompress.data.tokenizer import is_pair
 from tfcompress.errors import UserError
@@ -181,7 +182,7 @@ class Dataset:
             )
         drawn = self.unlabelled.shuffle(self.shuffle_buffer, seed, reshuffle_each_iteration=False)
         decoded = drawn if self.decode is None else drawn.map(self.decode, num_parallel_calls=2)
-        return next(decoded.batch(examples).as_numpy_iterator())
+        return next(starting_fast(decoded.batch(examples)).as_numpy_iterator())
 
     def stream(
         self,
@@ -324,7 +325,7 @@ class Dataset:
     def _decoded(self, indexed: tf.data.Dataset) -> tf.data.Dataset:
         """Decodes the features in `(index within the split, (features, label))`, and aligns the label."""
         decode = self._decode_one
-        return indexed.map(lambda index, example: (index, decode(example)), num_parallel_calls=2)
+        return starting_fast(indexed.map(lambda index, example: (index, decode(example)), num_parallel_calls=2))
 
     @cached_property
     def _decode_one(self) -> Callable[[Any], Example]:

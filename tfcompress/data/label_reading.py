@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.answers import IGNORED
+from tfcompress.data.starting import starting_fast
 from tfcompress.errors import UserError, first_line
 from tfcompress.measure.quality import Labels
 
@@ -67,7 +68,7 @@ def read_labels(
         raise UserError(f"{where} yields {found}; pass unbatched (features, label) pairs with {accepted(wanted)}")
     if examples.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise UserError(f"{where} is infinite; limit it with .take(n)")
-    only_labels = examples.map(label)
+    only_labels = starting_fast(examples.map(label))
     if aligned and not fits(only_labels.element_spec, wanted):
         raise UserError(
             f"{where}: align makes {only_labels.element_spec} of the labels; it must return {accepted(wanted)}"

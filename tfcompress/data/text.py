@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcompress.data.dataset import SPLITS, Dataset, Split
 from tfcompress.data.fast_tokenizer import FILE, FastTokenizer
+from tfcompress.data.starting import starting_fast
 from tfcompress.data.tables import read_table, read_text
 from tfcompress.data.tokenizer import Tokenizer, is_sentence
 from tfcompress.errors import UserError
@@ -54,7 +55,7 @@ def texts(data: Dataset, split: Split) -> list[str]:
     if getattr(spec, "dtype", None) != tf.string:
         raise UserError(f"{data.name} is not a text data set; its {split} split yields {spec}, strings are needed")
     features = raw.map(lambda text, _: tf.strings.reduce_join(text, separator=" ") if is_sentence(spec) else text)
-    batches = features.batch(4096).as_numpy_iterator()
+    batches = starting_fast(features.batch(4096)).as_numpy_iterator()
     return [text.decode("utf-8", "replace") for batch in batches for text in batch.ravel()]
 
 
