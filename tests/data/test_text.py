@@ -3,6 +3,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfcompress.data import text
 from tfcompress.data.dataset import Dataset
@@ -51,6 +52,20 @@ def test_unlabelled_texts_are_merged_without_the_held_out_ones():
     second = of("second", ["hello", "A, B", "V  W.", "T", "d"], ["not this"], ["nor this"], dtype=str)
     assert text.unlabelled(first, second, apart_from=first) == ["Hello!", "a b", "c", "unseen", "d"]
     assert text.unlabelled(second, apart_from=second) == ["hello", "A, B", "V  W.", "T", "d"]
+
+
+def test_texts_that_are_tokenized_together_are_those_that_are_tokenized_one_by_one(tiny_text):
+    alone = tiny_text.prepared(decode=lambda one: tiny_text.decode(one))
+
+    def found(data):
+        stream = data.stream(7, 3, 0, 2, targets=lambda split, features, labels, indices: (labels, indices))
+        return [data.examples("validation"), data.batches("test", 5), stream]
+
+    for together, expected in zip(found(tiny_text), found(alone), strict=True):
+        assert together.element_spec == expected.element_spec
+        pairs = zip(together.as_numpy_iterator(), expected.as_numpy_iterator(), strict=True)
+        for one, other in pairs:
+            tf.nest.map_structure(np.testing.assert_array_equal, one, other)
 
 
 def test_images_have_no_texts():
