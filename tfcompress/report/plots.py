@@ -5,18 +5,19 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from tfcompress.measure.latency import Latency
 from tfcompress.measure.quality import Quality
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _INK, _LINE, _ACCENT, _SECOND = "#010101", "#020202", "#030303", "#040404"
 _THEME = {_INK: "currentColor", _LINE: "var(--line)", _ACCENT: "var(--accent)", _SECOND: "var(--second)"}
@@ -48,7 +49,7 @@ _MOST_TICKS = 256
 
 def qualities(name: str, rows: Sequence[tuple[str, Quality]]) -> str:
     """Draws a figure of quality with its interval, one line per model."""
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _figure(0.7 + 0.28 * len(rows))
         found = np.array([(quality.low, quality.value, quality.high) for _, quality in rows])
         scale, label = _unit(rows[0][1])
@@ -59,7 +60,7 @@ def qualities(name: str, rows: Sequence[tuple[str, Quality]]) -> str:
 
 def quality_by_size(name: str, rows: Sequence[tuple[int, Quality]]) -> str:
     """Draws a figure of quality by bytes; each point is labelled with the number of its row, from 1."""
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _figure(2.6)
         scale, label = _unit(rows[0][1])
         for number, (size, quality) in enumerate(rows, start=1):
@@ -75,7 +76,7 @@ def quality_by_size(name: str, rows: Sequence[tuple[int, Quality]]) -> str:
 
 def front(name: str, points: Sequence[tuple[float, float, str, bool]], x_label: str, y_label: str) -> str:
     """Draws points `(x, y, label, whether it is on the front)`; those on the front are filled and joined."""
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _figure(3.2)
         best = sorted((x, y) for x, y, _, on_front in points if on_front)
         axes.plot([x for x, _ in best], [y for _, y in best], "-", color=_ACCENT, linewidth=0.8)
@@ -102,7 +103,9 @@ def series(
     The groups in `joined` have their points joined, in the first colour; all others have the second. Points below
     `y_from`, where the vertical axis begins, are not seen. `logarithmic` is the scale of the horizontal axis.
     """
-    with mpl.rc_context(_STYLE):
+    from matplotlib import ticker
+
+    with _style():
         figure, axes = _figure(4.4)
         for (group, points), mark in zip(groups.items(), cycle("osD^vPX*<>"), strict=False):
             color, line = (_ACCENT, "-") if group in joined else (_SECOND, "")
@@ -122,9 +125,9 @@ def series(
                 )
         if logarithmic:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
+            axes.xaxis.set_major_formatter(ticker.ScalarFormatter())
+            axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.set_ylim(bottom=y_from)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
@@ -145,7 +148,7 @@ def memory(name: str, rows: Sequence[tuple[str, int]]) -> str:
 
 
 def _ratios(name: str, what: str, labels: Sequence[str], values: Sequence[tuple[float, float, float]]) -> str:
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _figure(0.7 + 0.28 * len(values))
         _intervals(axes, np.array(values), labels)
         for place, (_, ratio, high) in enumerate(values):
@@ -157,13 +160,13 @@ def _ratios(name: str, what: str, labels: Sequence[str], values: Sequence[tuple[
 
 def curves(name: str, history: Sequence[dict[str, float]]) -> str:
     """Draws a stage's loss over its epochs, on the training and the validation split."""
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _figure(2.2)
         epochs = [row["epoch"] + 1 for row in history]
         for key, label, color in (("loss", "training", _SECOND), ("val_loss", "validation", _ACCENT)):
             if all(key in row for row in history):
                 axes.plot(epochs, [row[key] for row in history], ".-", color=color, label=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
         axes.legend(frameon=False)
@@ -172,14 +175,14 @@ def curves(name: str, history: Sequence[dict[str, float]]) -> str:
 
 def widths(name: str, rows: Sequence[tuple[str, int]]) -> str:
     """Draws the bits of each layer, one line per layer."""
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _figure(0.7 + 0.18 * len(rows))
         places = range(len(rows))
         axes.barh(places, [bits for _, bits in rows], 0.7, color=_ACCENT)
         axes.set_yticks(places, [label for label, _ in rows], fontsize=7)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("bits of an index")
         return _svg(figure, name)
 
@@ -215,7 +218,15 @@ def _unit(quality: Quality) -> tuple[int, str]:
     return (100, f"{name}, %") if quality.percent else (1, name)
 
 
+def _style() -> AbstractContextManager[None]:
+    import matplotlib as mpl  # takes a second, which most processes of a run need not wait
+
+    return mpl.rc_context(_STYLE)
+
+
 def _figure(height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
     figure = Figure((_INCHES, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
