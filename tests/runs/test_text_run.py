@@ -16,7 +16,7 @@ from tfcompress.report.document import Report
 TRAINED = {2: "distil", 3: "prune", 4: "cluster", 5: "quantize"}
 QUESTIONS = {"train": 1200, "validation": 200, "test": 400}
 SHORT = (
-    "model.depth=2",
+    "model.depth=1",
     "model.vocabulary=1000",
     "model.sequence_length=16",
     "training.epochs=4",
