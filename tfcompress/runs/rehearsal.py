@@ -41,7 +41,7 @@ from tfcompress.progress import bar, console
 from tfcompress.runs.base import classes_of_labels
 from tfcompress.runs.chain import Chain
 from tfcompress.runs.exporting import export_stage
-from tfcompress.runs.stages import BASE, save_model
+from tfcompress.runs.stages import BASE, Stage, save_model
 from tfcompress.training import Objective
 
 SWITCH = "TFCOMPRESS_NO_REHEARSAL"
@@ -172,15 +172,27 @@ def perform(script: Script, folder: Path) -> None:
     chain = replace(script.chain, workdir=folder / "work", base=base, objective=script.objective)
     names = [BASE, *(technique.name for technique in chain.techniques)]
     stages = chain.stages(lambda *_: None)
+    base: Stage | None = None
     with bar("rehearsal", 2 * len(names)) as shown:
         for name in names:
             (folder / "step").write_text(name)
             with _explained(name, model):
                 stage = next(stages)
-                shown.advance(note=f"{name} trained")
-                for file in export_stage(stage, chain.export, chain.workdir):
-                    Runner(file.path).run(next(stage.data.examples("test").as_numpy_iterator())[0])
+                waits = name == BASE and bool(chain.techniques)
+                shown.advance(1 + waits, note=f"{name} trained")
+                if waits:
+                    base = stage  # The files of the next stage show as much if its model is built alike.
+                    continue
+                if base is not None and base.model.to_json() != stage.model.to_json():
+                    _try_files(base, chain)
+                base = None
+                _try_files(stage, chain)
             shown.advance(note=f"{name} exported")
+
+
+def _try_files(stage: Stage, chain: Chain) -> None:
+    for file in export_stage(stage, chain.export, chain.workdir):
+        Runner(file.path).run(next(stage.data.examples("test").as_numpy_iterator())[0])
 
 
 @contextmanager
