@@ -160,13 +160,15 @@ def _ratios(name: str, what: str, labels: Sequence[str], values: Sequence[tuple[
 
 def curves(name: str, history: Sequence[dict[str, float]]) -> str:
     """Draws a stage's loss over its epochs, on the training and the validation split."""
+    from matplotlib import ticker
+
     with _style():
         figure, axes = _figure(2.2)
         epochs = [row["epoch"] + 1 for row in history]
         for key, label, color in (("loss", "training", _SECOND), ("val_loss", "validation", _ACCENT)):
             if all(key in row for row in history):
                 axes.plot(epochs, [row[key] for row in history], ".-", color=color, label=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
         axes.legend(frameon=False)
@@ -175,6 +177,8 @@ def curves(name: str, history: Sequence[dict[str, float]]) -> str:
 
 def widths(name: str, rows: Sequence[tuple[str, int]]) -> str:
     """Draws the bits of each layer, one line per layer."""
+    from matplotlib import ticker
+
     with _style():
         figure, axes = _figure(0.7 + 0.18 * len(rows))
         places = range(len(rows))
@@ -182,7 +186,7 @@ def widths(name: str, rows: Sequence[tuple[str, int]]) -> str:
         axes.set_yticks(places, [label for label, _ in rows], fontsize=7)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
         axes.set_xlabel("bits of an index")
         return _svg(figure, name)
 
