@@ -131,7 +131,7 @@ struct FloatTableFor<6> {
 template <int kBits>
 using FloatTable = typename FloatTableFor<kBits>::Type;
 
-#elif HWY_TARGET == HWY_SSE2
+#elif HWY_TARGET == HWY_SSE2 || !(HWY_ARCH_X86 || HWY_ARCH_ARM_A64)
 
 template <int kBits>
 using FloatTable = ScalarFloatTable<kBits>;
@@ -142,15 +142,27 @@ using FloatTable = ScalarFloatTable<kBits>;
 template <int kTables>
 using PlaneTable = RegisterTable<kTables>;
 #else
+// Look-up i, by index - 16 * i, gives 0 for indices below 16 * i, because vpshufb does so where the highest bit is set.
+// From there on it finds the difference of two neighbouring 16 bytes, and so replaces what look-up i - 1 has found. The
+// four planes share the subtractions, which makes this faster than the tree of ByteTable; a single plane is slower.
 template <int kTables>
 class PlaneTable {
  public:
+  static_assert(kTables <= 8, "the highest bit of an index is 0");
+
   PlaneTable() = default;
-  HWY_INLINE explicit PlaneTable(const uint8_t* bytes) { memcpy(bytes_, bytes, sizeof bytes_); }
+  HWY_INLINE explicit PlaneTable(const uint8_t* bytes) {
+    for (int i = 0; i < 16 * kTables; ++i) bytes_[i] = i < 16 ? bytes[i] : bytes[i] ^ bytes[i - 16];
+  }
 
   HWY_INLINE ByteVector operator()(ByteVector indices) const {
-    const auto tables = [this](int i) { return hn::LoadDup128(kBytes, bytes_ + 16 * i); };
-    return LookUpTree<kTables>(tables, LowNibbles(indices), indices);
+    ByteVector found = hn::TableLookupBytes(hn::LoadDup128(kBytes, bytes_), indices);
+    TFCOMPRESS_UNROLL
+    for (int i = 1; i < kTables; ++i) {
+      const ByteVector at = hn::Sub(indices, hn::Set(kBytes, static_cast<uint8_t>(16 * i)));
+      found = hn::Xor(found, hn::TableLookupBytes(hn::LoadDup128(kBytes, bytes_ + 16 * i), at));
+    }
+    return found;
   }
 
  private:
