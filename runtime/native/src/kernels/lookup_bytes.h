@@ -6,23 +6,6 @@
 namespace tfcompress {
 namespace {
 
-// Returns table[index] for a table of 16 * kTables bytes: looks up in 16 bytes at a time and chooses between the
-// results in a tree. tables(i) returns a vector of the i-th 16 bytes, repeated. Index bits beyond the table are
-// ignored.
-template <int kTables, class Tables>
-HWY_INLINE ByteVector LookUpTree(const Tables& tables, ByteVector low_nibbles, ByteVector indices, int first = 0) {
-  if constexpr (kTables == 1) {
-    return hn::TableLookupBytes(tables(first), low_nibbles);
-  } else {
-    const ByteVector low = LookUpTree<kTables / 2>(tables, low_nibbles, indices, first);
-    const ByteVector high = LookUpTree<kTables / 2>(tables, low_nibbles, indices, first + kTables / 2);
-    const auto upper = hn::TestBit(indices, hn::Set(kBytes, static_cast<uint8_t>(8 * kTables)));
-    return hn::IfThenElse(upper, high, low);
-  }
-}
-
-HWY_INLINE ByteVector LowNibbles(ByteVector indices) { return hn::And(indices, hn::Set(kBytes, uint8_t{15})); }
-
 // ByteTable holds the 2^kBits int8 centroids of a layer, ready for look-ups.
 #if HWY_TARGET <= HWY_AVX3_DL && HWY_ARCH_X86
 
@@ -104,9 +87,9 @@ class ByteTable {
   RegisterTable<kRegisters> table_;
 };
 
-#elif HWY_TARGET == HWY_SSE2
+#elif HWY_TARGET == HWY_SSE2 || !HWY_ARCH_X86
 
-// SSE2 has no byte look-up.
+// SSE2 has no byte look-up, and what vpshufb does with the bits above the lowest four is used below.
 template <int kBits>
 class ByteTable {
  public:
@@ -127,6 +110,35 @@ class ByteTable {
 
 #else
 
+// Returns `high` where bit kBit of the index is set, otherwise `low`.
+template <int kBit>
+HWY_INLINE ByteVector ChooseByBit(ByteVector indices, ByteVector high, ByteVector low) {
+#if HWY_CAP_GE512
+  return hn::IfThenElse(hn::TestBit(indices, hn::Set(kBytes, uint8_t{1 << kBit})), high, low);
+#else
+  // vpblendvb tests the highest bit of each byte itself.
+  const hn::Repartition<uint16_t, ByteTag> shorts;
+  const auto top = hn::BitCast(kSignedBytes, hn::ShiftLeft<7 - kBit>(hn::BitCast(shorts, indices)));
+  const auto chosen = hn::IfNegativeThenElse(top, hn::BitCast(kSignedBytes, high), hn::BitCast(kSignedBytes, low));
+  return hn::BitCast(kBytes, chosen);
+#endif
+}
+
+// Returns table[index] for a table of 16 * kTables bytes: looks up in 16 bytes at a time and chooses between the
+// results in a tree. tables(i) returns a vector of the i-th 16 bytes, repeated. `nibbles` are the indices without their
+// highest bit; vpshufb ignores the three bits below that one.
+template <int kTables, class Tables>
+HWY_INLINE ByteVector LookUpTree(const Tables& tables, ByteVector nibbles, ByteVector indices, int first = 0) {
+  if constexpr (kTables == 1) {
+    return hn::TableLookupBytes(tables(first), nibbles);
+  } else {
+    constexpr int kBit = kTables == 2 ? 4 : kTables == 4 ? 5 : kTables == 8 ? 6 : 7;
+    const ByteVector low = LookUpTree<kTables / 2>(tables, nibbles, indices, first);
+    const ByteVector high = LookUpTree<kTables / 2>(tables, nibbles, indices, first + kTables / 2);
+    return ChooseByBit<kBit>(indices, high, low);
+  }
+}
+
 template <int kBits>
 class ByteTable {
  public:
@@ -138,7 +150,8 @@ class ByteTable {
 
   HWY_INLINE SignedByteVector operator()(ByteVector indices) const {
     const auto tables = [this](int i) HWY_ATTR { return tables_[i]; };
-    return hn::BitCast(kSignedBytes, LookUpTree<kTables>(tables, LowNibbles(indices), indices));
+    const ByteVector nibbles = kBits < 8 ? indices : hn::And(indices, hn::Set(kBytes, uint8_t{127}));
+    return hn::BitCast(kSignedBytes, LookUpTree<kTables>(tables, nibbles, indices));
   }
 
  private:

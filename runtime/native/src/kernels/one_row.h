@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dense_int8.h"
+#include "nibble_dot.h"
 
 namespace tfcompress {
 namespace {
@@ -84,14 +85,14 @@ HWY_NOINLINE void OneRow(const DenseTask& task) {
   });
 }
 
-// Like FloatDot, for a quantized row.
+// Adds up the products of a quantized row with the weights of 16 outputs.
 template <int kBits>
-HWY_INLINE void Int8Dot(const uint8_t* blocks, const ByteTable<kBits>& table, const uint8_t* q, RowScale row,
-                        const DenseWeights& weights, int n, float* sums) {
+HWY_INLINE void SumWords(const uint8_t* blocks, const ByteTable<kBits>& table, const uint8_t* q, int inputs,
+                         IntVector (&sums)[kHalfVectors]) {
   IntVector dots[kHalfVectors][2];
   TFCOMPRESS_UNROLL
   for (int v = 0; v < kHalfVectors; ++v) dots[v][0] = dots[v][1] = hn::Zero(kInts);
-  for (int k = 0; k < weights.inputs; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits)) {
+  for (int k = 0; k < inputs; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits)) {
     FetchAhead<kBits>(blocks);
     const QuadWords values[2] = {BroadcastQuad(q + k), BroadcastQuad(q + k + 4)};
     ForIndices<kBits>(blocks, [&](ByteVector indices, int half, int v) HWY_ATTR {
@@ -100,11 +101,48 @@ HWY_INLINE void Int8Dot(const uint8_t* blocks, const ByteTable<kBits>& table, co
       for (int w = 0; w < kWords; ++w) dots[v][half] = DotAnyWord(dots[v][half], values[half].of[w], words.of[w]);
     });
   }
+  TFCOMPRESS_UNROLL
+  for (int v = 0; v < kHalfVectors; ++v) sums[v] = hn::Add(dots[v][0], dots[v][1]);
+}
+
+// The same for a row that has been cut into nibbles.
+template <int kBits>
+HWY_INLINE void SumNibbles(const uint8_t* blocks, const ByteTable<kBits>& table, const uint8_t* low, int inputs,
+                           IntVector (&sums)[kHalfVectors]) {
+  constexpr int kInputs = kPackedBlockInputs * NibbleSum::kMostQuads / 2;
+  const uint8_t* high = low + QuantizedStride(inputs);
+  const auto quad = [](const uint8_t* at) HWY_ATTR {
+    int32_t found;
+    memcpy(&found, at, sizeof found);
+    return hn::BitCast(kBytes, hn::Set(kInts, found));
+  };
+  NibbleSum dots[kHalfVectors];
+  for (int begin = 0; begin < inputs; begin += kInputs) {
+    const int end = Min(begin + kInputs, inputs);
+    for (int k = begin; k < end; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits)) {
+      FetchAhead<kBits>(blocks);
+      ForIndices<kBits>(blocks, [&](ByteVector indices, int half, int v) HWY_ATTR {
+        dots[v].Add(quad(low + k + 4 * half), quad(high + k + 4 * half), table(indices));
+      });
+    }
+    for (NibbleSum& dot : dots) dot.Widen();
+  }
+  for (int v = 0; v < kHalfVectors; ++v) sums[v] = dots[v].sum();
+}
+
+// Like FloatDot, for a quantized row.
+template <int kBits>
+HWY_INLINE void Int8Dot(const uint8_t* blocks, const ByteTable<kBits>& table, const uint8_t* q, RowScale row,
+                        const DenseWeights& weights, int n, float* sums) {
+  IntVector whole[kHalfVectors];
+  if constexpr (kDotsNibbles) {
+    SumNibbles<kBits>(blocks, table, q, weights.inputs, whole);
+  } else {
+    SumWords<kBits>(blocks, table, q, weights.inputs, whole);
+  }
   const FinishInt8<kHalfVectors> floats(weights, n);
   TFCOMPRESS_UNROLL
-  for (int v = 0; v < kHalfVectors; ++v) {
-    hn::Store(floats(hn::Add(dots[v][0], dots[v][1]), row, v), kFloats, sums + v * kLanes);
-  }
+  for (int v = 0; v < kHalfVectors; ++v) hn::Store(floats(whole[v], row, v), kFloats, sums + v * kLanes);
 }
 
 // Computes row `row` of the task.
@@ -113,10 +151,14 @@ HWY_NOINLINE void OneRowInt8(const DenseTask& task, int row) {
   const DenseWeights& weights = task.weights;
   const ByteTable<kBits> table(weights.centroids8);
   const uint8_t* q = task.q + static_cast<size_t>(row) * static_cast<size_t>(QuantizedStride(weights.inputs));
-  if constexpr (kTakenOff != 0) {
+  if constexpr (kTakenOff != 0 || kDotsNibbles) {
     DenseInt8Space space;
     CutDenseInt8(weights, 1, task.scratch, &space);
-    ArrangeRows(q, 0, 1, weights.inputs, space.rows);
+    if constexpr (kDotsNibbles) {
+      CutIntoNibbles(q, static_cast<size_t>(QuantizedStride(weights.inputs)), space.rows);
+    } else {
+      ArrangeRows(q, 0, 1, weights.inputs, space.rows);
+    }
     q = space.rows;
   }
   const RowScale scale = task.scales[row];
