@@ -1,7 +1,7 @@
 // Looks up int8 centroids by index, with the byte look-ups of the instruction set.
 #pragma once
 
-#include "simd.h"
+#include "unpack.h"
 
 namespace tfcompress {
 namespace {
@@ -154,12 +154,38 @@ class ByteTable {
     return hn::BitCast(kSignedBytes, LookUpTree<kTables>(tables, nibbles, indices));
   }
 
+  // Takes 6 bits. Blends test the highest bit of `tops` where it is.
+  HWY_INLINE SignedByteVector operator()(SplitIndices indices) const {
+    static_assert(kBits == 6);
+    const auto found = [&](int i) HWY_ATTR {
+      return hn::BitCast(kSignedBytes, hn::TableLookupBytes(tables_[i], indices.nibbles));
+    };
+    const auto top = hn::BitCast(kSignedBytes, indices.tops), next = hn::Add(top, top);
+    return hn::IfNegativeThenElse(top, hn::IfNegativeThenElse(next, found(3), found(2)),
+                                  hn::IfNegativeThenElse(next, found(1), found(0)));
+  }
+
  private:
   static constexpr int kTables = kBits <= 4 ? 1 : 1 << (kBits - 4);
   ByteVector tables_[kTables];
 };
 
 #endif
+
+// Calls body(weights, half, vector) for all vectors of a packed block.
+template <int kBits, class Body>
+HWY_INLINE void ForWeights(const uint8_t* block, const ByteTable<kBits>& table, const Body& body) {
+#if HWY_TARGET == HWY_AVX2
+  if constexpr (kBits == 6) {
+    body(table(SixBits<0, 0>(block)), 0, 0);
+    body(table(SixBits<0, 1>(block)), 0, 1);
+    body(table(SixBits<1, 0>(block)), 1, 0);
+    body(table(SixBits<1, 1>(block)), 1, 1);
+    return;
+  }
+#endif
+  ForIndices<kBits>(block, [&](ByteVector indices, int half, int v) HWY_ATTR { body(table(indices), half, v); });
+}
 
 }  // namespace
 }  // namespace tfcompress

@@ -95,8 +95,8 @@ HWY_INLINE void SumWords(const uint8_t* blocks, const ByteTable<kBits>& table, c
   for (int k = 0; k < inputs; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits)) {
     FetchAhead<kBits>(blocks);
     const QuadWords values[2] = {BroadcastQuad(q + k), BroadcastQuad(q + k + 4)};
-    ForIndices<kBits>(blocks, [&](ByteVector indices, int half, int v) HWY_ATTR {
-      const QuadWords words = WeightWords(table(indices));
+    ForWeights<kBits>(blocks, table, [&](SignedByteVector weights, int half, int v) HWY_ATTR {
+      const QuadWords words = WeightWords(weights);
       TFCOMPRESS_UNROLL
       for (int w = 0; w < kWords; ++w) dots[v][half] = DotAnyWord(dots[v][half], values[half].of[w], words.of[w]);
     });
@@ -121,8 +121,8 @@ HWY_INLINE void SumNibbles(const uint8_t* blocks, const ByteTable<kBits>& table,
     const int end = Min(begin + kInputs, inputs);
     for (int k = begin; k < end; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits)) {
       FetchAhead<kBits>(blocks);
-      ForIndices<kBits>(blocks, [&](ByteVector indices, int half, int v) HWY_ATTR {
-        dots[v].Add(quad(low + k + 4 * half), quad(high + k + 4 * half), table(indices));
+      ForWeights<kBits>(blocks, table, [&](SignedByteVector weights, int half, int v) HWY_ATTR {
+        dots[v].Add(quad(low + k + 4 * half), quad(high + k + 4 * half), weights);
       });
     }
     for (NibbleSum& dot : dots) dot.Widen();

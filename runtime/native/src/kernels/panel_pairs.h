@@ -5,7 +5,6 @@
 #include "finish_int8.h"
 #include "integer_tile.h"
 #include "lookup_bytes.h"
-#include "unpack.h"
 
 namespace tfcompress {
 namespace {
@@ -34,8 +33,9 @@ HWY_NOINLINE void DecodeInt8(const uint8_t* blocks, const ByteTable<kBits>& laye
   const ByteTable<kBits> table = layer;  // A copy may stay in registers.
   for (int k = 0; k < inputs; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits), panel += kPairs * kLanes) {
     IntVector quads[2][kHalfVectors];
-    ForIndices<kBits>(blocks, [&](ByteVector indices, int half, int vector)
-                                  HWY_ATTR { quads[half][vector] = hn::BitCast(kInts, table(indices)); });
+    ForWeights<kBits>(blocks, table, [&](SignedByteVector weights, int half, int vector) HWY_ATTR {
+      quads[half][vector] = hn::BitCast(kInts, weights);
+    });
     TFCOMPRESS_UNROLL
     for (int v = 0; v < kHalfVectors; ++v) {
       hn::Store(hn::InterleaveLower(kInts, quads[0][v], quads[1][v]), kInts, panel + 2 * v * kLanes);

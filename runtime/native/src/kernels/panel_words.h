@@ -4,7 +4,6 @@
 #include "finish_int8.h"
 #include "integer_tile.h"
 #include "lookup_bytes.h"
-#include "unpack.h"
 
 namespace tfcompress {
 namespace {
@@ -27,8 +26,8 @@ HWY_NOINLINE void DecodeInt8(const uint8_t* blocks, const ByteTable<kBits>& laye
   const ByteTable<kBits> table = layer;  // A copy may stay in registers.
   constexpr int kQuadColumns = kWords * kTileColumns;
   for (int k = 0; k < inputs; k += kPackedBlockInputs, blocks += PackedBlockBytes(kBits), panel += 2 * kQuadColumns) {
-    ForIndices<kBits>(blocks, [&](ByteVector indices, int half, int vector) HWY_ATTR {
-      const QuadWords words = WeightWords(table(indices));
+    ForWeights<kBits>(blocks, table, [&](SignedByteVector weights, int half, int vector) HWY_ATTR {
+      const QuadWords words = WeightWords(weights);
       int32_t* to = panel + half * kQuadColumns + vector * kLanes;
       TFCOMPRESS_UNROLL
       for (int i = 0; i < kWords; ++i) hn::Store(words.of[i], kInts, to + i * kTileColumns);

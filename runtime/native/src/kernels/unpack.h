@@ -88,6 +88,19 @@ HWY_INLINE void ForIndices(const uint8_t* block, const Body& body) {
   if constexpr (kHalfVectors > 2) body(Indices<kBits, 1, 3>(block), 1, 3);
 }
 
+// Indices of 6 bits: the lower four, and the upper two at the top of each byte. The other bits of the latter are
+// undefined.
+struct SplitIndices {
+  ByteVector nibbles, tops;
+};
+
+// Like Indices of 6 bits.
+template <int kWhich, int kVector>
+HWY_INLINE SplitIndices SixBits(const uint8_t* block) {
+  const ByteVector packed = hn::LoadDup128(kBytes, block + kPlaneByte<6, 2> + 16 * kWhich);
+  return {Indices<4, kWhich, kVector>(block), TwoBits<6, kVector * kByteLanes / 16>(packed)};
+}
+
 // Calls body(Constant<bits>) for the numbers of bits that the format has.
 template <class Body>
 HWY_INLINE void WithBits(int bits, const Body& body) {
