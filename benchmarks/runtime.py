@@ -34,7 +34,7 @@ from tfcompress.measure.interpreter import Runner
 from tfcompress.measure.latency import take_turns
 from tfcompress.measure.memory import memory
 
-_MODELS = ("deit_tiny", "minilm_l6", "vit_base", "one_row")
+_MODELS = ("deit_tiny", "minilm_l6", "vit_base", "one_row", "one_row_16")
 _SHORT = "deit_tiny_short"
 """The first two blocks of deit_tiny, small enough for an emulator."""
 _FILES = ("float32", "float32_packed", "int8", "int8_packed")
@@ -43,7 +43,7 @@ _PAIRS = {"float32": "float32_packed", "int8": "int8_packed"}
 
 _MEASURE = flags.DEFINE_list("measure", "time", "What to measure: time, size, memory, load, reads; or files.")
 _CHOSEN = flags.DEFINE_multi_enum(
-    "models", list(_MODELS), [*_MODELS, _SHORT], "Models to measure; one_row has 85 M weights and a single input row."
+    "models", list(_MODELS), [*_MODELS, _SHORT], "Models; one_row has 85 M weights and one input row, _16 16 clusters."
 )
 _THREADS = flags.DEFINE_integer("threads", 1, "Threads per inference.", lower_bound=1)
 _PROCESSES = flags.DEFINE_integer("processes", 5, "Number of processes that measure the time.", lower_bound=1)
@@ -78,10 +78,12 @@ def _make(model: str) -> None:
 
     from tfcompress.export.converter import convert
     from tfcompress.models import presets
+    from tfcompress.models.outputs import Outputs
     from tfcompress.packed.packer import pack
 
     tf_keras.utils.set_random_seed(0)
-    if model == "one_row":
+    rows = model.startswith("one_row")
+    if rows:
         x = features = tf_keras.Input((768,), batch_size=1)
         for _ in range(12):
             for width in (768, 768, 768, 768, 3072, 768):
@@ -93,18 +95,19 @@ def _make(model: str) -> None:
         built = presets.build(model, 2)
     for weights in built.weights:
         if weights.shape.rank == 2 and min(weights.shape) > 2:  # kernels and token embeddings
-            weights.assign(_clustered(weights.numpy()))
-    content = convert(built, "float32")
-    contents = {"float32": content, "int8": convert(built, "dynamic")}
+            weights.assign(_clustered(weights.numpy(), 16 if model == "one_row_16" else 64))
+    outputs = Outputs.NUMBERS if rows else None
+    content = convert(built, "float32", outputs=outputs)
+    contents = {"float32": content, "int8": convert(built, "dynamic", outputs=outputs)}
     contents |= {"float32_packed": pack(content), "int8_packed": pack(content, "int8")}
     for name, made in contents.items():
         with atomic_write(_path(model, name)) as temporary:
             temporary.write_bytes(made)
 
 
-def _clustered(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Replaces each weight with the nearest of 64 quantiles."""
-    centroids = np.quantile(weights, (np.arange(64) + 0.5) / 64).astype(np.float32)
+def _clustered(weights: npt.NDArray[np.float32], clusters: int) -> npt.NDArray[np.float32]:
+    """Replaces each weight with the nearest of so many quantiles."""
+    centroids = np.quantile(weights, (np.arange(clusters) + 0.5) / clusters).astype(np.float32)
     nearest: npt.NDArray[np.float32] = centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, weights)]
     return nearest
 
