@@ -38,6 +38,14 @@ def test_compensation_costs_a_fraction_of_the_error_of_k_means(layer, clusters, 
     assert lost(kernel, book, moments) < part * lost(kernel, plain, moments)
 
 
+def test_errors_correct_each_other_less_with_more_damping(layer):
+    kernel, moments = layer
+    books = [cluster_kernel(kernel, moments, Settings(16, False, damping=damping)) for damping in (0.01, 1.0, 100.0)]
+    losses = [lost(kernel, book, moments) for book in books]
+    assert losses == sorted(losses)
+    assert losses[0] < 0.8 * losses[-1]
+
+
 def test_a_codebook_gives_float32_values_of_few_distinct_centroids(layer):
     kernel, moments = layer
     for scales in (False, True):

@@ -16,15 +16,13 @@ from tfcompress.tflite.tensor import Bytes
 
 Order = npt.NDArray[np.intp]
 
-_DAMPING = 0.01
-"""What is added to the diagonal of the moments, as a fraction of its mean, so that they can be factorized."""
 _BLOCK = 64
 """Inputs whose errors are passed on together."""
 _SWEEPS = 2
 
 
 def compensated(
-    weights: Doubles, moments: Doubles, pruned: Mask | None, roundings: Iterable[Rounding]
+    weights: Doubles, moments: Doubles, pruned: Mask | None, roundings: Iterable[Rounding], damping: float
 ) -> Iterator[tuple[Bytes, Rounding]]:
     """Rounds weights so that they lose least of trace (errorsᵀ · moments · errors), the squared error of the outputs.
 
@@ -37,12 +35,14 @@ def compensated(
         moments: (inputs, inputs), the sum of x xᵀ over inputs x, not zero.
         pruned: in the shape of the weights: which must be rounded to 0, which is a centroid; None if none must.
         roundings: the centroids and scales to begin with; each is a task of its own.
+        damping: what is added to the diagonal of the moments, as a fraction of its mean, so that they can be
+            factorized; the more, the less do errors correct each other.
 
     Yields:
         Indices in the shape of the weights, and the rounding that they stand for.
     """
     moments = moments * (len(moments) / float(np.trace(moments)))
-    moments[np.diag_indices_from(moments)] += _DAMPING
+    moments[np.diag_indices_from(moments)] += damping
     order = np.argsort(-np.diag(moments), kind="stable")
     factor = _factor(moments, order)
     for rounding in roundings:

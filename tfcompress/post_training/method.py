@@ -36,6 +36,7 @@ class Settings:
         scales: whether each output, or row of a table, has a scale; None: where it pays.
         compensated: whether the weights of a layer are rounded for its outputs, if the moments of its inputs are known.
         keep_zeros: whether the zeros of a kernel stay zero; None: if it has so many that it was pruned.
+        damping: of the compensation, positive; see `tfcompress.post_training.compensation.compensated`.
 
     Raises:
         UserError: the number of clusters is out of range.
@@ -45,6 +46,7 @@ class Settings:
     scales: bool | None = None
     compensated: bool = True
     keep_zeros: bool | None = None
+    damping: float = 0.01
 
     def __post_init__(self) -> None:
         if not 2 <= self.clusters <= MAX_CENTROIDS:
@@ -110,7 +112,7 @@ def _of_kernel(
     if moments is None or not settings.compensated:
         rounded = ((_nearest(weights, pruned, rounding), rounding) for rounding in roundings)
     else:
-        rounded = compensated(weights, moments, pruned, roundings)
+        rounded = compensated(weights, moments, pruned, roundings, settings.damping)
     for indices, rounding in rounded:
         yield _codebook(rounding, indices.T.reshape(kernel.shape))
 
