@@ -45,11 +45,11 @@ def circumstances(rows: Iterable[Result], command: str, versions: Mapping[str, s
     }
 
 
-def heading(found: Mapping[str, Any], libraries: Iterable[str]) -> str:
-    """Returns the circumstances in a line."""
+def heading(found: Mapping[str, Any], libraries: Iterable[str], timed: bool = True) -> str:
+    """Returns the circumstances in a line; of figures that hold no times, without the number of threads."""
     versions, machine = found["versions"], found["machine"]
     named = ", ".join([f"Python {versions['python']}", *(f"{name} {versions[name]}" for name in libraries)])
-    return f"{found['date'][:10]}, {machine['processor']}, {machine['cores']} cores, {named}; one thread."
+    return f"{found['date'][:10]}, {machine['processor']}, {machine['cores']} cores, {named}{'; one thread' * timed}."
 
 
 def markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

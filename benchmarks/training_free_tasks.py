@@ -115,10 +115,10 @@ class Task:
         """Runs a file, whose scores or embeddings are compared with the float32 file's and the targets."""
         kept = self.folder / "outputs.npy"
         if not kept.is_file():
-            np.save(kept, _outputs(self.float32, self.examples))
+            np.save(kept, outputs_of(self.float32, self.examples))
         expected = np.load(kept)
         same = file.read_bytes() == self.float32.read_bytes()
-        found = expected if same else _outputs(file, self.examples)
+        found = expected if same else outputs_of(file, self.examples)
         from tfcompress.data.tasks import Classification, Embedding  # Imports TensorFlow.
 
         classes = np.issubdtype(self.targets.dtype, np.integer)
@@ -132,8 +132,8 @@ class Task:
         }
 
 
-def _outputs(file: Path, examples: Iterable[Features]) -> Array:
-    """Returns scores, or the mean of the last hidden states of each text's tokens."""
+def outputs_of(file: Path, examples: Iterable[Features]) -> Array:
+    """Returns a file's scores `(examples, classes)`, or the mean of the last hidden states of each text's tokens."""
     runner, outputs = opened(file), []
     for example in examples:
         found = runner.run(example)
@@ -148,8 +148,8 @@ def _with_error(values: Array) -> Result:
     return {"value": float(values.mean()), "standard_error": float(values.std(ddof=1) / np.sqrt(len(values)))}
 
 
-def prepare_vit(folder: Path, source: Path, pictures: Path, calibration: str) -> None:
-    """Converts a checkpoint, and decodes the pictures."""
+def prepare_vit(folder: Path, source: Path, pictures: Path, calibration: str, count: int = CALIBRATION) -> None:
+    """Converts a checkpoint, and decodes the pictures, of which at most `count` are for calibration."""
     from tfcompress.commands.calibration import calibration_examples
     from tfcompress.commands.convert import convert_file
     from tfcompress.commands.examples import examples_for
@@ -161,7 +161,7 @@ def prepare_vit(folder: Path, source: Path, pictures: Path, calibration: str) ->
     fed = examples_for([float32], "image_folder_test", pictures)
     assert fed.labels is not None
     (name,) = Runner(float32).inputs
-    (rows,) = calibration_examples(calibration, CALIBRATION, str(source), float32).values()
+    (rows,) = calibration_examples(calibration, count, str(source), float32).values()
     _write(folder, rows, [{name: np.asarray(picture)} for picture in fed.feeds[float32]], fed.labels)
 
 
