@@ -46,6 +46,7 @@ results: install
 	$(BIN)/python -m benchmarks.training_free --render $(call into,training_free) --compared=docs/compared.md
 	$(BIN)/python -m benchmarks.vit_clusters --render $(call into,vit_clusters)
 	$(BIN)/python -m benchmarks.energy --render $(call into,energy)
+	$(BIN)/python -m benchmarks.ablations --render $(call into,ablations)
 	$(BIN)/python -m benchmarks.halved_paper --render $(call into,halved_paper)
 	$(BIN)/python -m benchmarks.text_models --render $(call into,text_models)
 	$(BIN)/python -m benchmarks.training_step --render $(call into,training_step)

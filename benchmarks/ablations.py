@@ -192,7 +192,7 @@ def _table(found: Mapping[str, Result]) -> str:
     """Returns the circumstances in a line, and a Markdown table for each model."""
     columns = (
         "top-1 of each seed (95 %)", "lost / gained", "KL from float32 (95 %)", "zipped", "KL less the defaults'",
-        "top-1 less the defaults'", "lost / gained",
+        "top-1 less the defaults'", "lost / gained against the defaults",
     )  # fmt: skip
     tables = [
         markdown((base, "value", *columns), [_cells(row) for row in found["rows"].values() if row["base"] == base])

@@ -58,7 +58,7 @@ class Trained:
         """Reads a part of Fashion-MNIST's training split, and its whole test split; see `fashion_mnist` for `files`."""
         whole = fashion_mnist(files)
         data = replace(whole, train=whole.train.take(_TRAINING), validation=whole.validation.take(_VALIDATION))
-        return cls(data, folder, seeds, 10, {"depth": 2})
+        return cls(data, folder, seeds, 8, {"depth": 2})
 
     @classmethod
     def quick(cls, folder: Path) -> Trained:

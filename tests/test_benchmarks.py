@@ -21,6 +21,7 @@ QUICK = {
     "training_free": f"{10 + 2 * PEERS} files were made and measured",
     "vit_clusters": "3 rows were measured",
     "energy": "multiply-adds were counted",
+    "ablations": "2 rows were measured",
     "halved_paper": "2 models were measured",
     "text_models": "2 models were measured",
     "training_step": "2 variants were measured",
@@ -154,3 +155,18 @@ def test_what_the_page_says_of_text_models_is_what_the_results_show():
             assert min(kinds, key=lambda kind: kinds[kind]["time"][length]["ratio"]) == "packed_int8"
     mobile = files["MobileBERT"]
     assert min(mobile["packed_float32"]["memory"], mobile["packed_int8"]["memory"]) > mobile["dynamic"]["memory"]
+
+
+def test_what_the_pages_say_of_ablations_is_what_the_results_show():
+    """See docs/results.md, docs/cluster.md and docs/clustering.md: what changes here is to be changed there."""
+    rows = json.loads((ROOT / "benchmarks/results/ablations.json").read_text())["rows"]
+    default = rows["16-default"]["divergence"]["value"]
+    shown = {"k-means": 2.8, "scales-never": 1.5, "examples-32": 1.1}
+    for name, times in shown.items():
+        row = rows[f"16-{name}"]
+        assert round(row["divergence"]["value"] / default, 1) == times
+        assert row["beside"]["divergence"]["low"] > 0
+    always = rows["16-scales-always"]["beside"]["divergence"]
+    assert always["low"] < 0 < always["high"]
+    compared = [row["beside"]["top-1"] for row in rows.values() if "beside" in row]
+    assert all(change["low"] < 0 < change["high"] for change in compared)
