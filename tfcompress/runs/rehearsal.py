@@ -172,7 +172,7 @@ def perform(script: Script, folder: Path) -> None:
     chain = replace(script.chain, workdir=folder / "work", base=base, objective=script.objective)
     names = [BASE, *(technique.name for technique in chain.techniques)]
     stages = chain.stages(lambda *_: None)
-    base: Stage | None = None
+    untried: Stage | None = None
     with bar("rehearsal", 2 * len(names)) as shown:
         for name in names:
             (folder / "step").write_text(name)
@@ -181,11 +181,11 @@ def perform(script: Script, folder: Path) -> None:
                 waits = name == BASE and bool(chain.techniques)
                 shown.advance(1 + waits, note=f"{name} trained")
                 if waits:
-                    base = stage  # The files of the next stage show as much if its model is built alike.
+                    untried = stage  # The files of the next stage show as much if its model is built alike.
                     continue
-                if base is not None and base.model.to_json() != stage.model.to_json():
-                    _try_files(base, chain)
-                base = None
+                if untried is not None and untried.model.to_json() != stage.model.to_json():
+                    _try_files(untried, chain)
+                untried = None
                 _try_files(stage, chain)
             shown.advance(note=f"{name} exported")
 
