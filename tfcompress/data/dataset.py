@@ -16,7 +16,7 @@ from tfcompress.answers import IGNORED
 from tfcompress.data.label_reading import accepted, fits, read_labels
 from tfcompress.data.starting import starting_fast
 from tfcompress.data.tasks import Classification, Task
-from tfcompress.data.tokenizer import is_pair
+from tfcompress.data.tokenizer import is_pair, is_sentence
 from tfcompress.errors import UserError
 from tfcompress.measure.quality import Labels
 from tfcompress.pixel_range import PixelRange
@@ -335,8 +335,10 @@ class Dataset:
 
     @property
     def _rows(self) -> Decode | None:
-        """Decodes a batch of features; None if `decode` takes one example only."""
-        return None if self.align is not None else getattr(self.decode, "rows", None)
+        """Decodes a batch of features; None if `decode` takes one example only, or they are sentences in words."""
+        features = self.test.element_spec[0]
+        stackable = isinstance(features, tf.TensorSpec) and not is_sentence(features)
+        return getattr(self.decode, "rows", None) if stackable and self.align is None else None
 
     @cached_property
     def _decode_examples(self) -> Callable[[Any], Example]:
