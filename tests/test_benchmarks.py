@@ -166,7 +166,9 @@ def test_what_the_pages_say_of_ablations_is_what_the_results_show():
         row = rows[f"16-{name}"]
         assert round(row["divergence"]["value"] / default, 1) == times
         assert row["beside"]["divergence"]["low"] > 0
-    for name in ("scales-always", "damping-0.1", "damping-0.001"):
+    for name in ("weighted", "examples-64", "examples-128", "scales-never"):
+        assert rows[f"16-{name}"]["beside"]["divergence"]["low"] > 0
+    for name in ("scales-always", "examples-512", "damping-0.001", "damping-0.1", "damping-1.0"):
         change = rows[f"16-{name}"]["beside"]["divergence"]
         assert change["low"] < 0 < change["high"]
     top1 = [row["beside"]["top-1"] for row in rows.values() if "beside" in row]
