@@ -7,6 +7,9 @@ INSTALLED := $(VENV)/.installed
 BUILT := $(VENV)/.built
 NATIVE := runtime/native
 
+# Without compiled modules, each of the many processes that import TensorFlow takes seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
+
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
 .PHONY: demo test fuzz check docs results install lock wheels release
@@ -59,14 +62,14 @@ EXTRAS ?=
 install: $(BUILT) $(EXTRAS:%=$(INSTALLED)-%)
 
 $(INSTALLED)-%: %.lock $(INSTALLED)
-	BUILD_PYTHON=$(BIN)/python UV_COMPILE_BYTECODE=1 tools/install.sh $(BIN)/python --require-hashes -r $<
+	BUILD_PYTHON=$(BIN)/python tools/install.sh $(BIN)/python --require-hashes -r $<
 	touch $@
 
 $(INSTALLED): requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	sed -n '/^uv==/,/[^\]$$/p' $< > $(VENV)/uv.lock
 	$(BIN)/python -m pip install --quiet --require-hashes -r $(VENV)/uv.lock
-	BUILD_PYTHON=$(BIN)/python UV_COMPILE_BYTECODE=1 tools/install.sh $(BIN)/python --require-hashes -r $<
+	BUILD_PYTHON=$(BIN)/python tools/install.sh $(BIN)/python --require-hashes -r $<
 	touch $@
 
 # Also compiles the packed runtime, if CMake and a C++ compiler are installed.
