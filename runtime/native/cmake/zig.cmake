@@ -4,6 +4,8 @@ set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR $ENV{ZIG_TARGET})
 set(CMAKE_CXX_COMPILER $ENV{ZIG} c++)
 set(CMAKE_CXX_COMPILER_TARGET ${CMAKE_SYSTEM_PROCESSOR}-linux-gnu.2.27)
-# Linking a test program would compile the C++ library once more, without optimization.
+# zig compiles the C++ library when it links with it, which takes minutes: once for the runtime, and once for the programs
+# by which CMake tries the compiler.
+set(TFCOMPRESS_LIBCXX_HEADERS ON)
 set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
-set(CMAKE_SHARED_LINKER_FLAGS_INIT -s)  # Its optimized programs have debugging information, too.
+set(CMAKE_SHARED_LINKER_FLAGS_INIT "-s -nostdlib++")  # zig's optimized programs have debugging information, too.

@@ -1,5 +1,6 @@
 // What libc++'s headers leave to its library, as far as the runtime uses it, without exceptions: what would throw
-// aborts. And what compilers expect of a library's start files.
+// aborts. And what compilers expect of a library's start files. For where there is no such library (Android without the
+// NDK), and where compiling it takes longer than all of the runtime (zig).
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,10 @@ string to_string(long long number) {
   return text;
 }
 
+#if _LIBCPP_VERSION >= 15000  // Earlier versions compile strings where they are used.
+template class basic_string<char>;
+#endif
+
 // The number of buckets of a hash table.
 size_t __next_prime(size_t n) {
   const auto prime = [](size_t n) {
@@ -84,7 +89,9 @@ __shared_weak_count* __shared_weak_count::lock() noexcept {
   return nullptr;
 }
 
+#ifndef _LIBCPP_HAS_TRIVIAL_MUTEX_DESTRUCTION
 mutex::~mutex() noexcept { pthread_mutex_destroy(&__m_); }
+#endif
 void mutex::lock() {
   if (pthread_mutex_lock(&__m_) != 0) abort();
 }
