@@ -57,11 +57,13 @@ def markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["--"] * len(columns), *lines))
 
 
-def show(table: str, name: str, page: str | None) -> None:
-    """Prints a table, and puts it into a page if one is given; see `put_table`."""
+def show(table: str, name: str, page: str | None, pictures: Mapping[str, str] | None = None) -> None:
+    """Prints a table, and puts it into a page if one is given, with pictures beside it by name; see `put_table`."""
     print(table)
     if page:
         put_table(Path(page), name, table)
+        for file, picture in (pictures or {}).items():
+            (Path(page).parent / file).write_text(picture)
 
 
 def put_table(page: Path, name: str, table: str) -> None:

@@ -47,7 +47,7 @@ def pictures(model: str, rows: Mapping[str, Result]) -> dict[str, str]:
             label,
             some.metric + ", %" * some.percent,
             lowest - 0.1 * (best - lowest),
-            logarithmic=axis == "bytes",
+            logarithmic="x" * (axis == "bytes"),
         )
         found[f"{model}_{axis}.svg"] = plots.standalone(svg)
     return found

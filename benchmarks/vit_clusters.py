@@ -34,6 +34,7 @@ from tfcompress.post_training.clustering import cluster
 from tfcompress.post_training.kernels import SMALLEST_KERNEL, find_kernels
 from tfcompress.post_training.kmeans import exact_centroids, midpoints
 from tfcompress.post_training.method import Settings
+from tfcompress.report import plots
 from tfcompress.tflite.attached import with_attached_files
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.writing import write
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str]) -> None:
         assert len(_table(found).splitlines()) == len(_QUICK_ROWS) + 5
         print(f"{len(found['rows'])} rows were measured; the figures mean nothing and are not shown")
     elif _RENDER.value:
-        show(_table(read_json(Path(_SAVE.value))), _NAME, _TABLE.value)
+        _show(read_json(Path(_SAVE.value)))
     else:
         _run_all(output)
 
@@ -140,8 +141,11 @@ def _run_all(output: Path) -> None:
             run_apart("benchmarks.vit_clusters", output, row, f"--calibration={_CALIBRATION.value or ''}")
             if saved is not None:
                 write_json(saved, _found(output))
-    table = _table(_found(output))
-    show(table, _NAME, _TABLE.value)
+    _show(_found(output))
+
+
+def _show(found: Mapping[str, Result]) -> None:
+    show(_table(found), _NAME, _TABLE.value, {"vit_clusters.svg": _picture(found["rows"])})
 
 
 def _run(row: str, output: Path) -> None:
@@ -204,6 +208,21 @@ def _figures(file: Result, base: Result) -> list[str]:
         "{ratio:.2f} ({ratio_low:.2f}-{ratio_high:.2f})".format(**file["time"]) if packed else "",
         f"{file['memory'] / 2**20:.0f} MiB" if packed else "",
     ]
+
+
+def _picture(rows: Mapping[str, Result]) -> str:
+    """Draws the divergence against the zipped bytes, a line per method, as SVG."""
+    groups: dict[str, list[tuple[float, float, str]]] = {}
+    for row in rows.values():
+        if row["clusters"]:
+            file = row["files"]["float32"]
+            point = (file["zipped"] / 1e6, file["divergence"]["value"], row["clusters"])
+            groups.setdefault(f"{row['method']}, a codebook per {row['shared']}", []).append(point)
+    for points in groups.values():
+        points.sort()
+    ours = [group for group in groups if not group.startswith("k-means")]
+    axes = ("megabytes, zipped", "KL from float32, nats")
+    return plots.standalone(plots.series("vit-clusters", groups, ours, *axes, logarithmic="y"))
 
 
 def _over(base: float, value: float) -> str:

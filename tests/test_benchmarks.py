@@ -57,7 +57,7 @@ def test_the_pages_show_the_results(tmp_path):
         subprocess.run([sys.executable, "-m", "mdformat", tmp_path / name], check=True)
         assert (tmp_path / name).read_text() == shown, "run `make results`"
     pictures = sorted(tmp_path.glob("*.svg"))
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     for picture in pictures:
         assert f"]({picture.name})" in pages["results.md"]
         drawn, shown = (_drawn(path.read_text()) for path in (picture, ROOT / "docs" / picture.name))

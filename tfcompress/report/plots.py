@@ -95,13 +95,14 @@ def series(
     joined: Collection[str],
     x_label: str,
     y_label: str,
-    y_from: float,
-    logarithmic: bool = False,
+    y_from: float | None = None,
+    logarithmic: str = "",
 ) -> str:
     """Draws groups of points `(x, y, label)`, each with a mark of its own, by what the legend calls them.
 
     The groups in `joined` have their points joined, in the first colour; all others have the second. Points below
-    `y_from`, where the vertical axis begins, are not seen. `logarithmic` is the scale of the horizontal axis.
+    `y_from`, where the vertical axis begins, are not seen. `logarithmic` are the axes with such a scale, `x`, `y` or
+    `xy`.
     """
     from matplotlib import ticker
 
@@ -123,11 +124,12 @@ def series(
                 axes.annotate(
                     label, place, (4, 2), textcoords="offset points", fontsize=6, color=color, annotation_clip=True
                 )
-        if logarithmic:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
-            axes.xaxis.set_major_formatter(ticker.ScalarFormatter())
-            axes.xaxis.set_minor_locator(ticker.NullLocator())
+        for letter in logarithmic:
+            axes.set(**{f"{letter}scale": "log"})
+            axis = getattr(axes, f"{letter}axis")
+            axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
+            axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            axis.set_minor_locator(ticker.NullLocator())
         axes.set_ylim(bottom=y_from)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
