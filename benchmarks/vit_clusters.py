@@ -48,10 +48,17 @@ _SAVE = flags.DEFINE_string("save", None, "Also write all results to this one fi
 _TABLE = flags.DEFINE_string("table", None, "Put the table between the markers of this Markdown file.")
 _RENDER = flags.DEFINE_boolean("render", False, "Only put the table of --save into the page --table.")
 _QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on a random model and data, to see that all works.")
+_BITS = flags.DEFINE_string(
+    "bits",
+    None,
+    "FOLDER/bits.json of `tfcompress cluster --budget-kl 0.02 --workdir FOLDER`; for the rows `shared`.",
+)
 _CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the row to run in this process.")
 
 _WIDTHS = (64, 16, 32, 128, 256)
 """The most important first."""
+_SHARED = "8, 16 or 32"
+"""What the tables call numbers of clusters that differ from layer to layer."""
 _ROUNDS = 30
 _EPOCHS = 2
 """Of distillation."""
@@ -85,12 +92,33 @@ def _one_codebook(clusters: int, content: bytes, _: Task) -> dict[str, bytes]:
     return {"float32": with_attached_files(content, write(model))}
 
 
-def _distilled(clusters: int, _: bytes, task: Task) -> dict[str, bytes]:
-    """Fine-tunes compensated clusters by the float model's outputs on all pictures of --calibration."""
+def _shared(content: bytes, task: Task) -> dict[str, bytes]:
+    """Gives each kernel as many clusters as it has in --bits."""
+    settings = {name: Settings(clusters) for name, clusters in _shared_clusters().items()}
+    return _both(cluster(content, settings, task.calibration).content)
+
+
+def _shared_clusters() -> dict[str, int]:
+    """Returns the number of clusters by the names of kernels in the file."""
+    return {layer["name"]: 2 ** layer["bits"] for layer in read_json(Path(_BITS.value))["layers"]}
+
+
+def _distilled(clusters: int | None, _: bytes, task: Task) -> dict[str, bytes]:
+    """Fine-tunes compensated clusters by the float model's outputs on all pictures of --calibration.
+
+    Without a number, each layer has as many clusters as in --bits.
+    """
     from benchmarks.vit_distilled import distilled
 
-    workdir = task.folder / f"distilled-{clusters}"
-    return _both(distilled(task.source(), Path(_CALIBRATION.value), clusters, _EPOCHS, workdir))
+    workdir = task.folder / f"distilled-{clusters or 'shared'}"
+    of_layers = clusters or {_layer(name): count for name, count in _shared_clusters().items()}
+    return _both(distilled(task.source(), Path(_CALIBRATION.value), of_layers, _EPOCHS, workdir))
+
+
+def _layer(kernel: str) -> str:
+    """Returns the layer of a kernel; the converter names that of a query after the scaled product that follows it."""
+    name = kernel.split("/")[1]
+    return f"{name.removesuffix('_attention')}_query" if name.endswith("_attention") else name
 
 
 def _both(content: bytes) -> dict[str, bytes]:
@@ -104,6 +132,8 @@ ROWS: dict[str, tuple[tuple[str, str, str], Make]] = {
     **{f"k-means-{n}": ((str(n), "kernel", "k-means"), partial(_packed, n, False)) for n in _WIDTHS},
     **{f"distilled-{n}": ((str(n), "kernel", "distilled"), partial(_distilled, n)) for n in _WIDTHS[:2]},
     **{f"one-codebook-{n}": ((str(n), "model", "k-means"), partial(_one_codebook, n)) for n in _WIDTHS},
+    "compensated-shared": ((_SHARED, "kernel", "compensated"), _shared),
+    "distilled-shared": ((_SHARED, "kernel", "distilled"), partial(_distilled, None)),
 }
 """By name: the number of clusters, what shares a codebook, the method; and how the files are made."""
 _QUICK_ROWS = ("float32", "k-means-16", "one-codebook-16")
@@ -136,9 +166,10 @@ def _run_all(output: Path) -> None:
         take_over(read_json(saved)["rows"], output / VIT)
     if not Task.of(output / VIT).ready:
         prepare_vit(output / VIT, Path(_FOLDER.value), Path(_PICTURES.value), _CALIBRATION.value)
-    for row in _ONLY.value or ROWS:
+    for row in _ONLY.value or [row for row in ROWS if _BITS.value or not row.endswith("shared")]:
         if not (output / VIT / f"{row}.json").is_file():
-            run_apart("benchmarks.vit_clusters", output, row, f"--calibration={_CALIBRATION.value or ''}")
+            options = (f"--calibration={_CALIBRATION.value or ''}", f"--bits={_BITS.value or ''}")
+            run_apart("benchmarks.vit_clusters", output, row, *options)
             if saved is not None:
                 write_json(saved, _found(output))
     _show(_found(output))
@@ -184,7 +215,9 @@ def _table(found: Mapping[str, Result]) -> str:
         "bytes", "zipped", "time of float32's (95 %)", "memory",
     )  # fmt: skip
     base = found["rows"]["float32"]["files"]["float32"]
-    rows = sorted(found["rows"].values(), key=lambda row: (row["shared"], row["method"], int(row["clusters"] or 0)))
+    rows = sorted(
+        found["rows"].values(), key=lambda row: (row["shared"], row["method"], row["files"]["float32"]["zipped"])
+    )
     cells = [
         [row["clusters"] or "–", row["shared"] or "–", row["method"] or "–", computing, *_figures(file, base)]
         for row in rows

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tfcompress import Cluster, Dataset, Distil, Export, Training, compress
+from tfcompress import Cluster, Dataset, Distil, Export, LayerClustering, Training, compress
 from tfcompress.data.decoding import decode_image
 from tfcompress.data.pictures import fit
 from tfcompress.models.pretrained import hugging_face
@@ -17,7 +18,7 @@ _VALIDATION = 50
 """Pictures that are held back."""
 
 
-def distilled(folder: Path, pictures: Path, clusters: int, epochs: int, workdir: Path) -> bytes:
+def distilled(folder: Path, pictures: Path, clusters: int | Mapping[str, int], epochs: int, workdir: Path) -> bytes:
     """Returns a float32 `.tflite` file with clustered kernels.
 
     Clustering starts from compensated centroids and a scale per output. A run that was killed goes on where it stopped.
@@ -25,7 +26,7 @@ def distilled(folder: Path, pictures: Path, clusters: int, epochs: int, workdir:
     Args:
         folder: of the checkpoint.
         pictures: in sub-folders of any names; nothing is learned from these.
-        clusters: of each kernel.
+        clusters: of each kernel, or by the layer's name.
         epochs: over all pictures but 50.
         workdir: of the run.
     """
@@ -44,8 +45,15 @@ def distilled(folder: Path, pictures: Path, clusters: int, epochs: int, workdir:
     training = Training(epochs=epochs, batch_size=16, learning_rate=1e-4, warmup=0.1)
     techniques = [
         Distil(training=False, keep=True, labels=0, soft_labels=1, temperature=1),
-        Cluster(clusters=clusters, initialization="compensated", scales=True, fit=training),
+        _clustering(clusters, training),
     ]
     export = Export(formats=("float32",), clustered=False)
     compress(loaded.model, data, techniques, workdir, export=export, pixel_range=(0, 1), rehearsal=False)
     return (workdir / "tflite" / "02-cluster-float32.tflite").read_bytes()
+
+
+def _clustering(clusters: int | Mapping[str, int], training: Training) -> Cluster:
+    if isinstance(clusters, int):
+        return Cluster(clusters=clusters, initialization="compensated", scales=True, fit=training)
+    layers = {name: LayerClustering(clusters=count, initialization="compensated") for name, count in clusters.items()}
+    return Cluster(initialization="compensated", scales=True, layers=layers, fit=training)
