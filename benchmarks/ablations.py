@@ -12,7 +12,6 @@ python -m benchmarks.ablations --quick    # random models and data, whose figure
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,9 +25,10 @@ from absl import app, flags
 
 from benchmarks.ablations_rows import FREE, MOST_EXAMPLES, TRAINED, Free, Row
 from benchmarks.costs import sizes
-from benchmarks.rows import Result, circumstances, heading, kept, markdown, show, take_over
+from benchmarks.program import QUICK, Program
+from benchmarks.rows import Result, heading, markdown
 from benchmarks.training_free_tasks import VIT, Features, Task, outputs_of, prepare_quick, prepare_vit
-from tfcompress.files import atomic_write, read_json, write_json
+from tfcompress.files import atomic_write, write_json
 from tfcompress.measure import environment
 from tfcompress.measure.divergence import Mean, divergence
 from tfcompress.measure.quality import Quality, change, quality
@@ -40,19 +40,8 @@ _FASHION = flags.DEFINE_string(
     "fashion", None, "The folder of Fashion-MNIST's files; by default where Debian has them."
 )
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of training and centroids.")
-_OUTPUT = flags.DEFINE_string("output", "out/ablations", "Where files and results are kept.")
-_ONLY = flags.DEFINE_list("only", [], "Rows to run; by default all.")
-_SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file, which keeps the rows that it has.")
-_TABLE = flags.DEFINE_string("table", None, "Put the table between the markers of this Markdown file.")
-_RENDER = flags.DEFINE_boolean("render", False, "Only put the table of --save into the page --table.")
-_QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on a random model and data, to see that all works.")
 
-_NAME = "the table of ablations"
-"""Of the table between its markers."""
-_COMMAND = "python -m benchmarks.ablations --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES"
 _ROWS: dict[str, Row] = {**FREE, **TRAINED}
-_QUICK_ROWS = ("16-damping-0.1", "cluster-16")
-"""Without those that they are compared with."""
 
 Outputs = npt.NDArray[np.floating]
 """Of a row's files, `(seeds, examples, classes)`."""
@@ -80,33 +69,6 @@ class Ground(Protocol):
         """Makes the file of a row."""
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Runs the rows that have no result yet, and prints the table of all."""
-    if arguments[1:]:
-        raise app.UsageError(f"unknown arguments {arguments[1:]}")
-    output = Path(_OUTPUT.value)
-    saved = Path(_SAVE.value) if _SAVE.value else None
-    if _QUICK.value:
-        with tempfile.TemporaryDirectory() as scratch:
-            for row in _QUICK_ROWS:
-                _run(row, Path(scratch))
-            found = _found(Path(scratch))
-        assert len(_table(found).splitlines()) == len(_QUICK_ROWS) + 7
-        print(f"{len(found['rows'])} rows were measured; the figures mean nothing and are not shown")
-    elif _RENDER.value:
-        show(_table(read_json(Path(_SAVE.value))), _NAME, _TABLE.value)
-    else:
-        if saved is not None and saved.is_file():
-            take_over(read_json(saved)["rows"], output)
-        for row in _ONLY.value or _ROWS:
-            if not (output / f"{row}.json").is_file():
-                _run(row, output)
-                print(f"{row}: done", flush=True)
-                if saved is not None:
-                    write_json(saved, _found(output))
-        show(_table(_found(output)), _NAME, _TABLE.value)
-
-
 def _run(name: str, output: Path) -> None:
     """Makes the files of a row, measures them, and writes down what was found."""
     ground = _ground(name in FREE, output)
@@ -118,7 +80,7 @@ def _run(name: str, output: Path) -> None:
 @cache
 def _ground(free: bool, output: Path) -> Ground:
     if free:
-        if _QUICK.value:
+        if QUICK.value:
             prepare_quick(output, [VIT])
         elif not Task.of(output / VIT).ready:
             prepare_vit(output / VIT, Path(_FOLDER.value), Path(_PICTURES.value), _CALIBRATION.value, MOST_EXAMPLES)
@@ -126,7 +88,7 @@ def _ground(free: bool, output: Path) -> Ground:
     from benchmarks.ablations_trained import Trained  # Imports TensorFlow.
 
     folder = output / "stages"
-    if _QUICK.value:
+    if QUICK.value:
         return Trained.quick(folder)
     return Trained.of(folder, Path(_FASHION.value) if _FASHION.value else None, [int(seed) for seed in _SEEDS.value])
 
@@ -183,11 +145,6 @@ def _divergence(found: Outputs, expected: Outputs) -> npt.NDArray[np.float64]:
     return np.asarray(np.mean([divergence(*both) for both in zip(found, expected, strict=True)], axis=0))
 
 
-def _found(output: Path) -> Result:
-    rows = kept(output, _ROWS)
-    return {**circumstances(rows.values(), _COMMAND, {}), "rows": rows}
-
-
 def _table(found: Mapping[str, Result]) -> str:
     """Returns the circumstances in a line, and a Markdown table for each model."""
     columns = (
@@ -222,5 +179,15 @@ def _points(mean: Mapping[str, float]) -> str:
     return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
+PROGRAM = Program(
+    name="ablations",
+    shown="the table of ablations",
+    command="python -m benchmarks.ablations --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES",
+    rows=list(_ROWS),
+    run=_run,
+    tables=_table,
+    quick=(("16-damping-0.1", "cluster-16"), 9),  # without those that they are compared with
+)
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(PROGRAM.main)

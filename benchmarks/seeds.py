@@ -47,7 +47,7 @@ def table(runs: Sequence[Sequence[Figures]]) -> str:
     changes = "lost / gained" if metric == TOP1.name else "change of each seed (95 %)"
     headings = ("model", f"{metric} of each seed (95 %)", "mean", "change", changes, "bytes", "gzip ratio")
     bases = [run[0] for run in runs]
-    lines = [(*headings, "time", "memory"), ("--",) * 9]
+    lines: list[tuple[str, ...]] = [(*headings, "time", "memory"), ("--",) * 9]
     lines += [_cells(variants, bases) for variants in zip(*runs, strict=True)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -13,8 +13,7 @@ python -m benchmarks.vit_clusters --quick    # random models and data, whose fig
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +23,8 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.costs import peak, sizes, times
-from benchmarks.rows import Result, circumstances, heading, kept, markdown, run_apart, show, take_over
+from benchmarks.program import QUICK, Program
+from benchmarks.rows import Result, heading, markdown
 from benchmarks.training_free_tasks import VIT, Task, mean_with_error, prepare_quick, prepare_vit
 from tfcompress.files import read_json, write_json
 from tfcompress.measure import environment
@@ -42,18 +42,11 @@ from tfcompress.tflite.writing import write
 _FOLDER = flags.DEFINE_string("folder", None, "The Hugging Face folder of DeiT-Tiny.")
 _PICTURES = flags.DEFINE_string("pictures", None, "Labelled pictures: a folder with one sub-folder per class.")
 _CALIBRATION = flags.DEFINE_string("calibration", None, "A folder of unlabelled pictures.")
-_OUTPUT = flags.DEFINE_string("output", "out/vit_clusters", "Where files and results are kept.")
-_ONLY = flags.DEFINE_list("only", [], "Rows to run; by default all.")
-_SAVE = flags.DEFINE_string("save", None, "Also write all results to this one file, which keeps the rows that it has.")
-_TABLE = flags.DEFINE_string("table", None, "Put the table between the markers of this Markdown file.")
-_RENDER = flags.DEFINE_boolean("render", False, "Only put the table of --save into the page --table.")
-_QUICK = flags.DEFINE_boolean("quick", False, "Run a few rows on a random model and data, to see that all works.")
 _BITS = flags.DEFINE_string(
     "bits",
     None,
     "FOLDER/bits.json of `tfcompress cluster --budget-kl 0.02 --workdir FOLDER`; for the rows `shared`.",
 )
-_CHILD = flags.DEFINE_string("child", None, "Used by the program itself: the row to run in this process.")
 
 _WIDTHS = (64, 16, 32, 128, 256)
 """The most important first."""
@@ -62,10 +55,6 @@ _SHARED = "8, 16 or 32"
 _ROUNDS = 30
 _EPOCHS = 2
 """Of distillation."""
-_NAME = "the table of clusters"
-"""Of the table between its markers."""
-_COMMAND = "python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES"
-
 Make = Callable[[bytes, Task], dict[str, bytes]]
 """Makes files, by the type that they compute in, from a float32 file."""
 
@@ -136,47 +125,13 @@ ROWS: dict[str, tuple[tuple[str, str, str], Make]] = {
     "distilled-shared": ((_SHARED, "kernel", "distilled"), partial(_distilled, None)),
 }
 """By name: the number of clusters, what shares a codebook, the method; and how the files are made."""
-_QUICK_ROWS = ("float32", "k-means-16", "one-codebook-16")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Runs the rows that have no result yet, and prints the table of all."""
-    if arguments[1:]:
-        raise app.UsageError(f"unknown arguments {arguments[1:]}")
-    output = Path(_OUTPUT.value)
-    if _CHILD.value:
-        _run(_CHILD.value, output)
-    elif _QUICK.value:
-        with tempfile.TemporaryDirectory() as scratch:
-            prepare_quick(Path(scratch), [VIT])
-            for row in _QUICK_ROWS:
-                _run(row, Path(scratch))
-            found = _found(Path(scratch))
-        assert len(_table(found).splitlines()) == len(_QUICK_ROWS) + 5
-        print(f"{len(found['rows'])} rows were measured; the figures mean nothing and are not shown")
-    elif _RENDER.value:
-        _show(read_json(Path(_SAVE.value)))
-    else:
-        _run_all(output)
-
-
-def _run_all(output: Path) -> None:
-    saved = Path(_SAVE.value) if _SAVE.value else None
-    if saved is not None and saved.is_file():
-        take_over(read_json(saved)["rows"], output / VIT)
-    if not Task.of(output / VIT).ready:
+def _prepare(output: Path) -> None:
+    if QUICK.value:
+        prepare_quick(output, [VIT])
+    elif not Task.of(output / VIT).ready:
         prepare_vit(output / VIT, Path(_FOLDER.value), Path(_PICTURES.value), _CALIBRATION.value)
-    for row in _ONLY.value or [row for row in ROWS if _BITS.value or not row.endswith("shared")]:
-        if not (output / VIT / f"{row}.json").is_file():
-            options = (f"--calibration={_CALIBRATION.value or ''}", f"--bits={_BITS.value or ''}")
-            run_apart("benchmarks.vit_clusters", output, row, *options)
-            if saved is not None:
-                write_json(saved, _found(output))
-    _show(_found(output))
-
-
-def _show(found: Mapping[str, Result]) -> None:
-    show(_table(found), _NAME, _TABLE.value, {"vit_clusters.svg": _picture(found["rows"])})
 
 
 def _run(row: str, output: Path) -> None:
@@ -191,21 +146,16 @@ def _run(row: str, output: Path) -> None:
         if shared != "model":
             files[computing] |= _costs(file, task)
     about = {"clusters": clusters, "shared": shared, "method": method}
-    write_json(output / VIT / f"{row}.json", {"date": environment.now(), **about, "files": files})
+    write_json(output / f"{row}.json", {"date": environment.now(), **about, "files": files})
 
 
 def _costs(file: Path, task: Task) -> Result:
     """Returns the time beside the float32 file's, and the peak of memory above an empty process."""
-    rounds = 2 if _QUICK.value else _ROUNDS
+    rounds = 2 if QUICK.value else _ROUNDS
     return {
         "time": times({"before": task.float32, "after": file}, task.first, rounds)["after"],
         "memory": peak(file),
     }
-
-
-def _found(output: Path) -> Result:
-    rows = kept(output / VIT, ROWS)
-    return {**circumstances(rows.values(), _COMMAND, {}), "rows": rows}
 
 
 def _table(found: Mapping[str, Result]) -> str:
@@ -262,5 +212,18 @@ def _over(base: float, value: float) -> str:
     return f"1/{base / value:.2f}"
 
 
+PROGRAM = Program(
+    name="vit_clusters",
+    shown="the table of clusters",
+    command="python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES",
+    rows=list(ROWS),
+    runs=lambda row: bool(_BITS.value) or not row.endswith("shared"),
+    run=_run,
+    tables=_table,
+    quick=(("float32", "k-means-16", "one-codebook-16"), 8),
+    prepare=_prepare,
+    pictures=lambda found: {"vit_clusters.svg": _picture(found["rows"])},
+)
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(PROGRAM.main)
