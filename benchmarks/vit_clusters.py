@@ -5,7 +5,7 @@ nor is a row of the file that --save names, which keeps it. The model and the pi
 `benchmarks.energy` counts what an inference of these files reads.
 
 python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES \
-  --save=benchmarks/results/vit_clusters.json --table=docs/results.md
+  --bits=bits/bits.json --save=benchmarks/results/vit_clusters.json --table=docs/results.md
 python -m benchmarks.vit_clusters --render --save=benchmarks/results/vit_clusters.json --table=docs/results.md
 python -m benchmarks.vit_clusters --quick    # random models and data, whose figures mean nothing
 """

@@ -173,3 +173,21 @@ def test_what_the_pages_say_of_ablations_is_what_the_results_show():
         assert change["low"] < 0 < change["high"]
     top1 = [row["beside"]["top-1"] for row in rows.values() if "beside" in row]
     assert all(change["low"] < 0 < change["high"] for change in top1)
+
+
+def test_what_the_page_says_of_bits_that_are_shared_out_is_what_the_results_show():
+    """See docs/results.md, "Bits under a budget" and "16 to 256 clusters": what changes here is to be changed there."""
+    rows = json.loads((ROOT / "benchmarks/results/vit_clusters.json").read_text())["rows"]
+    alone, tuned, sixteen, wider = (
+        rows[name]["files"]["float32"]
+        for name in ("compensated-shared", "distilled-shared", "compensated-16", "compensated-32")
+    )
+    assert (round(alone["divergence"]["value"], 4), round(tuned["divergence"]["value"], 4)) == (0.0187, 0.0178)
+    assert round(alone["bytes"] / sixteen["bytes"], 2) == 1.08
+    assert round(wider["bytes"] / alone["bytes"], 2) == 1.13
+    assert wider["divergence"]["value"] < 0.01 < 0.03 < sixteen["divergence"]["value"]
+    vit = json.loads((ROOT / "benchmarks/results/training_free.json").read_text())["models"]["deit_tiny"]
+    files = {name: file for row in vit.values() for name, file in row["files"].items()}
+    for name in ("litert-quantizer, int4 in blocks of 32", "litert-quantizer, int4 OSCAR"):
+        assert files[name]["bytes"] > alone["bytes"]
+        assert files[name]["divergence"]["value"] > 5 * alone["divergence"]["value"]
