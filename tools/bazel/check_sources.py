@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "runtime/native"
 
 ONLY_CMAKE = {"fuzz/graph_fuzzer.cc", "benchmark/share_of_peak.cc", "src/libcxx.cc"}
-"""What Bazel does not build, on purpose: the fuzzer needs its own sanitizers, a benchmark is run by hand, and Bazel links
-with the whole C++ library."""
+"""What Bazel does not build: the fuzzer, which needs sanitizers of its own, a benchmark, which is run by hand, and what
+stands for the C++ library, with which Bazel links."""
 
 EXAMPLES = {"example/run_packed.cc"}
 """Programs of their own, which use an installed runtime."""
