@@ -171,6 +171,13 @@ def test_what_the_pages_say_of_ablations_is_what_the_results_show():
     for name in ("scales-always", "examples-512", "damping-0.001", "damping-0.1", "damping-1.0"):
         change = rows[f"16-{name}"]["beside"]["divergence"]
         assert change["low"] < 0 < change["high"]
+    for name, loses in {"k-means": 0.0027, "scales-never": 0.0007}.items():
+        change = rows[f"64-{name}"]["beside"]["divergence"]
+        assert round(change["value"], 4) == loses
+        assert change["low"] > 0
+    for name in ("scales-always", "examples-32"):
+        change = rows[f"64-{name}"]["beside"]["divergence"]
+        assert change["low"] < 0 < change["high"]
     top1 = [row["beside"]["top-1"] for row in rows.values() if "beside" in row]
     assert all(change["low"] < 0 < change["high"] for change in top1)
 
