@@ -51,6 +51,7 @@ results: install
 	$(BIN)/python -m benchmarks.energy --render $(call into,energy)
 	$(BIN)/python -m benchmarks.ablations --render $(call into,ablations)
 	$(BIN)/python -m benchmarks.halved_paper --render $(call into,halved_paper)
+	$(BIN)/python -m benchmarks.halved_accuracy --render $(call into,halved_accuracy)
 	$(BIN)/python -m benchmarks.text_models --render $(call into,text_models)
 	$(BIN)/python -m benchmarks.training_step --render $(call into,training_step)
 	$(BIN)/mdformat docs/results.md docs/compared.md

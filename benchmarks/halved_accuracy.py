@@ -69,7 +69,7 @@ def _tables(found: Mapping[str, Result]) -> str:
         runs = sorted((row for row in rows if row["task"] == task), key=lambda row: row["seed"])
         if runs:
             seeds = ", ".join(str(row["seed"]) for row in runs)
-            parts += [f"{task}, seeds {seeds}:", table([row["variants"] for row in runs])]
+            parts += [f"{task}, seed{'s' * (len(runs) > 1)} {seeds}:", table([row["variants"] for row in runs])]
     return "\n\n".join(parts)
 
 

@@ -72,7 +72,7 @@ class Program:
                 self.run(row, Path(scratch))
             found = self._found(Path(scratch))
         assert len(self.tables(found).splitlines()) == lines
-        print(f"{len(found['rows'])} rows were measured; the figures mean nothing and are not shown")
+        print(f"rows measured: {len(found['rows'])}; the figures mean nothing and are not shown")
 
     def _run_missing(self, output: Path) -> None:
         saved = Path(_SAVE.value) if _SAVE.value else None

@@ -19,9 +19,10 @@ PEERS = sum(not lacking(row) for row in NEEDED)
 """How many rows the installed extra `bench` adds to each of two models."""
 QUICK = {
     "training_free": f"{10 + 2 * PEERS} files were made and measured",
-    "vit_clusters": "3 rows were measured",
+    "halved_accuracy": "rows measured: 1",
+    "vit_clusters": "rows measured: 3",
     "energy": "multiply-adds were counted",
-    "ablations": "2 rows were measured",
+    "ablations": "rows measured: 2",
     "halved_paper": "2 models were measured",
     "text_models": "2 models were measured",
     "training_step": "2 variants were measured",
