@@ -63,14 +63,14 @@ EXTRAS ?=
 install: $(BUILT) $(EXTRAS:%=$(INSTALLED)-%)
 
 $(INSTALLED)-%: %.lock $(INSTALLED)
-	BUILD_PYTHON=$(BIN)/python tools/install.sh $(BIN)/python --require-hashes -r $<
+	BUILD_PYTHON=$(BIN)/python UV_COMPILE_BYTECODE=1 tools/install.sh $(BIN)/python --require-hashes -r $<
 	touch $@
 
 $(INSTALLED): requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	sed -n '/^uv==/,/[^\]$$/p' $< > $(VENV)/uv.lock
 	$(BIN)/python -m pip install --quiet --require-hashes -r $(VENV)/uv.lock
-	BUILD_PYTHON=$(BIN)/python tools/install.sh $(BIN)/python --require-hashes -r $<
+	BUILD_PYTHON=$(BIN)/python UV_COMPILE_BYTECODE=1 tools/install.sh $(BIN)/python --require-hashes -r $<
 	touch $@
 
 # Also compiles the packed runtime, if CMake and a C++ compiler are installed.
