@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -77,7 +76,6 @@ def _run(name: str, output: Path) -> None:
     write_json(output / f"{name}.json", {"date": environment.now(), **_measured(name, output, ground)})
 
 
-@cache
 def _ground(free: bool, output: Path) -> Ground:
     if free:
         if QUICK.value:

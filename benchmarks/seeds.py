@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
 
 from absl import app
 
+from benchmarks.rows import Result, markdown
 from tfcompress.measure.quality import TOP1, Change, Quality
 from tfcompress.report.document import Report
-
-Figures = dict[str, Any]
-"""What a table shows of a variant, as JSON."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     print(table([figures(Report.load(Path(path))) for path in arguments[1:]]))
 
 
-def figures(report: Report) -> list[Figures]:
+def figures(report: Report) -> list[Result]:
     """Returns what a table shows of each variant of a run."""
     return [
         {
@@ -41,18 +38,16 @@ def figures(report: Report) -> list[Figures]:
     ]
 
 
-def table(runs: Sequence[Sequence[Figures]]) -> str:
+def table(runs: Sequence[Sequence[Result]]) -> str:
     """Returns a Markdown table of the variants of runs that differ in their seeds."""
     metric = runs[0][0]["quality"]["metric"]
-    changes = "lost / gained" if metric == TOP1.name else "change of each seed (95 %)"
+    changes = "lost/gained (p)" if metric == TOP1.name else "change of each seed (95 %)"
     headings = ("model", f"{metric} of each seed (95 %)", "mean", "change", changes, "bytes", "gzip ratio")
     bases = [run[0] for run in runs]
-    lines: list[tuple[str, ...]] = [(*headings, "time", "memory"), ("--",) * 9]
-    lines += [_cells(variants, bases) for variants in zip(*runs, strict=True)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown((*headings, "time", "memory"), [_cells(variants, bases) for variants in zip(*runs, strict=True)])
 
 
-def _cells(variants: Sequence[Figures], bases: Sequence[Figures]) -> tuple[str, ...]:
+def _cells(variants: Sequence[Result], bases: Sequence[Result]) -> tuple[str, ...]:
     pairs = list(zip(variants, bases, strict=True))
     found = [Quality(**v["quality"]) for v in variants]
     scale, percent = (100, "%") if found[0].percent else (1, "")

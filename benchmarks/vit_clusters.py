@@ -55,6 +55,7 @@ _SHARED = "8, 16 or 32"
 _ROUNDS = 30
 _EPOCHS = 2
 """Of distillation."""
+
 Make = Callable[[bytes, Task], dict[str, bytes]]
 """Makes files, by the type that they compute in, from a float32 file."""
 
@@ -215,7 +216,8 @@ def _over(base: float, value: float) -> str:
 PROGRAM = Program(
     name="vit_clusters",
     shown="the table of clusters",
-    command="python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES",
+    command="python -m benchmarks.vit_clusters --folder=DEIT_TINY --pictures=VALIDATION --calibration=PICTURES "
+    "--bits=bits/bits.json",
     rows=list(ROWS),
     runs=lambda row: bool(_BITS.value) or not row.endswith("shared"),
     run=_run,

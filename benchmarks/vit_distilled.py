@@ -43,17 +43,15 @@ def distilled(folder: Path, pictures: Path, clusters: int | Mapping[str, int], e
 
     data = Dataset.from_arrays("pictures", classes, train, held, held, decode=decode)
     training = Training(epochs=epochs, batch_size=16, learning_rate=1e-4, warmup=0.1)
+    widths = (
+        {"clusters": clusters}
+        if isinstance(clusters, int)
+        else {"layers": {name: LayerClustering(clusters=count) for name, count in clusters.items()}}
+    )
     techniques = [
         Distil(training=False, keep=True, labels=0, soft_labels=1, temperature=1),
-        _clustering(clusters, training),
+        Cluster.model_validate({**widths, "initialization": "compensated", "scales": True, "fit": training}),
     ]
     export = Export(formats=("float32",), clustered=False)
     compress(loaded.model, data, techniques, workdir, export=export, pixel_range=(0, 1), rehearsal=False)
     return (workdir / "tflite" / "02-cluster-float32.tflite").read_bytes()
-
-
-def _clustering(clusters: int | Mapping[str, int], training: Training) -> Cluster:
-    if isinstance(clusters, int):
-        return Cluster(clusters=clusters, initialization="compensated", scales=True, fit=training)
-    layers = {name: LayerClustering(clusters=count, initialization="compensated") for name, count in clusters.items()}
-    return Cluster(initialization="compensated", scales=True, layers=layers, fit=training)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian 12 packages that targets of the Makefile need, as root:
+# Installs the Debian 12 packages that targets of the Makefile need, and `ci` for .ci/run, as root:
 #   packages.sh TARGET...
 # Does nothing where they are installed already. Python, make and Go may come from elsewhere than Debian.
 set -euo pipefail
