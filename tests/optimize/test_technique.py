@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from tfcompress.errors import UserError
@@ -8,7 +10,7 @@ from tfcompress.optimize.clustering import Cluster
 from tfcompress.optimize.distillation import Distil
 from tfcompress.optimize.pruning import Prune
 from tfcompress.optimize.quantization import Quantize
-from tfcompress.optimize.technique import ORDER, Technique, check_order, warn_of_lost_traits
+from tfcompress.optimize.technique import ORDER, Technique, check_order, copy_model, warn_of_lost_traits
 from tfcompress.optimize.vocabulary import TrimVocabulary
 from tfcompress.runs.recipe import Step
 from tfcompress.training import Training
@@ -90,6 +92,31 @@ def test_lost_traits_are_said(tiny_vit, technique, lost):
         return
     with pytest.warns(UserWarning, match=lost):
         warn_of_lost_traits(technique.name, before, promised)
+
+
+def test_a_copy_has_weights_of_its_own_before_it_is_wrapped():
+    layers, x = tf_keras.layers, tf_keras.Input((4, 8), name="x")
+    attention = layers.MultiHeadAttention(2, 4, name="attention")  # makes its weights when it is called
+    for model in (
+        tf_keras.Model(x, layers.Dense(3, name="head")(layers.LSTM(5, name="lstm")(x))),
+        tf_keras.Model(x, layers.Dense(3, name="head")(attention(x, x))),
+    ):
+        seen = {}
+
+        def wrap(layer, seen=seen):
+            seen[layer.name] = layer.get_weights()
+            return tfmot.sparsity.keras.prune_low_magnitude(layer) if layer.name == "head" else layer
+
+        copy = copy_model(model, wrap)
+        for layer in model.layers[1:]:
+            for found, expected in zip(seen[layer.name], layer.get_weights(), strict=True):
+                np.testing.assert_array_equal(found, expected)
+        inputs = tf.random.stateless_normal([2, 4, 8], [0, 0])
+        np.testing.assert_allclose(copy(inputs), model(inputs), atol=1e-6)
+        before = model.get_weights()
+        copy.set_weights([weight + 1 for weight in copy.get_weights()])
+        for kept, expected in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(kept, expected)
 
 
 @pytest.mark.parametrize("technique", [Prune(), Cluster(), Quantize()])

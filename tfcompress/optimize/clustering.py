@@ -128,7 +128,6 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
         return self.scales
 
     def prepare(self, model: tf_keras.Model, context: Context) -> tf_keras.Model:
-        model = copy_model(model)
         selected = {
             name: settings
             for name, settings in self.select(model).items()
@@ -145,26 +144,30 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
             )
             compensated = {}
         scaled: dict[str, Codebook] = {}
-        if compensated:
-            sparse = [name for name in compensated if _is_sparse(model.get_layer(name), context.traits)]
-            examples = context.data.sample(self.calibration, context.seed)
-            books = cluster_for_inputs(model, examples, compensated, sparse=sparse, scales=self.scales)
-            scaled = {name: book for name, book in books.items() if book.scales.size}
-        for name, settings in selected.items():
-            layer = model.get_layer(name)
-            if name not in compensated and (is_table(layer) or not self.training):
+
+        def treat(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+            """Changes a copied layer, and wraps it if its centroids or its scales are more than its weights."""
+            settings = selected.get(layer.name)
+            if settings is not None and layer.name not in compensated and (is_table(layer) or not self.training):
                 variable = getattr(layer, KERNELS[type(layer)])
                 variable.assign(settings.applied(variable.numpy(), _is_sparse(layer, context.traits), context.seed))
-        if not self.training and not scaled:
-            return model
-
-        def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             if layer.name in scaled:
                 return ScaledClusterWeights(layer, scaled[layer.name], _is_sparse(layer, context.traits))
             return self._wrapped(layer, selected, context) if self.training else layer
 
         with sorted_lookup(kept=False):
-            return clone_model(model, clone_function=wrap)
+            if not compensated:
+                return copy_model(model, treat)
+            model = copy_model(model)
+            sparse = [name for name in compensated if _is_sparse(model.get_layer(name), context.traits)]
+            examples = context.data.sample(self.calibration, context.seed)
+            books = cluster_for_inputs(model, examples, compensated, sparse=sparse, scales=self.scales)
+            scaled |= {name: book for name, book in books.items() if book.scales.size}
+            if self.training or scaled:
+                return clone_model(model, clone_function=treat)
+            for layer in model.layers:
+                treat(layer)
+            return model
 
     def _wrapped(
         self, layer: tf_keras.layers.Layer, selected: Mapping[str, LayerClustering], context: Context

@@ -6,11 +6,13 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, Self, TypeVar
 
+import tensorflow as tf
 import tf_keras
 from pydantic import Field, ValidationError, model_validator
 
@@ -324,9 +326,29 @@ def copy_model(
     The weights are copied before the layers are wrapped, because tfmot reads them when it wraps. A layer that `wrap`
     returns must not branch on a tensor in Python, see `plain_python`.
     """
+    if wrap is not None:
+        with suppress(_NotBuiltError):
+            return clone_model(model, clone_function=lambda layer: wrap(_copied(layer)))
     copy = clone_model(model)
     copy.set_weights(model.get_weights())
     return copy if wrap is None else clone_model(copy, clone_function=wrap)
+
+
+class _NotBuiltError(Exception):
+    """A layer makes its weights when it is called, and not when it is told the shape of its input."""
+
+
+def _copied(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    """Returns a copy of a layer with its own weights, which is not called, because that takes most of the time."""
+    copy = type(layer).from_config(layer.get_config())
+    if layer.weights:
+        try:
+            with tf.name_scope(layer.name):
+                copy.build_from_config(layer.get_build_config() or {"input_shape": None})
+            copy.set_weights(layer.get_weights())
+        except Exception as error:  # Keras raises many kinds, and the user's own code any.
+            raise _NotBuiltError from error
+    return copy
 
 
 def protect_established(layer: tf_keras.layers.Layer, traits: Traits) -> tf_keras.layers.Layer:
