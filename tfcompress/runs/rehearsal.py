@@ -1,7 +1,8 @@
 """A rehearsal: a run's whole chain on two examples, before the first epoch, so that what cannot work is refused then.
 
-Each stage is trained for one step and exported in all its formats, and every file is verified and run once. That
-happens in a process of its own: a library that crashes ends in one line, and this process stays as it was.
+Each stage is trained for one step and exported in all its formats, unless the next stage's model is built alike, and
+every file is verified and run once. That happens in a process of its own: a library that crashes ends in one line, and
+this process stays as it was.
 """
 
 from __future__ import annotations
@@ -178,15 +179,13 @@ def perform(script: Script, folder: Path) -> None:
             (folder / "step").write_text(name)
             with _explained(name, model):
                 stage = next(stages)
-                waits = name == BASE and bool(chain.techniques)
-                shown.advance(1 + waits, note=f"{name} trained")
-                if waits:
-                    untried = stage  # The files of the next stage show as much if its model is built alike.
-                    continue
+                shown.advance(note=f"{name} trained")
+                # The files of a stage show as much of one before it whose model is built alike.
                 if untried is not None and untried.model.to_json() != stage.model.to_json():
                     _try_files(untried, chain)
-                untried = None
-                _try_files(stage, chain)
+                untried = stage
+                if name == names[-1]:
+                    _try_files(stage, chain)
             shown.advance(note=f"{name} exported")
 
 
