@@ -12,17 +12,20 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BUILDIFIER ?= go run github.com/bazelbuild/buildtools/buildifier@v0.0.0-20240918101019-be1c24cc9a44
 
-.PHONY: demo test fuzz check docs results install lock wheels release
+.PHONY: demo test coverage fuzz check docs results install lock wheels release
 .PHONY: native-test sanitizer-test arm-test arm-count library-tests android-test android-native-test apk
 .PHONY: c-example bazel-test buildifier
 
 demo: install
 	$(BIN)/tfcompress run vit_digits --workdir out/demo
 
-# Runs all tests and measures which lines of the packages they run. SlipCover does it, because coverage.py makes the tests a
-# quarter slower on Python 3.11. There are two commands, because with --fail-under SlipCover 1.1 omits from its table the
-# lines that the tests' worker processes ran.
 test: install
+	$(BIN)/python -m pytest
+
+# Runs all tests as well, a tenth slower, and measures which lines of the packages they run. SlipCover does it, because
+# coverage.py makes the tests a quarter slower on Python 3.11. There are two commands, because with --fail-under SlipCover
+# 1.1 omits from its table the lines that the tests' worker processes ran.
+coverage: install
 	@mkdir -p out
 	$(BIN)/python -m slipcover --json --out out/coverage.json -m pytest
 	$(BIN)/python -m slipcover --merge out/coverage.json --out out/coverage.json --fail-under 90

@@ -24,7 +24,7 @@ for target; do
   case $target in
     check | docs) ;;
     ci) packages+=(ccache) ;;  # One compiler builds the runtime for Python and for the JVM.
-    test) packages+=("${browser[@]}" "${mediapipe[@]}" "${compiler[@]}") ;;
+    test | coverage) packages+=("${browser[@]}" "${mediapipe[@]}" "${compiler[@]}") ;;
     sanitizer-test) packages+=(clang-format libclang-rt-14-dev "${compiler[@]}" "${googletest[@]}") ;;
     arm-test) packages+=("${compiler[@]}" "${googletest[@]}" "${arm[@]}") ;;
     arm-count) packages+=("${compiler[@]}" "${arm[@]}" "${java[@]}") ;;
