@@ -144,6 +144,12 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
             )
             compensated = {}
         scaled: dict[str, Codebook] = {}
+        if compensated:
+            model = copy_model(model)
+            sparse = [name for name in compensated if _is_sparse(model.get_layer(name), context.traits)]
+            examples = context.data.sample(self.calibration, context.seed)
+            books = cluster_for_inputs(model, examples, compensated, sparse=sparse, scales=self.scales)
+            scaled = {name: book for name, book in books.items() if book.scales.size}
 
         def treat(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
             """Changes a copied layer, and wraps it if its centroids or its scales are more than its weights."""
@@ -156,18 +162,8 @@ class Cluster(LayerClustering, OptionalTraining, LayerTechnique[LayerClustering]
             return self._wrapped(layer, selected, context) if self.training else layer
 
         with sorted_lookup(kept=False):
-            if not compensated:
-                return copy_model(model, treat)
-            model = copy_model(model)
-            sparse = [name for name in compensated if _is_sparse(model.get_layer(name), context.traits)]
-            examples = context.data.sample(self.calibration, context.seed)
-            books = cluster_for_inputs(model, examples, compensated, sparse=sparse, scales=self.scales)
-            scaled |= {name: book for name, book in books.items() if book.scales.size}
-            if self.training or scaled:
-                return clone_model(model, clone_function=treat)
-            for layer in model.layers:
-                treat(layer)
-            return model
+            # What was clustered for its inputs is a copy already.
+            return clone_model(model, clone_function=treat) if compensated else copy_model(model, treat)
 
     def _wrapped(
         self, layer: tf_keras.layers.Layer, selected: Mapping[str, LayerClustering], context: Context
