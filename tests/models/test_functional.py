@@ -156,3 +156,15 @@ def test_losses_that_layers_add_are_named_and_those_of_keras_stay(library):
         copy = as_functional(model)
     copy(np.ones((2, 4), np.float32))
     assert len(copy.losses) == 2
+
+
+@pytest.mark.parametrize(
+    "activation",
+    ["relu6", lambda x: keras.ops.clip(x, -10, 10), lambda x: keras.ops.minimum(x * keras.ops.sigmoid(x), 10)],
+)
+def test_activations_that_are_cut_off_far_from_zero_stay_cut_off(activation):
+    x = keras.Input((8,))
+    h = keras.layers.Dense(4, activation=activation, kernel_initializer="ones")(x)
+    model = keras.Model(x, keras.layers.Dense(3)(h))
+    large = np.linspace(-9, 9, 40, dtype=np.float32).reshape(5, 8)
+    np.testing.assert_allclose(answers(as_functional(model), large), answers(model, large), rtol=1e-5, atol=1e-5)

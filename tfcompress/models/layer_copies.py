@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.models import stock
+from tfcompress.models.activations import equal_activation
 from tfcompress.models.attention_copy import AttentionCopy
 from tfcompress.models.expand import Call
 from tfcompress.models.layers import MeanOfTokens
@@ -45,7 +46,7 @@ def copy_of(builder: Builder, call: Call) -> LayerCopy:
         return AttentionCopy(builder, layer, name)
     if kind == "Conv2D" and _cuts_patches(layer, builder.probe.shape(call.inputs[0])):
         return _Chain(_patch_layers(builder, layer, name, builder.probe.shape(call.inputs[0])))
-    if kind == "Dense" and stock.equal_activation(layer.activation) is tf_keras.activations.softmax:
+    if kind == "Dense" and equal_activation(layer.activation) is tf_keras.activations.softmax:
         dense = stock.copy(layer, name)
         dense.activation = tf_keras.activations.linear
         softmax = layers.Activation("softmax", name=builder.name(f"{name}_softmax"))
@@ -144,7 +145,7 @@ def _cuts_patches(layer: Any, image: tuple[int | None, ...]) -> bool:
         and tuple(layer.dilation_rate) == (1, 1)
         and layer.groups == 1
         and layer.data_format == "channels_last"
-        and stock.equal_activation(layer.activation) is tf_keras.activations.linear
+        and equal_activation(layer.activation) is tf_keras.activations.linear
         and None not in image[1:3]
         and (image[1] or 0) % patch == (image[2] or 0) % patch == 0
     )
@@ -181,7 +182,7 @@ def _dense_of_einsum(
     if bias and bias[0].shape != outer:
         return None
     width = int(np.prod(outer))
-    activation = tf_keras.activations.serialize(stock.equal_activation(layer.activation))
+    activation = tf_keras.activations.serialize(equal_activation(layer.activation))
     dense = layers.Dense(width, activation, use_bias=bool(bias), name=name, trainable=layer.trainable)
     weights = [kernel.reshape(-1, width), *(b.reshape(-1) for b in bias)]
     chain = [(dense, weights)]

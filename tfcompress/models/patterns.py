@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfcompress.models.activations import agree, points
 from tfcompress.models.layers import approximate_gelu
 from tfcompress.models.probing import Array, Needs, Probe
 
@@ -57,22 +58,20 @@ def activation(probe: Probe, tensor: tf.Tensor) -> tuple[tf.Tensor, Any] | None:
 def _known(
     probe: Probe, operations: list[tf.Operation], constants: Mapping[str, Array], source: tf.Tensor, result: tf.Tensor
 ) -> Any:
-    x, expected = _graph_of_known()
-    values: dict[str, Any] = {source.name: tf.constant(x), **{k: tf.constant(v) for k, v in constants.items()}}
+    values: dict[str, Any] = {source.name: tf.constant(points()), **{k: tf.constant(v) for k, v in constants.items()}}
     for operation in reversed(operations):
         names = [part.name for part in operation.op_def.input_arg]
         inputs = {n: values[probe.source(t).name] for n, t in zip(names, operation.inputs, strict=True)}
         values[operation.outputs[0].name] = getattr(tf.raw_ops, operation.type)(**inputs)
     found = np.asarray(values[result.name])
-    return next((f for f, y in expected if np.allclose(found, y, rtol=1e-5, atol=1e-5)), None)
+    return next((function for function, y in _values_of_known() if agree(found, y, 1e-5)), None)
 
 
 @cache
-def _graph_of_known() -> tuple[Array, list[tuple[Any, Array]]]:
-    x = np.linspace(-6, 6, 241, dtype=np.float32)
+def _values_of_known() -> list[tuple[Any, Array]]:
     activations = tf_keras.activations
     functions = [activations.gelu, approximate_gelu, activations.swish, activations.mish]
-    return x, [(function, np.asarray(function(tf.constant(x)))) for function in functions]
+    return [(function, np.asarray(function(tf.constant(points())))) for function in functions]
 
 
 @dataclass(frozen=True, eq=False)

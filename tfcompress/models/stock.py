@@ -6,7 +6,6 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +14,8 @@ import tensorflow as tf
 import tf_keras
 
 from tfcompress.errors import UserError, first_line
-from tfcompress.models.layers import CUSTOM_OBJECTS, approximate_gelu
+from tfcompress.models.activations import equal_activation
+from tfcompress.models.layers import CUSTOM_OBJECTS
 from tfcompress.models.signature import library
 
 _WITH_KERNEL = {
@@ -222,31 +222,6 @@ def _is_half(value: Any) -> bool:
 def _cast(layer: Any, dtype: str) -> None:
     if hasattr(layer, "_compute_dtype_object"):  # tf_keras casts inputs to this
         layer._compute_dtype_object = tf.as_dtype(dtype)
-
-
-_ACTIVATIONS = (
-    "linear", "relu", "gelu", "softmax", "sigmoid", "tanh", "swish", "elu", "selu", "softplus", "softsign",
-    "exponential", "mish", "hard_sigmoid",
-)  # fmt: skip
-
-
-@lru_cache(maxsize=256)
-def equal_activation(function: Callable[..., Any]) -> Any:
-    """Returns the activation of tf_keras, or our own, that computes the same as a function; None if there is none."""
-    known = [getattr(tf_keras.activations, name) for name in _ACTIVATIONS]
-    name = getattr(function, "__name__", "")
-    known.sort(key=lambda candidate: candidate.__name__ != name)
-    known.insert(1, approximate_gelu)
-    with tf.init_scope():  # outside of the graph that is being traced
-        x = tf.constant(np.linspace(-6, 6, 4 * 61, dtype=np.float32).reshape(4, 61))
-        try:
-            expected = np.asarray(function(x))
-        except Exception:  # a user's own function, which may fail on any input but theirs
-            return None
-        if expected.shape != (4, 61):
-            return None
-        same = (f for f in known if np.allclose(np.asarray(f(x)), expected, rtol=1e-6, atol=1e-6))
-        return next(same, None)
 
 
 def copy(layer: Any, name: str) -> tf_keras.layers.Layer:

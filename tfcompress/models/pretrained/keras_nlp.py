@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tf_keras
 
 from tfcompress.errors import UserError, first_line
+from tfcompress.models.activations import equal_activation
 from tfcompress.models.bert import BertConfig
 from tfcompress.models.pretrained.checkpoint import (
     Array,
@@ -26,7 +27,6 @@ from tfcompress.models.pretrained.checkpoint import (
     has_head,
 )
 from tfcompress.models.pretrained.keras_nlp_weights import as_numpy, image_weights, text_weights
-from tfcompress.models.stock import equal_activation
 from tfcompress.models.vit import fold_normalization
 
 if TYPE_CHECKING:
