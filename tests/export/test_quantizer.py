@@ -120,6 +120,25 @@ def test_convolutions_keep_one_scale_per_output(tmp_path):
         assert np.abs(outputs(found, examples, tmp_path) - expected).max() < allowed * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("to", ["int8", "int8-full"])
+@pytest.mark.parametrize(("kind", "unroll"), [("LSTM", False), ("GRU", False), ("LSTM", True)])
+def test_recurrent_layers_are_quantized_and_only_the_weights_within_a_loop(tmp_path, kind, unroll, to):
+    tf_keras.utils.set_random_seed(0)
+    x = tf_keras.Input((6, 4), name="x")
+    y = getattr(tf_keras.layers, kind)(64, unroll=unroll)(x)
+    content = convert_function(of_model(tf_keras.Model(x, tf_keras.layers.Dense(3)(y))).serving, "float32")
+    examples = np.random.default_rng(0).random((16, 6, 4), np.float32)
+    found = quantize(content, to, [{"x": series[None]} for series in examples])
+    expected = outputs(content, examples, tmp_path)
+    assert np.abs(outputs(found, examples, tmp_path) - expected).max() < 0.05 * np.abs(expected).max()
+    graphs = read(found).graphs
+    assert (len(graphs) == 1) == unroll
+    for place, graph in enumerate(graphs):
+        for dense in (node for node in graph.operators if node.kind == "FULLY_CONNECTED"):
+            assert dense.inputs[1].dtype == "int8"
+            assert dense.inputs[0].dtype == ("float32" if place else "int8")
+
+
 def test_a_recipe_of_the_quantizer_is_followed(vit, tmp_path):
     content, calibration = vit
     recipe = load_quantizer_recipe(RECIPES / "dynamic_wi8_afp32_recipe.json")

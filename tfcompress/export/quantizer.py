@@ -24,7 +24,7 @@ from litert_quantizer import calibrator, quantizer
 from litert_quantizer.algorithm_manager import AlgorithmName
 from litert_quantizer.qtyping import QuantGranularity, TFLOperationName
 from litert_quantizer.recipe_manager import RecipeManager
-from litert_quantizer.utils import progress_utils, qsv_utils
+from litert_quantizer.utils import progress_utils, qsv_utils, tfl_interpreter_utils
 
 from tfcompress import progress
 from tfcompress.errors import UserError, first_line
@@ -93,8 +93,8 @@ def quantize(
     if to == "float16":
         return to_float16(content)
     content = _with_distinct_names(content)
-    for graph in read(content).graphs if needs_calibration(to) else ():
-        for tensor in set(graph.inputs) & set(graph.outputs):
+    for signature in read(content).signatures if needs_calibration(to) else ():
+        for tensor in set(signature.graph.inputs) & set(signature.graph.outputs):
             raise UserError(f"output {tensor.name} is an input as it is; leave it out of the model's outputs")
     manager = _recipe_manager(content, to, per_channel)
     if not _is_calibrated(manager):
@@ -200,10 +200,30 @@ def _recipe_manager(content: bytes, to: Format | QuantizerRecipe, per_channel: b
         manager.add_static_config(".*", every, 8, 8, granularity)
         for operation in _FLOAT_IN_INT8_FULL:
             manager.add_quantization_config(".*", operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    for operator in _left_float(content) if needs_calibration(to) else ():
+        scope = f"^{re.escape(operator.outputs[0].name)};"
+        manager.add_quantization_config(scope, every, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        if operator.kind == "FULLY_CONNECTED":
+            manager.add_dynamic_config(scope, TFLOperationName.FULLY_CONNECTED, 8, granularity)
     for name in _lookup_names(content):
         gather, one = TFLOperationName.GATHER, QuantGranularity.TENSORWISE
         manager.add_static_config(f"^{re.escape(name)}", gather, 8, 8, one)
     return manager
+
+
+def _left_float(content: bytes) -> Iterator[Operator]:
+    """Yields the operators whose activations stay float.
+
+    Of the values within a loop, such as that of an LSTM, calibration sees those of the last step alone. An output that
+    nothing reads, such as a part of a SPLIT, is not computed and so has no range, which LiteRT would refuse.
+    """
+    model = read(content)
+    signed = {id(signature.graph) for signature in model.signatures}
+    for graph in model.graphs:
+        read_by_others = {*graph.outputs, *(tensor for operator in graph.operators for tensor in operator.inputs)}
+        for operator in graph.operators:
+            if operator.outputs and (id(graph) not in signed or not read_by_others.issuperset(operator.outputs)):
+                yield operator
 
 
 def _lookup_names(content: bytes) -> list[str]:
@@ -233,7 +253,7 @@ def _calibrate(
     update = {"qsv_update_func": qsv_utils.min_max_update} if extremes else {}
     signatures = signed_inputs(read(content))
     given = examples if isinstance(examples, Mapping) else {next(iter(signatures)): examples}
-    with _quantizing():
+    with _quantizing(), _unread_as_zeros():
         observer = calibrator.Calibrator(content, num_threads=2, **update)
         fed = {
             signature: [
@@ -278,6 +298,25 @@ def _our_progress_bar() -> Iterator[None]:
         yield
     finally:
         progress_utils.ProgressBar = original
+
+
+@contextlib.contextmanager
+def _unread_as_zeros() -> Iterator[None]:
+    """Lets litert-quantizer take zeros for an output that nothing reads, which LiteRT does not compute."""
+    original = tfl_interpreter_utils.get_tensor_data
+
+    def data(interpreter: Any, details: Mapping[str, Any], *args: Any) -> Array:
+        try:
+            found: Array = original(interpreter, details, *args)
+            return found
+        except ValueError:
+            return np.zeros(details["shape"], details["dtype"])
+
+    tfl_interpreter_utils.get_tensor_data = data
+    try:
+        yield
+    finally:
+        tfl_interpreter_utils.get_tensor_data = original
 
 
 class _Bar(progress.Bar):
