@@ -17,6 +17,16 @@ def test_what_keras_says_is_told_rather_than_where():
     assert first_line(found.value) == "seven is not even"
 
 
+def test_what_autograph_says_is_told_rather_than_where():
+    @tf.function
+    def broken(x):
+        raise TypeError("seven is not even")
+
+    with pytest.raises(TypeError, match="in user code:") as found:
+        broken(tf.zeros(1))
+    assert first_line(found.value) == "seven is not even"
+
+
 def test_the_tensor_for_which_memory_ran_out_is_told_wherever_tensorflow_says_so():
     with pytest.raises(tf.errors.ResourceExhaustedError) as found:
         tf.function(tf.zeros)(tf.constant([1 << 50]))

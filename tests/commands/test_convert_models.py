@@ -130,12 +130,88 @@ def test_what_a_file_cannot_do_is_refused(tmp_path):
     vectorizer = tf_keras.layers.TextVectorization(output_sequence_length=4, vocabulary=["a", "b"])
     text = tf_keras.Input((), dtype="string", name="text")
     tf_keras.Model(text, tf_keras.layers.Embedding(4, 2)(vectorizer(text))).save(tmp_path / "text.keras")
+    ids = tf_keras.Input((1,), dtype="int64", name="user")
+    known = tf_keras.layers.IntegerLookup(vocabulary=[3, 5, 7])(ids)
+    tf_keras.Model(ids, tf_keras.layers.Embedding(4, 2)(known)).save(tmp_path / "ids.keras")
     for name, message in {
         "state": "layer counter keeps a state between calls",
-        "text": r"input text must be a tensor of numbers \(not of texts\)",
+        "text": r"layer text_vectorization \(TextVectorization\) looks its input up",
+        "ids": r"layer integer_lookup \(IntegerLookup\) looks its input up, which .* apply it to the data",
     }.items():
         with pytest.raises(UserError, match=message):
             convert_file(tmp_path / f"{name}.keras", tmp_path / "a.tflite", "float32")
+
+
+class OverSteps(tf_keras.layers.Layer):
+    """Loops over a tensor, which AutoGraph makes a loop in the graph."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        total = tf.zeros_like(x[:, 0])
+        for step in tf.range(tf.shape(x)[1]):
+            total = 0.5 * total + x[:, step]
+        return total
+
+
+def test_loops_over_tensors_are_converted(tmp_path):
+    x = tf_keras.Input((6, 4), name="x")
+    found = convert_file(tf_keras.Model(x, OverSteps()(x)), tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-6
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_an_input_can_be_a_single_number(tmp_path, library):
+    x = library.Input((), dtype="int32", name="user")
+    model = library.Model(x, library.layers.Dense(3)(library.layers.Embedding(20, 8)(x)))
+    found = convert_file(model, tmp_path / "a.tflite", "float32")
+    assert found.inputs == {"user": "int32 (1,)"}
+    assert found.difference.largest_difference < 1e-6
+
+
+class Pooled(keras.Model):
+    """Takes tokens, and a mask of them or none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = keras.layers.Embedding(20, 8)
+
+    def call(self, ids, padding=None, training=None):
+        x = self.table(ids)
+        return keras.ops.mean(x if padding is None else x * keras.ops.cast(padding, "float32")[..., None], 1)
+
+
+class Two(keras.Model):
+    """Needs two arguments."""
+
+    def call(self, a, b):
+        return a + b
+
+
+class Failing(tf_keras.Model):
+    """Can be called eagerly alone."""
+
+    def call(self, x):
+        return x * float(x.numpy()[0, 0])
+
+
+def test_arguments_that_keras_3_does_not_record_are_never_left_out_in_silence(tmp_path):
+    tokens = np.ones((2, 6), np.int32)
+    pooled, two = Pooled(), Two()
+    pooled(tokens, padding=tokens)
+    two(tokens, tokens)
+    with pytest.warns(UserWarning, match=r"pooled is served without padding, .* `keras\.Model\(inputs, model"):
+        convert_file(pooled, tmp_path / "a.tflite", "float32")
+    with pytest.raises(UserError, match="model two takes the arguments a, b, of which Keras 3 keeps the shape of the"):
+        convert_file(two, tmp_path / "a.tflite", "float32")
+    inputs = {name: keras.Input((6,), dtype="int32", name=name) for name in ("ids", "padding")}
+    found = convert_file(keras.Model(inputs, pooled(**inputs)), tmp_path / "a.tflite", "float32")
+    assert set(found.inputs) == {"ids", "padding"}
+
+
+def test_code_that_cannot_be_a_graph_is_refused(tmp_path):
+    model = Failing()
+    model(np.ones((2, 6), np.float32))
+    with pytest.raises(UserError, match=r"failing fails when it is called with one example in a graph: .*numpy"):
+        convert_file(model, tmp_path / "a.tflite", "float32")
 
 
 def test_an_output_that_is_an_input_cannot_be_quantized(tmp_path):

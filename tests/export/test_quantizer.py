@@ -133,8 +133,8 @@ def test_recurrent_layers_are_quantized_and_only_the_weights_within_a_loop(tmp_p
     assert np.abs(outputs(found, examples, tmp_path) - expected).max() < 0.05 * np.abs(expected).max()
     graphs = read(found).graphs
     assert (len(graphs) == 1) == unroll
-    for place, graph in enumerate(graphs):
-        for dense in (node for node in graph.operators if node.kind == "FULLY_CONNECTED"):
+    for place, one in enumerate(graphs):
+        for dense in (operator for operator in one.operators if operator.kind == "FULLY_CONNECTED"):
             assert dense.inputs[1].dtype == "int8"
             assert dense.inputs[0].dtype == ("float32" if place else "int8")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,15 +14,17 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 
 from tfcompress.errors import UserError, first_line
 from tfcompress.export.lengths import shortened
 from tfcompress.export.norms import plain_norms
 from tfcompress.models.functional import expanded
 from tfcompress.models.layers import unquantizable
+from tfcompress.models.lookup import KINDS
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.safety import check_safe
-from tfcompress.models.signature import library, output_names, signature
+from tfcompress.models.signature import ADVICE_ON_ARGUMENTS, library, output_names, signature, unrecorded_arguments
 from tfcompress.models.stock import in_float32
 from tfcompress.names import distinct_names
 from tfcompress.quiet import native_libraries_quiet
@@ -105,7 +108,8 @@ def serve_model(model: Any, name: str = "", length: int | None = None) -> Servin
         length: the number of tokens that a text model takes, see `tfcompress.export.lengths`; by default all.
 
     Raises:
-        UserError: an input has no fixed shape or takes texts, or the model keeps a state between its calls.
+        UserError: an input has no fixed shape or takes texts, or a layer keeps a state between calls or looks its input
+            up.
     """
     if stateful := [x for x in model._flatten_layers(include_self=False) if getattr(x, "stateful", False)]:
         raise UserError(
@@ -113,6 +117,19 @@ def serve_model(model: Any, name: str = "", length: int | None = None) -> Servin
             "with stateful=False"
         )
 
+    for layer in model._flatten_layers(include_self=False):
+        if type(layer).__name__ in KINDS and type(layer).__module__.startswith(("keras.", "tf_keras.")):
+            raise UserError(
+                f"layer {layer.name} ({type(layer).__name__}) looks its input up, which a .tflite file cannot; apply "
+                "it to the data instead, and build the model without it"
+            )
+    if unrecorded := unrecorded_arguments(model):
+        warnings.warn(
+            f"model {name or model.name} is served without {', '.join(unrecorded)}, of which Keras 3 keeps no shapes; "
+            f"if they are inputs, {ADVICE_ON_ARGUMENTS}",
+            UserWarning,
+            stacklevel=2,
+        )
     names: list[str] = []
 
     def name_outputs(outputs: Any) -> dict[str, tf.Tensor]:
@@ -213,8 +230,17 @@ def _serve(
     @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
     def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         args, kwargs = takes.arguments(dict(zip(takes.specs, inputs, strict=True)))
-        with in_float32(model), plain_norms(model), _unfused_lstms(model), shortened(model, length):
-            return name_outputs(model(*args, **kwargs, **inference))
+        with in_float32(model), plain_norms(model), _unfused_lstms(model), shortened(model, length), _converting(model):
+            try:
+                outputs = model(*args, **kwargs, **inference)
+            except UserError:
+                raise
+            except Exception as error:  # of the user's code
+                raise UserError(
+                    f"{name} fails when it is called with one example in a graph: {first_line(error)}; mend its code, "
+                    "or build it from operations of TensorFlow that need no values"
+                ) from error
+            return name_outputs(outputs)
 
     # The converter saves its owner object: saving only the weights takes a quarter of the time of saving the layers.
     owner = tf.Module()
@@ -238,6 +264,13 @@ def _unfused_lstms(model: Any) -> Iterator[None]:
     finally:
         for layer in fused:
             layer._could_use_gpu_kernel = True
+
+
+@contextmanager
+def _converting(model: Any) -> Iterator[None]:
+    """Lets AutoGraph convert the code of tf_keras layers, which may loop over tensors; Keras 3 converts none."""
+    with ControlStatusCtx(Status.ENABLED if library(model) is tf_keras else Status.DISABLED):
+        yield
 
 
 def _shape_of_example(spec: tf.TensorSpec) -> tuple[int | None, ...]:

@@ -76,14 +76,16 @@ class Source:
         """Runs the model, which must not be a `.tflite` file.
 
         Args:
-            inputs: by name, each with a batch axis of length 1.
+            inputs: by name, each with a batch axis of length 1; a single number may have another axis.
 
         Returns:
             The outputs by name, with their batch axis.
         """
         assert self.serving is not None
         function = self.serving.function
-        given = [tf.constant(inputs[spec.name], spec.dtype) for spec in function.input_signature]
+        given = [
+            tf.reshape(tf.constant(inputs[spec.name], spec.dtype), spec.shape) for spec in function.input_signature
+        ]
         return {name: np.asarray(output) for name, output in function(*given).items()}
 
 

@@ -120,11 +120,44 @@ def _recorded(model: Any) -> list[Any]:
     elif getattr(model, "_build_shapes_dict", None) and model.built:
         (_, first), *others = model._build_shapes_dict.items()
         rest = {name.removesuffix("_shape"): _specs_of_shapes(shapes, model) for name, shapes in others}
+        _check_recorded(model, 1 + len(rest))
         return [[_specs_of_shapes(first, model)], rest]
     raise UserError(
         f"model {model.name} has never been called, so its inputs are not known; call it on one batch, as training or "
         "loading its weights does"
     )
+
+
+def _check_recorded(model: Any, recorded: int) -> None:
+    """Refuses a model of Keras 3 that needs more arguments than those whose shapes Keras recorded."""
+    needed = [name for name, parameter in _arguments(model).items() if parameter.default is parameter.empty]
+    if len(needed) > recorded:
+        raise UserError(
+            f"model {model.name} takes the arguments {', '.join(needed)}, of which Keras 3 keeps the shape of the "
+            f"first alone; {ADVICE_ON_ARGUMENTS}"
+        )
+
+
+ADVICE_ON_ARGUMENTS = (
+    "make a functional model of it, `keras.Model(inputs, model(**inputs))`, where `inputs` has a `keras.Input` by the "
+    "name of each"
+)
+
+
+def unrecorded_arguments(model: Any) -> list[str]:
+    """Returns the optional arguments of a subclassed model of Keras 3, whose use Keras does not record."""
+    if library(model) is tf_keras or getattr(model, "inputs", None):
+        return []
+    recorded = len(getattr(model, "_build_shapes_dict", None) or ())
+    others = list(_arguments(model).items())[recorded:]
+    return [name for name, parameter in others if parameter.default is None and name != "mask"]
+
+
+def _arguments(model: Any) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of a model's `call` that can take tensors."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = {name: x for name, x in inspect.signature(model.call).parameters.items() if x.kind in kinds}
+    return {name: x for name, x in found.items() if name != "training" and x.default in (x.empty, None)}
 
 
 def _plain(struct: Any) -> Any:
