@@ -28,6 +28,9 @@ _KERNELS: Mapping[type, tuple[str, ...]] = {
     _layers.SeparableConv2D: ("depthwise_kernel", "pointwise_kernel"),
     **dict.fromkeys(_RECURRENT, ("cell.kernel", "cell.recurrent_kernel")),
 }
+_CUT_BY_THE_CELL = 1
+"""The `implementation` of a cell that multiplies by parts of its kernels, which the converter then leaves float."""
+
 
 QUANTIZABLE = (*_KERNELS, _layers.Bidirectional)
 """The classes of layers whose kernels can be int8; wrappers of recurrent layers are others."""
@@ -45,6 +48,10 @@ def paths(layer: tf_keras.layers.Layer) -> tuple[str, ...]:
     kind = type(layer)
     if getattr(layer, "groups", 1) > 1 or (kind is _layers.EinsumDense and _einsum_axes(layer.equation) is None):
         return ()
+    if kind in (_layers.LSTM, _layers.GRU) and layer.cell.implementation == _CUT_BY_THE_CELL:
+        return ()
+    if kind is _layers.GRU and not layer.cell.reset_after:  # It cuts its recurrent kernel in any case.
+        return ("cell.kernel",)
     return _KERNELS.get(kind, ())
 
 

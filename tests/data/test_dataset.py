@@ -85,6 +85,12 @@ def test_arrays_of_different_length_are_refused():
         Dataset.from_arrays("bad", "ab", (x, np.zeros(3)), (x, np.zeros(4)), (x, np.zeros(4)))
 
 
+def test_a_list_of_features_is_refused():
+    pair = ([np.zeros((4, 1)), np.zeros((4, 2))], np.zeros(4))
+    with pytest.raises(UserError, match="features are a list; pass one array, or a dict of arrays by input name"):
+        Dataset.from_arrays("bad", "ab", pair, pair, pair)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -92,11 +92,11 @@ def kinds(model: tf_keras.Model) -> list[str]:
     return [type(layer).__name__ for layer in model.layers]
 
 
-def check(model, features) -> tf_keras.Model:
+def check(model, features, tolerance: float = 2e-5) -> tf_keras.Model:
     """Takes a model apart, saves and loads the result, and compares outputs."""
     expected = np.asarray(tf.cast(model(features), tf.float32))
     functional = as_functional(model)
-    np.testing.assert_allclose(functional(features), expected, atol=2e-5 * max(1, np.abs(expected).max()))
+    np.testing.assert_allclose(functional(features), expected, atol=tolerance * max(1, np.abs(expected).max()))
     assert all(type(layer).__module__.startswith(("tf_keras.", "tfcompress.")) for layer in functional.layers)
     return functional
 
@@ -299,3 +299,49 @@ def test_functions_that_no_file_can_hold_are_refused_by_what_they_do(function, m
     model = tf_keras.Model(x, tf_keras.layers.Dense(2)(tf_keras.layers.Lambda(function)(x)))
     with pytest.raises(UserError, match=message):
         as_functional(model)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: ops.nan_to_num(ops.where(x > 0, x, float("nan"))),
+        lambda x: ops.median(x, axis=1),
+        lambda x: ops.cast(ops.argmax(x, axis=-1, keepdims=True), "float32"),
+        lambda x: ops.cast(ops.argmin(x, axis=-1, keepdims=True), "float32"),
+    ],
+    ids=["nan", "median", "argmax", "argmin"],
+)
+def test_operations_of_keras_3(function):
+    x = keras.Input((6, 8), name="x")
+    model = keras.Model(x, keras.layers.Dense(3)(keras.layers.Flatten()(function(x))))
+    check(model, np.random.default_rng(0).normal(size=(4, 6, 8)).astype(np.float32))
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+@pytest.mark.parametrize("mode", ["multi_hot", "count"])
+def test_encoded_categories_are_one_hot_vectors_put_together(library, mode):
+    x = library.Input((4,), name="x", dtype="int32")
+    model = library.Model(x, library.layers.Dense(3)(library.layers.CategoryEncoding(20, output_mode=mode)(x)))
+    check(model, np.random.default_rng(0).integers(0, 20, (5, 4)))
+
+
+class WithConstant(keras.layers.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.positions = ops.cast(np.arange(48).reshape(6, 8) / 48, self.compute_dtype)
+
+    def call(self, x):
+        return x + self.positions
+
+
+class WithFixedType(tf_keras.layers.Layer):
+    def call(self, x):
+        return x * tf.constant(0.5, tf.float16)
+
+
+def test_constants_in_half_precision_become_float32_and_a_fixed_type_is_named():
+    x = keras.Input((6, 8), name="x")
+    check(keras.Model(x, WithConstant(dtype="mixed_float16")(x)), np.ones((2, 6, 8), np.float32), 1e-2)
+    x = tf_keras.Input((6, 8), name="x")
+    with pytest.raises(UserError, match=r"layer with_fixed_type fails .* use the layer's compute_dtype in place of a"):
+        as_functional(tf_keras.Model(x, WithFixedType(dtype="mixed_float16")(x)))

@@ -52,6 +52,8 @@ def test_text_vectorization_moves_to_the_data(library, shape, tmp_path):
     [
         (keras.layers.StringLookup(vocabulary=["red", "green"]), np.array([["red", "blue"]] * 4, object)),
         (keras.layers.IntegerLookup(vocabulary=[7, 9, 12]), np.array([[7, 8], [9, 12]] * 2, np.int64)),
+        (keras.layers.Hashing(20), np.array([[7, 80], [9, 12]] * 2, np.int64)),
+        (tf_keras.layers.Hashing(20), np.array([[7, 80], [9, 12]] * 2, np.int64)),
         (keras.layers.Hashing(20), np.array([["red", "blue"], ["one", "two"]] * 2, object)),
         (tf_keras.layers.StringLookup(vocabulary=["red", "green"]), np.array([["red", "blue"]] * 4, object)),
     ],

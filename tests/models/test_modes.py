@@ -151,6 +151,13 @@ def test_augmentation_by_keras_3(name):
     assert not np.allclose(model(images, training=True), images, atol=1e-3)
 
 
+def test_what_has_several_weights_in_training_alone_can_be_saved_however_often(tmp_path):
+    model = copied(keras, keras.layers.RandomShear(0.1, 0.1), shape=(8, 8, 3))
+    again = saved_and_loaded(saved_and_loaded(model, tmp_path), tmp_path)
+    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(again(images, training=False), images, atol=1e-6)
+
+
 def test_dropout_within_a_condition_of_a_subclassed_model():
     class Net(keras.Model):
         def __init__(self):

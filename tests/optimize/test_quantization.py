@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 import tf_keras
 
 from tests.answers import answers
+from tfcompress.data.dataset import Dataset
 from tfcompress.export.converter import convert
 from tfcompress.export.serving import serve_answers
 from tfcompress.export.verify import verify
@@ -212,6 +214,42 @@ def test_kernels_of_all_kinds_become_int8(tiny_data, tmp_path, images):
     (tmp_path / "model.tflite").write_bytes(content)
     outputs = predict(tmp_path / "model.tflite", images)
     np.testing.assert_allclose(outputs, expected, atol=0.1 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("layer", "kernels"),
+    [
+        (tf_keras.layers.LSTM(6, name="cut"), {"cut", "cut/recurrent_kernel", "head"}),
+        (tf_keras.layers.LSTM(6, recurrent_dropout=0.2, name="cut"), {"head"}),
+        (tf_keras.layers.GRU(6, implementation=1, name="cut"), {"head"}),
+        (tf_keras.layers.GRU(6, reset_after=False, name="cut"), {"cut", "head"}),
+    ],
+)
+def test_kernels_that_a_cell_cuts_stay_float(tiny_data, tmp_path, images, layer, kernels):
+    inputs = tf_keras.Input(images.shape[1:])
+    x = layer(tf_keras.layers.Reshape((8, 24))(inputs))
+    model = as_functional(tf_keras.Model(inputs, tf_keras.layers.Dense(10, name="head")(x)))
+    quantized, traits = apply(QUANTIZE, model, tiny_data, tmp_path)
+    assert set(traits) == kernels
+    found = verify(convert(quantized, "int8", logits=True), quantized, traits, "int8")
+    assert {tensor.layer for tensor in found if tensor.format == "int8"} == kernels
+
+
+def test_one_hot_vectors_stay_float_before_int8_layers(tmp_path):
+    x = keras.Input((4,), name="x")
+    ids = keras.ops.cast(x[:, 0] * 3, "int32")
+    parts = [keras.ops.one_hot(ids, 4), keras.layers.Dense(4, name="body")(x)]
+    y = keras.layers.Dense(3, name="head")(keras.layers.Concatenate()(parts))
+    features = np.random.default_rng(0).random((64, 4), np.float32)
+    pair = (features, np.arange(64) % 3)
+    model, data = as_functional(keras.Model(x, y)), Dataset.from_arrays("numbers", "abc", pair, pair, pair)
+    quantized, traits = apply(QUANTIZE, model, data, tmp_path)
+    (tmp_path / "model.tflite").write_bytes(convert(quantized, "int8", logits=True))
+    expected = answers(quantized, features)
+    assert set(traits) == {"body", "head"}
+    np.testing.assert_allclose(
+        predict(tmp_path / "model.tflite", features), expected, atol=0.05 * np.abs(expected).max()
+    )
 
 
 def test_an_einsum_that_is_no_product_of_matrices_stays_float():

@@ -119,11 +119,16 @@ class Dataset:
             **options: further attributes of `Dataset`, such as `task`, `decode` and `augment`.
 
         Raises:
-            UserError: if features and labels differ in length, the labels are not of the task's type and shape or out
-                of range, or the test split is empty.
+            UserError: if features are a list, features and labels differ in length, the labels are not of the task's
+                type and shape or out of range, or the test split is empty.
         """
         spec = options.get("task", cls.task).spec(len(classes))
         for features, labels in (train, validation, test):
+            if isinstance(features, (list, tuple)):
+                raise UserError(
+                    f"{name}: the features are a {type(features).__name__}; pass one array, or a dict of arrays by "
+                    "input name if the model has several inputs"
+                )
             for array in tf.nest.flatten(features):
                 if len(array) != len(labels):
                     raise UserError(

@@ -19,9 +19,10 @@ from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tfcompress.errors import UserError, first_line
 from tfcompress.export.lengths import shortened
 from tfcompress.export.norms import plain_norms
+from tfcompress.models.expand import advice_on
 from tfcompress.models.functional import expanded
-from tfcompress.models.layers import unquantizable
 from tfcompress.models.lookup import KINDS
+from tfcompress.models.operations import unquantizable
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.safety import check_safe
 from tfcompress.models.signature import ADVICE_ON_ARGUMENTS, library, output_names, signature, unrecorded_arguments
@@ -237,8 +238,8 @@ def _serve(
                 raise
             except Exception as error:  # of the user's code
                 raise UserError(
-                    f"{name} fails when it is called with one example in a graph: {first_line(error)}; mend its code, "
-                    "or build it from operations of TensorFlow that need no values"
+                    f"{name} fails when it is called with one example in a graph: {first_line(error)}; "
+                    f"{advice_on(error)}"
                 ) from error
             return name_outputs(outputs)
 

@@ -82,7 +82,7 @@ def verify(content: bytes, model: tf_keras.Model, promised: Traits, format: Conv
         if tensor is None:
             raise UserError(
                 f"{name}: no weight tensor in the {format} file holds this kernel; the outputs do not depend on it, or "
-                f"the converter merged it with another one; leave it out with layers.{name}: false"
+                f"the converter merged it with another one; leave it out with layers.{name.partition('/')[0]}: false"
             )
         if not tensor.shared:
             raise UserError(

@@ -129,14 +129,17 @@ def trace(
         where = f"layer {recorder.last_path}" if recorder.last_path else "its code"
         raise UserError(
             f"model {model.name} cannot be taken apart, because {where} fails with a batch of any length: "
-            f"{first_line(error)}; {_advice(error)}"
+            f"{first_line(error)}; {advice_on(error)}"
         ) from error
     finally:
         tf.config.run_functions_eagerly(eager)
     return found
 
 
-def _advice(error: Exception) -> str:
+def advice_on(error: Exception) -> str:
+    """Returns what its author can do about an error of a model's code while it is traced."""
+    if "float16" in str(error):
+        return "use the layer's compute_dtype in place of a fixed type, because models are computed in float32"
     if isinstance(error, tf.errors.OperatorNotAllowedInGraphError) or "symbolic" in str(error).lower():
         return "replace Python's if and for on the values of tensors by operations such as tf.where"
     return "use shapes and operations that are known without the values of the inputs"

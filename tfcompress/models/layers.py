@@ -17,16 +17,6 @@ MASK_BIAS = -40.0
 _register = tf_keras.utils.register_keras_serializable("tfcompress")
 
 
-def unquantizable(tensor: tf.Tensor) -> tf.Tensor:
-    """Multiplies a tensor by 1 + 1.2e-7, so that TFLite's converter does not quantize the operators before it.
-
-    The converter makes the operators that lead to a fake-quantized tensor int8. Softmax probabilities would then have
-    steps of 1/256, which is too coarse for hundreds of tokens. The converter stops at a multiplication whose output is
-    not fake-quantized; it would remove a multiplication by exactly 1.
-    """
-    return tensor * np.nextafter(np.float32(1), np.float32(2))
-
-
 @_register
 class ScaledDotProductAttention(tf_keras.layers.Layer):
     """Multi-head attention without weights: softmax(QKᵀ/√d)·V per head (Vaswani et al., arXiv 1706.03762).
@@ -58,7 +48,7 @@ class ScaledDotProductAttention(tf_keras.layers.Layer):
         probabilities = self.dropout(tf.nn.softmax(scores), training=training)
         context = tf.matmul(probabilities, value)
         if self.keep_float:
-            context = unquantizable(context)
+            context = operations.unquantizable(context)
         context = tf.transpose(context, [0, 2, 1, 3])
         return tf.reshape(context, [-1, context.shape[1], context.shape[2] * context.shape[3]])
 

@@ -45,6 +45,7 @@ class Table:
         feature: the name of what it looks up among the features of the data.
         shape: the shape of that for one example.
         result: the name of the model's input that takes what it returns.
+        numbers: whether the feature is integers, not texts.
     """
 
     kind: str
@@ -52,9 +53,10 @@ class Table:
     feature: str
     shape: tuple[int, ...]
     result: str
+    numbers: bool = False
 
     @classmethod
-    def of(cls, layer: Any, path: str, feature: str, shape: Sequence[int], result: str) -> Table:
+    def of(cls, layer: Any, path: str, feature: str, shape: Sequence[int], result: str, numbers: bool = False) -> Table:
         """Makes the table of a layer of Keras 3 or tf_keras.
 
         Args:
@@ -63,6 +65,7 @@ class Table:
             feature: see `Table`.
             shape: see `Table`.
             result: see `Table`.
+            numbers: see `Table`.
 
         Raises:
             UserError: the layer cannot be moved before the model.
@@ -80,7 +83,7 @@ class Table:
             settings["vocabulary"] = [word if isinstance(word, str) else int(word) for word in words]
         if kind == "TextVectorization" and settings["output_mode"] == "int" and not settings["output_sequence_length"]:
             raise UserError(f"layer {path} returns as many ids as a text has; give it an output_sequence_length")
-        table = cls(kind, settings, feature, tuple(shape), result)
+        table = cls(kind, settings, feature, tuple(shape), result, numbers)
         samples = tf.constant(table.samples(16, 0))
         if not np.array_equal(np.asarray(layer(samples)), np.asarray(table.layer(samples))):
             raise UserError(f"layer {path} ({kind}) computes otherwise than its settings say; {advice}")
@@ -100,7 +103,7 @@ class Table:
         """Returns random features, `(examples, *shape)`, of words that the table knows and others."""
         rng = np.random.default_rng(seed)
         known = list(self.settings.get("vocabulary", range(100)))[:10_000]
-        if self.kind == "IntegerLookup":
+        if self.numbers:
             return rng.choice(np.array([*known, max(known, default=0) + 1]), (examples, *self.shape))
         words = [*map(str, known), "Zyzzyva, unknown!"]
         length = 12 if self.kind == "TextVectorization" else 1

@@ -47,7 +47,7 @@ class LookupInputs:
             first = all(table.feature != feature for table in self._tables)
             result = feature if first and source.dtype == tf.string else f"{feature}_{layer.name}"
             with tf.init_scope():
-                table = Table.of(layer, path, feature, tensor.shape[1:], result)
+                table = Table.of(layer, path, feature, tensor.shape[1:], result, source.dtype != tf.string)
                 sample = table(tf.constant(table.samples(1, 0)[0]))
             self._tables.append(table)
             ids = tf.compat.v1.placeholder(sample.dtype, (None, *sample.shape), result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,18 @@ def rule_for(builder: Builder, tensor: tf.Tensor) -> Rule:
 
 def _same(tensors: list[Any]) -> Any:
     return tensors[0]
+
+
+def _chained(steps: Sequence[tf_keras.layers.Layer]) -> Callable[[list[Any]], Any]:
+    """Returns what calls layers one after the other."""
+
+    def make(tensors: list[Any]) -> Any:
+        x = tensors[0]
+        for step in steps:
+            x = step(x)
+        return x
+
+    return make
 
 
 def _activation(builder: Builder, tensor: tf.Tensor) -> Rule | None:
@@ -179,15 +192,9 @@ def _patches(builder: Builder, tensor: tf.Tensor) -> Rule | None:
     grid = probe.shape(tensor)[1:3]
     if not cuts or patch == 1 or shape[1:3] != tuple((side or 0) * patch for side in grid):
         return None
-    parts = cutters(shape, patch, lambda part: builder.name_for(tensor, part), grid=True)
-
-    def make(tensors: list[Any]) -> Any:
-        x = tensors[0]
-        for part in parts:
-            x = part(x)
-        return x
-
-    return [operation.inputs[0]], make
+    return [operation.inputs[0]], _chained(
+        cutters(shape, patch, lambda part: builder.name_for(tensor, part), grid=True)
+    )
 
 
 def _merge(builder: Builder, tensor: tf.Tensor) -> Rule | None:
@@ -269,7 +276,38 @@ def _one_token(builder: Builder, tensor: tf.Tensor) -> Rule | None:
     index = int(begin[1]) % tokens
     crop = layers.Cropping1D((index, tokens - 1 - index), name=builder.name_for(tensor, "token"))
     flat = layers.Reshape((width,), name=builder.name_for(tensor, "flat"))
-    return [source], lambda tensors: flat(crop(tensors[0]))
+    return [source], _chained((crop, flat))
+
+
+def _signed_zero(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    """What Keras 3 puts in place of -0.0 before it looks for the largest or smallest; here the zeros stay equal."""
+    operation = tensor.op
+    if operation.type != "SelectV2" or {x.type for x in tensor.consumers()} - {"ArgMax", "ArgMin", "Shape"}:
+        return None
+    instead = builder.probe.constant(operation.inputs[1])
+    tiny = instead is not None and instead.dtype.kind == "f" and np.all(np.abs(instead) == np.finfo(instead.dtype).tiny)
+    return ([operation.inputs[2]], _same) if tiny else None
+
+
+def _multi_hot(builder: Builder, tensor: tf.Tensor) -> Rule | None:
+    """Which ids an example has, or how often, as `CategoryEncoding` returns it."""
+    probe, operation = builder.probe, tensor.op
+    if operation.type != "DenseBincount" or not tensor.dtype.is_floating:
+        return None
+    ids, _, weights = operation.inputs
+    depth = tensor.shape[-1]  # its own calculation limits it by the data
+    if depth is None or not probe.has_batch(ids) or len(probe.shape(ids)) != 2 or 0 not in probe.shape(weights):
+        return None
+    values = {"depth": depth, "on_value": 1, "off_value": 0}
+    arguments = {"indices": 0} | {name: constant_argument(np.array(value, np.int32)) for name, value in values.items()}
+    join = "Max" if operation.get_attr("binary_output") else "Sum"
+    along = {"input": 0, "axis": constant_argument(np.array(1, np.int32))}
+    steps = (
+        Operation("OneHot", arguments, {"axis": -1}, name=builder.name_for(tensor, "one_hot")),
+        Operation(join, along, {"keep_dims": False}, name=builder.name_for(tensor, "multi_hot")),
+        Operation("Cast", {"x": 0}, {"DstT": tensor.dtype.name}, name=builder.name_for(tensor, "cast")),
+    )
+    return [ids], _chained(steps)
 
 
 _RULES = (
@@ -284,4 +322,6 @@ _RULES = (
     _movement,
     _pooling,
     _one_token,
+    _signed_zero,
+    _multi_hot,
 )

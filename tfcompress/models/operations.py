@@ -15,6 +15,16 @@ _LARGEST_IN_CONFIG = 64
 """A constant with more numbers is stored among the weights instead of the configuration."""
 
 
+def unquantizable(tensor: tf.Tensor) -> tf.Tensor:
+    """Multiplies a tensor by 1 + 1.2e-7, so that TFLite's converter does not quantize the operators before it.
+
+    The converter makes the operators that lead to a fake-quantized tensor int8. Softmax probabilities would then have
+    steps of 1/256, which is too coarse for hundreds of tokens. The converter stops at a multiplication whose output is
+    not fake-quantized; it would remove a multiplication by exactly 1.
+    """
+    return tensor * np.nextafter(np.float32(1), np.float32(2))
+
+
 def _in_order(inputs: Any) -> list[tf.Tensor]:
     return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
@@ -31,6 +41,7 @@ class Operation(tf_keras.layers.Layer):
             if it is large and therefore a weight, `{"dtype", "shape"}`, or a list of these.
         attributes: the attributes of the operation that do not follow from its arguments.
         shape: of the only output, None for open sides, if TensorFlow cannot infer it.
+        keep_float: whether the only output stays float in quantized models; see `unquantizable`.
     """
 
     def __init__(
@@ -39,10 +50,11 @@ class Operation(tf_keras.layers.Layer):
         arguments: Mapping[str, Any],
         attributes: Mapping[str, Any],
         shape: Sequence[int | None] | None = None,
+        keep_float: bool = False,
         **kwargs: object,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        self._shape = shape
+        self._shape, self._keep_float = shape, keep_float
         self.operation = operation
         self._arguments = arguments
         self._attributes = attributes
@@ -70,7 +82,7 @@ class Operation(tf_keras.layers.Layer):
             return list(outputs)
         if self._shape is not None:
             outputs.set_shape(self._shape)
-        return outputs
+        return unquantizable(outputs) if self._keep_float else outputs
 
     def _stored(self) -> list[Mapping[str, Any]]:
         flat = [x for part in self._arguments.values() for x in (part if isinstance(part, (list, tuple)) else [part])]
@@ -78,7 +90,7 @@ class Operation(tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, object]:
         own = {"operation": self.operation, "arguments": self._arguments, "attributes": self._attributes}
-        return {**super().get_config(), **own, "shape": self._shape}
+        return {**super().get_config(), **own, "shape": self._shape, "keep_float": self._keep_float}
 
 
 def constant_argument(value: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -224,7 +236,9 @@ def _model_of(config: Mapping[str, Any]) -> tf_keras.Model:
     """Returns the model of a configuration, in which an `.h5` file has our layers under their bare names."""
     registered = tf_keras.utils.get_custom_objects().items()
     own = {kind.__name__: kind for name, kind in registered if name.startswith("tfcompress>")}
-    return tf_keras.Model.from_config(dict(config), custom_objects=own)
+    # Layers that are built before they are called would all name their weights alike, which no `.h5` file can hold.
+    layers = [{key: value for key, value in layer.items() if key != "build_config"} for layer in config["layers"]]
+    return tf_keras.Model.from_config({**config, "layers": layers}, custom_objects=own)
 
 
 LAYERS = (Operation, Weight, FromBatchSize, Masked, RandomSeed, ByMode)

@@ -92,7 +92,7 @@ class Probe:
     def value(self, tensor: tf.Tensor) -> Array | None:
         """Returns the value of a tensor that is the same for all inputs and batches, else None."""
         two, three = self._values.get(tensor.name, (None, None))
-        same = two is not None and three is not None and two.shape == three.shape and np.array_equal(two, three)
+        same = two is not None and three is not None and two.shape == three.shape and _equal(two, three)
         return two if same else None
 
     def constant(self, tensor: tf.Tensor) -> Array | None:
@@ -104,7 +104,7 @@ class Probe:
         if tensor.name not in self._values or not self.has_batch(tensor):
             return None
         two, three = self._values[tensor.name]
-        same = (two[:1] == two).all() and (three[:1] == two[:1]).all()
+        same = all(_equal(two[:1], example[None]) for example in (*two, *three))
         return two[:1] if same else None
 
     def from_batch(self, tensor: tf.Tensor) -> tuple[Array, Array] | None:
@@ -201,6 +201,11 @@ def _without_optimizer() -> Iterator[None]:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+
+
+def _equal(one: Array, other: Array) -> bool:
+    """Returns whether two values are the same, which NaN is to itself."""
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
 
 
 _SHAPES = {"Shape", "ShapeN", "Size", "Rank"}

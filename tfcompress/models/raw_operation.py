@@ -77,7 +77,8 @@ def raw_operation(builder: Builder, tensor: tf.Tensor) -> Rule:
     if "seed2" in attributes:
         attributes |= {"seed": 0, "seed2": _seed(name)}
     by_batch = any(not probe.depends_on_data(x) and probe.value(x) is None for x in inputs)
-    shape = probe.shape(tensor) if by_batch and len(operation.outputs) == 1 else None
+    inferred = tensor.shape.rank is not None and tensor.shape[1:].is_fully_defined()
+    shape = probe.shape(tensor) if (by_batch or not inferred) and len(operation.outputs) == 1 else None
     layer = Operation(operation.type, arguments, attributes, shape, name=name)
     inputs = inputs or [next(iter(builder.trace.inputs.values()))]
     return layer_rule(inputs[0] if len(inputs) == 1 else inputs, layer, large)

@@ -180,7 +180,7 @@ def library_of(layer: Any) -> ModuleType:
 def in_float32(model: Any) -> Iterator[None]:
     """Lets the layers of a model compute in float32 that do not, such as those of a mixed-precision policy.
 
-    Weights of other types are float32 constants meanwhile.
+    Weights and constants of other types that a layer keeps are float32 constants meanwhile.
 
     Raises:
         UserError: a layer has quantized weights.
@@ -214,9 +214,9 @@ def in_float32(model: Any) -> Iterator[None]:
 
 
 def _is_half(value: Any) -> bool:
-    """Returns whether a value is a variable of real numbers that are not float32."""
-    variable = isinstance(value, tf.Variable) or type(value).__name__ == "Variable"
-    return variable and tf.as_dtype(value.dtype).is_floating and tf.as_dtype(value.dtype) != tf.float32
+    """Returns whether a value is a variable or a tensor of real numbers that are not float32."""
+    known = isinstance(value, (tf.Variable, tf.Tensor)) or type(value).__name__ == "Variable"
+    return known and tf.as_dtype(value.dtype).is_floating and tf.as_dtype(value.dtype) != tf.float32
 
 
 def _cast(layer: Any, dtype: str) -> None:

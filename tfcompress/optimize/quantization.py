@@ -28,8 +28,8 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_annot
 
 from tfcompress import layer_kernels
 from tfcompress.errors import UserError
-from tfcompress.models.layers import CUSTOM_OBJECTS, MaxOfTokens, MeanOfTokens, ScaledDotProductAttention, unquantizable
-from tfcompress.models.operations import Masked
+from tfcompress.models.layers import CUSTOM_OBJECTS, MaxOfTokens, MeanOfTokens, ScaledDotProductAttention
+from tfcompress.models.operations import Masked, Operation, unquantizable
 from tfcompress.optimize.activation_plan import (
     FLOAT_LAYERS,
     MOVERS,
@@ -120,6 +120,8 @@ class Quantize(LayerQuantization, LayerTechnique[LayerQuantization]):
                 return annotate(layer, configs.Default8BitOutputQuantizeConfig())
             if layer.name in plan.dynamic:
                 return layer
+            if _makes_one_hot(original) and plan.feeds_int8(original):
+                return Operation.from_config({**layer.get_config(), "keep_float": True})
             layer = protect_established(layer, context.traits)
             if type(layer) in (*self.layer_types, Masked) and layer.name in before_int8:
                 return annotate(layer, FloatWeightsConfig())
@@ -215,6 +217,10 @@ def _set_ranges(model: tf_keras.Model) -> None:
             largest = tf.reduce_max(tf.abs(kernel))
             of_quantizer["min_var"].assign(-largest)
             of_quantizer["max_var"].assign(largest)
+
+
+def _makes_one_hot(layer: tf_keras.layers.Layer) -> bool:
+    return type(layer) is Operation and layer.operation == "OneHot" and layer.output.dtype.is_floating
 
 
 def _names(layers: Iterable[tf_keras.layers.Layer]) -> set[str]:
