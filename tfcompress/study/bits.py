@@ -134,14 +134,21 @@ def choose_bits(
     judge = Judge(content, examples, selection, settings, workdir / "wholes")
     claim(workdir, "study", _description(content, examples, settings))
     finest = dict.fromkeys(weights, WIDTHS[-1])
-    before, after = judge.before, judge.whole(finest)
-    if not budget.holds(before, after):
+    before = judge.before
+
+    def holds(choice: dict[str, int]) -> bool:
+        return budget.holds(before, judge.whole(choice))
+
+    found: Damages = {}
+    chosen = finest
+    if budget.holds(before, judge.whole(finest, calibrated=False)) or holds(finest):
+        found = layer_damages(content, examples, list(weights), settings, Kept(workdir / "damages", Damage))
+        chosen = _search(found, finest, budget, holds)
+    if not holds(chosen):
         raise UserError(
-            f"{budget} cannot be kept: with {WIDTHS[-1]} bits for every layer, {budget.lost(before, after)}; give a "
-            "larger budget"
+            f"{budget} cannot be kept: with {WIDTHS[-1]} bits for every layer, "
+            f"{budget.lost(before, judge.whole(chosen))}; give a larger budget"
         )
-    found = layer_damages(content, examples, list(weights), settings, Kept(workdir / "damages", Damage))
-    chosen = _search(found, finest, budget, lambda choice: budget.holds(before, judge.whole(choice)))
     layers = tuple(LayerBits(name, weights[name], found[name], bits) for name, bits in chosen.items())
     return Bits(str(budget), judge.on, before, judge.whole(chosen), layers)
 
@@ -186,7 +193,10 @@ def layer_damages(
 def _search(
     found: Damages, finest: dict[str, int], budget: Budget, holds: Callable[[dict[str, int]], bool]
 ) -> dict[str, int]:
-    """Returns the smallest choice that holds, of those that the program finds for the bounds that are tried."""
+    """Returns the smallest choice that holds, of those that the program finds for the bounds that are tried.
+
+    If none holds, that is the finest.
+    """
     least = sum(min(damage.bytes for damage in of.values()) for of in found.values())
 
     def chosen(bound: float) -> dict[str, int]:
@@ -198,7 +208,7 @@ def _search(
         while _bytes(found, choice) > least and holds(coarser := chosen(2 * bound)):
             choice, bound = coarser, 2 * bound
     else:
-        while not holds(choice):
+        while choice != finest and not holds(choice):
             bound /= 2
             choice = chosen(bound)
     for step in _STEPS:

@@ -146,14 +146,15 @@ class Judge:
         self._kept = Kept(folder / f"{digest([*self._judged, *labels])[:16]}-{value}", Whole)
         self.on = f"{len(self._judged)} examples of {selection.name if selection else 'the calibration data'}"
 
-    def whole(self, choice: Mapping[str, int]) -> Whole:
-        """Returns the outcome with these bits by layer."""
+    def whole(self, choice: Mapping[str, int], calibrated: bool = True) -> Whole:
+        """Returns the outcome with these bits by layer; of plain k-means, which is faster, if not `calibrated`."""
         key = hashlib.sha256(repr(sorted(choice.items())).encode()).hexdigest()[:16]
-        return self._kept.of(key, lambda: self._measured(choice))
+        return self._kept.of(key if calibrated else f"{key}-plain", lambda: self._measured(choice, calibrated))
 
-    def _measured(self, choice: Mapping[str, int]) -> Whole:
+    def _measured(self, choice: Mapping[str, int], calibrated: bool) -> Whole:
         by_name = {name: with_bits(self._settings, bits) for name, bits in choice.items()}
-        found = results(cluster(self._content, by_name, self._examples).content, self._judged)
+        made = cluster(self._content, by_name, self._examples if calibrated else None)
+        found = results(made.content, self._judged)
         return Whole(average_divergence(found, self._expected), self._quality(found) if self._quality else None)
 
 
