@@ -168,3 +168,16 @@ def test_activations_that_are_cut_off_far_from_zero_stay_cut_off(activation):
     model = keras.Model(x, keras.layers.Dense(3)(h))
     large = np.linspace(-9, 9, 40, dtype=np.float32).reshape(5, 8)
     np.testing.assert_allclose(answers(as_functional(model), large), answers(model, large), rtol=1e-5, atol=1e-5)
+
+
+class AboveFive(layers.Layer):
+    def call(self, ids):
+        tf.debugging.assert_greater(ids, 5)
+        return tf.cast(ids, tf.float32)
+
+
+def test_a_model_that_fails_with_other_examples_than_its_own_is_refused():
+    x = tf_keras.Input((2,), dtype="int32", name="x")
+    model = tf_keras.Model(x, layers.Dense(3)(AboveFive()(x)), name="picky")
+    with pytest.raises(UserError, match=r"model picky fails when it is called with a batch of examples: .*;"):
+        as_functional(model)

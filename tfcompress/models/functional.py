@@ -11,10 +11,10 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.models import stock
 from tfcompress.models.emission import Builder, CannotCopyError
-from tfcompress.models.expand import Call, Trace
+from tfcompress.models.expand import Call, Trace, advice_on
 from tfcompress.models.lookup import Table
 from tfcompress.models.modes import trace_both
 from tfcompress.models.probing import Probe, random_inputs
@@ -184,8 +184,14 @@ def _difference(
 
 def _outputs_of_model(model: Any, inputs: Signature, examples: Arrays) -> list[npt.NDArray[Any]]:
     args, kwargs = inputs.arguments({name: tf.constant(x) for name, x in examples.items()})
-    with stock.in_float32(model):
-        return [np.asarray(y) for y in tf.nest.flatten(model(*args, training=False, **kwargs))]
+    try:
+        with stock.in_float32(model):
+            return [np.asarray(y) for y in tf.nest.flatten(model(*args, training=False, **kwargs))]
+    except Exception as error:  # of the user's code
+        raise UserError(
+            f"model {model.name} fails when it is called with a batch of examples: {first_line(error)}; "
+            f"{advice_on(error)}"
+        ) from error
 
 
 def _outputs(copy: tf_keras.Model, given: list[tf.Tensor]) -> list[tf.Tensor]:
