@@ -177,8 +177,10 @@ def test_a_model_is_clustered_and_shown_beside_its_float_file(monkeypatch, capsy
     [
         (["--data", "digits"], "name the page with --page"),
         (["--path", "x"], "name the page with --page"),
-        (["--page", "."], "error: . is a folder; name the .html file to write"),
+        (["--page", "."], "error: . is a folder; name the file to write"),
         (["--page", "proof.html", "--data", "cifar"], "the data sets are digits"),
+        (["--page", "small.tflite"], "error: small.tflite would replace another file that this command reads or"),
+        (["--page", "model.h5"], "error: model.h5 would replace another file"),
     ],
 )
 def test_a_page_that_cannot_be_made_is_refused_before_anything_is_clustered(
@@ -190,6 +192,39 @@ def test_a_page_that_cannot_be_made_is_refused_before_anything_is_clustered(
     assert message in err
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
+
+
+def test_a_file_is_not_compared_with_what_replaces_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tflite").write_bytes(b"a model")
+    status, _, err = run(monkeypatch, capsys, "cluster", "a.tflite", "-o", "a.tflite", "--stock", "--page", "a.html")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("error: a.tflite would replace another file")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"a model"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["compare", "a.tflite", "--json", "./a.tflite"], "a.tflite would replace another file"),
+        (["compare", "a.tflite", "--page", "a.tflite"], "a.tflite would replace another file"),
+        (["compare", "a.tflite", "--json", "b", "--page", "b"], "b would replace another file"),
+        (["compare", "a.tflite", "--from-phone", "b.json", "--json", "b.json"], "b.json would replace another file"),
+        (["compare", "a.tflite", "--json", "a.tflite/b"], "cannot write a.tflite/b"),
+        (["evaluate", "a.tflite", "--data", "digits", "--json", "a.tflite"], "a.tflite would replace another file"),
+        (["evaluate", "a.tflite", "--data", "digits", "--json", "."], ". is a folder; name the file to write"),
+        (["sensitivity", "a.h5", "--data", "digits", "--workdir", "w", "--json", "."], ". is a folder; name"),
+    ],
+)
+def test_figures_that_cannot_be_written_are_refused_before_the_files_are_opened(
+    monkeypatch, capsys, tmp_path, command, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tflite").write_bytes(b"damaged")
+    status, _, err = run(monkeypatch, capsys, *command)
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith(f"error: {message}")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"damaged"]
 
 
 def test_without_the_runtime_a_page_is_refused_before_anything_is_clustered(monkeypatch, capsys, of_digits, tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write, parse_vocabulary, read_json, write_json, writing_to
+from tfcompress.files import atomic_write, check_outputs, parse_vocabulary, read_json, write_json, writing_to
 
 
 def test_a_file_is_written_completely_or_not_at_all(tmp_path):
@@ -39,3 +39,19 @@ def test_an_error_without_a_message_is_named_by_its_type(tmp_path):
 
 def test_a_vocabulary_may_have_windows_line_ends():
     assert parse_vocabulary("[PAD]\r\né\r\n".encode(), "vocab.txt") == ("[PAD]", "é")
+
+
+def test_outputs_are_checked_and_nothing_is_left(tmp_path, below_a_file):
+    (tmp_path / "link.json").symlink_to(tmp_path / "model.tflite")
+    before = sorted(tmp_path.rglob("*"))
+    check_outputs([tmp_path / "new/folder/a.json", None], [tmp_path / "b.json", None, "name"])
+    for outputs, inputs, message in (
+        ([tmp_path], [], "is a folder; name the file to write"),
+        ([below_a_file / "a.json"], [], "cannot write .*: Not a directory; choose another folder"),
+        ([tmp_path / "x" / ".." / "a.json"], [str(tmp_path / "a.json")], "would replace another file"),
+        ([tmp_path / "a", tmp_path / "a"], [], "would replace another file that this command reads or writes; give"),
+        ([tmp_path / "model.tflite"], [tmp_path / "link.json"], "would replace another file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_outputs(outputs, inputs)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str | None] = ()) -> None:
+    """Refuses files that cannot be written, so that nobody learns it after long work; nothing is left behind.
+
+    Args:
+        outputs: the files that are to be written; None for one that is not.
+        inputs: what is read to make them, and must stay as it is; None for what is not.
+
+    Raises:
+        UserError: one is a folder, has no folder that can be written to, or is another one of the files.
+    """
+    taken = {Path(one).resolve() for one in inputs if one is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        with writing_to(path):
+            if path.is_dir():
+                raise UserError(f"{path} is a folder; name the file to write")
+            if path.resolve() in taken:
+                raise UserError(
+                    f"{path} would replace another file that this command reads or writes; give it a name of its own"
+                )
+            taken.add(path.resolve())
+            with tempfile.TemporaryFile(dir=next(folder for folder in path.absolute().parents if folder.exists())):
+                pass
 
 
 @contextmanager

@@ -241,3 +241,15 @@ def test_a_file_that_gives_no_numbers_is_not_left(tmp_path):
     with pytest.raises(UserError, match="mine as float32: its outputs are not all finite numbers"):
         convert_file(model, tmp_path / "out.tflite", "float32")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_model_is_opened(tmp_path, below_a_file):
+    (tmp_path / "model.h5").write_bytes(b"damaged")
+    for output, message in (
+        (tmp_path, "is a folder; name the file to write"),
+        (below_a_file, "cannot write .*: Not a directory; choose another folder"),
+        (tmp_path / "model.h5", r"model\.h5 would replace another file that this command reads or writes; give it"),
+    ):
+        with pytest.raises(UserError, match=message):
+            convert_file(tmp_path / "model.h5", output, "float32")
+    assert (tmp_path / "model.h5").read_bytes() == b"damaged"

@@ -96,6 +96,8 @@ def test_a_file_that_would_grow_is_not_written_unless_asked(tmp_path, monkeypatc
     assert (status, packed.stat().st_size > small.stat().st_size) == (0, True)
 
 
-def test_nothing_is_left_of_a_file_that_cannot_be_written(stock, below_a_file):
-    with pytest.raises(UserError, match="cannot write"):
-        pack_file(stock, below_a_file)
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, below_a_file):
+    (tmp_path / "damaged.tflite").write_bytes(b"damaged")
+    for function in (pack_file, unpack_file):
+        with pytest.raises(UserError, match="cannot write"):
+            function(tmp_path / "damaged.tflite", below_a_file)

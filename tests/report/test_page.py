@@ -198,6 +198,14 @@ def test_the_recipe_on_the_page_is_the_one_that_ran(tmp_path):
     assert Recipe.load(str(tmp_path / "recipe.yaml"), []) == recipe
 
 
+def test_a_page_does_not_replace_the_figures_that_it_shows(comparison_page):
+    figures = comparison_page.with_suffix(".json")
+    before = figures.read_bytes()
+    with pytest.raises(UserError, match="would replace another file"):
+        write_page(figures, figures)
+    assert figures.read_bytes() == before
+
+
 def test_what_is_no_run_and_no_comparison_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has no report\.json"):
         write_page(tmp_path)

@@ -9,7 +9,7 @@ import typer
 
 from tfcompress.cli.program import AllowCode, Imports, apart, import_tensorflow
 from tfcompress.errors import UserError
-from tfcompress.files import writing_to
+from tfcompress.files import check_outputs
 
 if TYPE_CHECKING:
     from tfcompress.measure.comparison import Comparison
@@ -119,7 +119,9 @@ def cluster(
     """Cluster the weights of a trained model without training, and compare the file with the float one."""
     if page is None and (data is not None or path is not None):
         raise UserError("--data and --path are what the page compares on; name the page with --page, or leave them out")
-    _check_page(page)
+    if page is not None:
+        # The page compares the file with the model, which must not be replaced by then.
+        check_outputs([output, page], [model, calibration, data, path])
     if page is not None and packed:
         from tfcompress import runtime
 
@@ -241,7 +243,7 @@ def compare(
     from tfcompress.commands.compare import compare_files
     from tfcompress.measure import phone
 
-    _check_page(page)
+    check_outputs([json, page], [*files, data, path, from_phone])
     counts = _integers("--threads", threads)
     of_phone = None if from_phone is None else phone.load(from_phone)
     if data is None and (path is not None or examples is not None or task is not None):
@@ -251,16 +253,6 @@ def compare(
     if json is not None:
         comparison.save(json)  # Before printing, which fails if the reader of a pipe has gone: measuring took long.
     _show(comparison, page)
-
-
-def _check_page(page: Path | None) -> None:
-    """Refuses a page that cannot be written before anything is measured."""
-    if page is None:
-        return
-    if page.is_dir():
-        raise UserError(f"{page} is a folder; name the .html file to write")
-    with writing_to(page):
-        page.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _show(comparison: Comparison, page: Path | None) -> None:
@@ -300,6 +292,7 @@ def evaluate(
     """Show how good a model is on a data set's test split."""
     from tfcompress.report.quality import print_figures
 
+    check_outputs([json], [model, data, path])
     found = apart(f"evaluating {model}", _evaluated, imports or [], model, data, path, examples, task, allow_code)
     if json is not None:
         found.save(json)

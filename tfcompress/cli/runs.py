@@ -10,6 +10,7 @@ import typer
 
 from tfcompress.cli.program import AllowCode, Imports, import_tensorflow
 from tfcompress.errors import UserError
+from tfcompress.files import check_outputs
 
 Changes = Annotated[
     list[str] | None,
@@ -165,6 +166,7 @@ def sensitivity(
     imports: Imports = None,
 ) -> None:
     """Show what clustering or pruning each layer alone would cost."""
+    check_outputs([json], [model, path])
     import_tensorflow()
     from tfcompress.data.registry import named
     from tfcompress.models import saved

@@ -15,7 +15,7 @@ from tfcompress.commands.calibration import calibration_examples, needs_tensorfl
 from tfcompress.commands.pack import known_activations
 from tfcompress.commands.scores import score_orders
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write, writing_to
+from tfcompress.files import atomic_write, check_outputs
 from tfcompress.measure.agreement import Difference, Outputs, compare_models
 from tfcompress.measure.comparison import Examples, random_examples, token_mask
 from tfcompress.measure.divergence import Mean, are_class_scores, mean_cosine, mean_divergence
@@ -164,15 +164,12 @@ def cluster_file(
     computing = _activations(activations, packed)
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
-    if output.is_dir():
-        raise UserError(f"{output} is a folder; name the .tflite file to write")
+    check_outputs([output])
     with tempfile.TemporaryDirectory() as folder:
         reference = Path(folder) / "model.tflite"
         name = _write_reference(source, reference, allow_code)
         bytes_before = (Path(source) if _is_tflite_file(source) else reference).stat().st_size
         _check(reference, name, calibration is not None)
-        with writing_to(output):
-            output.parent.mkdir(parents=True, exist_ok=True)
         feeds = None if calibration is None else calibration_examples(calibration, examples, name, reference)
         feed = None if feeds is None else next(iter(feeds.values()))
         if choose is not None:

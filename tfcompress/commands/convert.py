@@ -21,7 +21,7 @@ from tfcompress.export.formats import CALIBRATED_FORMATS, FORMATS, ConverterForm
 from tfcompress.export.quantizer import QuantizerRecipe
 from tfcompress.export.serving import ServingFunction
 from tfcompress.export.sources import Source, of_model, open_source
-from tfcompress.files import atomic_write
+from tfcompress.files import atomic_write, check_outputs
 from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
 from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Runner, check_runs, real_values, without_batch
@@ -83,7 +83,8 @@ def convert_file(
 
     Args:
         source: a model of tf_keras or Keras 3, or anything that `open_source` takes.
-        output: the `.tflite` file to write. An existing file is replaced once the new one has run.
+        output: the `.tflite` file to write. An existing file is replaced once the new one has run; a source can be so
+            only if it is a `.tflite` file.
         to: a format, or the path of a `.json` recipe of litert-quantizer.
         calibration: what `int8` of a float model, `int8-full` and some quantizer recipes need: a data set, `NAME` or
             `NAME:PATH`, of which training examples are taken; a folder of pictures; a file of texts; an `.npz` file of
@@ -108,6 +109,8 @@ def convert_file(
         raise UserError(f"minimum runtime {min_runtime!r} is not a version of TFLite; give one such as 2.16")
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
+    replaced = isinstance(source, (Path, str)) and Path(source).suffix == ".tflite"
+    check_outputs([output], [source] if isinstance(source, (Path, str)) and not replaced else [])
     opened = open_model(source, allow_code)
     _check_possible(opened, target, calibration is not None, per_channel)
     with tempfile.TemporaryDirectory() as folder:

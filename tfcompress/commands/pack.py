@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write
+from tfcompress.files import atomic_write, check_outputs
 from tfcompress.measure.agreement import Difference, compare_models
 from tfcompress.measure.comparison import Examples, random_examples
 from tfcompress.measure.interpreter import Runner
@@ -83,6 +83,7 @@ def pack_file(
         UserError: an argument cannot be used, the file has nothing to pack, or it would become larger.
     """
     computing = known_activations(activations)
+    check_outputs([output])
     model = open_file(source)
     sizes = _Sizes.of(model)
     with bar(f"packing {source.name}", 1) as shown:
@@ -112,6 +113,7 @@ def unpack_file(source: Path, output: Path, data: str | None = None) -> PackingR
     Raises:
         UserError: an argument cannot be used, or the file is not packed.
     """
+    check_outputs([output])
     model = open_file(source)
     sizes = _Sizes.of(model)
     with bar(f"unpacking {source.name}", 1) as shown:

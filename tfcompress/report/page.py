@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write, read_json
+from tfcompress.files import atomic_write, check_outputs, read_json
 from tfcompress.measure.comparison import ComparedFile, Comparison
 from tfcompress.packed import file_weights
 from tfcompress.report import plots
@@ -41,8 +41,9 @@ def write_page(source: Path, output: Path | None = None) -> Path:
     is_comparison = isinstance(found, dict) and "files" in found
     if not source.is_dir() and not is_comparison:
         raise UserError(f"{source} is neither a run's folder nor a file that `tfcompress compare --json` wrote")
-    text = _comparison_page(Comparison.load(source)) if is_comparison else _run_page(source)
     output = output or (source.with_suffix(".html") if is_comparison else source / "report.html")
+    check_outputs([output], [source if is_comparison else source / "report.json"])
+    text = _comparison_page(Comparison.load(source)) if is_comparison else _run_page(source)
     _write(text, output)
     return output
 
