@@ -217,7 +217,11 @@ def test_sentences_of_one_file_are_divided(tmp_path):
     data = load(Data(name="text_file", path=tmp_path / "words.conll", task="tokens"))
     assert [int(part.cardinality()) for part in (data.train, data.validation, data.test)] == [14, 3, 3]
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "train.txt").write_text("a O\n\n" * 3)
     (tmp_path / "folder" / "test.txt").write_text("a B-X\n")
-    with pytest.raises(UserError, match=r"the test split has the tag 'B-X', which does not occur in train; .* O"):
-        load(Data(name="text_file", path=tmp_path / "folder", task="tokens"))
+    for train, message in (
+        ("a O\n\n", r"folder: the only tag is 'O'; at least two are needed; say in data\.columns\.label which"),
+        ("a O\nb B-Y\n\n", r"the test split has the tag 'B-X', which does not occur in train; .* B-Y, O"),
+    ):
+        (tmp_path / "folder" / "train.txt").write_text(train * 3)
+        with pytest.raises(UserError, match=message):
+            load(Data(name="text_file", path=tmp_path / "folder", task="tokens"))

@@ -230,6 +230,11 @@ def _tokens(path: Path, columns: Columns, fractions: Fractions | None, synonyms:
     splits = completed(parts, lambda _: str(files["train"]), fractions, str(path), "sentences")
     found = {split: sorted({tag for one in part for tag in one.tags}) for split, part in splits.items()}
     names = found["train"] or sorted({tag for tags in found.values() for tag in tags})
+    if len(names) < 2:
+        raise UserError(
+            f"{path}: the only tag is {names[0]!r}; at least two are needed; say in data.columns.label which column "
+            "has the tags, if it is not the last"
+        )
     for split in SPLITS[1:]:
         if unknown := set(found[split]) - set(names):
             raise UserError(
