@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,6 +153,19 @@ def test_a_finished_run_is_only_read(finished, trained_weights):
     files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
     assert resumable(workdir, trained_weights) == report
     assert files == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+
+
+def test_what_was_deleted_of_a_finished_run_is_made_again_or_named(finished, trained_weights, tmp_path):
+    workdir = tmp_path / "work"
+    shutil.copytree(finished[1], workdir)
+    model = (workdir / "model.tflite").read_bytes()
+    (workdir / "model.tflite").unlink()
+    assert resumable(workdir, trained_weights) == finished[0]
+    assert (workdir / "model.tflite").read_bytes() == model
+    (workdir / "model.tflite").unlink()
+    (workdir / stock(finished[0])[-1].file).unlink()
+    with pytest.raises(UserError, match=r"tflite/03-quantize-int8\.tflite of the finished run is gone; delete report"):
+        resumable(workdir, trained_weights)
 
 
 def test_another_run_in_the_same_folder_is_refused(finished, trained_weights, tiny_data):

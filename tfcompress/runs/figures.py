@@ -72,9 +72,16 @@ def measure_files(files: Sequence[ExportedFile], export: Export, workdir: Path) 
                 lengths=_lengths(file, expected[stage.folder]) if export.lengths else (),
             )
         )
-    with atomic_write(workdir / "model.tflite") as beside:
-        beside.write_bytes(first_graph([file.path for file in files if not file.packed][-1].read_bytes()))
+    write_model(workdir, variants)
     return variants
+
+
+def write_model(workdir: Path, variants: Sequence[Variant]) -> None:
+    """Writes `workdir/model.tflite`: of the last file that is not packed, the longest of several lengths."""
+    last = [variant for variant in variants if not variant.packed][-1]
+    content = first_graph((workdir / last.file).read_bytes())
+    with atomic_write(workdir / "model.tflite") as beside:
+        beside.write_bytes(content)
 
 
 def _predictions(file: ExportedFile, workdir: Path) -> Answers:

@@ -31,7 +31,7 @@ from tfcompress.runs.base import (
 )
 from tfcompress.runs.chain import Chain
 from tfcompress.runs.exporting import export_stage
-from tfcompress.runs.figures import measure_files
+from tfcompress.runs.figures import measure_files, write_model
 from tfcompress.runs.pixels import with_pixels_for
 from tfcompress.runs.recipe import Export, Recipe
 from tfcompress.runs.rehearsal import rehearse
@@ -269,10 +269,8 @@ class _Run:
         path = workdir / "report.json"
         if path.is_file():
             self.claim_folder()
-            if not (workdir / "report.html").is_file():
-                write_page(workdir)
             report = Report.load(path)
-            android.write_folder(workdir, report, self.data)
+            _restore(workdir, report, self.data)
             return report
         stages, files = [], []
         strategy = self.chain.strategy
@@ -295,6 +293,25 @@ class _Run:
         android.write_folder(workdir, report, self.data)
         strategy.wait()
         return report
+
+
+def _restore(workdir: Path, report: Report, data: Dataset) -> None:
+    """Writes what a finished run lacks of the files that are made from its report and its `.tflite` files.
+
+    Raises:
+        UserError: a `.tflite` file that is needed for it is gone.
+    """
+    if not (workdir / "report.html").is_file():
+        write_page(workdir)
+    try:
+        if not (workdir / "model.tflite").is_file():
+            write_model(workdir, report.variants)
+        android.write_folder(workdir, report, data)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename} of the finished run is gone; delete report.json in {workdir}, and the same command "
+            "makes it again"
+        ) from error
 
 
 def _untreated(model: tf_keras.Model, techniques: Sequence[Technique]) -> list[UntreatedLayer]:
