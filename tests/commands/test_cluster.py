@@ -217,7 +217,7 @@ def test_a_model_after_quantization_aware_training_is_refused(tmp_path):
     ("examples", "message"),
     [
         (np.ones((20, 7, 8, 3)), r"takes float32 \(1, 8, 8, 3\) as t0, but an example .* \(7, 8, 3\)"),
-        (np.full((20, 8, 8, 3), np.nan), "a calibration example has numbers in t0 that are not finite"),
+        (np.full((20, 8, 8, 3), np.nan), "an example to calibrate with has numbers in t0 that are not finite"),
         (np.ones((0, 8, 8, 3)), "there are no examples to calibrate with; give at least one"),
     ],
 )

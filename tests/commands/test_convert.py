@@ -178,6 +178,8 @@ def test_examples_that_do_not_fit_are_named(float_file, tmp_path):
             r"takes float32 \(1, 8, 8, 3\) as image, but an example .* has float32 \(7, 8, 3\)",
         ),
         ({"image": picture.astype(complex)}, r"an example to calibrate with has complex128 \(8, 8, 3\)"),
+        ({"image": picture + np.nan}, "has numbers in image that are not finite in float32; remove the example or"),
+        ({"image": picture.astype(float) + 1e300}, "has numbers in image that are not finite in float32"),
         ({"image": picture, "more": picture[1:]}, "arrays of different lengths"),
         ({"image": picture[:0]}, "no examples to calibrate with"),
         ({"image": np.float32(1)}, r"an example to calibrate with has float32 \(\); it must be"),
@@ -185,11 +187,17 @@ def test_examples_that_do_not_fit_are_named(float_file, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             convert_file(float_file, tmp_path / "out.tflite", "int8", stored(**arrays))
-    (tmp_path / "empty.npz").touch()
     np.save(tmp_path / "array.npy", picture)
-    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
-    for name in ("empty", "array"):
-        with pytest.raises(UserError, match=rf"{name}\.npz cannot be read as an \.npz of arrays: "):
+    np.savez_compressed(tmp_path / "damaged.npz", image=np.random.default_rng(0).random((4, 8, 8, 3)))
+    good = (tmp_path / "damaged.npz").read_bytes()
+    for name, content, reason in (
+        ("empty", b"", "it is no archive, as np.savez writes it"),
+        ("page", b"<!doctype html>", "it is no archive"),
+        ("array", (tmp_path / "array.npy").read_bytes(), "it is no archive"),
+        ("damaged", good[:200] + b"\xff" * 60 + good[260:], "Error -3 while decompressing data"),
+    ):
+        (tmp_path / f"{name}.npz").write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}\.npz cannot be read as an \.npz of arrays: {reason}"):
             convert_file(float_file, tmp_path / "out.tflite", "int8", f"{tmp_path}/{name}.npz")
     assert not (tmp_path / "out.tflite").exists()
 

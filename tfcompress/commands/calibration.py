@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.errors import UserError
+from tfcompress.errors import UserError, first_line
 from tfcompress.measure.interpreter import Example
+from tfcompress.tflite.attached import ARCHIVE_ERRORS
 from tfcompress.tflite.reading import open_file
 from tfcompress.tflite.signatures import fed_shape, signed_inputs
 from tfcompress.tflite.tensor import Tensor
@@ -41,7 +42,8 @@ def calibration_examples(
         By the name of the signature, examples without a batch axis by input name, in the types of the inputs.
 
     Raises:
-        UserError: the examples cannot be read, there are none, or an input is missing or has another shape or type.
+        UserError: the examples cannot be read, there are none, or an input is missing, has another shape or type, or
+            numbers that are not finite.
     """
     signatures = signed_inputs(open_file(reference))
     if not isinstance(calibration, str):
@@ -66,7 +68,7 @@ def _fitting(row: Arrays, signature: str, inputs: Mapping[str, Tensor], model: s
     """Returns an example in the types that a signature takes.
 
     Raises:
-        UserError: an input is missing, or has another shape or type.
+        UserError: an input is missing, or has another shape or type, or numbers that are not finite.
     """
     found = {}
     for name, tensor in inputs.items():
@@ -84,17 +86,26 @@ def _fitting(row: Arrays, signature: str, inputs: Mapping[str, Tensor], model: s
                 f"{values.shape}; it must be {tensor.dtype} {shape[1:]}, with an axis for the examples in front in an "
                 ".npz"
             )
-        found[name] = values.astype(tensor.dtype)
+        with np.errstate(over="ignore"):  # What is too large becomes infinite, as below.
+            found[name] = values.astype(tensor.dtype)
+        if np.issubdtype(found[name].dtype, np.inexact) and not np.isfinite(found[name]).all():
+            raise UserError(
+                f"an example to calibrate with has numbers in {name} that are not finite in {tensor.dtype}; remove the "
+                "example or repair it"
+            )
     return found
 
 
 def _stored(path: Path, count: int) -> list[Example]:
     """Reads the first examples of an `.npz` file."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: np.atleast_1d(stored[name])[:count] for name in stored.files}
-    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as an .npz of arrays: {error}") from error
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # np.load would take it for another kind of file.
+                raise zipfile.BadZipFile("it is no archive, as np.savez writes it")
+            with np.load(file, allow_pickle=False) as stored:
+                arrays = {name: np.atleast_1d(stored[name])[:count] for name in stored.files}
+    except ARCHIVE_ERRORS as error:
+        raise UserError(f"{path} cannot be read as an .npz of arrays: {first_line(error)}") from error
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"{path} has arrays of different lengths: {sizes}; all must have the same number of examples")
