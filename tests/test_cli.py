@@ -181,6 +181,7 @@ def test_a_model_is_clustered_and_shown_beside_its_float_file(monkeypatch, capsy
         (["--page", "proof.html", "--data", "cifar"], "the data sets are digits"),
         (["--page", "small.tflite"], "error: small.tflite would replace another file that this command reads or"),
         (["--page", "model.h5"], "error: model.h5 would replace another file"),
+        (["--page", "proof.html", "--calibration", "missing.npz"], "missing.npz cannot be read as an .npz"),
     ],
 )
 def test_a_page_that_cannot_be_made_is_refused_before_anything_is_clustered(
@@ -192,6 +193,18 @@ def test_a_page_that_cannot_be_made_is_refused_before_anything_is_clustered(
     assert message in err
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--bits", "9"], "9 bits were asked for"), (["--budget-kl", "-1"], "a budget of -1 was given")],
+)
+def test_settings_are_checked_before_the_model_is_opened_for_the_page(monkeypatch, capsys, tmp_path, options, message):
+    monkeypatch.chdir(tmp_path)
+    command = ["cluster", "missing.h5", "-o", "small.tflite", "--page", "a.html", "--stock", *options]
+    status, _, err = run(monkeypatch, capsys, *command)
+    assert (status, err.count("\n")) == (2, 1)
+    assert message in err
 
 
 def test_a_file_is_not_compared_with_what_replaces_it(monkeypatch, capsys, tmp_path):

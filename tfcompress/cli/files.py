@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -163,17 +165,26 @@ def _clustered(
         from tfcompress.models.user_code import import_modules
 
         import_modules(imports, settings["allow_code"])
-    if compared is not None:
-        from tfcompress.commands.compare import compare_files, float_file
-
-        model = float_file(model, output, data, path, settings["allow_code"])
     if budget:
         from tfcompress.study.budget import cluster_within
 
-        made = cluster_within(model, output, **within, **settings)
+        make = partial(cluster_within, model, output, **within, **settings)
     else:
-        made = cluster_file(model, output, **settings)
-    return str(made), None if compared is None else compare_files([model, output], data, path)
+        make = partial(cluster_file, model, output, **settings)
+    if compared is None:
+        return str(make()), None
+    from tfcompress.commands.compare import compare_files, float_file
+
+    files: list[Path] = []
+    with ExitStack() as if_it_fails:
+
+        def prepare(model: Path) -> Path:
+            float_one = float_file(model, output, data, path, settings["allow_code"])
+            files.append(if_it_fails.enter_context(float_one))
+            return files[0]
+
+        made = str(make(prepare=prepare))
+    return made, compare_files([*files, output], data, path)
 
 
 def pack(

@@ -138,6 +138,7 @@ def cluster_file(
     activations: str | None = None,
     allow_code: bool = False,
     choose: Choose | None = None,
+    prepare: Callable[[Any], Path] | None = None,
 ) -> ClusteredFile:
     """Clusters the weights of a model without training; see `tfcompress.post_training.clustering.cluster`.
 
@@ -153,6 +154,7 @@ def cluster_file(
         activations: the type that a packed file computes in, `float32` (the default) or `int8`.
         allow_code: whether to open files that can run code.
         choose: chooses the settings of each kernel in place of `clusters` and `bits`; it needs calibration examples.
+        prepare: called with the source once the arguments are known to fit; what it returns is clustered instead.
 
     Raises:
         UserError: the arguments do not fit together; the model is no float model, or has nothing to cluster; or the
@@ -165,6 +167,8 @@ def cluster_file(
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
     check_outputs([output])
+    if prepare is not None:
+        source = prepare(source)
     with tempfile.TemporaryDirectory() as folder:
         reference = Path(folder) / "model.tflite"
         name = _write_reference(source, reference, allow_code)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tfcompress.commands.scores import score_orders
@@ -11,14 +12,16 @@ from tfcompress.measure.phone import PhoneReport
 from tfcompress.progress import console
 
 
+@contextmanager
 def float_file(
     source: Path, output: Path, data: str | None = None, path: Path | None = None, allow_code: bool = False
-) -> Path:
-    """Returns the file that one made of a model is compared with: a `.tflite` file itself, or the model in float32.
+) -> Iterator[Path]:
+    """Yields the file that one made of a model is compared with: a `.tflite` file itself, or the model in float32.
 
     Args:
         source: what `tfcompress convert` takes.
-        output: the file that is made. The model in float32 is written beside it, as `OUTPUT_float32.tflite`.
+        output: the file that is made. The model in float32 is written beside it, as `OUTPUT_float32.tflite`, and
+            removed if the block fails.
         data: the data set that the two are compared on; None for random inputs.
         path: of its file or folder, if it needs one.
         allow_code: whether to open files that can run code.
@@ -37,9 +40,14 @@ def float_file(
 
         file = output.with_name(f"{output.stem}_float32.tflite")
         convert_file(source, file, "float32", allow_code=allow_code)
-    if data is not None:
-        examples_for([file], data, path, 1)
-    return file
+    try:
+        if data is not None:
+            examples_for([file], data, path, 1)
+        yield file
+    except BaseException:
+        if file != source:
+            file.unlink()
+        raise
 
 
 def compare_files(
