@@ -51,6 +51,11 @@ def test_training_that_was_killed_twice_ends_with_the_same_bits(tiny_data, tmp_p
         assert rows == resumed_rows
         for expected, found in zip(whole.get_weights(), resumed.get_weights(), strict=True):
             np.testing.assert_array_equal(expected, found)
+    history.write_text("[")
+    with pytest.raises(
+        UserError, match=r"history\.json cannot be read \(Expecting value.*\); delete .*checkpoint, and"
+    ):
+        train(tiny_data, tmp_path / "killed")
 
 
 @pytest.mark.parametrize(("epochs", "traced"), [(2, False), (3, True)])

@@ -73,6 +73,23 @@ def writing_to(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {reason}; choose another folder or free some space") from error
 
 
+@contextmanager
+def reading_from(path: Path, advice: str) -> Iterator[None]:
+    """Turns what reading a missing or damaged file inside the block raises into a `UserError` that names `path`.
+
+    Args:
+        path: of the file.
+        advice: what the user can do about it.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+        raise UserError(f"{path} cannot be read ({reason}); {advice}") from error
+
+
 def _io_errors() -> tuple[type[Exception], ...]:
     """Returns the types of input and output errors; TensorFlow's own only if the caller has imported it."""
     tensorflow = sys.modules.get("tensorflow")

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tfcompress.data.dataset import Dataset, Targets
 from tfcompress.errors import UserError, first_line
-from tfcompress.files import read_json, remove_folder, write_json, writing_to
+from tfcompress.files import read_json, reading_from, remove_folder, write_json, writing_to
 from tfcompress.joint import JoinedLoss, JoinedMetric, Joint
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.one_hot import Metric, as_given, fresh, loss_of_labels, metric_of_labels
@@ -324,7 +324,8 @@ class _Backup(tf_keras.callbacks.Callback):
             state.restore(tf.train.latest_checkpoint(str(kept)))
         # The history has one row more than the checkpoint if the process was killed after writing the history.
         done = int(self._epochs_done.numpy())
-        self.rows: list[dict[str, float]] = read_json(kept / _HISTORY)[:done] if done else []
+        with reading_from(kept / _HISTORY, f"delete {kept}, and the same command begins this training again"):
+            self.rows: list[dict[str, float]] = read_json(kept / _HISTORY)[:done] if done else []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {**(logs or {}), "learning_rate": tf_keras.backend.get_value(self.model.optimizer.learning_rate)}

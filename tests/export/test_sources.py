@@ -252,6 +252,14 @@ def test_inputs_must_have_a_fixed_shape(tmp_path):
         of_model(Own())
 
 
+@pytest.mark.parametrize(("file", "content"), [("run.json", "[]"), ("stages/00-base/stage.json", '{"outputs"')])
+def test_a_stage_with_a_damaged_file_is_refused(tiny_vit, tmp_path, file, content):
+    stage = write_stage(tmp_path / "stages" / "00-base", tiny_vit)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(UserError, match=rf"{file} cannot be read \(.+\); "):
+        open_source(stage)
+
+
 def test_a_keras_3_model_with_foreign_classes_is_refused(tmp_path):
     @keras.saving.register_keras_serializable("elsewhere")
     class Own(keras.layers.Layer):

@@ -168,6 +168,20 @@ def test_what_was_deleted_of_a_finished_run_is_made_again_or_named(finished, tra
         resumable(workdir, trained_weights)
 
 
+def test_a_damaged_file_of_a_run_is_named_with_what_makes_it_again(finished, trained_weights, tmp_path):
+    workdir = tmp_path / "work"
+    shutil.copytree(finished[1], workdir)
+    (workdir / "report.json").unlink()
+    for name, size, advice in (
+        ("tflite/00-base-float32.tflite", 5, "delete it, and the same command makes it again"),
+        ("stages/00-base/model.h5", 5000, "delete .*00-base, and the same command makes the stage again"),
+        ("stages/00-base/stage.json", 5, "delete .*00-base, and the same command makes the stage again"),
+    ):
+        (workdir / name).write_bytes((workdir / name).read_bytes()[:size])
+        with pytest.raises(UserError, match=rf"{name} cannot be (read|kept).+; {advice}"):
+            resumable(workdir, trained_weights)
+
+
 def test_another_run_in_the_same_folder_is_refused(finished, trained_weights, tiny_data):
     _, workdir = finished
     model = dropping(trained_weights)

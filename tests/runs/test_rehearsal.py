@@ -95,6 +95,11 @@ def test_a_rehearsal_that_passed_is_not_repeated(tiny_vit, tiny_data, tmp_path, 
     for of_run, model in again:
         rehearse(of_run, model, tiny_data)
     (cached,) = (tmp_path / "cache" / "rehearsals").iterdir()
+    mark = tmp_path / "first" / "rehearsal.json"
+    passed = mark.read_text()
+    mark.write_text("{")  # damaged
+    rehearse(first, tiny_vit, tiny_data)
+    mark.write_text(passed)
     cached.unlink()
     rehearse(first, tiny_vit, tiny_data)  # The working folder knows it, too.
     for other in (

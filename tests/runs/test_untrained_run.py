@@ -50,6 +50,8 @@ def test_a_checkpoint_is_clustered_without_training(reviews, tmp_path):
     assert (tmp_path / "work" / "report.html").is_file()
     # A stage that is finished is loaded.
     (tmp_path / "work" / "report.json").unlink()
+    for predictions in (tmp_path / "work" / "predictions").iterdir():
+        predictions.write_bytes(b"damaged")
     model = (tmp_path / "work" / "stages" / "01-cluster" / "model.h5").read_bytes()
     assert run(wanted, tmp_path / "work", rehearsal=False).variants[1].tensors == clustered.tensors
     assert (tmp_path / "work" / "stages" / "01-cluster" / "model.h5").read_bytes() == model

@@ -84,10 +84,11 @@ def test_the_same_call_measures_nothing_again(content, study, folder, monkeypatc
     assert choose_bits(content, EXAMPLES, folder, Budget(0.01), settings=QUICK) == study
 
 
-def test_an_outcome_of_another_version_is_measured_again(study, tmp_path):
+def test_an_outcome_of_another_version_or_a_damaged_one_is_measured_again(study, tmp_path):
     kept = Kept(tmp_path, Damage)
     write_json(tmp_path / "000-3.json", {"loss": 0.1})
-    assert kept.get("000-3") is None
+    (tmp_path / "000-4.json").write_text('{"loss"')
+    assert kept.get("000-3") is kept.get("000-4") is kept.get("000-5") is None
     assert kept.of("000-3", lambda: study.layers[0].damages[3]) == study.layers[0].damages[3] == kept.get("000-3")
 
 

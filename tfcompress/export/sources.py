@@ -22,7 +22,7 @@ from tfcompress.export.serving import (
     serve_model,
     serve_saved_model,
 )
-from tfcompress.files import read_json
+from tfcompress.files import read_json, reading_from
 from tfcompress.labels import are_placeholders
 from tfcompress.models import lookup, saved
 from tfcompress.models.lookup import Lookup
@@ -167,13 +167,15 @@ def _stage(path: Path) -> Path | None:
 
 def _open_stage(folder: Path, allow_code: bool) -> Source:
     model = saved.load(folder / "model.h5", allow_code)
-    run = folder.parent.parent / "run.json"
-    settings: dict[str, Any] = read_json(run) if run.is_file() else {}
-    logits = bool(settings.get("export", {}).get("logits", False))
-    # Runs of earlier versions kept no outputs, and at most one name of answers.
-    kept = read_json(folder / "stage.json")
-    outputs, names = Outputs(kept["outputs"]) if kept.get("outputs") else None, kept.get("answers", "probabilities")
-    names = names.split() if isinstance(names, str) else names
+    run, record = folder.parent.parent / "run.json", folder / "stage.json"
+    with reading_from(run, "repeat the run in another folder"):
+        settings: dict[str, Any] = read_json(run) if run.is_file() else {}
+        logits = bool(settings.get("export", {}).get("logits", False))
+    with reading_from(record, f"delete {folder}, and repeat the run's command"):
+        # Runs of earlier versions kept no outputs, and at most one name of answers.
+        kept = read_json(record)
+        outputs, names = Outputs(kept["outputs"]) if kept.get("outputs") else None, kept.get("answers", "probabilities")
+        names = names.split() if isinstance(names, str) else names
     serving = serve_answers(model, logits, outputs=outputs, names=names)
     quantized = serving.fake_quantizes
     if quantized:

@@ -159,7 +159,13 @@ def _verified(
     """Verifies the file at `path`, or what `make` returns before that is written to `path`."""
     written = path.is_file()
     content = path.read_bytes() if written else make()
-    tensors = verify(content, stage.model, stage.traits, format)
+    try:
+        tensors = verify(content, stage.model, stage.traits, format)
+    except UserError as error:
+        if not written:
+            raise
+        reason = str(error).partition(";")[0]
+        raise UserError(f"{path} cannot be kept: {reason}; delete it, and the same command makes it again") from error
     if not written:
         with atomic_write(path) as beside:
             beside.write_bytes(content)

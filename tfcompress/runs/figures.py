@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from tfcompress.files import atomic_write
 from tfcompress.measure.agreement import Agreement, agreement, agreement_of_all
-from tfcompress.measure.interpreter import Answers, inputs, predict_all
+from tfcompress.measure.interpreter import Answers, FloatArray, inputs, predict_all
 from tfcompress.measure.latency import latencies
 from tfcompress.measure.lengths import LengthFigures, length_figures
 from tfcompress.measure.memory import memory
@@ -23,6 +24,7 @@ from tfcompress.report.document import Variant
 from tfcompress.runs.exporting import ExportedFile, quantization_scheme
 from tfcompress.runs.recipe import Export
 from tfcompress.runs.stages import Stage
+from tfcompress.tflite.attached import ARCHIVE_ERRORS
 from tfcompress.tflite.merging import first_graph
 from tfcompress.tflite.runtimes import minimum_runtime
 
@@ -85,17 +87,18 @@ def write_model(workdir: Path, variants: Sequence[Variant]) -> None:
 
 
 def _predictions(file: ExportedFile, workdir: Path) -> Answers:
-    """Returns the file's outputs for the test split, read from the disk if they are there."""
+    """Returns the file's outputs for the test split, read from the disk if they can be."""
     names, path = file.stage.names, workdir / "predictions" / f"{file.path.stem}.npz"
-    if not path.is_file():
+    found: list[FloatArray] = []
+    with suppress(*ARCHIVE_ERRORS), np.load(path) as stored:
+        found = [stored[f"arr_{place}"] for place in range(len(stored.files))]
+    if not found:
         data = file.stage.data
         examples = (features for features, _ in data.examples("test").as_numpy_iterator())
         outputs = predict_all(file.path, track(examples, f"testing {file.path.stem}", data.size("test")))
-        arrays = [outputs[name] for name in names] if isinstance(outputs, dict) else [outputs]
+        found = [outputs[name] for name in names] if isinstance(outputs, dict) else [outputs]
         with atomic_write(path) as beside, beside.open("wb") as stream:
-            np.savez(stream, *arrays)
-    with np.load(path) as stored:
-        found = [stored[f"arr_{place}"] for place in range(len(stored.files))]
+            np.savez(stream, *found)
     return found[0] if len(found) == 1 else dict(zip(names, found, strict=True))
 
 

@@ -142,7 +142,7 @@ def rehearse(chain: Chain, model: tf_keras.Model, data: Dataset) -> None:
         return
     digest = script.digest(short)
     passed = [chain.workdir / "rehearsal.json", cache_folder() / "rehearsals" / f"{digest}.json"]
-    if any(path.is_file() and read_json(path) == {"passed": digest} for path in passed):
+    if any(_holds(path, {"passed": digest}) for path in passed):
         return
     if not _can_be_sent(script):
         console.print("the run is not rehearsed, because a technique is defined in the script itself", soft_wrap=True)
@@ -160,6 +160,12 @@ def rehearse(chain: Chain, model: tf_keras.Model, data: Dataset) -> None:
     for path in passed:
         with suppress(UserError):  # The cache folder may be read-only.
             write_json(path, {"passed": digest})
+
+
+def _holds(path: Path, content: object) -> bool:
+    with suppress(OSError, ValueError):
+        return bool(read_json(path) == content)
+    return False
 
 
 def perform(script: Script, folder: Path) -> None:

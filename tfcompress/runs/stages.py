@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.text import AnyTokenizer
-from tfcompress.files import atomic_write, read_json, write_json
+from tfcompress.files import atomic_write, read_json, reading_from, write_json
 from tfcompress.models.lookup import Lookup
 from tfcompress.models.outputs import Outputs
 from tfcompress.optimize.quantization import load_scope
@@ -91,12 +91,17 @@ class StageStore:
             name: of the stage.
             number: of the stage, from 0.
             data: the data as its model takes them, which are not stored.
+
+        Raises:
+            UserError: one of its files is gone or damaged.
         """
-        folder = self.folder(name, number)
-        kept = read_json(folder / "stage.json")
-        with load_scope():
-            model = tf_keras.models.load_model(self.model_file(name, number), compile=False)
-        traits, history = _TRAITS.validate_python(kept["traits"]), kept["history"]
+        folder, file = self.folder(name, number), self.model_file(name, number)
+        advice = f"delete {folder}, and the same command makes the stage again"
+        with reading_from(folder / "stage.json", advice):
+            kept = read_json(folder / "stage.json")
+            traits, history = _TRAITS.validate_python(kept["traits"]), kept["history"]
+        with reading_from(file, advice), load_scope():
+            model = tf_keras.models.load_model(file, compile=False)
         return Stage(name, folder.name, model, data, traits, history, self._outputs, self._names)
 
     def save(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tfcompress.errors import UserError
-from tfcompress.files import read_json, write_json
+from tfcompress.files import read_json, reading_from, write_json
 
 
 def claim(workdir: Path, what: str, description: Mapping[str, object]) -> None:
@@ -19,12 +19,16 @@ def claim(workdir: Path, what: str, description: Mapping[str, object]) -> None:
         description: everything that decides the result, as JSON holds it.
 
     Raises:
-        UserError: the folder holds work of this kind with another description; the message says what differs.
+        UserError: the folder holds work of this kind with another description; the message says what differs. Or its
+            mark cannot be read.
     """
     path = workdir / f"{what}.json"
     if not path.is_file():
         write_json(path, description)
-    elif changes := list(_differences(read_json(path), dict(description))):
+        return
+    with reading_from(path, "choose another folder, or delete this one"):
+        changes = list(_differences(dict(read_json(path)), dict(description)))
+    if changes:
         raise UserError(
             f"{workdir} holds another {what} ({'; '.join(changes)}); choose another folder, or undo the change"
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from tfcompress.files import read_json, write_json
 
@@ -32,12 +33,14 @@ class Kept(Generic[T]):
         return found
 
     def get(self, key: str) -> T | None:
-        """Returns the outcome under a key, if there is one of this type; another version may have left another."""
+        """Returns the outcome under a key, if there is one of this type.
+
+        Another version may have left another, and a file can be damaged: such an outcome is measured again.
+        """
         path = self._folder / f"{key}.json"
-        try:
-            return self._kind.validate_python(read_json(path)) if path.is_file() else None
-        except ValidationError:
-            return None
+        with suppress(FileNotFoundError, ValueError):
+            return self._kind.validate_python(read_json(path))
+        return None
 
     def put(self, key: str, outcome: T) -> None:
         """Keeps an outcome."""
