@@ -72,10 +72,11 @@ def test_inks_become_the_colours_that_they_print(picture):
     np.testing.assert_allclose(decoded(content).astype(int), np.asarray(picture).astype(int), atol=8)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_of_sixteen_bits_the_upper_eight_are_kept(kind):
     grey = np.arange(600, dtype=np.uint16).reshape(20, 30) * 109
-    found = decoded(saved(Image.fromarray(grey), kind))
+    portable = b"P5 30 20 65535\n" + grey.astype(">u2").tobytes()  # which Pillow does not write
+    found = decoded(portable if kind == "PPM" else saved(Image.fromarray(grey), kind))
     np.testing.assert_array_equal(found, np.repeat(grey[..., None] >> 8, 3, -1))
 
 
@@ -92,12 +93,20 @@ def test_pictures_are_turned_as_the_camera_was_held(picture, kind, orientation):
     np.testing.assert_allclose(decoded(content).astype(int), expected.astype(int), atol=16 if kind == "JPEG" else 0)
 
 
+def damaged_avif(picture):
+    """A file whose head can be read, and the picture behind it not."""
+    content = saved(picture, "AVIF")
+    data = content.index(b"mdat") + 4
+    return content[:data] + bytes(len(content) - data)
+
+
 def test_damaged_files_are_refused(picture):
     grey = Image.fromarray(np.zeros((4, 4), np.float32))
     for content, message in [
         (b"no picture", "^cannot be decoded as JPEG, [^(]*; replace or remove it$"),
         (saved(picture, "TIFF")[:900], "cannot be decoded"),
         (saved(picture, "WEBP")[:-90], "cannot be decoded"),
+        (damaged_avif(picture), "cannot be decoded as .* \\(Failed to decode frame 0: .*\\); replace or remove it"),
         (saved(grey, "TIFF"), r"\(its grey values have more than 16 bits\)"),
     ]:
         with pytest.raises(UserError, match=message):

@@ -24,7 +24,8 @@ _ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held (CIPA DC-008, section 4.6.4)."""
 
 _FAILURES = (
-    Image.DecompressionBombError, OSError, SyntaxError, ValueError, IndexError, struct.error, tf.errors.OpError,
+    Image.DecompressionBombError, OSError, SyntaxError, ValueError, IndexError, RuntimeError, struct.error,
+    tf.errors.OpError,
 )  # fmt: skip
 """What Pillow and TensorFlow raise for files that are damaged."""
 
@@ -63,7 +64,7 @@ def decoded(content: bytes) -> UInt8Array:
 
 
 def _rgb(picture: Image.Image) -> UInt8Array:
-    if picture.mode.startswith("I;16"):
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):
         grey = (np.asarray(picture) >> 8).astype(np.uint8)  # Pillow's own conversion cuts off what is above 255.
         return np.repeat(grey[..., None], 3, axis=-1)
     if picture.mode in ("I", "F"):
