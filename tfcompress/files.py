@@ -96,6 +96,18 @@ def _io_errors() -> tuple[type[Exception], ...]:
     return (OSError,) if tensorflow is None else (OSError, tensorflow.errors.OpError)
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yields the files in a folder and its sub-folders, also behind links, but no folder twice."""
+    seen: set[Path] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := Path(place).resolve()) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()  # so that names alone decide by which of two links a folder is reached
+        yield from (Path(place, name) for name in names)
+
+
 def write_json(path: Path, value: object) -> None:
     """Writes `value` as indented JSON, atomically."""
     with atomic_write(path) as temporary:

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -152,6 +154,29 @@ def test_pictures_without_classes_are_drawn_from_all_sub_folders(class_folders):
     (class_folders / "a" / "b" / "c.PNG").unlink()
     with pytest.raises(UserError, match="a and its sub-folders hold no pictures"):
         folders.unlabelled_pictures(class_folders / "a", 16, 100)
+
+
+def test_folders_behind_links_are_searched_once(class_folders, tmp_path_factory):
+    linked = tmp_path_factory.mktemp("linked")
+    (linked / "cats").symlink_to(class_folders / "cat")
+    (class_folders / "cat" / "round").symlink_to(linked)
+    (class_folders / "cat" / "1.png").rename(class_folders / "cat" / os.fsdecode(b"caf\xe9.png"))
+    assert len(list(folders.unlabelled_pictures(linked, 16, 100))) == 10
+
+
+def test_file_names_need_not_be_utf_8_but_class_names(class_folders):
+    (class_folders / "cat" / "1.png").rename(class_folders / "cat" / os.fsdecode(b"caf\xe9.png"))
+    assert load(named("image_folder", class_folders), 16).size("train") == 12
+    (class_folders / "dog").rename(class_folders / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(UserError, match=r"has a class whose name is not UTF-8: 'caf\\udce9'; rename its folder"):
+        load(named("image_folder", class_folders), 16)
+
+
+def test_a_folder_beside_splits_is_refused(class_folders):
+    for split in ("train", "test"):
+        (class_folders / split / "cat").mkdir(parents=True)
+    with pytest.raises(UserError, match="has test, train with a folder for each class, and cat, dog beside, which is"):
+        load(named("image_folder", class_folders), 16)
 
 
 def test_an_empty_class_folder_is_named(class_folders):

@@ -1,4 +1,5 @@
 import io
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -50,9 +51,11 @@ def test_pictures_come_from_the_shards_of_each_split(tmp_path, compression):
         ("train-00000-of-00002", 6),
         ("train-00001-of-00002", 4),
         ("val/a.tfrecord", 3),
-        ("test.tfrecord", 4),
     ):
         write(tmp_path / name, pictures(count), compression)
+    elsewhere = write(tmp_path / "elsewhere.tfrecord", pictures(4), compression)
+    (tmp_path / "test").mkdir()
+    elsewhere.rename(tmp_path / "test" / os.fsdecode(b"caf\xe9.tfrecord"))
     data = load(Data(name="tfrecords", path=tmp_path, columns=COLUMNS, classes={"2": "white"}), 8)
     assert data.classes == ("1", "white")
     assert data.describe()["examples"] == {"train": 10, "validation": 3, "test": 4}

@@ -17,8 +17,13 @@ def renamed(names: Sequence[str], synonyms: Mapping[str, str], data: str) -> tup
         data: names the data in errors.
 
     Raises:
-        UserError: there are synonyms, but none for a class of the data.
+        UserError: there are synonyms, but none for a class of the data; or a class has a name that no file can hold.
     """
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{data} has a class whose name is not UTF-8: {name!r}; rename its folder") from None
     if synonyms and not set(synonyms) & set(names):
         raise UserError(
             f"data.classes has other names for {listed(list(synonyms))}, but {data} has {listed(names)}; write the "

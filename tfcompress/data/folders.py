@@ -17,6 +17,7 @@ from tfcompress.data.decoding import KINDS, SUFFIXES, decode_image, decoded
 from tfcompress.data.pictures import fit, random_flip
 from tfcompress.data.splits import Fractions, completed, mixed, split_named
 from tfcompress.errors import UserError
+from tfcompress.files import files_below
 from tfcompress.labels import listed
 from tfcompress.progress import track
 
@@ -93,7 +94,7 @@ def image_folder(
 
 
 def unlabelled_pictures(folder: Path, image_size: int, count: int) -> tf.data.Dataset:
-    """Returns some of the pictures in a folder and its sub-folders at any depth.
+    """Returns some of the pictures in a folder and its sub-folders at any depth, also behind links.
 
     Args:
         folder: contains pictures; other files are left out.
@@ -114,11 +115,11 @@ def unlabelled_pictures(folder: Path, image_size: int, count: int) -> tf.data.Da
     return tf.data.Dataset.from_tensor_slices(drawn).map(decode)
 
 
-def pictures_below(folder: Path, count: int) -> list[str]:
-    """Returns the paths of some of the pictures in a folder and its sub-folders; see `unlabelled_pictures`."""
+def pictures_below(folder: Path, count: int) -> list[bytes]:
+    """Returns the encoded paths of some of the pictures below a folder; see `unlabelled_pictures`."""
     paths = sorted(
         path
-        for path in folder.rglob("*")
+        for path in files_below(folder)
         if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not any(_is_hidden(part) for part in [path, *path.relative_to(folder).parents])
@@ -127,7 +128,7 @@ def pictures_below(folder: Path, count: int) -> list[str]:
         raise UserError(f"{folder} and its sub-folders hold no pictures ({KINDS}); give a folder that has some")
     drawn = [str(paths[i]) for i in np.random.default_rng(0).permutation(len(paths))[:count]]
     _check_decoded(folder, drawn)
-    return drawn
+    return [os.fsencode(path) for path in drawn]
 
 
 def _by_split(folder: Path) -> dict[Split, dict[str, list[str]]]:
@@ -145,6 +146,15 @@ def _by_split(folder: Path) -> dict[Split, dict[str, list[str]]]:
                 raise UserError(f"{folder} has two folders for {split}, one of them {path.name}; keep one of them")
             found[split] = {one.name: _pictures(one, left_out) for one in _sub_folders(path)}
     else:
+        divided = [
+            path.name for path, split in splits.items() if split and _sub_folders(path) and not _pictures(path, [])
+        ]
+        if divided:
+            others = [path.name for path, split in splits.items() if split is None]
+            raise UserError(
+                f"{folder} has {listed(divided)} with a folder for each class, and {listed(others)} beside, which is "
+                "no split; move that elsewhere"
+            )
         found["train"] = {path.name: _pictures(path, left_out) for path in inside}
     if left_out:
         others = "" if len(left_out) == 1 else f" and {len(left_out) - 1} more"
@@ -164,7 +174,7 @@ def _pictures(folder: Path, left_out: list[Path]) -> list[str]:
 
 
 def _check_decoded(folder: Path, paths: Sequence[str]) -> None:
-    found = tf.data.Dataset.from_tensor_slices(list(paths)).map(
+    found = tf.data.Dataset.from_tensor_slices([os.fsencode(path) for path in paths]).map(
         lambda path: tf.numpy_function(_problem, [path], tf.string), num_parallel_calls=tf.data.AUTOTUNE
     )
     for path, problem in zip(paths, track(found.as_numpy_iterator(), f"reading {folder}", len(paths)), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -23,6 +24,7 @@ from tfcompress.data.splits import ALL_TEST, Fractions, planned, split_named
 from tfcompress.data.tables import Columns
 from tfcompress.data.text_files import label_columns
 from tfcompress.errors import UserError, first_line
+from tfcompress.files import files_below
 from tfcompress.labels import listed
 
 _SHARD = re.compile(r"\.tfrecords?\b|-\d{5}-of-\d{5}", re.IGNORECASE)
@@ -102,7 +104,7 @@ def _files(path: Path) -> dict[Split, list[Path]]:
     if path.is_file():
         return {"train": [path]}
     found: dict[Split | None, list[Path]] = {}
-    for file in sorted(path.rglob("*")):
+    for file in sorted(files_below(path)):
         if file.is_file() and _SHARD.search(file.name) and not file.name.startswith("."):
             words = re.split(r"[^A-Za-z]+", str(file.relative_to(path)))
             found.setdefault(next(filter(None, map(split_named, words)), None), []).append(file)
@@ -118,7 +120,7 @@ def _files(path: Path) -> dict[Split, list[Path]]:
 
 
 def _stream(files: list[Path]) -> tf.data.Dataset:
-    return tf.data.TFRecordDataset([str(file) for file in files], "GZIP" if _is_zipped(files[0]) else "")
+    return tf.data.TFRecordDataset([os.fsencode(file) for file in files], "GZIP" if _is_zipped(files[0]) else "")
 
 
 def _is_zipped(file: Path) -> bool:
