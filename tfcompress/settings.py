@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import typing
+from datetime import date
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,12 +38,24 @@ class Settings(BaseModel):
 def parse_yaml(text: str, source: str) -> Any:
     """Returns the content of YAML; `source` names it in the `UserError` for what is none."""
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        content = YAML(typ="safe", pure=True).load(text)
+        loops = _has_itself(content)
+    except RecursionError:
+        raise UserError(f"{source}: not valid YAML: it is nested too deeply; write fewer levels") from None
     except (YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
         raise UserError(f"{source}: not valid YAML{where}: {problem}") from None
+    if loops:
+        raise UserError(f"{source}: an alias stands inside what its anchor names; write out what is meant")
+    return content
+
+
+def _has_itself(value: object, around: frozenset[int] = frozenset()) -> bool:
+    """Returns whether parsed YAML contains a mapping or list that contains itself."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return id(value) in around or any(_has_itself(one, around | {id(value)}) for one in inside)
 
 
 def to_yaml(content: object) -> str:
@@ -59,8 +72,8 @@ def _explained(kind: type[BaseModel], detail: Any) -> str:
     path, keys = "", list(kind.model_fields)
     current: Any = kind
     for part in detail["loc"]:
-        if isinstance(part, int):
-            path += f"[{part}]"
+        if isinstance(part, int) or part == "[key]":
+            path += f"[{part}]" if isinstance(part, int) else ""
             continue
         inner = _models_in(current)
         # pydantic adds the union member that it tried to the path, as `Name` or `function-after[…, Name]`.
@@ -75,8 +88,14 @@ def _explained(kind: type[BaseModel], detail: Any) -> str:
             current = owner.model_fields[part].annotation
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown key; the keys are {', '.join(keys)}"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path or 'recipe'}: {message}" + ("" if detail["type"] == "value_error" else f", not {detail['input']!r}")
+    message, found = detail["msg"].removeprefix("Value error, "), detail["input"]
+    if detail["type"] == "model_type" and (inner := _models_in(current)):
+        message = f"it takes {', '.join(inner[0].model_fields)}"
+    if detail["type"] not in ("value_error", "missing"):
+        message += ", not nothing" if found is None else f", not {found!r}"
+    if detail["type"] == "string_type" and isinstance(found, (bool, int, float, date)):
+        message += "; put it in quotes"
+    return f"{path}: {message}" if path else message
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -97,7 +97,7 @@ def test_a_setting_can_be_changed_from_outside(override, read):
         ("model.preset=vit_huge", "model.preset: unknown preset 'vit_huge'; the presets are vit_digits, "),
         ("export.formats=[int4]", r"export\.formats\[0\]: .*'float32', 'float16' or 'dynamic'"),
         ("export.formats=[int8]", "export.formats: int8 comes from the technique quantize"),
-        ("data=3", "data: .*, not 3"),
+        ("data=3", "data: it takes name, path, task, .*, not 3"),
         ("training=none", "training: .*, not 'none'"),
         ("training.strategy=fast", "training.strategy: .*'mirrored' or 'multi_worker'.*, not 'fast'"),
         (
@@ -123,8 +123,20 @@ def test_a_mistake_is_named_by_its_path(override, message):
     [
         ("data: {name: digits}\ndata: {name: digits}\n", "not valid YAML at line 2.*duplicate key"),
         ("data: [", "not valid YAML at line"),
-        ("", "own.yaml: recipe: "),
-        ("data: {name: digits}", "model: Field required"),
+        ("", "own.yaml: it takes data, model, seed, training, techniques, export, not nothing$"),
+        (
+            MINIMAL + "x: &a [*a]",
+            "^[^:]*own.yaml: an alias stands inside what its anchor names; write out what is meant",
+        ),
+        (MINIMAL + "x: &a {b: [*a]}", "own.yaml: an alias stands inside"),
+        (MINIMAL + "x: " + "[" * 3000 + "]" * 3000, "own.yaml: not valid YAML: it is nested too deeply"),
+        (
+            "data: {name: text_file, classes: {0: bad, 1: good}}",
+            r"data\.classes\[0\]: .*valid string, not 0; put it in q",
+        ),
+        ("data: {name: 2026-01-01}", r"data\.name: .*valid string, not datetime.*; put it in quotes"),
+        ("data: 3", "data: it takes name, path, .*, not 3"),
+        ("data: {name: digits}", "model: Field required$"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, text, message):
