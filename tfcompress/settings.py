@@ -17,7 +17,7 @@ from tfcompress.errors import UserError, first_line
 class Settings(BaseModel):
     """Base of a recipe's settings and of its techniques': immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def checked(cls, content: object, source: str) -> Self:

@@ -16,6 +16,11 @@ def test_two_names_can_be_one_class():
     assert places == {"siamese": 0, "spaniel": 1, "tabby": 0}
 
 
+def test_classes_do_not_all_become_one():
+    with pytest.raises(UserError, match=r"data\.classes calls all classes of the folder pet; leave at least two"):
+        renamed(["cat", "dog"], {"cat": "pet", "dog": "pet"}, "the folder")
+
+
 def test_synonyms_of_no_class_are_refused():
     with pytest.raises(UserError, match=r"data\.classes has other names for cat, but the folder has n01, n02; write"):
         renamed(["n01", "n02"], {"cat": "n01"}, "the folder")

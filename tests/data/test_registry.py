@@ -73,6 +73,20 @@ def test_shipped_data_take_no_settings_of_your_own(setting):
         load(Data(name="digits", **setting))
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"columns": {"labels": ["a", "b"], "label": "c"}}, "columns: label and labels are given; an example has one"),
+        ({"columns": {"labels": ["a", "b", "a"]}}, "columns: labels names a column twice: a, b, a"),
+        ({"pixel_range": [3, 3]}, "pixel_range: black and white are both 3; give two different numbers"),
+        ({"pixel_range": [0, float("inf")]}, r"pixel_range\[1\]: .*finite number, not inf"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(setting, message):
+    with pytest.raises(UserError, match=message):
+        Data.checked({"name": "text_file", **setting}, "mine.yaml")
+
+
 def test_text_data_sets_are_listed_among_all():
     assert set(TEXT) < set(NAMES)
 

@@ -40,7 +40,7 @@ def test_groups_are_mixed_within_a_split():
 
 
 def test_too_small_groups_are_refused():
-    with pytest.raises(UserError, match="b has 2 pictures; a class needs at least three, one per split; add some, or"):
+    with pytest.raises(UserError, match="b has 2 pictures; at least three are needed, one per split; add some, or"):
         divided({"a": [1, 2, 3], "b": [1, 2]}, Fractions(), "pictures")
 
 
@@ -75,6 +75,10 @@ def test_training_examples_alone_are_divided():
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_without_training_examples_all_is_for_evaluation(split):
     assert filled({split: PICTURES}) == {"train": [], "validation": [], "test": PICTURES}
+    with pytest.raises(
+        UserError, match=r"has no train split, of which a share could be held out; leave out data\.split"
+    ):
+        filled({split: PICTURES}, Fractions(validation=0.2))
     assert filled({"validation": ["a"], "test": ["b"]}) == {"train": [], "validation": ["a"], "test": ["b"]}
 
 

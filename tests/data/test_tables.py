@@ -54,6 +54,9 @@ def test_columns_have_numbers_where_there_is_no_header(write):
     ("content", "message"),
     [
         (codecs.BOM_UTF16_LE + b"a\x00b", "begins like UTF-16 but is not"),
+        ("a\tb\n1\t2\n".encode("utf-16-le"), "has the character NUL, perhaps as UTF-16 without a byte order mark"),
+        ("a\tb\n1\t2\n".encode("utf-32"), "has the character NUL"),
+        ("a\tb\ta\n1\t2\t3\n", "has several columns 'a'; rename or remove those that are not meant"),
         ("a\tb\n1\t2\n1\n", "line 3: the row does not have 2 fields like the header"),
         ("x\ty\n", "has no column 'a'; its header has x, y; say in data.columns which column is which, by numbers if"),
     ],

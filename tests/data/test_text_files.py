@@ -212,6 +212,13 @@ def test_words_keep_their_tags(tmp_path):
     assert text.texts(data, "train") == ["EU rejects", "Peter Blackburn ."]
 
 
+@pytest.mark.parametrize("columns", [{"text_pair": 2}, {"labels": [2, 3]}, {"image": "picture"}])
+def test_words_with_tags_have_no_other_columns(tmp_path, columns):
+    (tmp_path / "words.conll").write_text(WORDS)
+    with pytest.raises(UserError, match=rf"columns\.{next(iter(columns))} is given, but words with tags have text and"):
+        load(Data(name="text_file", path=tmp_path, task="tokens", columns=columns))
+
+
 def test_sentences_of_one_file_are_divided(tmp_path):
     (tmp_path / "words.conll").write_text("".join(f"word{n}\tO\nName\tB-X\n\n" for n in range(20)))
     data = load(Data(name="text_file", path=tmp_path / "words.conll", task="tokens"))

@@ -104,6 +104,7 @@ def test_a_setting_can_be_changed_from_outside(override, read):
             "techniques=[{prune: {fit: {strategy: mirrored}}}, {cluster: {fit: {strategy: multi_worker}}}]",
             "trainings of one run name the strategies mirrored and multi_worker; a run has one",
         ),
+        ("training.learning_rate=.inf", "training.learning_rate: .*finite number, not inf"),
         ("training.epochs=0", "training.epochs: .*greater than or equal to 1, not 0"),
         ("techniques=[{cluster: {training: 0}}]", r"techniques\[0\]\.cluster\.training: .*boolean, not 0"),
         ("techniques=[{cluster: {training: false, fit: {epochs: 3}}}]", "cluster: training is false, but fit says how"),

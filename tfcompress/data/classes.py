@@ -17,7 +17,8 @@ def renamed(names: Sequence[str], synonyms: Mapping[str, str], data: str) -> tup
         data: names the data in errors.
 
     Raises:
-        UserError: there are synonyms, but none for a class of the data; or a class has a name that no file can hold.
+        UserError: there are synonyms, but none for a class of the data, or one for all classes; or a class has a name
+            that no file can hold.
     """
     for name in names:
         try:
@@ -30,5 +31,7 @@ def renamed(names: Sequence[str], synonyms: Mapping[str, str], data: str) -> tup
             "names of the data before the colons, and those of the model after them"
         )
     classes = tuple(dict.fromkeys(synonyms.get(name, name) for name in names))
+    if len(classes) < 2 <= len(names):
+        raise UserError(f"data.classes calls all classes of {data} {classes[0]}; leave at least two")
     places = {name: place for place, name in enumerate(classes)}
     return classes, {name: places[synonyms.get(name, name)] for name in names}

@@ -150,9 +150,9 @@ def _by_split(folder: Path) -> dict[Split, dict[str, list[str]]]:
             path.name for path, split in splits.items() if split and _sub_folders(path) and not _pictures(path, [])
         ]
         if divided:
-            others = [path.name for path, split in splits.items() if split is None]
+            beside = [path.name for path, split in splits.items() if split is None]
             raise UserError(
-                f"{folder} has {listed(divided)} with a folder for each class, and {listed(others)} beside, which is "
+                f"{folder} has {listed(divided)} with a folder for each class, and {listed(beside)} beside, which is "
                 "no split; move that elsewhere"
             )
         found["train"] = {path.name: _pictures(path, left_out) for path in inside}

@@ -97,6 +97,13 @@ class Data(Settings):
         None, description="values of black and white that a model given by --model takes, if the run does not find them"
     )
 
+    @field_validator("pixel_range")
+    @classmethod
+    def _differing(cls, pixels: tuple[float, float] | None) -> tuple[float, float] | None:
+        if pixels is not None and pixels[0] == pixels[1]:
+            raise ValueError(f"black and white are both {pixels[0]:g}; give two different numbers")
+        return pixels
+
     @property
     def has_texts(self) -> bool:
         """Whether the features are strings, which a tokenizer cuts."""

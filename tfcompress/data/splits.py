@@ -64,8 +64,8 @@ def divided(groups: Mapping[str, Sequence[T]], fractions: Fractions, what: str) 
     for name, group in groups.items():
         if len(group) < len(order):
             raise UserError(
-                f"{name} has {len(group)} {what}; a class needs at least {('one', 'two', 'three')[len(order) - 1]}, "
-                "one per split; add some, or set data.split to {test: 1} if nothing is to be trained"
+                f"{name} has {len(group)} {what}; at least {('one is', 'two are', 'three are')[len(order) - 1]} "
+                "needed, one per split; add some, or set data.split to {test: 1} if nothing is to be trained"
             )
         left = [group[i] for i in np.random.default_rng(0).permutation(len(group))]
         for place, split in enumerate(order, 1):
@@ -98,6 +98,8 @@ def planned(
     """
     shares = fractions or Fractions()
     if "train" not in found:
+        if fractions is not None:
+            raise UserError(f"{where} has no train split, of which a share could be held out; leave out data.split")
         return {"test": "validation"} if "test" not in found else {split: split for split in found}, None
     if set(found) == {"train"}:
         return {}, shares

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tfcompress.errors import UserError
 from tfcompress.files import decode_utf8
@@ -30,6 +30,14 @@ class Columns(Settings):
     )
     label: Column | None = Field(None, description="the label, by default `label`; of a word, the last column")
     labels: tuple[Column, ...] = Field((), description="0 or 1 for each class, if an example can have several")
+
+    @model_validator(mode="after")
+    def _different(self) -> Columns:
+        if self.labels and self.label is not None:
+            raise ValueError("label and labels are given; an example has one label, or 0 or 1 for each class")
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels names a column twice: {', '.join(map(str, self.labels))}")
+        return self
 
 
 class Row(NamedTuple):
@@ -56,10 +64,16 @@ def read_text(path: Path) -> str:
         raise UserError(f"cannot read {path} ({error.strerror}); name a .csv, .tsv or .txt file") from error
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
-            return content.decode("utf-16")
+            text = content.decode("utf-16")
         except UnicodeDecodeError:
             raise UserError(f"{path} begins like UTF-16 but is not; save it as UTF-8") from None
-    return decode_utf8(content, str(path)).removeprefix("\ufeff")
+    else:
+        text = decode_utf8(content, str(path)).removeprefix("\ufeff")
+    if "\0" in text:
+        raise UserError(
+            f"{path} has the character NUL, perhaps as UTF-16 without a byte order mark has it; save it as UTF-8"
+        )
+    return text
 
 
 def read_table(path: Path, columns: Sequence[Column]) -> list[Row]:
@@ -121,6 +135,8 @@ def _quoted(path: Path, content: str) -> list[Row]:
 def _of_names(path: Path, rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     header = rows[0].fields if rows else ()
     for column in columns:
+        if header.count(str(column)) > 1:
+            raise UserError(f"{path} has several columns {column!r}; rename or remove those that are not meant")
         if column not in header:
             raise UserError(
                 f"{path} has no column {column!r}; its header has {listed(header) or 'no columns'}; say in "

@@ -225,6 +225,9 @@ def _strings(texts: Sequence[str | tuple[str, ...]]) -> Strings:
 
 
 def _tokens(path: Path, columns: Columns, fractions: Fractions | None, synonyms: Mapping[str, str]) -> Dataset:
+    for key in ("text_pair", "labels", "image"):
+        if getattr(columns, key):
+            raise UserError(f"data.columns.{key} is given, but words with tags have text and label alone; leave it out")
     files = _files(path, conll.SUFFIXES)
     parts = {split: conll.read_sentences(file, columns) for split, file in files.items()}
     splits = completed(parts, lambda _: str(files["train"]), fractions, str(path), "sentences")
