@@ -1,7 +1,17 @@
+from pathlib import Path
+
 import pytest
 
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write, check_outputs, parse_vocabulary, read_json, write_json, writing_to
+from tfcompress.files import (
+    atomic_write,
+    check_outputs,
+    has_suffix,
+    parse_vocabulary,
+    read_json,
+    write_json,
+    writing_to,
+)
 
 
 def test_a_file_is_written_completely_or_not_at_all(tmp_path):
@@ -20,6 +30,11 @@ def test_a_file_is_written_completely_or_not_at_all(tmp_path):
         assert not path.exists()
     assert path.read_text() == "whole"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_suffix_may_have_capitals():
+    assert all(has_suffix(path, ".npz") for path in ("a.npz", "a.NPZ", Path("b/a.Npz")))
+    assert not any(has_suffix(path, ".npz") for path in ("a.npz.txt", "npz", None, 3))
 
 
 def test_json_is_read_as_it_was_written(tmp_path):

@@ -15,6 +15,11 @@ from typing import Any
 from tfcompress.errors import UserError, first_line
 
 
+def has_suffix(source: object, suffix: str) -> bool:
+    """Returns whether something is a path that ends in a suffix such as `.tflite`, in capitals or not."""
+    return isinstance(source, (Path, str)) and Path(source).suffix.lower() == suffix
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder, which is renamed to `path` when the block ends.

@@ -110,7 +110,10 @@ def test_a_stock_file_has_few_values_for_zip_and_can_be_packed(source, tmp_path)
 
 
 def test_a_file_is_clustered_in_place_and_without_tensorflow(source, tmp_path):
+    """Its suffix and that of the calibration data may have capitals."""
+    source = source.rename(tmp_path / "strange.TFLITE")
     np.savez(tmp_path / "mine.npz", t0=np.stack(pictures(16)))
+    (tmp_path / "mine.npz").rename(tmp_path / "mine.NPZ")
     before = source.read_bytes()
     script = """
 import sys
@@ -120,7 +123,7 @@ from tfcompress.commands.cluster import cluster_file
 print(cluster_file(Path(sys.argv[1]), Path(sys.argv[1]), 16, calibration=sys.argv[2]))
 assert "tensorflow" not in sys.modules
 """
-    command = [sys.executable, "-c", script, str(source), str(tmp_path / "mine.npz")]
+    command = [sys.executable, "-c", script, str(source), str(tmp_path / "mine.NPZ")]
     done = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert f"bytes instead of {len(before):,}, " in done
     assert not source.is_symlink()
@@ -271,3 +274,5 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(source, be
         cluster_file(source, below_a_file, calibration=str(tmp_path / "bad.npz"))
     with pytest.raises(UserError, match="is a folder; name the file to write"):
         cluster_file(source, tmp_path)
+    with pytest.raises(UserError, match=r"model\.h5 would replace another file"):
+        cluster_file(tmp_path / "model.h5", tmp_path / "model.h5")

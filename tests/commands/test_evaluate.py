@@ -15,7 +15,7 @@ from tfcompress.measure.interpreter import predict
 
 
 def test_a_file_is_evaluated_on_the_test_split(tiny_vit, tiny_data, images, tmp_path, monkeypatch, capsys):
-    file, figures = tmp_path / "vit.tflite", tmp_path / "figures.json"
+    file, figures = tmp_path / "vit.TFLITE", tmp_path / "figures.json"
     file.write_bytes(convert(tiny_vit, "float32"))
     options = ["--data", "digits", "--examples", "64", "--json", str(figures)]
     status, out, _ = run(monkeypatch, capsys, "evaluate", str(file), *options)

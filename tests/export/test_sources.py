@@ -175,8 +175,8 @@ def test_a_working_folder_stands_for_its_last_stage_and_quantization_is_detected
 
 def test_a_file_is_opened_and_gets_a_signature(tiny_vit, tmp_path):
     content = convert(tiny_vit, "float32")
-    (tmp_path / "with.tflite").write_bytes(content)
-    assert open_source(tmp_path / "with.tflite").content == content
+    (tmp_path / "with.TFLITE").write_bytes(content)
+    assert open_source(tmp_path / "with.TFLITE").content == content
     identity = constant("w", np.eye(4, dtype=np.float32))
     (tmp_path / "without.tflite").write_bytes(dense_file(identity, x="serving_default_x:0"))
     model = read(open_source(tmp_path / "without.tflite").content)

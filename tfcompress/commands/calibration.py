@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.errors import UserError, first_line
+from tfcompress.files import has_suffix
 from tfcompress.measure.interpreter import Example
 from tfcompress.tflite.attached import ARCHIVE_ERRORS
 from tfcompress.tflite.reading import open_file
@@ -22,7 +23,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 def needs_tensorflow(calibration: str | Sequence[Example] | None) -> bool:
     """Returns whether TensorFlow reads the examples; see `calibration_examples`."""
-    return isinstance(calibration, str) and not calibration.endswith(".npz")
+    return isinstance(calibration, str) and not has_suffix(calibration, ".npz")
 
 
 def calibration_examples(

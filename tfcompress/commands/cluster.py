@@ -15,7 +15,7 @@ from tfcompress.commands.calibration import calibration_examples, needs_tensorfl
 from tfcompress.commands.pack import known_activations
 from tfcompress.commands.scores import score_orders
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write, check_outputs
+from tfcompress.files import atomic_write, check_outputs, has_suffix
 from tfcompress.measure.agreement import Difference, Outputs, compare_models
 from tfcompress.measure.comparison import Examples, random_examples, token_mask
 from tfcompress.measure.divergence import Mean, are_class_scores, mean_cosine, mean_divergence
@@ -144,7 +144,8 @@ def cluster_file(
 
     Args:
         source: a float `.tflite` file, or anything else that `convert_file` takes.
-        output: the `.tflite` file to write. An existing file is replaced once the new one has run.
+        output: the `.tflite` file to write. An existing file is replaced once the new one has run; a source can be so
+            only if it is a `.tflite` file.
         clusters: the most distinct values of a kernel, 2 to 256; 64 if `bits` is not given either.
         bits: the same in bits, 2 to 8: 2 ** bits values.
         calibration: unlabelled examples of what the model is fed with, as `convert_file` takes them; None clusters by
@@ -166,7 +167,7 @@ def cluster_file(
     computing = _activations(activations, packed)
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
-    check_outputs([output])
+    check_outputs([output], [source] if isinstance(source, (Path, str)) and not has_suffix(source, ".tflite") else [])
     if prepare is not None:
         source = prepare(source)
     with tempfile.TemporaryDirectory() as folder:
@@ -236,7 +237,7 @@ def imports_tensorflow(source: Any, calibration: str | Sequence[Example] | None)
 
 def _is_tflite_file(source: Any) -> bool:
     """Returns whether a source is a `.tflite` file, which is clustered without TensorFlow."""
-    if not isinstance(source, (Path, str)) or Path(source).suffix != ".tflite":
+    if not has_suffix(source, ".tflite"):
         return False
     try:
         with Path(source).open("rb") as file:

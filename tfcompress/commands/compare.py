@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfcompress.commands.scores import score_orders
+from tfcompress.files import has_suffix
 from tfcompress.measure.comparison import Comparison, compare
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.progress import console
@@ -35,7 +36,7 @@ def float_file(
 
         registry.named(data, path)
     file = source
-    if source.suffix != ".tflite":
+    if not has_suffix(source, ".tflite"):
         from tfcompress.commands.convert import convert_file  # Imports TensorFlow.
 
         file = output.with_name(f"{output.stem}_float32.tflite")

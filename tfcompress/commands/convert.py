@@ -21,7 +21,7 @@ from tfcompress.export.formats import CALIBRATED_FORMATS, FORMATS, ConverterForm
 from tfcompress.export.quantizer import QuantizerRecipe
 from tfcompress.export.serving import ServingFunction
 from tfcompress.export.sources import Source, of_model, open_source
-from tfcompress.files import atomic_write, check_outputs
+from tfcompress.files import atomic_write, check_outputs, has_suffix
 from tfcompress.measure.agreement import Difference, Outputs, Predict, compare_models
 from tfcompress.measure.comparison import random_examples
 from tfcompress.measure.interpreter import Example, Runner, check_runs, real_values, without_batch
@@ -109,8 +109,7 @@ def convert_file(
         raise UserError(f"minimum runtime {min_runtime!r} is not a version of TFLite; give one such as 2.16")
     if examples < 1:
         raise UserError(f"{examples} examples were asked for; at least one is needed")
-    replaced = isinstance(source, (Path, str)) and Path(source).suffix == ".tflite"
-    check_outputs([output], [source] if isinstance(source, (Path, str)) and not replaced else [])
+    check_outputs([output], [source] if isinstance(source, (Path, str)) and not has_suffix(source, ".tflite") else [])
     opened = open_model(source, allow_code)
     _check_possible(opened, target, calibration is not None, per_channel)
     with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +162,7 @@ def _target(to: Format | Path | str) -> Format | QuantizerRecipe:
     for known in FORMATS:
         if to == known:
             return known
-    if Path(to).suffix == ".json":
+    if has_suffix(to, ".json"):
         return quantizer.load_quantizer_recipe(Path(to))
     raise UserError(f"format {str(to)!r} is neither one of {', '.join(FORMATS)} nor a .json recipe of litert-quantizer")
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from tfcompress.commands.convert import open_model, unquantized_file
 from tfcompress.commands.examples import examples_for, keep_tokenizer
 from tfcompress.errors import UserError
-from tfcompress.files import write_json
+from tfcompress.files import has_suffix, write_json
 from tfcompress.measure.interpreter import check_runs, predict
 from tfcompress.measure.quality import Quality, judge, quality
 from tfcompress.progress import track
@@ -78,7 +78,7 @@ def evaluate_model(
 
 def _file(model: Any, folder: Path, allow_code: bool) -> tuple[Path, str]:
     """Returns a `.tflite` file of a model, in `folder` if it has to be made, and what messages call the model."""
-    if isinstance(model, (Path, str)) and Path(model).suffix == ".tflite":
+    if has_suffix(model, ".tflite"):
         return Path(model), str(model)
     source = open_model(model, allow_code)
     file = folder / "model.tflite"

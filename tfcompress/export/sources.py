@@ -22,7 +22,7 @@ from tfcompress.export.serving import (
     serve_model,
     serve_saved_model,
 )
-from tfcompress.files import read_json, reading_from
+from tfcompress.files import has_suffix, read_json, reading_from
 from tfcompress.labels import are_placeholders
 from tfcompress.models import lookup, saved
 from tfcompress.models.lookup import Lookup
@@ -124,11 +124,11 @@ def open_source(path: Path, allow_code: bool = False) -> Source:
             file.read(1)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give {_ACCEPTED}") from error
-    if h5py.is_hdf5(path) or (zipfile.is_zipfile(path) and path.suffix != ".tflite"):
+    if h5py.is_hdf5(path) or (zipfile.is_zipfile(path) and not has_suffix(path, ".tflite")):
         with native_libraries_quiet():
             model = saved.load(path, allow_code)
         return of_model(model, str(path))
-    if path.suffix == ".tflite":
+    if has_suffix(path, ".tflite"):
         content = path.read_bytes()
         return Source(str(path), content=_with_signature(content, str(path)))
     raise UserError(f"{path} is not a model file that can be read; give {_ACCEPTED}")

@@ -11,7 +11,7 @@ import numpy as np
 from tfcompress.commands.cluster import ClusteredFile, cluster_file
 from tfcompress.commands.examples import examples_for
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write
+from tfcompress.files import atomic_write, has_suffix
 from tfcompress.measure.interpreter import Example
 from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
@@ -65,8 +65,7 @@ def cluster_within(
     folder = workdir or output.with_name(f"{output.name}.bits")
 
     def choose(reference: Path, feed: Sequence[Example]) -> Mapping[str, Settings]:
-        given = isinstance(source, (Path, str)) and Path(source).suffix == ".tflite"
-        file = Path(source) if given else reference
+        file = Path(source) if has_suffix(source, ".tflite") else reference
         judged = None if selection is None else _selection(selection, file)
         if judged is not None and budget is not None and not judged.metric.percent and _POINTS in budget:
             raise UserError(
