@@ -226,6 +226,14 @@ def test_a_file_is_not_compared_with_what_replaces_it(monkeypatch, capsys, tmp_p
         (["compare", "a.tflite", "--json", "a.tflite/b"], "cannot write a.tflite/b"),
         (["evaluate", "a.tflite", "--data", "digits", "--json", "a.tflite"], "a.tflite would replace another file"),
         (["evaluate", "a.tflite", "--data", "digits", "--json", "."], ". is a folder; name the file to write"),
+        (["sensitivity", "a.h5", "--data", "digits", "--workdir", "a.tflite/w"], "cannot write a.tflite/w"),
+        (["run", "none.yaml", "--workdir", "a.tflite"], "cannot write a.tflite/report.json: Not a directory"),
+        (["sweep", "none.yaml", "--workdir", "a.tflite", "--grid", "seed=1,2"], "cannot write a.tflite/figures.json"),
+        (["search", "none.yaml", "--workdir", "a.tflite"], "cannot write a.tflite/figures.json"),
+        (
+            ["cluster", "a.tflite", "-o", "b", "--workdir", "a.tflite", "--budget-kl", "1", "--calibration", "b.npz"],
+            "cannot write a.tflite/bits.json",
+        ),
         (["sensitivity", "a.h5", "--data", "digits", "--workdir", "w", "--json", "."], ". is a folder; name"),
     ],
 )

@@ -71,6 +71,8 @@ def run(
     rehearsal: Rehearsal = True,
 ) -> None:
     """Run a recipe: train, compress, export, verify, measure, report."""
+    if not (workdir / "report.json").is_file():  # A finished run is only read.
+        check_outputs([workdir / "report.json"])
     import_tensorflow()
     from tfcompress.models.user_code import import_modules
     from tfcompress.report.table import print_report
@@ -98,6 +100,7 @@ def sweep(
     engine: Engine = "local",
 ) -> None:
     """Run a recipe with each combination of some settings."""
+    check_outputs([workdir / "figures.json"])
     import_tensorflow()
     from tfcompress.study.sweep import sweep as sweep_of
     from tfcompress.study.table import print_sweep
@@ -127,6 +130,7 @@ def search(
     engine: Engine = "local",
 ) -> None:
     """Find the settings that cost least within a budget."""
+    check_outputs([workdir / "figures.json"])
     import_tensorflow()
     from tfcompress.study.search import search as search_of
     from tfcompress.study.table import print_search
@@ -166,7 +170,7 @@ def sensitivity(
     imports: Imports = None,
 ) -> None:
     """Show what clustering or pruning each layer alone would cost."""
-    check_outputs([json], [model, path])
+    check_outputs([json, workdir / "sensitivity.json"], [model, path])
     import_tensorflow()
     from tfcompress.data.registry import named
     from tfcompress.models import saved

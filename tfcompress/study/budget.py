@@ -11,7 +11,7 @@ import numpy as np
 from tfcompress.commands.cluster import ClusteredFile, cluster_file
 from tfcompress.commands.examples import examples_for
 from tfcompress.errors import UserError
-from tfcompress.files import atomic_write, has_suffix
+from tfcompress.files import atomic_write, check_outputs, has_suffix
 from tfcompress.measure.interpreter import Example
 from tfcompress.post_training.method import Settings
 from tfcompress.report import plots
@@ -63,6 +63,7 @@ def cluster_within(
             "(--budget-kl), which needs no labels"
         )
     folder = workdir or output.with_name(f"{output.name}.bits")
+    check_outputs([folder / "bits.json"])
 
     def choose(reference: Path, feed: Sequence[Example]) -> Mapping[str, Settings]:
         file = Path(source) if has_suffix(source, ".tflite") else reference
