@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -206,10 +205,10 @@ def take_model(model: object, data: Dataset) -> tuple[tf_keras.Model, Dataset]:
     sample, _ = next(data.batches(data.inspected, _COMPARED).as_numpy_iterator())
     arrays = sample if isinstance(sample, Mapping) else {functional.input_names[0]: sample}
     shapes = {name: np.shape(x)[1:] for name, x in arrays.items()}
-    if all(shapes.get(x.node.layer.name) == tuple(x.shape[1:]) for x in functional.inputs):  # else see check_fit
-        with suppress(tf.errors.InvalidArgumentError):  # ids beyond a table, which `check_fit` names
-            check_same_outputs(model, functional, {name: arrays[name] for name in functional.input_names})
-    return functional, data
+    fits = all(shapes.get(x.node.layer.name) == tuple(x.shape[1:]) for x in functional.inputs)
+    if fits and all(np.max(arrays[name]) < layer.input_dim for name, layer in input_tables(functional)):
+        check_same_outputs(model, functional, {name: arrays[name] for name in functional.input_names})
+    return functional, data  # What does not fit is named by `check_fit`.
 
 
 def _of_keras_nlp(model: Any, data: Dataset) -> tuple[tf_keras.Model, Dataset] | None:
