@@ -1,6 +1,6 @@
 import pytest
 
-from tfcompress.names import distinct_names, is_mask, plain_name
+from tfcompress.names import distinct_names, graph_name, is_mask, plain_name
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ def test_a_plain_name_has_nothing_of_the_converter():
 
 def test_a_mask_is_told_by_its_name_in_any_case():
     assert [is_mask(name) for name in ("padding_mask", "inputMask", "token_ids")] == [True, True, False]
+
+
+def test_a_graph_takes_neither_spaces_nor_accents():
+    names = ("dense/kernel", "My model", "_x", "modèle", "é")
+    assert [graph_name(name) for name in names] == ["dense/kernel", "My_model", "x", "mod_le", ""]

@@ -114,6 +114,16 @@ def test_a_model_is_left_as_it_was(tmp_path, library):
     assert np.asarray(model(np.zeros((1, 5, 3)))["scores"]).dtype == np.float16
 
 
+def test_layers_of_keras_3_can_have_any_name(tmp_path):
+    x = keras.Input((3,), name="my input")
+    hidden = keras.layers.Dense(4, name="hidden layer")(x)
+    model = keras.Model(x, [keras.layers.Dense(2, name="é")(hidden), keras.layers.ReLU(name="my output")(hidden)])
+    found = convert_file(model, tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-6
+    assert (found.inputs, list(found.outputs)) == ({"my_input": "float32 (1, 3)"}, ["é", "my output"])
+    assert [layer.name for layer in model.layers] == ["my input", "hidden layer", "é", "my output"]
+
+
 @pytest.mark.parametrize("library", [tf_keras, keras])
 @pytest.mark.parametrize("half", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_is_converted_as_float32(tmp_path, library, half):

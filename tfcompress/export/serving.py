@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -25,12 +24,12 @@ from tfcompress.models.lookup import KINDS
 from tfcompress.models.operations import unquantizable
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.safety import check_safe
+from tfcompress.models.scopes import valid_names
 from tfcompress.models.signature import ADVICE_ON_ARGUMENTS, library, output_names, signature, unrecorded_arguments
 from tfcompress.models.stock import in_float32
-from tfcompress.names import distinct_names
+from tfcompress.names import distinct_names, graph_name, plain_name
 from tfcompress.quiet import native_libraries_quiet
 
-_NOT_IN_NAME, _BEFORE_NAME = re.compile(r"[^A-Za-z0-9_.\\/>-]"), re.compile(r"^[^A-Za-z0-9.]+")
 """What TensorFlow replaces in the names of inputs."""
 
 
@@ -217,7 +216,7 @@ def _serve(
         text = tf.as_dtype(x.dtype) == tf.string
         check_shapes({_name_of_input(x): (None,) if text else tuple(x.shape[1:])}, name)
     takes = signature(model)
-    keys = distinct_names([_BEFORE_NAME.sub("", _NOT_IN_NAME.sub("_", key)) for key in takes.specs], "input")
+    keys = distinct_names([graph_name(key) for key in takes.specs], "input")
     batch_of_one = [
         tf.TensorSpec(
             (1, *(spec.shape[1:] if length is None else (length,))),
@@ -231,7 +230,10 @@ def _serve(
     @tf.function(input_signature=batch_of_one, autograph=False)  # type: ignore[untyped-decorator]
     def serve(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         args, kwargs = takes.arguments(dict(zip(takes.specs, inputs, strict=True)))
-        with in_float32(model), plain_norms(model), _unfused_lstms(model), shortened(model, length), _converting(model):
+        with ExitStack() as entered:
+            for change in (in_float32, valid_names, plain_norms, _unfused_lstms, _converting):
+                entered.enter_context(change(model))
+            entered.enter_context(shortened(model, length))
             try:
                 outputs = model(*args, **kwargs, **inference)
             except UserError:
@@ -247,6 +249,8 @@ def _serve(
     owner = tf.Module()
     own = model.variables
     owner.weights = own if library(model) is tf_keras else [variable.value for variable in own]
+    for weight in owner.weights:  # They are saved by name.
+        weight._handle_name = graph_name(plain_name(weight._handle_name)) + ":0"
     return ServingFunction(serve, owner, name)
 
 

@@ -79,7 +79,7 @@ class Builder:
         if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
             outputs = outputs[0]
         inputs = list(self.inputs.values())
-        return tf_keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=self._model.name)
+        return tf_keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=self.trace.graph.name)
 
     def part(self, trace: Trace) -> tf_keras.Model:
         """Returns the copy of a part of the model that has a trace of its own."""

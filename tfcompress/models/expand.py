@@ -20,7 +20,9 @@ from tfcompress.errors import UserError, first_line
 from tfcompress.models import stock
 from tfcompress.models.lookup import KINDS, Table
 from tfcompress.models.lookup_inputs import LookupInputs
+from tfcompress.models.scopes import valid_names
 from tfcompress.models.signature import Signature, library
+from tfcompress.names import graph_name
 
 _UPDATES = {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
 """Operations that set a variable."""
@@ -106,7 +108,7 @@ def trace(
     Raises:
         UserError: the model's code cannot run with a free batch axis.
     """
-    found = Trace(FuncGraph(model.name))
+    found = Trace(FuncGraph(graph_name(model.name) or "model"))
     recorder = _Recorder(found, model, apart, training, pass_on)
 
     def call(*tensors: tf.Tensor) -> Any:
@@ -120,7 +122,7 @@ def trace(
     eager = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)  # Otherwise a tf.function in the model would hide the layers that it calls.
     try:
-        with stock.in_float32(model):
+        with stock.in_float32(model), valid_names(model):
             specs = [tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in signature.specs.items()]
             func_graph_from_py_func(model.name, call, specs, {}, func_graph=found.graph)
     except UserError:
