@@ -30,8 +30,6 @@ from tfcompress.models.stock import in_float32
 from tfcompress.names import distinct_names, graph_name, plain_name
 from tfcompress.quiet import native_libraries_quiet
 
-"""What TensorFlow replaces in the names of inputs."""
-
 
 @dataclass(frozen=True, eq=False)
 class ServingFunction:
@@ -248,10 +246,14 @@ def _serve(
     # The converter saves its owner object: saving only the weights takes a quarter of the time of saving the layers.
     owner = tf.Module()
     own = model.variables
-    owner.weights = own if library(model) is tf_keras else [variable.value for variable in own]
-    for weight in owner.weights:  # They are saved by name.
-        weight._handle_name = graph_name(plain_name(weight._handle_name)) + ":0"
+    owner.weights = own if library(model) is tf_keras else [_with_valid_name(variable.value) for variable in own]
     return ServingFunction(serve, owner, name)
+
+
+def _with_valid_name(weight: tf.Variable) -> tf.Variable:
+    """Returns a weight of Keras 3, whose name can have spaces and accents, under a name that it can be saved by."""
+    weight._handle_name = graph_name(plain_name(weight._handle_name)) + ":0"
+    return weight
 
 
 def _name_of_input(x: Any) -> str:
