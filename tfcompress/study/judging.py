@@ -147,12 +147,16 @@ class Judge:
         self.on = f"{len(self._judged)} examples of {selection.name if selection else 'the calibration data'}"
 
     def whole(self, choice: Mapping[str, int], calibrated: bool = True) -> Whole:
-        """Returns the outcome with these bits by layer; of plain k-means, which is faster, if not `calibrated`."""
+        """Returns the outcome with these bits by layer; if not `calibrated`, of plain k-means without scales.
+
+        That is faster, and hardly ever better.
+        """
         key = hashlib.sha256(repr(sorted(choice.items())).encode()).hexdigest()[:16]
         return self._kept.of(key if calibrated else f"{key}-plain", lambda: self._measured(choice, calibrated))
 
     def _measured(self, choice: Mapping[str, int], calibrated: bool) -> Whole:
-        by_name = {name: with_bits(self._settings, bits) for name, bits in choice.items()}
+        settings = self._settings if calibrated else replace(self._settings, scales=False)
+        by_name = {name: with_bits(settings, bits) for name, bits in choice.items()}
         made = cluster(self._content, by_name, self._examples if calibrated else None)
         found = results(made.content, self._judged)
         return Whole(average_divergence(found, self._expected), self._quality(found) if self._quality else None)
