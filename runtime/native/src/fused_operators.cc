@@ -20,7 +20,8 @@ bool Contains(const TfLiteIntArray& array, int value) {
 std::unique_ptr<FusedOperators> FusedOperators::Make(TfLiteContext* context, const TfLiteIntArray& nodes,
                                                      const TfLiteIntArray& outputs, std::shared_ptr<Runtime> runtime,
                                                      Refusal* why) {
-  std::unique_ptr<FusedOperators> fused(new FusedOperators(std::move(runtime)));
+  std::shared_ptr<GraphMemory> memory = runtime->MemoryOf(context);
+  std::unique_ptr<FusedOperators> fused(new FusedOperators(std::move(runtime), std::move(memory)));
   for (int i = 0; i < nodes.size; ++i) {
     if ((*why = fused->AddStep(context, nodes.data[i], outputs))) return nullptr;
   }
@@ -44,7 +45,7 @@ Refusal FusedOperators::AddStep(TfLiteContext* context, int node_number, const T
   const int now = static_cast<int>(steps_.size());
   for (int number : step.op->inputs()) {
     const auto [place, added] = places_.try_emplace(number, static_cast<int>(tensors_.size()));
-    if (added) tensors_.push_back({number, -1, now, true, {}, 0});
+    if (added) tensors_.push_back({number, -1, now, true, {}, 0, 0});
     tensors_[place->second].last = now;
     step.inputs.push_back(place->second);
   }
@@ -53,7 +54,7 @@ Refusal FusedOperators::AddStep(TfLiteContext* context, int node_number, const T
       return step.op->Named(Refuse("its output (tensor %d) has already been read or written", number));
     }
     step.outputs.push_back(static_cast<int>(tensors_.size()));
-    tensors_.push_back({number, now, now, Contains(outputs, number), {}, 0});
+    tensors_.push_back({number, now, now, Contains(outputs, number), {}, 0, 0});
   }
   steps_.push_back(std::move(step));
   return {};
@@ -64,7 +65,7 @@ Refusal FusedOperators::Prepare(TfLiteContext* context) {
   threads_ = runtime_->Threads(context->recommended_num_threads);
   if (Refusal why = InferShapes(*context)) return why;
   if (Refusal why = ResizeOutputs(context)) return why;
-  if (Refusal why = AllocateMemory()) return why;
+  if (Refusal why = PlaceInMemory()) return why;
   ready_ = true;
   return {};
 }
@@ -107,17 +108,18 @@ Refusal FusedOperators::ResizeOutputs(TfLiteContext* context) {
   return {};
 }
 
-// One piece of memory holds, in this order: tensors that the interpreter does not see, quantized rows, their scales,
-// and the scratch of each thread.
-Refusal FusedOperators::AllocateMemory() {
+// The memory holds, in this order: tensors that the interpreter does not see, quantized rows, their scales, and the
+// scratch of each thread.
+Refusal FusedOperators::PlaceInMemory() {
   std::vector<Life> lives;
-  std::vector<size_t> own;
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    if (tensors_[i].seen) continue;
-    own.push_back(i);
-    lives.push_back({tensors_[i].bytes, tensors_[i].first, tensors_[i].last});
+  std::vector<Tensor*> own;
+  for (Tensor& tensor : tensors_) {
+    if (tensor.seen) continue;
+    own.push_back(&tensor);
+    lives.push_back({tensor.bytes, tensor.first, tensor.last});
   }
   const MemoryPlan plan = PlanMemory(lives);
+  for (size_t i = 0; i < own.size(); ++i) own[i]->offset = plan.offsets[i];
   size_t quantized = 0, scales = 0, scratch = 0;
   for (const Step& step : steps_) {
     const WorkspaceBytes bytes = step.op->NeededWorkspace(runtime_->kernels());
@@ -125,28 +127,30 @@ Refusal FusedOperators::AllocateMemory() {
     scales = std::max(scales, Aligned(bytes.scales));
     scratch = std::max(scratch, Aligned(bytes.scratch));
   }
-  const size_t needed = plan.bytes + quantized + scales + scratch * static_cast<size_t>(threads_->threads());
-  if (needed > memory_bytes_) {
-    memory_.reset();  // Free the old memory first: both together may be too much.
-    memory_bytes_ = 0;
-    memory_ = Allocate(needed);
-    if (memory_ == nullptr) return Refuse("tfcompress: out of memory; inputs of these shapes need %zu bytes", needed);
-    memory_bytes_ = needed;
-  }
-  for (size_t i = 0; i < own.size(); ++i) data_[own[i]] = memory_.get() + plan.offsets[i];
-  char* at = memory_.get() + plan.bytes;
-  workspace_.quantized = reinterpret_cast<uint8_t*>(at);
-  workspace_.scales = reinterpret_cast<RowScale*>(at + quantized);
-  workspace_.scratch = at + quantized + scales;
+  quantized_ = plan.bytes;
+  scales_ = quantized_ + quantized;
+  scratch_ = scales_ + scales;
+  needed_ = scratch_ + scratch * static_cast<size_t>(threads_->threads());
   workspace_.scratch_bytes = scratch;
+  if (!memory_->Grow(needed_)) {
+    return Refuse("tfcompress: out of memory; inputs of these shapes need %zu bytes", needed_);
+  }
   return {};
 }
 
-// The interpreter may have moved its tensors since Prepare, and a broken graph may even have resized them.
+// The interpreter may have moved its tensors since Prepare, and a broken graph may even have resized them. Other fused
+// operators may have moved the memory.
 Refusal FusedOperators::FindData(const TfLiteContext& context) {
+  char* const memory = memory_->data();
+  workspace_.quantized = reinterpret_cast<uint8_t*>(memory + quantized_);
+  workspace_.scales = reinterpret_cast<RowScale*>(memory + scales_);
+  workspace_.scratch = memory + scratch_;
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const Tensor& tensor = tensors_[i];
-    if (!tensor.seen) continue;
+    if (!tensor.seen) {
+      data_[i] = memory + tensor.offset;
+      continue;
+    }
     const TfLiteTensor& seen = context.tensors[tensor.number];
     if (seen.bytes != tensor.bytes || (seen.data == nullptr && tensor.bytes > 0)) {
       return Refuse("tfcompress: tensor %d has %zu bytes%s; %zu were prepared", tensor.number, seen.bytes,
@@ -161,7 +165,7 @@ Refusal FusedOperators::FindData(const TfLiteContext& context) {
 }
 
 Refusal FusedOperators::Invoke(TfLiteContext* context) {
-  if (!ready_) return Refuse("tfcompress: invoked before it was prepared");
+  if (!ready_ || memory_->bytes() < needed_) return Refuse("tfcompress: invoked before it was prepared");
   if (Refusal why = FindData(*context)) return why;
   const bool profiling = runtime_->profiling();
   if (profiling) profile_.Begin();

@@ -1,13 +1,13 @@
 // Neighbouring operators of a graph that the interpreter sees as one node of the delegate: they run one after another
-// without returning to the interpreter. Tensors that only they use lie in memory of their own; the interpreter sees
-// the others.
+// without returning to the interpreter. Tensors that only they use lie in the memory of their graph; the interpreter
+// sees the others.
 #pragma once
 
 #include <memory>
 #include <unordered_map>
 #include <vector>
 
-#include "aligned.h"
+#include "graph_memory.h"
 #include "operators/operator.h"
 #include "profile.h"
 #include "refusal.h"
@@ -44,26 +44,28 @@ class FusedOperators {
     bool seen;        // by the interpreter
     Shape shape;
     size_t bytes;
+    size_t offset;  // in memory_, if the interpreter does not see it
   };
 
-  explicit FusedOperators(std::shared_ptr<Runtime> runtime) : runtime_(std::move(runtime)) {}
+  FusedOperators(std::shared_ptr<Runtime> runtime, std::shared_ptr<GraphMemory> memory)
+      : runtime_(std::move(runtime)), memory_(std::move(memory)) {}
 
   Refusal AddStep(TfLiteContext* context, int node, const TfLiteIntArray& outputs);
   Refusal InferShapes(const TfLiteContext& context);
   Refusal ResizeOutputs(TfLiteContext* context);
-  Refusal AllocateMemory();
+  Refusal PlaceInMemory();
   Refusal FindData(const TfLiteContext& context);
 
   const std::shared_ptr<Runtime> runtime_;
+  const std::shared_ptr<GraphMemory> memory_;
   std::vector<Step> steps_;
   std::vector<Tensor> tensors_;
   std::unordered_map<int, int> places_;  // in tensors_, by number in the graph
   Profile profile_;
 
   std::shared_ptr<ThreadPool> threads_;
-  std::vector<char*> data_;  // of tensors_
-  Memory memory_;
-  size_t memory_bytes_ = 0;
+  std::vector<char*> data_;                                       // of tensors_
+  size_t quantized_ = 0, scales_ = 0, scratch_ = 0, needed_ = 0;  // three offsets in memory_, and its bytes
   Workspace workspace_{};
   bool ready_ = false;
 };

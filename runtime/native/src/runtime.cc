@@ -49,4 +49,13 @@ std::shared_ptr<ThreadPool> Runtime::Threads(int recommended) {
   return pool;
 }
 
+std::shared_ptr<GraphMemory> Runtime::MemoryOf(const TfLiteContext* context) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (auto at = memories_.begin(); at != memories_.end();) at = at->second.expired() ? memories_.erase(at) : ++at;
+  std::weak_ptr<GraphMemory>& kept = memories_[context];
+  std::shared_ptr<GraphMemory> memory = kept.lock();
+  if (memory == nullptr) kept = memory = std::make_shared<GraphMemory>();
+  return memory;
+}
+
 }  // namespace tfcompress

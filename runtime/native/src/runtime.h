@@ -1,11 +1,15 @@
-// What all fused operators of a delegate share: its options, its instruction set and its threads.
+// What all fused operators of a delegate share: its options, its instruction set, its threads and, within a graph,
+// their memory.
 #pragma once
 
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 
+#include "graph_memory.h"
 #include "kernels.h"
 #include "refusal.h"
+#include "tflite_abi.h"
 #include "thread_pool.h"
 
 namespace tfcompress {
@@ -36,11 +40,15 @@ class Runtime {
   // number share them.
   std::shared_ptr<ThreadPool> Threads(int recommended);
 
+  // Returns the memory of the graph that `context` belongs to. Each graph has its own: interpreters may run at once.
+  std::shared_ptr<GraphMemory> MemoryOf(const TfLiteContext* context);
+
  private:
   const Options options_;
   const Kernels* const kernels_;
   std::mutex mutex_;
-  std::weak_ptr<ThreadPool> threads_;  // guarded by mutex_
+  std::weak_ptr<ThreadPool> threads_;                                              // guarded by mutex_
+  std::unordered_map<const TfLiteContext*, std::weak_ptr<GraphMemory>> memories_;  // guarded by mutex_
 };
 
 }  // namespace tfcompress

@@ -11,6 +11,7 @@ namespace {
 
 std::atomic<bool> counting{false};
 std::atomic<int> allocations{0};
+std::atomic<size_t> aligned_bytes{0};  // as the runtime allocates them
 
 }  // namespace
 
@@ -39,7 +40,7 @@ void* realloc(void* memory, size_t bytes) {
 }
 
 int posix_memalign(void** memory, size_t alignment, size_t bytes) {
-  if (counting) ++allocations;
+  if (counting) ++allocations, aligned_bytes += bytes;
   *memory = __libc_memalign(alignment, bytes);
   return *memory == nullptr ? 12 : 0;
 }
@@ -69,6 +70,34 @@ TEST(Invoke, AllocatesNoMemory) {
       EXPECT_EQ(allocations, 0);
     }
   }
+}
+
+// Returns the bytes that the runtime takes for inputs of its shape, where each layer is a node of its own.
+size_t BytesOfPrepare(int layers) {
+  PackedModel model;
+  int y = model.Input({1, 40, 64});
+  for (int layer = 0; layer < layers; ++layer) y = model.EncoderLayer(model.Copy(y), 4, -1, Computing::kInt8);
+  model.interpreter.SetOutputs({y});
+  const DelegatePointer delegate = NewDelegate(1);
+  EXPECT_TRUE(model.interpreter.Apply(delegate.get()));
+  EXPECT_EQ(model.interpreter.fused_nodes(), static_cast<size_t>(layers));
+  aligned_bytes = 0;
+  counting = true;
+  const bool fine = model.interpreter.Allocate();
+  counting = false;
+  EXPECT_TRUE(fine) << model.interpreter.errors();
+  size_t of_tensors = 0;  // which the interpreter takes
+  for (size_t i = 0; i < model.interpreter.context()->tensors_size; ++i) {
+    const TfLiteTensor& tensor = model.interpreter.tensor(static_cast<int>(i));
+    if (tensor.allocation_type == kTfLiteArenaRw) of_tensors += tensor.bytes;
+  }
+  return aligned_bytes - of_tensors;
+}
+
+TEST(Prepare, TakesMemoryOnceForAllNodesOfAGraph) {
+  const size_t one = BytesOfPrepare(1);
+  EXPECT_GT(one, 0U);
+  EXPECT_EQ(BytesOfPrepare(4), one);
 }
 
 TEST(Allocations, AreCounted) {

@@ -179,6 +179,24 @@ TEST(FusedOperators, EndAtAnotherOperator) {
   ExpectClose(&model, z, kFloat);
 }
 
+TEST(FusedOperators, ShareTheMemoryOfTheirGraph) {
+  for (Computing computing : {Computing::kFloat32, Computing::kInt8}) {
+    PackedModel model;
+    const int x = model.Input({1, 40, 16}), wide = model.Input({1, 40, 48});
+    int y = model.EncoderLayer(model.Copy(model.EncoderLayer(x, 2, -1, computing)), 2, -1, computing);
+    const int z = model.EncoderLayer(model.Copy(wide), 4, -1, computing);  // needs more, so that the memory moves
+    y = model.EncoderLayer(model.Copy(y), 2, -1, computing);
+    Loaded loaded(&model, {y, z});
+    EXPECT_GT(model.interpreter.fused_nodes(), 2U);
+    for (int round = 0; round < 2; ++round) {
+      model.Fill(x);
+      model.Fill(wide);
+      ExpectClose(&model, y, computing == Computing::kInt8 ? 5e-2 : kFloat);
+      EXPECT_LT(model.Error(z), computing == Computing::kInt8 ? 5e-2 : kFloat);
+    }
+  }
+}
+
 TEST(FusedOperators, TakeInputsOfAnotherBatchAndLength) {
   PackedModel model;
   const int x = model.Input({1, 9, 16}), mask = model.Input({1, 9});
