@@ -102,6 +102,12 @@ TRAINED: dict[str, Row] = {
         f"cluster-64+quantize-{epochs}": Row("steps of CQAT", f"{epochs}00", "cluster-64+quantize-2")
         for epochs in (1, 4, 8)
     },
+    "whole-distil": Row("whole", "4 epochs of distillation"),
+    **{
+        f"{stage}{end}": Row(about, told)
+        for stage, about in (("halve", "halved"), ("remove", "half of heads and neurons removed"))
+        for end, told in (("", "not trained"), ("-distil", "4 epochs of distillation"))
+    },
 }
 """By name, which is that of the stages, see `ablations_trained`."""
 

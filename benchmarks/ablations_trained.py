@@ -17,7 +17,7 @@ import numpy.typing as npt
 import tf_keras
 
 from benchmarks.ablations_rows import TRAINED
-from tfcompress import Cluster, Dataset, Export, Prune, Quantize, Training
+from tfcompress import Cluster, Dataset, Distil, Export, Halve, Prune, Quantize, Remove, Training
 from tfcompress.data.images import fashion_mnist
 from tfcompress.models import presets
 from tfcompress.optimize.technique import Technique
@@ -29,6 +29,7 @@ from tfcompress.training import Objective, make_repeatable
 _TRAINING, _VALIDATION = 12_800, 500
 """Pictures of these splits; 100 steps are an epoch."""
 _BATCH = 128
+_SMALLER: dict[str, tuple[Technique, ...]] = {"whole": (), "halve": (Halve(),), "remove": (Remove(),)}
 _EXPORT = Export(formats=("float32",), clustered=False)
 
 
@@ -86,19 +87,17 @@ class Trained:
 
     def _stage(self, names: tuple[str, ...], seed: int) -> Stage:
         """Returns the last of some stages, made now or by an earlier call."""
-        techniques: tuple[Technique, ...] = ()
+        done: tuple[Technique, ...] = ()
         training = None
         if names:
-            model, techniques = self._stage(names[:-1], seed).model, (technique(names[-1]),)
+            model, done = self._stage(names[:-1], seed).model, techniques(names[-1])
         else:
             make_repeatable(seed)
             model = presets.build("vit_fashion_mnist", len(self.data.classes), 0.1, **self.changes)
             training = Training(
                 epochs=self.epochs, batch_size=_BATCH, learning_rate=2e-3, warmup=0.1, weight_decay=0.05
             )
-        chain = Chain(
-            self._folder(names, seed), lambda: (model, self.data), training, techniques, Objective(), _EXPORT, seed
-        )
+        chain = Chain(self._folder(names, seed), lambda: (model, self.data), training, done, Objective(), _EXPORT, seed)
         *_, last = chain.stages(_begin)
         return last
 
@@ -110,9 +109,19 @@ def _begin(chain: Chain, model: tf_keras.Model, data: Dataset) -> None:
     """Needs no rehearsal."""
 
 
-def technique(stage: str) -> Technique:
-    """Returns what a stage does: `prune-PERCENT`, `cluster-CLUSTERS`, `cluster-CLUSTERS-START` or `quantize-EPOCHS`."""
-    kind, number, *start = stage.split("-")
+def techniques(stage: str) -> tuple[Technique, ...]:
+    """Returns what a stage does.
+
+    That is `prune-PERCENT`, `cluster-CLUSTERS`, `cluster-CLUSTERS-START`, `quantize-EPOCHS`, `halve`, `remove`, or one
+    of these two or `whole` with `-distil`, which trains with the model before as the teacher.
+    """
+    kind, *settings = stage.split("-")
+    if kind in _SMALLER:
+        return (*_SMALLER[kind], Distil(fit=_training(4, 1e-3))) if settings else _SMALLER[kind]
+    return (_technique(kind, *settings),)
+
+
+def _technique(kind: str, number: str, *start: str) -> Technique:
     if kind == "prune":
         return Prune(sparsity=int(number) / 100, fit=_training(4, 5e-4))
     if kind == "cluster":
