@@ -257,3 +257,22 @@ def test_a_model_with_an_operator_that_tflite_lacks_is_taken_apart(tmp_path):
     model.export(str(tmp_path / "saved"))
     with pytest.raises(UserError, match=r"ExtractImagePatches.*; give the Keras model instead, as a \.keras or \.h5"):
         convert_file(tmp_path / "saved", tmp_path / "saved.tflite", "float32")
+
+
+class Quantized(keras.layers.Layer):
+    """Looks up the nearest of some vectors, and moves them in training."""
+
+    def build(self, shape):
+        self.vectors = self.add_weight(shape=(6, shape[-1]), initializer="random_normal", trainable=False)
+
+    def call(self, x, training=False):
+        nearest = keras.ops.argmin(keras.ops.sum((x[:, None] - self.vectors) ** 2, -1), -1)
+        if training:
+            self.vectors.assign(0.9 * self.vectors)
+        return keras.ops.take(self.vectors, nearest, axis=0)
+
+
+def test_only_what_inference_computes_is_taken_apart(tmp_path):
+    x = keras.Input((4,), name="x")
+    found = convert_file(keras.Model(x, Quantized()(x)), tmp_path / "a.tflite", "float32")
+    assert found.difference.largest_difference < 1e-6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +18,13 @@ from tfcompress.export.float16 import to_float16
 from tfcompress.export.formats import ConverterFormat
 from tfcompress.export.int8_kernels import fake_quantized, store_int8
 from tfcompress.export.serving import ServingFunction, serve_answers
+from tfcompress.labels import listed
 from tfcompress.models.outputs import Outputs
 from tfcompress.quiet import native_libraries_quiet
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.writing import write
+
+_LACKING = re.compile(r"'tf\.(\w+)' op is neither a custom op")
 
 
 def convert(
@@ -85,15 +89,21 @@ def convert_function(serving: ServingFunction, format: ConverterFormat, per_chan
         simpler = serving.taken_apart()
         if simpler is not None:
             return convert_function(simpler, format, per_channel)
-        reason = next((line for line in str(error).splitlines() if "error:" in line), str(error)[:300])
         raise UserError(
-            f"model {serving.name} cannot be converted to {format}: {reason.strip()}; {serving.advice}"
+            f"model {serving.name} cannot be converted to {format}: {_reason(str(error))}; {serving.advice}"
         ) from error
     content = _in_order(content, list(concrete.structured_outputs), serving.name)
     if format != "int8":
         return content
     quantized: Any = serving.owner
     return store_int8(content, fake_quantized(getattr(quantized, "weights", None) or quantized.variables))
+
+
+def _reason(message: str) -> str:
+    """Returns what the converter's message says in many lines."""
+    if lacking := list(dict.fromkeys(_LACKING.findall(message))):
+        return f"TFLite has no operator for TensorFlow's {listed(lacking)}"
+    return next((line for line in message.splitlines() if "error:" in line), message[:300]).strip()
 
 
 def _in_order(content: bytes, names: list[str], name: str) -> bytes:

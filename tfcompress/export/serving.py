@@ -137,7 +137,7 @@ def serve_model(model: Any, name: str = "", length: int | None = None) -> Servin
 
     def taken_apart() -> ServingFunction | None:
         try:
-            return _serve(expanded(model), name_outputs, name, length)
+            return _serve(expanded(model, training=False), name_outputs, name, length)
         except UserError:
             return None
 

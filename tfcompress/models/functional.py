@@ -14,7 +14,7 @@ import tf_keras
 from tfcompress.errors import UserError, first_line
 from tfcompress.models import stock
 from tfcompress.models.emission import Builder, CannotCopyError
-from tfcompress.models.expand import Call, Trace, advice_on
+from tfcompress.models.expand import Call, Trace, advice_on, trace
 from tfcompress.models.lookup import Table
 from tfcompress.models.modes import trace_both
 from tfcompress.models.probing import Probe, random_inputs
@@ -63,7 +63,7 @@ def with_listed_outputs(model: tf_keras.Model) -> tuple[tf_keras.Model, tuple[st
     return tf_keras.Model(model.inputs, list(model.outputs), name=model.name) if listed else model, names
 
 
-def expanded(model: object, features: Any = None) -> tf_keras.Model:
+def expanded(model: object, features: Any = None, training: bool = True) -> tf_keras.Model:
     """Returns a functional tf_keras copy that consists of Keras's own layers and those of `models.layers`.
 
     The model may be functional, sequential or subclassed, of tf_keras or Keras 3, and contain other models. Its code
@@ -78,22 +78,23 @@ def expanded(model: object, features: Any = None) -> tf_keras.Model:
         model: the model; it must have been called or built.
         features: `tf.TensorSpec` of one example, or several by input name; needed for subclassed models with integer
             inputs or inputs of open shape.
+        training: whether the copy computes in training what the model computes then; else it is for inference alone.
 
     Raises:
         UserError: the model has inputs of unknown or variable shape, or something in it has no equal; the message
             names the layer; or its outputs for an example depend on the others in the batch.
     """
-    return _traced_copy(model, features)[0]
+    return _traced_copy(model, features, training)[0]
 
 
-def _traced_copy(model: object, features: Any) -> tuple[tf_keras.Model, Trace]:
+def _traced_copy(model: object, features: Any, training: bool = True) -> tuple[tf_keras.Model, Trace]:
     """Returns `expanded`'s copy, and the trace that it was made of."""
     keras_model: Any = model
     library(model)
     inputs = signature(model, features)
     apart: set[int] = set()
     while True:
-        traced = trace_both(keras_model, inputs, apart)
+        traced = (trace_both if training else trace)(keras_model, inputs, apart)
         probe = Probe(traced)
         builder = Builder(traced, probe, keras_model)
         try:

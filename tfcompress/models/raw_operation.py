@@ -124,7 +124,11 @@ def _why(operation: tf.Operation, kinds: set[tf.DType]) -> str:
         return "a function of a SavedModel"
     if _has_functions(operation):
         return "a loop or condition on values"
-    return "which works on texts" if tf.string in kinds else "which keeps a state"
+    if tf.variant in kinds:
+        return "a list of tensors, as a loop makes it"
+    if kinds & {tf.resource, tf.string}:
+        return "which works on texts" if tf.string in kinds else "which keeps a state"
+    return "which its public interface does not have"
 
 
 def _plain(value: Any) -> Any:
