@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from ai_edge_litert.interpreter import Interpreter
 
 from tfcompress.commands.convert import convert_file
 from tfcompress.errors import UserError
@@ -224,11 +225,20 @@ def test_code_that_cannot_be_a_graph_is_refused(tmp_path):
         convert_file(model, tmp_path / "a.tflite", "float32")
 
 
-def test_an_output_that_is_an_input_cannot_be_quantized(tmp_path):
-    x = tf_keras.Input((4,), name="x")
-    model = tf_keras.Model(x, [x, tf_keras.layers.Dense(3)(x)])
-    with pytest.raises(UserError, match="is an input as it is"):
-        convert_file(model, tmp_path / "a.tflite", "int8-full", [{"x": np.ones(4, np.float32)}])
+@pytest.mark.parametrize("to", ["int8", "int8-full"])
+def test_outputs_that_the_model_reads_itself_are_quantized_right(tmp_path, to):
+    x = tf_keras.Input((8,), name="x")
+    features = tf_keras.layers.Dense(16, activation="relu")(x)
+    logits = tf_keras.layers.Dense(3)(features)
+    outputs = {"features": features, "logits": logits, "scores": tf_keras.layers.Softmax()(logits), "same": x}
+    model = tf_keras.Model(x, outputs)
+    values = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
+    found = convert_file(model, tmp_path / "a.tflite", to, [{"x": one} for one in values])
+    assert sorted(found.outputs) == sorted(outputs)
+    run = Interpreter(str(tmp_path / "a.tflite")).get_signature_runner()
+    made = [run(x=one[None]) for one in values]
+    for name, expected in model(values).items():
+        np.testing.assert_allclose([one[name][0] for one in made], expected, atol=0.05 * np.abs(expected).max())
 
 
 def test_weights_beyond_float16_stay_float32(tmp_path):

@@ -32,7 +32,7 @@ from tfcompress.export.float16 import to_float16
 from tfcompress.export.formats import CALIBRATED_FORMATS, Format
 from tfcompress.names import distinct_names
 from tfcompress.tflite.damage import DAMAGE_ERRORS
-from tfcompress.tflite.graph import Operator
+from tfcompress.tflite.graph import Operator, reshape
 from tfcompress.tflite.reading import read
 from tfcompress.tflite.runtimes import requirement, state_runtime
 from tfcompress.tflite.signatures import fed_shape, signed_inputs
@@ -93,9 +93,8 @@ def quantize(
     if to == "float16":
         return to_float16(content)
     content = _with_distinct_names(content)
-    for signature in read(content).signatures if needs_calibration(to) else ():
-        for tensor in set(signature.graph.inputs) & set(signature.graph.outputs):
-            raise UserError(f"output {tensor.name} is an input as it is; leave it out of the model's outputs")
+    if needs_calibration(to):
+        content = _with_outputs_apart(content)
     manager = _recipe_manager(content, to, per_channel)
     if not _is_calibrated(manager):
         ranges: object = None
@@ -174,6 +173,25 @@ def _with_distinct_names(content: bytes) -> bytes:
         return content
     for tensor, name in zip(tensors, distinct_names(names, "tensor"), strict=True):
         tensor.name = name
+    return write(model)
+
+
+def _with_outputs_apart(content: bytes) -> bytes:
+    """Returns the file with a copy of each float output that is also an input, or that operators read.
+
+    As outputs, the quantizer takes such tensors for int8 where their readers want int8.
+    """
+    model = read(content)
+    for signature in model.signatures:
+        graph = signature.graph
+        apart = {
+            tensor: Tensor(f"{tensor.name}_output", tensor.shape, tensor.dtype, free_shape=tensor.free_shape)
+            for tensor in graph.outputs
+            if tensor.dtype == "float32" and (tensor in graph.inputs or graph.consumers(tensor))
+        }
+        graph.operators = (*graph.operators, *(reshape(tensor, copy) for tensor, copy in apart.items()))
+        graph.outputs = [apart.get(tensor, tensor) for tensor in graph.outputs]
+        signature.outputs = {name: apart.get(tensor, tensor) for name, tensor in signature.outputs.items()}
     return write(model)
 
 
