@@ -230,9 +230,21 @@ def test_examples_may_be_numbered():
     check(keras.Model(ids, keras.layers.Dense(2)(x)), np.array([[3, 4, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]], np.int32))
 
 
-def test_examples_that_depend_on_each_other_are_refused():
+class Less(keras.layers.Layer):
+    """Takes something of the whole batch off each example."""
+
+    def __init__(self, of_batch):
+        super().__init__()
+        self.of_batch = of_batch
+
+    def call(self, x):
+        return x - self.of_batch(x)
+
+
+@pytest.mark.parametrize("of_batch", [lambda x: ops.mean(x, axis=0, keepdims=True), lambda x: x[:1], lambda x: x[-1:]])
+def test_examples_that_depend_on_each_other_are_refused(of_batch):
     x = keras.Input((4,), name="x")
-    model = keras.Model(x, keras.layers.Dense(2)(x - ops.mean(x, axis=0, keepdims=True)))
+    model = keras.Model(x, keras.layers.Dense(2)(Less(of_batch)(x)))
     with pytest.raises(UserError, match="gives an example another output alone than in a batch"):
         as_functional(model)
 
