@@ -172,3 +172,25 @@ def test_the_graph_of_an_unknown_class_is_not_taken_for_it(tmp_path):
     dense(Own()).save(tmp_path / "saved_model")
     with pytest.raises(UserError, match=r"saved_model has Own, which is neither part of Keras nor registered"):
         saved.load(tmp_path / "saved_model")
+
+
+@keras.saving.register_keras_serializable()
+class Square(keras.layers.Layer):
+    """Cannot be made from its configuration, which lacks an argument."""
+
+    def __init__(self, power, **kwargs):
+        super().__init__(**kwargs)
+        self.power = power
+
+    def get_config(self):
+        return super().get_config()
+
+    def call(self, x):
+        return x**self.power
+
+
+def test_a_class_that_cannot_be_made_again_is_no_wrong_file(tmp_path):
+    x = keras.Input((4,))
+    keras.Model(x, Square(2)(x)).save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match=r"cannot be loaded as a Keras 3 model: .*Square.*; mend the class or the file"):
+        saved.load(tmp_path / "model.keras")

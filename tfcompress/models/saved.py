@@ -54,7 +54,8 @@ def load(path: Path, allow_code: bool = False) -> Any:
     """
     if not path.exists():
         raise UserError(f"{path} does not exist; name an .h5 or .keras file or a SavedModel folder")
-    of_keras_3 = _keras_version(path).startswith("3.")
+    version = _keras_version(path)
+    of_keras_3 = version.startswith("3.")
     kind = "Keras 3" if of_keras_3 else "tf_keras"
     try:
         if not allow_code:
@@ -67,9 +68,13 @@ def load(path: Path, allow_code: bool = False) -> Any:
         unknown = _UNKNOWN.search(reason)
         if unknown is not None:
             raise _unknown(path, unknown[1]) from error
+        advice = (
+            "mend the class or the file, or build the model in Python and pass it from there"
+            if version
+            else "name an .h5 or .keras file or a SavedModel folder"
+        )
         raise UserError(
-            f"{path} cannot be loaded as a {kind} model: {first_line(ValueError(reason))}; name an .h5 or .keras file "
-            "or a SavedModel folder"
+            f"{path} cannot be loaded as a {kind} model: {first_line(ValueError(reason))}; {advice}"
         ) from error
     if not of_keras_3 and not isinstance(model, tf_keras.Model):
         raise UserError(
