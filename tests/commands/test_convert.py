@@ -172,7 +172,7 @@ def test_examples_that_do_not_fit_are_named(float_file, tmp_path):
         with pytest.raises(UserError, match=message):
             convert_file(float_file, tmp_path / "out.tflite", "int8", calibration)
     for arrays, message in (
-        ({"picture": picture}, r"takes image, but the examples to calibrate with are called picture; image is missing"),
+        ({"one": picture, "more": picture}, r"takes image, but the examples .* are called one, more; image is missing"),
         (
             {"image": picture[:, 1:]},
             r"takes float32 \(1, 8, 8, 3\) as image, but an example .* has float32 \(7, 8, 3\)",
@@ -187,6 +187,8 @@ def test_examples_that_do_not_fit_are_named(float_file, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             convert_file(float_file, tmp_path / "out.tflite", "int8", stored(**arrays))
+    drawn = np.random.default_rng(0).random(picture.shape, np.float32)
+    convert_file(float_file, tmp_path / "fine.tflite", "int8", stored(any_name=drawn))
     np.save(tmp_path / "array.npy", picture)
     np.savez_compressed(tmp_path / "damaged.npz", image=np.random.default_rng(0).random((4, 8, 8, 3)))
     good = (tmp_path / "damaged.npz").read_bytes()

@@ -34,7 +34,8 @@ def calibration_examples(
     Args:
         calibration: a data set, `NAME` or `NAME:PATH`; a folder of pictures at any depth; a `.txt` file with one text a
             line, or a `.csv` or `.tsv` file with a column `text`; an `.npz` file of arrays by name; or examples without
-            a batch axis. An input is called by its name, or by `SIGNATURE/NAME`, which goes first.
+            a batch axis. An input is called by its name, or by `SIGNATURE/NAME`, which goes first; a single array for a
+            single input, by any.
         count: the largest number of examples.
         model: what messages call the model.
         reference: its `.tflite` file, with a signature for its first graph.
@@ -58,11 +59,17 @@ def calibration_examples(
     if not len(found):
         raise UserError("there are no examples to calibrate with; give at least one")
     names = [name for inputs in signatures.values() for name in inputs]
-    rows = [example if isinstance(example, dict) else dict.fromkeys(names, example) for example in found]
+    rows = [_by_name(example, names) for example in found]
     return {
         signature: [_fitting(row, signature, inputs, model, len(signatures) > 1) for row in rows]
         for signature, inputs in signatures.items()
     }
+
+
+def _by_name(example: Example, names: Sequence[str]) -> Arrays:
+    if isinstance(example, dict) and (len(names) > 1 or len(example) > 1):
+        return example
+    return dict.fromkeys(names, next(iter(example.values())) if isinstance(example, dict) else example)
 
 
 def _fitting(row: Arrays, signature: str, inputs: Mapping[str, Tensor], model: str, several: bool) -> Arrays:
