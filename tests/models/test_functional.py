@@ -181,3 +181,11 @@ def test_a_model_that_fails_with_other_examples_than_its_own_is_refused():
     model = tf_keras.Model(x, layers.Dense(3)(AboveFive()(x)), name="picky")
     with pytest.raises(UserError, match=r"model picky fails when it is called with a batch of examples: .*;"):
         as_functional(model)
+
+
+@pytest.mark.parametrize("library", [tf_keras, keras])
+def test_a_state_between_calls_is_refused(library):
+    x = library.Input((5, 3), batch_size=2, name="x")
+    model = library.Model(x, library.layers.LSTM(4, stateful=True, name="counter")(x))
+    with pytest.raises(UserError, match="layer counter keeps a state between calls"):
+        as_functional(model)

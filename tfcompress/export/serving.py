@@ -25,7 +25,14 @@ from tfcompress.models.operations import unquantizable
 from tfcompress.models.outputs import Outputs, outputs_of
 from tfcompress.models.safety import check_safe
 from tfcompress.models.scopes import valid_names
-from tfcompress.models.signature import ADVICE_ON_ARGUMENTS, library, output_names, signature, unrecorded_arguments
+from tfcompress.models.signature import (
+    ADVICE_ON_ARGUMENTS,
+    check_stateless,
+    library,
+    output_names,
+    signature,
+    unrecorded_arguments,
+)
 from tfcompress.models.stock import in_float32
 from tfcompress.names import distinct_names, graph_name, plain_name
 from tfcompress.quiet import native_libraries_quiet
@@ -109,12 +116,7 @@ def serve_model(model: Any, name: str = "", length: int | None = None) -> Servin
         UserError: an input has no fixed shape or takes texts, or a layer keeps a state between calls or looks its input
             up.
     """
-    if stateful := [x for x in model._flatten_layers(include_self=False) if getattr(x, "stateful", False)]:
-        raise UserError(
-            f"layer {stateful[-1].name} keeps a state between calls, which a .tflite file of one call cannot; build it "
-            "with stateful=False"
-        )
-
+    check_stateless(model)
     for layer in model._flatten_layers(include_self=False):
         if type(layer).__name__ in KINDS and type(layer).__module__.startswith(("keras.", "tf_keras.")):
             raise UserError(

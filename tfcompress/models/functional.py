@@ -18,7 +18,7 @@ from tfcompress.models.expand import Call, Trace, advice_on, trace
 from tfcompress.models.lookup import Table
 from tfcompress.models.modes import trace_both
 from tfcompress.models.probing import Probe, random_inputs
-from tfcompress.models.signature import Signature, library, output_names, signature
+from tfcompress.models.signature import Signature, check_stateless, library, output_names, signature
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -91,6 +91,7 @@ def _traced_copy(model: object, features: Any, training: bool = True) -> tuple[t
     """Returns `expanded`'s copy, and the trace that it was made of."""
     keras_model: Any = model
     library(model)
+    check_stateless(model)
     inputs = signature(model, features)
     apart: set[int] = set()
     while True:

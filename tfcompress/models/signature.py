@@ -144,6 +144,15 @@ ADVICE_ON_ARGUMENTS = (
 )
 
 
+def check_stateless(model: Any) -> None:
+    """Raises a `UserError` if a layer keeps a state between calls, such as a stateful LSTM."""
+    if stateful := [x for x in model._flatten_layers(include_self=False) if getattr(x, "stateful", False)]:
+        raise UserError(
+            f"layer {stateful[-1].name} keeps a state between calls, which a .tflite file of one call cannot; build it "
+            "with stateful=False"
+        )
+
+
 def unrecorded_arguments(model: Any) -> list[str]:
     """Returns the optional arguments of a subclassed model of Keras 3, whose use Keras does not record."""
     if library(model) is tf_keras or getattr(model, "inputs", None):
