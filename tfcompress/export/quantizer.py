@@ -92,9 +92,7 @@ def quantize(
     check_float(content)
     if to == "float16":
         return to_float16(content)
-    content = _with_distinct_names(content)
-    if needs_calibration(to):
-        content = _with_outputs_apart(content)
+    content = _with_distinct_names(_with_outputs_apart(content) if needs_calibration(to) else content)
     manager = _recipe_manager(content, to, per_channel)
     if not _is_calibrated(manager):
         ranges: object = None
@@ -177,21 +175,25 @@ def _with_distinct_names(content: bytes) -> bytes:
 
 
 def _with_outputs_apart(content: bytes) -> bytes:
-    """Returns the file with a copy of each float output that is also an input, or that operators read.
+    """Returns the file with a copy of each float output that is an input as well, or that operators read.
 
-    As outputs, the quantizer takes such tensors for int8 where their readers want int8.
+    The quantizer would give such an output out as int8 if a reader takes int8.
     """
     model = read(content)
-    for signature in model.signatures:
-        graph = signature.graph
+    for graph in {id(signature.graph): signature.graph for signature in model.signatures}.values():
         apart = {
             tensor: Tensor(f"{tensor.name}_output", tensor.shape, tensor.dtype, free_shape=tensor.free_shape)
             for tensor in graph.outputs
-            if tensor.dtype == "float32" and (tensor in graph.inputs or graph.consumers(tensor))
+            if tensor.dtype == "float32"
+            and tensor.shape
+            and tensor.free_shape.count(-1) <= 1  # A RESHAPE can leave one length open.
+            and (tensor in graph.inputs or graph.consumers(tensor))
         }
         graph.operators = (*graph.operators, *(reshape(tensor, copy) for tensor, copy in apart.items()))
         graph.outputs = [apart.get(tensor, tensor) for tensor in graph.outputs]
-        signature.outputs = {name: apart.get(tensor, tensor) for name, tensor in signature.outputs.items()}
+        for signature in model.signatures:
+            if signature.graph is graph:
+                signature.outputs = {name: apart.get(tensor, tensor) for name, tensor in signature.outputs.items()}
     return write(model)
 
 
