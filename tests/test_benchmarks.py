@@ -204,8 +204,13 @@ def test_what_the_pages_say_of_ablations_with_training_is_what_the_results_show(
     assert changed("cluster-16-compensated") == [-0.16, -0.31, -0.03]
     shown = {30: [0.34, 0.17, 0.52], 50: [-0.24, -0.45, -0.02], 70: [-2.41, -2.74, -2.06]}
     assert {percent: changed(f"prune-{percent}+cluster-64") for percent in shown} == shown
+    other, usual = (f"{order}+quantize-2" for order in ("cluster-64+prune-50", "prune-50+cluster-64"))
+    _, low, high = changed(other)
+    assert low < 0 < high
+    zipped = [sum(file["zipped"] for file in rows[name]["files"]) for name in (other, usual)]
+    assert round(zipped[0] / zipped[1], 2) == 1.05
     whole = top1("fashion-mnist")
-    shown_alone = {"halve": 77.2, "halve-distil": 79.0, "remove": 73.3, "remove-distil": 80.1}
+    shown_alone = {"halve": 77.2, "halve-distil": 79.0, "remove": 73.3, "remove-distil": 80.1, "whole-distil": 81.9}
     assert (whole, {name: top1(name) for name in shown_alone}) == (82.3, shown_alone)
 
 
