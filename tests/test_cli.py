@@ -172,6 +172,19 @@ def test_a_model_is_clustered_and_shown_beside_its_float_file(monkeypatch, capsy
     assert all(word in page.read_text() for word in ("small_float32", "top-1", "450"))
 
 
+@pytest.mark.usefixtures("library")
+def test_without_labelled_data_files_are_shown_on_the_calibration_examples(monkeypatch, capsys, of_digits, tmp_path):
+    page, examples = tmp_path / "proof.html", tmp_path / "examples.npz"
+    np.savez(examples, image=np.random.default_rng(0).random((40, 8, 8, 3), np.float32))
+    shown = {"Compared on 30 calibration examples.": ["--calibration", str(examples), "--examples", "30"]}
+    shown["Compared on 32 random inputs. They say little of the answers to real ones."] = []
+    for sentence, options in shown.items():
+        made = ["-o", str(tmp_path / "small.tflite"), "--page", str(page)]
+        status, _, err = run(monkeypatch, capsys, "cluster", str(of_digits), *made, *options)
+        assert status == 0, err
+        assert sentence in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -112,7 +112,7 @@ def cluster(
     page: Page = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Labelled data for --page, whose test split counts; by default random inputs."),
+        typer.Option(help="Labelled data for --page, whose test split counts; by default the calibration examples."),
     ] = None,
     path: Annotated[Path | None, typer.Option(help="The file or folder of --data, if it needs one.")] = None,
     allow_code: AllowCode = False,
@@ -184,7 +184,8 @@ def _clustered(
             return files[0]
 
         made = str(make(prepare=prepare))
-    return made, compare_files([*files, output], data, path)
+    count = settings["examples"] if data is None else None
+    return made, compare_files([*files, output], data, path, count, calibration=settings["calibration"])
 
 
 def pack(

@@ -32,6 +32,8 @@ RANDOM_EXAMPLES = 32
 
 GIVEN = "given examples"
 """What the examples are called if they belong to no data set."""
+CALIBRATION = "calibration examples"
+"""The same of those that a file was calibrated with."""
 
 
 class Examples(Protocol):
@@ -95,7 +97,7 @@ class Comparison:
     """All figures of a comparison, and what is needed to repeat it.
 
     Attributes:
-        data: name of the data set; `GIVEN` for other examples, and empty for random inputs.
+        data: name of the data set; `GIVEN` or `CALIBRATION` for other examples, and empty for random inputs.
         data_path: where the data set was; empty if it needs no path.
         task: what its labels are, if that was told separately; otherwise empty.
         examples: number of examples that the outputs are compared on.
@@ -120,7 +122,7 @@ class Comparison:
     @property
     def command(self) -> str:
         """The command that repeats the comparison; empty if only a call of `compare` can."""
-        if self.data == GIVEN:
+        if self.data in (GIVEN, CALIBRATION):
             return ""
         data = ["--data", self.data, "--examples", str(self.examples)] if self.data else []
         path = ["--path", self.data_path] if self.data_path else []
@@ -131,7 +133,7 @@ class Comparison:
     @property
     def described_data(self) -> str:
         """The examples that the files were compared on, in words."""
-        if self.data in ("", GIVEN):
+        if self.data in ("", GIVEN, CALIBRATION):
             return f"{self.examples} {self.data or 'random inputs'}"
         return f"{self.data}, {self.examples} test examples"
 
