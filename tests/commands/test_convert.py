@@ -10,10 +10,11 @@ import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.build import build, constant, graph, node, tensor
-from tfcompress.commands.convert import convert_file
+from tfcompress.commands.convert import Conversion, convert_file
 from tfcompress.errors import UserError
 from tfcompress.export.converter import convert
 from tfcompress.export.formats import FORMATS
+from tfcompress.measure.agreement import Difference
 from tfcompress.measure.interpreter import predict
 from tfcompress.tflite.metadata import Description, ImageInput, TextInput, describe, read_description
 from tfcompress.tflite.reading import read
@@ -263,3 +264,12 @@ def test_an_output_that_cannot_be_is_refused_before_the_model_is_opened(tmp_path
         with pytest.raises(UserError, match=message):
             convert_file(tmp_path / "model.h5", output, "float32")
     assert (tmp_path / "model.h5").read_bytes() == b"damaged"
+
+
+def test_random_inputs_are_no_measure_of_top1():
+    def told(same: int, calibrated: int) -> bool:
+        difference = Difference(2, 0.1, 1.0, same, finite=True)
+        made = Conversion(Path("a.tflite"), "dynamic", 9, "2.9.0", {}, {}, calibrated, difference)
+        return "which is no measure; for one, name data: tfcompress compare --data" in str(made)
+
+    assert [told(1, 0), told(2, 0), told(1, 2)] == [True, False, False]

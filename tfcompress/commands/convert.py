@@ -61,6 +61,8 @@ class Conversion:
         kind = "calibration example" if self.calibrated else "random input"
         example = f"{found.examples} {kind}{'s' * (found.examples > 1)}"
         top1 = "" if found.same_top1 is None else f"; the same top-1 on {found.same_top1} of {found.examples}"
+        if not self.calibrated and found.same_top1 is not None and found.same_top1 < found.examples:
+            top1 += ", which is no measure; for one, name data: tfcompress compare --data"
         difference = f"outputs differ from the model's by {found.largest_difference:.2g} at most{top1}"
         return (
             f"{self.path}: {self.format}, {self.bytes:,} bytes, {runtime}\n"
