@@ -94,7 +94,8 @@ def cluster(
         str | None,
         typer.Option(
             metavar="POINTSpt|AMOUNT",
-            help="Choose the bits of each layer, so that at most so many points of quality on --selection are lost.",
+            help="Choose the bits of each layer, so that at most so many points of quality on --selection are lost, "
+            "such as 0.5pt.",
         ),
     ] = None,
     budget_kl: Annotated[
@@ -103,11 +104,13 @@ def cluster(
     ] = None,
     selection: Annotated[
         str | None,
-        typer.Option(metavar="NAME[:PATH]", help="Data that the budget is judged on; their validation split."),
+        typer.Option(metavar="NAME[:PATH]", help="Data whose validation split the budget is judged on."),
     ] = None,
     workdir: Annotated[
         Path | None,
-        typer.Option(help="Where the figures of a budget are kept, so that the same command resumes; OUTPUT.bits."),
+        typer.Option(
+            help="Where the figures of a budget are kept, so that the same command resumes; by default OUTPUT.bits."
+        ),
     ] = None,
     page: Page = None,
     data: Annotated[
