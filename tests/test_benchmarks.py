@@ -209,6 +209,9 @@ def test_what_the_pages_say_of_ablations_with_training_is_what_the_results_show(
     assert low < 0 < high
     zipped = [sum(file["zipped"] for file in rows[name]["files"]) for name in (other, usual)]
     assert round(zipped[0] / zipped[1], 2) == 1.05
+    _, low, high = changed("cluster-64+quantize-1")
+    assert low <= 0 < high
+    assert changed("cluster-64+quantize-4") == [0.14, 0.02, 0.26]
     whole = top1("fashion-mnist")
     shown_alone = {"halve": 77.2, "halve-distil": 79.0, "remove": 73.3, "remove-distil": 80.1, "whole-distil": 81.9}
     assert (whole, {name: top1(name) for name in shown_alone}) == (82.3, shown_alone)
