@@ -186,9 +186,8 @@ def _clustered(
             files.append(if_it_fails.enter_context(float_one))
             return files[0]
 
-        made = str(make(prepare=prepare))
-    count = settings["examples"] if data is None else None
-    return made, compare_files([*files, output], data, path, count, calibration=settings["calibration"])
+        made = make(prepare=prepare)
+    return str(made), compare_files([*files, output], data, path, calibration=made.feed)
 
 
 def pack(

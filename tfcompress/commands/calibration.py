@@ -67,9 +67,9 @@ def calibration_examples(
 
 
 def _by_name(example: Example, names: Sequence[str]) -> Arrays:
-    if isinstance(example, dict) and (len(names) > 1 or len(example) > 1):
-        return example
-    return dict.fromkeys(names, next(iter(example.values())) if isinstance(example, dict) else example)
+    if not isinstance(example, dict):
+        return dict.fromkeys(names, example)
+    return dict.fromkeys(names, *example.values()) if len(names) == len(example) == 1 else example
 
 
 def _fitting(row: Arrays, signature: str, inputs: Mapping[str, Tensor], model: str, several: bool) -> Arrays:

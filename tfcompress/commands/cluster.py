@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tfcompress.commands.scores import score_orders
 from tfcompress.errors import UserError
 from tfcompress.files import atomic_write, check_outputs, has_suffix
 from tfcompress.measure.agreement import Difference, Outputs, compare_models
-from tfcompress.measure.comparison import Examples, random_examples, token_mask
+from tfcompress.measure.comparison import CALIBRATION, GIVEN, Examples, random_examples, token_mask
 from tfcompress.measure.divergence import Mean, are_class_scores, mean_cosine, mean_divergence
 from tfcompress.measure.interpreter import Example, Port, Runner, check_runs
 from tfcompress.packed.layout import MAX_BITS, MIN_BITS, bits_for
@@ -77,7 +77,7 @@ class ClusteredFile:
         bytes_before, bytes_after: of the float file and of this one.
         left: why other weights stayed float, by name.
         calibration: what the calibration examples were called; empty without them.
-        calibrated: their number; 0 for k-means.
+        feed: these examples, without a batch axis; none for k-means.
         likeness: on the calibration examples or else on random inputs; None where the file could not be run.
         not_run: the reason for that; empty otherwise.
     """
@@ -92,9 +92,14 @@ class ClusteredFile:
     bytes_after: int
     left: dict[str, str]
     calibration: str
-    calibrated: int
+    feed: Sequence[Example] = field(repr=False)
     likeness: Likeness | None
     not_run: str
+
+    @property
+    def calibrated(self) -> int:
+        """The number of calibration examples; 0 for k-means."""
+        return len(self.feed)
 
     def __str__(self) -> str:
         kind = "packed" if self.packed else "stock"
@@ -124,7 +129,7 @@ class ClusteredFile:
 
     def _examples(self) -> str:
         assert self.likeness is not None
-        return f"{self.likeness.difference.examples} {'calibration examples' if self.calibrated else 'random inputs'}"
+        return f"{self.likeness.difference.examples} {CALIBRATION if self.calibrated else 'random inputs'}"
 
 
 def cluster_file(
@@ -207,8 +212,8 @@ def cluster_file(
         bytes_before=bytes_before,
         bytes_after=bytes_after,
         left=left,
-        calibration="" if feed is None else calibration if isinstance(calibration, str) else "given examples",
-        calibrated=0 if feed is None else len(feed),
+        calibration="" if feed is None else calibration if isinstance(calibration, str) else GIVEN,
+        feed=feed or (),
         likeness=likeness,
         not_run=not_run,
     )

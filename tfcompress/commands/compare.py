@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfcompress.commands.calibration import calibration_examples
 from tfcompress.commands.scores import score_orders
 from tfcompress.files import has_suffix
 from tfcompress.measure.comparison import CALIBRATION, Comparison, compare
+from tfcompress.measure.interpreter import Example
 from tfcompress.measure.phone import PhoneReport
 from tfcompress.progress import console
-
-_CALIBRATED = 256
 
 
 @contextmanager
@@ -63,7 +61,7 @@ def compare_files(
     rounds: int = 50,
     phone: PhoneReport | None = None,
     task: str | None = None,
-    calibration: str | None = None,
+    calibration: Sequence[Example] = (),
 ) -> Comparison:
     """Compares files; see `tfcompress.measure.comparison.compare`.
 
@@ -71,23 +69,19 @@ def compare_files(
         files: paths; the others are compared with the first.
         data: a data set that `tfcompress datasets` lists; by default calibration examples, and no quality.
         path: of the file or folder of the data set, if it needs one.
-        examples: how many: the first of the test split, by default all; or of the calibration, by default 256.
+        examples: how many, the first of the test split; by default all.
         threads: numbers of threads to measure with.
         rounds: number of turns of each file in the latency measurement.
         phone: what a phone measured with these files.
         task: of the data, if they are yours and a YAML file does not say it; by default classification.
-        calibration: of the last of the files, see `calibration_examples`; by default random inputs.
+        calibration: examples without a batch axis that a file was calibrated with; by default random inputs.
 
     Raises:
         UserError: a file cannot be run, or the data set cannot be loaded or fed to it.
     """
     if data is None:
-        feed = None
-        if calibration is not None:
-            last = files[-1]
-            feed = next(iter(calibration_examples(calibration, examples or _CALIBRATED, str(last), last).values()))
-        name = "" if feed is None else CALIBRATION
-        return compare(files, feed, None, threads, rounds, name, phone=phone, orders=score_orders(files))
+        name = CALIBRATION if calibration else ""
+        return compare(files, calibration or None, None, threads, rounds, name, phone=phone, orders=score_orders(files))
     from tfcompress.commands.examples import examples_for  # Imports TensorFlow.
 
     fed = examples_for(files, data, path, examples, task=task)

@@ -126,9 +126,9 @@ def _why(operation: tf.Operation, kinds: set[tf.DType]) -> str:
         return "a loop or condition on values"
     if tf.variant in kinds:
         return "a list of tensors, as a loop makes it"
-    if kinds & {tf.resource, tf.string}:
-        return "which works on texts" if tf.string in kinds else "which keeps a state"
-    return "which its public interface does not have"
+    if tf.string in kinds:
+        return "which works on texts"
+    return "which keeps a state" if tf.resource in kinds else "which its public interface does not have"
 
 
 def _plain(value: Any) -> Any:
